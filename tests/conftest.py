@@ -1,0 +1,101 @@
+"""What several tests need: real servers, and no test left out where all must run."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from xcor_daemon.demo.fdsn_server import FdsnServer, serve_fdsn
+from xcor_daemon.demo.s3_server import S3Server, start_s3
+
+SAMPLE = Path(__file__).parents[1] / "xcor_daemon/demo/data"
+
+# No test may find credentials, a configuration or a proxy of whoever runs it.
+for name in [name for name in os.environ if name.startswith(("AWS_", "XCOR_"))]:
+    del os.environ[name]
+os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1,localhost"}
+os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+
+
+@dataclass(frozen=True)
+class RealBucket:
+    """An empty bucket of a test's own on the real S3 server."""
+
+    name: str
+    server: S3Server
+
+    @property
+    def url(self) -> str:
+        """Where anonymous readers find it."""
+        return f"{self.server.endpoint}/{self.name}"
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server; 3 s for the first test that asks for it."""
+    with start_s3(tmp_path_factory.mktemp("s3") / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server) -> RealBucket:
+    """A new bucket, set up as the service expects it."""
+    name = f"xcor-{uuid.uuid4().hex[:12]}"
+    s3_server.make_bucket(name)
+    return RealBucket(name, s3_server)
+
+
+@pytest.fixture(scope="session")
+def norsar() -> Path:
+    """The sample archive: 24 stations, four hours, station.xml."""
+    return SAMPLE / "norsar_2019_001"
+
+
+@pytest.fixture(scope="session")
+def sample_job() -> dict[str, bytes]:
+    """The files of the job that correlates all of the sample."""
+    return {path.name: path.read_bytes() for path in sorted((SAMPLE / "job").iterdir())}
+
+
+@pytest.fixture(scope="session")
+def fdsn_server(norsar: Path) -> Iterator[FdsnServer]:
+    """Station and dataselect services over the NORSAR sample."""
+    with serve_fdsn(norsar) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def processes_in() -> Callable[[Path], list[int]]:
+    """Finds the processes that work in a folder or have it in their arguments."""
+    return find_processes
+
+
+def find_processes(folder: Path) -> list[int]:
+    """Processes whose working directory is ``folder`` or below, or whose arguments name it."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdecimal() or int(entry) == os.getpid():
+            continue
+        try:
+            cwd = os.readlink(f"/proc/{entry}/cwd")
+            arguments = Path("/proc", entry, "cmdline").read_bytes()
+        except OSError:  # it has ended
+            continue
+        if Path(cwd).is_relative_to(folder) or bytes(folder) in arguments:
+            found.append(int(entry))
+    return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator:
+    """With CI=true a test that is skipped has failed."""
+    report = yield
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"CI=true forbids to leave out a test: {report.longrepr}"
+    return report

@@ -1,0 +1,99 @@
+"""What the tests of the host half share: a small job, a bucket, a launcher and workers to order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from xcor_daemon.bucket import Bucket
+from xcor_daemon.jobs import LOG_FILE, Job
+from xcor_daemon.launcher import ENDED, NOT_STARTED, RUNNING, Worker
+
+STATIONS = b"""Network,Station,Location,Channel,StartDate,EndDate
+NO,NAO00,,BHZ,2019-01-01T00:00:00,2019-01-02T00:00:00
+NO,NAO01,,BHZ,2019-01-01T00:00:00,2019-01-02T00:00:00
+"""
+PARAMS = b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n4,0.12,0.35,300,600,60\n"
+STACKING = b"type,phase_smooth,stack_all,job\nlinear,,true,41\n"
+
+
+def send(bucket: Bucket, job_id: str, **files: bytes) -> None:
+    """Put the files of a job under incoming/; without any, those of a good job."""
+    files = files or {"stations": STATIONS, "params": PARAMS}
+    for name, content in files.items():
+        key = f"incoming/{job_id}/{name}{'' if name == 'cancel' else '.csv'}"
+        bucket.client.put_object(Bucket=bucket.name, Key=key, Body=content)
+
+
+def read(bucket: Bucket, key: str) -> bytes:
+    return bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read()
+
+
+def keys(bucket: Bucket, prefix: str = "") -> list[str]:
+    page = bucket.client.list_objects_v2(Bucket=bucket.name, Prefix=prefix)
+    return [item["Key"] for item in page.get("Contents", ())]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def work(folder: Path, content: bytes = b"\x89HDF correlations") -> dict:
+    """Do what a worker does in a job folder; gives the content of outputs.json."""
+    result = "CORR/2019-01-01.h5" if (folder / "stations.csv").exists() else "STACK/linear.h5"
+    files = {"request.json": b"{}", "summary.csv": b"day,channel\n", result: content}
+    for name, body in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(body)
+    array = {"name": "corr", "dtype": "<f4", "shape": [1, 1, 1], "offset": 8}
+    outputs = {
+        "units": {"done": 1, "empty": 0, "failed": []},
+        "files": [
+            {
+                "name": name,
+                "size": len(body),
+                "sha256": hashlib.sha256(body).hexdigest(),
+                "arrays": [array] * name.endswith(".h5"),
+            }
+            for name, body in files.items()
+        ],
+        "warnings": [],
+        "summary": {"pairs": 1, "windows_kept": 1, "best": []},
+    }
+    (folder / "outputs.json").write_text(json.dumps(outputs))
+    return outputs
+
+
+class OrderedLauncher:
+    """Workers that do and end as the test orders."""
+
+    def __init__(self) -> None:
+        self.workers: dict[tuple[str, int], Worker] = {}
+        self.jobs: dict[str, Job] = {}
+        self.stopped: list[str] = []
+
+    def start(self, job: Job) -> None:
+        self.jobs[job.id] = job
+        self.workers[job.id, job.run] = Worker(RUNNING)
+
+    def inspect(self, job: Job) -> Worker:
+        return self.workers.get((job.id, job.run), Worker(NOT_STARTED))
+
+    def stop(self, job: Job) -> None:
+        self.stopped.append(job.id)
+        self.workers[job.id, job.run] = Worker(ENDED, None)
+
+    def end(self, job_id: str, exit_code: int | None = 0, said: str = "the end") -> None:
+        job = self.jobs[job_id]
+        (job.folder / LOG_FILE).write_text(f"one line\n{said}\n")
+        self.workers[job_id, job.run] = Worker(ENDED, exit_code)
+
+    @property
+    def running(self) -> list[str]:
+        return [job_id for (job_id, _), worker in self.workers.items() if worker.state == RUNNING]

@@ -1,0 +1,222 @@
+"""The engine against the plain float64 correlation, over shapes that are easy to get wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import correlate_circular, correlate_windows
+
+from xcor_daemon.pipeline import correlate as engine
+from xcor_daemon.pipeline.correlate import correlate, plan_blocks
+
+
+def correlate_all(windows, n_lags, *, pairs=None, kept=None, circular=False, **options):
+    """Correlations of arrays (n_channels, n_windows, n_parts, n_samples), as one array."""
+    n_channels, n_windows, n_parts, n_samples = windows.shape
+    kept = np.ones((n_channels, n_windows), dtype=bool) if kept is None else kept
+    first, second = np.triu_indices(n_channels) if pairs is None else pairs
+    groups = options.get("groups")
+    n_rows = n_windows if groups is None else groups[-1] + 1
+    corr = np.full((first.size, n_rows, 2 * n_lags + 1), 7.0, dtype=np.float32)
+    calls = np.zeros(corr.shape[:2], dtype=int)
+
+    def sink(rows, row, part):
+        corr[rows, row : row + part.shape[1]] = part
+        calls[rows, row : row + part.shape[1]] += 1
+
+    def cut(channel, indices):
+        assert kept[channel, indices].all()
+        return windows[channel, indices], windows[channel, indices]
+
+    plan = plan_blocks(n_samples, n_lags, circular)
+    correlate(cut, kept, (first, second), plan, sink, n_parts=n_parts, **options)
+    assert (calls == 1).all()
+    return corr
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def expected(windows, pair, window, n_lags, circular=False):
+    one = correlate_circular if circular else correlate_windows
+    i, j = pair
+    return sum(
+        one(windows[i, window, part], windows[j, window, part], n_lags)
+        for part in range(windows.shape[2])
+    )
+
+
+def assert_close(corr, reference, windows, tolerance=1e-6):
+    """Within ``tolerance`` of what an autocorrelation reaches, the sum of squares."""
+    assert np.abs(corr - reference).max() <= tolerance * (windows[0, 0] ** 2).sum()
+
+
+def test_a_wave_that_reaches_the_second_channel_later_peaks_at_positive_lag():
+    delay, n_lags = 25, 60
+    field = noise(4, 925)
+    windows = np.stack([field[:, delay:], field[:, :-delay]])[:, :, None, :]
+
+    corr = correlate_all(windows, n_lags, pairs=(np.array([0]), np.array([1])))
+
+    assert (corr[0].argmax(axis=-1) - n_lags == delay).all()
+
+
+@pytest.mark.parametrize("circular", [False, True])
+@pytest.mark.parametrize(
+    ("n_samples", "n_lags"),
+    [(1000, 50), (1001, 7), (500, 499), (640, 200), (333, 1), (401, 100), (18000, 600), (97, 24)],
+)
+def test_every_lag_equals_the_full_length_float64_correlation(n_samples, n_lags, circular):
+    windows = noise(3, 2, 1, n_samples)
+
+    corr = correlate_all(windows, n_lags, circular=circular)
+
+    for row, pair in enumerate(zip(*np.triu_indices(3), strict=True)):
+        for window in range(2):
+            reference = expected(windows, pair, window, n_lags, circular)
+            assert_close(corr[row, window], reference, windows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_samples=st.integers(2, 900),
+    share=st.floats(0.001, 0.999),
+    n_channels=st.integers(1, 15),
+    n_parts=st.integers(1, 2),
+    circular=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_length_lag_and_number_of_channels_is_exact(
+    n_samples, share, n_channels, n_parts, circular, seed
+):
+    n_lags = max(1, min(n_samples - 1, round(share * n_samples)))
+    windows = noise(n_channels, 2, n_parts, n_samples, seed=seed)
+
+    corr = correlate_all(windows, n_lags, circular=circular)
+
+    i, j = np.triu_indices(n_channels)
+    row = seed % i.size
+    reference = expected(windows, (i[row], j[row]), 1, n_lags, circular)
+    scale = np.sqrt((windows[i[row], 1] ** 2).sum() * (windows[j[row], 1] ** 2).sum())
+    assert np.abs(corr[row, 1] - reference).max() <= 2e-6 * scale
+
+
+def test_an_autocorrelation_is_largest_at_zero_lag_where_it_is_the_sum_of_squares():
+    windows = noise(2, 3, 1, 800)
+
+    corr = correlate_all(windows, 80, pairs=(np.array([0, 1]), np.array([0, 1])))
+
+    np.testing.assert_allclose(corr[:, :, 80], (windows[:, :, 0] ** 2).sum(axis=-1), rtol=1e-6)
+    assert (np.abs(corr).argmax(axis=-1) == 80).all()
+
+
+def test_a_missing_window_is_nan_for_its_pairs_only():
+    windows, kept = noise(14, 4, 1, 600), np.ones((14, 4), dtype=bool)
+    kept[1, 2], kept[13, 0] = False, False
+    windows[~kept] = np.nan
+    complete = correlate_all(np.nan_to_num(windows), 50)
+
+    corr = correlate_all(windows, 50, kept=kept)
+
+    i, j = np.triu_indices(14)
+    lost = ~(kept[i] & kept[j])
+    assert np.isnan(corr[lost]).all()
+    np.testing.assert_array_equal(corr[~lost], complete[~lost])
+
+
+def test_a_channel_without_any_window_leaves_the_others_as_they_are():
+    windows, kept = noise(3, 2, 1, 300), np.ones((3, 2), dtype=bool)
+    kept[1] = False
+
+    corr = correlate_all(windows, 20, kept=kept)
+
+    i, j = np.triu_indices(3)
+    assert (np.isnan(corr).all(axis=(1, 2)) == ((i == 1) | (j == 1))).all()
+
+
+def test_groups_are_the_mean_over_windows_that_both_channels_kept():
+    windows, kept = noise(4, 6, 1, 500), np.ones((4, 6), dtype=bool)
+    kept[1, 2], kept[2, 3:] = False, False
+    groups = np.array([0, 0, 0, 1, 1, 1])
+
+    corr = correlate_all(windows, 40, kept=kept, groups=groups)
+
+    for row, (i, j) in enumerate(zip(*np.triu_indices(4), strict=True)):
+        for group in range(2):
+            both = np.flatnonzero(kept[i] & kept[j] & (groups == group))
+            if not both.size:
+                assert np.isnan(corr[row, group]).all()
+                continue
+            mean = np.mean([expected(windows, (i, j), w, 40) for w in both], axis=0)
+            assert_close(corr[row, group], mean, windows)
+
+
+def test_a_list_of_some_pairs_gives_the_rows_of_all_of_them():
+    windows = noise(30, 2, 1, 400)
+    i, j = np.triu_indices(30)
+    some = np.flatnonzero((i * 7 + j) % 5 == 0)
+    everything = correlate_all(windows, 30)
+
+    corr = correlate_all(windows, 30, pairs=(i[some], j[some]))
+
+    np.testing.assert_array_equal(corr, everything[some])
+
+
+@pytest.mark.parametrize("change", [{"threads": 3}, {"memory": 1}])
+def test_bytes_do_not_depend_on_threads_or_on_batches(monkeypatch, change):
+    windows = noise(25, 5, 1, 2000)
+    plain = correlate_all(windows, 100)
+    if "memory" in change:
+        monkeypatch.setattr(engine, "MEMORY", 1)
+
+    corr = correlate_all(windows, 100, threads=change.get("threads", 1))
+
+    assert corr.tobytes() == plain.tobytes()
+
+
+def test_what_a_sink_raises_reaches_the_caller():
+    def sink(rows, row, part):
+        raise OSError("disk full")
+
+    windows = noise(2, 1, 1, 100)
+    one = np.array([0])
+    with pytest.raises(OSError, match="disk full"):
+        correlate(
+            lambda c, w: (windows[c, w], windows[c, w]),
+            np.ones((2, 1), dtype=bool),
+            (one, one),
+            plan_blocks(100, 10, False),
+            sink,
+        )
+
+
+@pytest.mark.parametrize(
+    ("kept", "pairs", "groups", "message"),
+    [
+        (np.ones((2, 3)), ([0], [1]), None, "booleans"),
+        (np.ones((2, 3), dtype=bool), ([0], [2]), None, "0 <= first <= second < 2"),
+        (np.ones((2, 3), dtype=bool), ([1], [0]), None, "0 <= first <= second < 2"),
+        (np.ones((2, 3), dtype=bool), ([0], [1]), [0, 1], "3 numbers"),
+        (np.ones((2, 3), dtype=bool), ([0], [1]), [1, 0, 2], "3 numbers"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(kept, pairs, groups, message):
+    groups = None if groups is None else np.array(groups)
+    with pytest.raises(ValueError, match=message):
+        correlate(
+            lambda c, w: (np.zeros((w.size, 1, 50), "f4"),) * 2,
+            kept,
+            tuple(np.array(p) for p in pairs),
+            plan_blocks(50, 5, False),
+            lambda *_: None,
+            groups=groups,
+        )
+
+
+@pytest.mark.parametrize("n_lags", [0, 50, 60])
+def test_lags_outside_the_window_are_refused(n_lags):
+    with pytest.raises(ValueError, match="n_lags"):
+        plan_blocks(50, n_lags, False)

@@ -1,0 +1,170 @@
+"""The S3 server and the page server of the demo, asked as a stranger would."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from xcor_daemon.demo.page_server import PageServer, find_site
+
+pytestmark = pytest.mark.real
+
+
+def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str):
+    """(status, headers, body) of an answer, whatever its status."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, body, named, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+# --- S3 ---
+
+
+def test_anybody_reads_results_but_neither_requests_nor_listings(bucket):
+    client = bucket.server.client()
+    client.put_object(Bucket=bucket.name, Key="processed/1/status.json", Body=b"{}")
+    client.put_object(Bucket=bucket.name, Key="incoming/1/params.csv", Body=b"fs")
+
+    assert ask(f"{bucket.url}/processed/1/status.json")[0] == 200
+    assert ask(f"{bucket.url}/incoming/1/params.csv")[0] == 403
+    assert ask(f"{bucket.url}?list-type=2")[0] == 403
+    assert ask(f"{bucket.url}?list-type=2&prefix=processed/")[0] == 403
+    assert ask(f"{bucket.url}/processed/1/mine", "PUT", b"x")[0] == 403
+    assert ask(f"{bucket.url}/processed/1/status.json", "DELETE")[0] == 403
+
+
+def test_only_pages_of_the_named_origin_read_results(s3_server):
+    url = s3_server.make_bucket("xcor-origins", ["http://127.0.0.1:1"])
+    s3_server.client().put_object(Bucket="xcor-origins", Key="processed/a", Body=b"x")
+
+    ours = ask(f"{url}/processed/a", Origin="http://127.0.0.1:1")[1]
+    other = ask(f"{url}/processed/a", Origin="http://127.0.0.1:2")[1]
+
+    assert ours["Access-Control-Allow-Origin"] == "http://127.0.0.1:1"
+    assert other["Access-Control-Allow-Origin"] is None
+
+
+def test_an_object_can_be_written_once_only(bucket):
+    client = bucket.server.client()
+    put = {"Bucket": bucket.name, "Key": "processed/1/manifest.json", "IfNoneMatch": "*"}
+    client.put_object(Body=b"first", **put)
+
+    with pytest.raises(client.exceptions.ClientError, match="PreconditionFailed"):
+        client.put_object(Body=b"second", **put)
+
+
+# --- the page ---
+
+
+@pytest.fixture
+def page() -> Iterator[PageServer]:
+    """The page; its submit answers with the body it was sent."""
+
+    def echo(body: bytes):
+        return 202, {"got": json.loads(body)}
+
+    with PageServer(find_site(), "http://127.0.0.1:1/xcor", "http://127.0.0.1:2", echo) as server:
+        yield server
+
+
+def test_the_page_runs_its_own_scripts_only(page):
+    status, headers, body = ask(page.url + "/")
+
+    assert status == 200
+    assert b"<script type=\"module\"" in body
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "connect-src 'self' http://127.0.0.1:1 http://127.0.0.1:2" in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_page_learns_where_its_services_are(page):
+    config = json.loads(ask(page.url + "/config.json")[2])
+
+    assert config == {
+        "results": "http://127.0.0.1:1/xcor",
+        "submit": "/jobs",
+        "fdsn": "http://127.0.0.1:2",
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["/js/", "/js", "/../setup.cfg", "/%2e%2e/setup.cfg", "//etc/passwd", "/js/../../a"]
+)
+def test_nothing_but_the_files_of_the_page_is_served(page, path):
+    connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=10)
+    connection.request("GET", path)
+
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content_Type": "text/plain"},
+        {"Content_Type": "application/json", "Origin": "http://evil.example"},
+        {"Content_Type": "application/json", "Host": "evil.example"},
+    ],
+)
+def test_a_foreign_page_cannot_send_a_job(page, headers):
+    assert ask(page.url + "/jobs", "POST", b"{}", **headers)[0] == 403
+
+
+def test_a_job_is_handed_to_submit(page):
+    status, _, body = ask(page.url + "/jobs", "POST", b'{"a": 1}', Content_Type="application/json")
+
+    assert (status, json.loads(body)) == (202, {"got": {"a": 1}})
+
+
+# --- children ---
+
+
+DETACHED = "from pathlib import Path; import time; Path('up').touch(); time.sleep(60)"
+CHILD = f"""
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {DETACHED!r}], start_new_session=True)
+time.sleep(60)
+"""
+PARENT = f"""
+import sys, time
+from pathlib import Path
+from xcor_daemon.demo.children import start_child
+start_child([sys.executable, "-c", {CHILD!r}], stdout=None, stderr=None, cwd=Path(sys.argv[1]),
+            with_detached=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_and_what_it_detached_end_with_their_parent(tmp_path: Path, processes_in, end):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
+    wait_until((tmp_path / "up").exists)
+
+    parent.send_signal(end)
+    parent.wait(10)
+
+    wait_until(lambda: not processes_in(tmp_path))

@@ -1,0 +1,169 @@
+"""A job's folder and its job.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hosting import PARAMS, STATIONS
+
+from xcor_daemon import jobs
+from xcor_daemon.errors import BusyError, DiskError, Problem
+from xcor_daemon.jobs import Input, Job, create_job, load_jobs, sweep_unfinished, write_atomic
+from xcor_daemon.outputs import (
+    BrokenOutputs,
+    log_tail,
+    open_output,
+    read_outputs,
+    read_progress,
+    whole_files,
+)
+
+
+@pytest.fixture
+def job(tmp_path):
+    contents = {"stations.csv": STATIONS, "params.csv": PARAMS}
+    inputs = [Input.of(f"incoming/41/{name}", '"e"', body) for name, body in contents.items()]
+    return create_job(tmp_path, "41", contents, inputs, seen=1546300800.0)
+
+
+def test_a_job_is_read_back_as_it_was_written(job, tmp_path):
+    changed = job.changed(state="running", failures=2, not_before=3.5, problems=({"line": 1},))
+
+    assert load_jobs(tmp_path) == [changed]
+    assert (job.folder / "stations.csv").read_bytes() == STATIONS
+
+
+def test_the_folder_is_named_by_time_and_id_and_the_attempt_after_it(job, tmp_path):
+    stamp, job_id = job.folder.relative_to(tmp_path).parts
+
+    assert job_id == "41"
+    assert job.attempt.startswith(f"{stamp}-")
+    assert len(job.attempt) == len("20200615_102819-3f9a1c")
+
+
+def test_job_json_holds_no_path_of_this_machine(job, tmp_path):
+    assert str(tmp_path) not in (job.folder / "job.json").read_text()
+
+
+def test_a_staging_without_job_json_is_no_job_and_is_swept(job, tmp_path):
+    half = tmp_path / "20200615_102819" / "77"
+    half.mkdir(parents=True)
+    (half / "stations.csv").write_bytes(STATIONS)
+
+    assert load_jobs(tmp_path) == [job]
+    assert sweep_unfinished(tmp_path) == [half]
+    assert not half.exists()
+    assert load_jobs(tmp_path) == [job]
+
+
+def test_folders_of_others_are_neither_read_nor_swept(tmp_path):
+    for name in ("notes/1", "20200615_102819/readme", "20200615_102819/12345678901234567"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "20200615_102820").symlink_to(tmp_path / "notes")
+
+    assert load_jobs(tmp_path) == []
+    assert sweep_unfinished(tmp_path) == []
+    assert (tmp_path / "notes/1").is_dir()
+
+
+def test_a_write_that_is_cut_short_leaves_the_old_content(job):
+    before = (job.folder / "job.json").read_bytes()
+    (job.folder / "job.json.partial").write_bytes(before[:20])
+
+    assert Job.load(job.folder) == job
+
+
+def test_a_folder_that_cannot_be_written_is_a_disk_error(tmp_path):
+    with pytest.raises(DiskError, match="cannot be written"):
+        write_atomic(tmp_path / "missing" / "file", b"")
+
+
+def test_only_one_process_holds_a_work_folder(tmp_path):
+    code = (
+        "import sys, pathlib; from xcor_daemon.jobs import hold\n"
+        "with hold(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(BusyError, match="another xcor-daemon"), jobs.hold(tmp_path):
+            pass
+        other.kill()
+
+    with jobs.hold(tmp_path):
+        pass
+
+
+def test_a_problem_is_cut_to_what_a_page_can_show():
+    problem = Problem("stations.csv", 2, "Network", "x" * 4_000_000, "is no code")
+
+    assert len(json.dumps(jobs.problem_json(problem))) < 1000
+    assert len(jobs.problems_json([problem] * 5000)) == 200
+
+
+# --- what a worker leaves ---
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret", "/etc/passwd", "CORR/../../secret", "", "CORR//a", ".hidden", "a\nb"]
+)
+def test_a_result_cannot_be_named_out_of_its_folder(job, name):
+    (job.folder.parent / "secret").write_text("x")
+
+    with pytest.raises(BrokenOutputs, match="no name of a result"):
+        open_output(job.folder, name)
+
+
+def test_links_pipes_and_folders_are_no_results(job, tmp_path):
+    (tmp_path / "secret").write_text("x")
+    (job.folder / "link.h5").symlink_to(tmp_path / "secret")
+    (job.folder / "CORR").symlink_to(tmp_path)
+    os.mkfifo(job.folder / "pipe.h5")
+    (job.folder / "STACK").mkdir()
+
+    for name in ("link.h5", "CORR/secret", "pipe.h5", "STACK", "missing.h5"):
+        with pytest.raises(BrokenOutputs):
+            open_output(job.folder, name)
+    assert whole_files(job.folder) == []
+
+
+def test_whole_files_are_those_that_got_their_last_name(job):
+    for name in ("CORR/2019-01-01.h5", "CORR/2019-01-02.h5.partial", "PLOT/map.png", "PLOT/é.png"):
+        (job.folder / name).parent.mkdir(exist_ok=True)
+        (job.folder / name).touch()
+
+    assert whole_files(job.folder) == ["CORR/2019-01-01.h5", "PLOT/map.png"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"days": "x", "warnings": [1]}'])
+def test_a_progress_file_that_makes_no_sense_shows_nothing(job, text):
+    (job.folder / "progress.json").write_text(text)
+
+    empty = {"stage": "", "days": None, "pairs": None, "eta_s": None, "warnings": []}
+    assert read_progress(job.folder) == empty
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"files": [], "units": {"done": 1}},
+        {"files": [{"name": "a"}], "units": {"done": 1, "empty": 0, "failed": []}},
+        {"files": {}, "units": {"done": 1, "empty": 0, "failed": []}},
+    ],
+)
+def test_an_outputs_file_of_another_shape_is_refused(job, content):
+    (job.folder / "outputs.json").write_text(json.dumps(content))
+
+    with pytest.raises(BrokenOutputs, match="outputs.json"):
+        read_outputs(job.folder)
+
+
+def test_the_log_tail_is_the_last_lines_whatever_the_bytes(job):
+    (job.folder / "xcor_log.txt").write_bytes(b"\xff" * 100_000 + b"\n" + b"line\n" * 60)
+
+    assert log_tail(job.folder) == ["line"] * 50

@@ -1,0 +1,312 @@
+"""S3: what waits under incoming/, how it is staged, and how results are published.
+
+Keys under incoming/ are strangers' input. Nothing is ever deleted here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from botocore import exceptions as boto
+
+from .config import Config
+from .errors import ConfigError, UnreachableError, XcorError
+from .jobs import sha256_of
+from .request import LIMITS, PARAMS, PARAMS_ALIAS, STACKING, STATIONS
+
+CANCEL = "cancel"
+_NAMES = "|".join(map(re.escape, (STATIONS, PARAMS, PARAMS_ALIAS, STACKING, CANCEL)))
+_INCOMING = re.compile(rf"incoming/([0-9]{{1,16}})/({_NAMES})")
+_MISSING = ("NoSuchKey", "404")
+_CHANGED = ("PreconditionFailed", "412", *_MISSING)
+_NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound)
+_TYPES = {
+    ".h5": "application/x-hdf5",
+    ".json": "application/json",
+    ".csv": "text/csv; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".png": "image/png",
+}
+_MULTIPART_FROM = 256 * 2**20  # bytes; one PUT takes 5 GiB at most
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An object as the listing shows it."""
+
+    key: str
+    etag: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job under incoming/."""
+
+    id: str
+    files: Mapping[str, Remote]  # name -> object, the cancel marker apart
+    seen: float  # when the last of them was written (s since 1970, S3's clock)
+    is_quiet: bool  # nothing was written for the settle time, by S3's clock
+    is_cancelled: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all files of a job are there."""
+        return STACKING in self.files or (
+            STATIONS in self.files and bool({PARAMS, PARAMS_ALIAS} & self.files.keys())
+        )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one look at incoming/ shows."""
+
+    jobs: tuple[Waiting, ...]  # oldest first
+    ignored: int  # keys that are no file of a job
+
+
+@dataclass
+class Bucket:
+    """The bucket that holds incoming/ and processed/."""
+
+    client: Any  # boto3's S3 client
+    name: str
+    settle: float = 2.0  # s
+    multipart_from: int = field(default=_MULTIPART_FROM)
+
+    @classmethod
+    def connect(cls, config: Config) -> Bucket:
+        """The bucket of a configuration; nothing is asked of it yet."""
+        import boto3
+        from botocore.config import Config as ClientConfig
+
+        name, endpoint = config.need_bucket(), config.endpoint_url or None
+        options = ClientConfig(
+            retries={"mode": "standard", "total_max_attempts": 8},
+            connect_timeout=5,
+            read_timeout=30,
+            tcp_keepalive=True,
+            s3={"addressing_style": "path" if endpoint else "auto"},
+        )
+        try:
+            client = boto3.client("s3", endpoint_url=endpoint, config=options)
+        except (ValueError, boto.BotoCoreError) as error:
+            raise ConfigError(f"no S3 client: {error}; see XCOR_ENDPOINT_URL.") from error
+        return cls(client, name, config.settle)
+
+    @property
+    def endpoint(self) -> str:
+        """Where the S3 server is."""
+        return str(self.client.meta.endpoint_url)
+
+    # --- incoming ---
+
+    def waiting(self) -> Listing:
+        """The jobs under incoming/; keys that are no file of a job are only counted."""
+        found: dict[str, dict[str, Remote]] = {}
+        ignored, token = 0, {}
+        while True:
+            page = self._call("list_objects_v2", Prefix="incoming/", **token)
+            for item in page.get("Contents", ()):
+                if match := _INCOMING.fullmatch(item["Key"]):
+                    remote = Remote(item["Key"], item["ETag"], item["Size"], item["LastModified"])
+                    found.setdefault(match[1], {})[match[2]] = remote
+                else:
+                    ignored += 1
+            if not page.get("IsTruncated"):
+                break
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+        clock = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+        jobs = [self._waiting_job(job_id, files, clock) for job_id, files in found.items()]
+        return Listing(tuple(sorted(jobs, key=lambda job: (job.seen, job.id))), ignored)
+
+    def _waiting_job(self, job_id: str, files: dict[str, Remote], clock: float) -> Waiting:
+        is_cancelled = files.pop(CANCEL, None) is not None
+        seen = max((file.modified.timestamp() for file in files.values()), default=0.0)
+        return Waiting(job_id, files, seen, seen + self.settle <= clock, is_cancelled)
+
+    def fetch(self, job: Waiting) -> dict[str, bytes] | None:
+        """The files of a job exactly as they were listed; None where one changed since.
+
+        Of a file beyond the limit come the limit and one byte, enough to refuse it.
+        """
+        most = LIMITS["stations"]["max_bytes"]
+        contents = {}
+        for name, remote in job.files.items():
+            part = {"Range": f"bytes=0-{most}"} if remote.size > most else {}
+            content = self._read(remote.key, _CHANGED, IfMatch=remote.etag, **part)
+            if content is None:
+                return None
+            contents[name] = content
+        return contents
+
+    def put_input(self, job_id: str, name: str, content: bytes) -> bool:
+        """Write a file of a new job; False where another job has it already."""
+        key = f"incoming/{job_id}/{name}"
+        options = {"ContentType": _content_type(name), "IfNoneMatch": "*"}
+        if self._call("put_object", ("PreconditionFailed",), Key=key, Body=content, **options):
+            return True
+        # A PUT whose answer was lost is sent again and then meets itself.
+        return self._read(key) == content
+
+    # --- processed ---
+
+    def publish_file(self, key: str, file: BinaryIO, sha256: str) -> None:
+        """Upload an open file, unless the same is there already."""
+        size = file.seek(0, 2)
+        file.seek(0)
+        there = self._call("head_object", _MISSING, Key=key)
+        if there and there["ContentLength"] == size and there["Metadata"].get("sha256") == sha256:
+            return
+        described = {"ContentType": _content_type(key), "Metadata": {"sha256": sha256}}
+        if size < self.multipart_from:
+            checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+            self._call("put_object", Key=key, Body=file, ChecksumSHA256=checksum, **described)
+            return
+        with self._explained("upload"):
+            extra = {**described, "ChecksumAlgorithm": "SHA256"}
+            self.client.upload_fileobj(file, self.name, key, ExtraArgs=extra)
+
+    def download(self, key: str, path: Path, sha256: str) -> None:
+        """Copy a published file; it appears whole, with the right content, or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        with self._explained("download"), partial.open("wb") as file:
+            self.client.download_fileobj(self.name, key, file)
+        with partial.open("rb") as file:
+            if sha256_of(file) != sha256:
+                raise UnreachableError(f"S3 at {self.endpoint} gave {key} with another content.")
+        partial.replace(path)
+
+    def commit_manifest(self, job_id: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Publish a job, once for all time.
+
+        Returns
+        -------
+        dict
+            The manifest that stands; its ``attempt`` tells who published.
+        """
+        key = manifest_key(job_id)
+        options = {"ContentType": "application/json", "IfNoneMatch": "*"}
+        body = _to_json(manifest)
+        try:
+            self._call("put_object", ("PreconditionFailed",), Key=key, Body=body, **options)
+        except UnreachableError:
+            # The answer was lost or ambiguous; what is there now decides.
+            if (standing := self.read_manifest(job_id)) is None:
+                raise
+            return standing
+        standing = self.read_manifest(job_id)
+        if standing is None:
+            raise UnreachableError(f"S3 at {self.endpoint} lost {key}.")
+        return standing
+
+    def read_manifest(self, job_id: str) -> dict[str, Any] | None:
+        """The manifest of a published job."""
+        return self._read_json(manifest_key(job_id))
+
+    def read_status(self, job_id: str) -> dict[str, Any] | None:
+        """The status.json that the page sees."""
+        return self._read_json(f"processed/{job_id}/status.json")
+
+    def put_status(self, job_id: str, status: dict[str, Any]) -> None:
+        """Write status.json."""
+        self._put_view(f"processed/{job_id}/status.json", _to_json(status))
+
+    def put_files(self, job_id: str, lines: Sequence[str]) -> None:
+        """Write files.txt, the original's view: a key a line."""
+        self._put_view(f"processed/{job_id}/files.txt", "".join(f"{x}\n" for x in lines).encode())
+
+    # --- S3 itself ---
+
+    def _put_view(self, key: str, content: bytes) -> None:
+        described = {"ContentType": _content_type(key), "CacheControl": "no-cache"}
+        self._call("put_object", Key=key, Body=content, **described)
+
+    def _read_json(self, key: str) -> dict[str, Any] | None:
+        content = self._read(key)
+        try:
+            return None if content is None else dict(json.loads(content))
+        except (ValueError, TypeError) as error:
+            raise XcorError(f"{key} in S3 bucket {self.name!r} is damaged: {error}.") from error
+
+    def _read(self, key: str, absent: tuple[str, ...] = _MISSING, **options: Any) -> bytes | None:
+        reply = self._call("get_object", absent, Key=key, **options)
+        if reply is None:
+            return None
+        with self._explained("get_object"), reply["Body"] as body:
+            return body.read()
+
+    def _call(self, operation: str, absent: tuple[str, ...] = (), **arguments: Any) -> Any:
+        """One S3 operation; None where S3 answers with a code of ``absent``."""
+        try:
+            with self._explained(operation, absent):
+                return getattr(self.client, operation)(Bucket=self.name, **arguments)
+        except _Absent:
+            return None
+
+    @contextmanager
+    def _explained(self, operation: str, absent: tuple[str, ...] = ()) -> Iterator[None]:
+        """Turn boto's errors into ours, which say what to do."""
+        try:
+            yield
+        except boto.ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in absent:
+                raise _Absent from None
+            raise self._refusal(code, operation, error) from error
+        except _NO_CREDENTIALS as error:
+            raise ConfigError(
+                f"no credentials for S3 at {self.endpoint}: {error}; set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or give the machine a role."
+            ) from error
+        except boto.ParamValidationError as error:
+            raise ConfigError(f"S3 bucket {self.name!r}: {error}") from error
+        except boto.BotoCoreError as error:
+            raise UnreachableError(f"S3 at {self.endpoint} does not answer: {error}") from error
+
+    def _refusal(self, code: str, operation: str, error: Exception) -> Exception:
+        if code == "NoSuchBucket":
+            where = f"S3 bucket {self.name!r} does not exist at {self.endpoint}"
+            return ConfigError(f"{where}; set XCOR_BUCKET.")
+        if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
+            need = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that it knows."
+            return ConfigError(f"S3 at {self.endpoint} does not know these keys ({code}); {need}")
+        if code in ("AccessDenied", "403"):
+            need = "give the keys or the role the rights that the README lists."
+            return ConfigError(f"S3 bucket {self.name!r} refuses {operation} to these keys; {need}")
+        if code == "RequestTimeTooSkewed":
+            return ConfigError("this machine's clock is off by more than 15 minutes; set it right.")
+        return UnreachableError(f"S3 at {self.endpoint} cannot do {operation} now: {error}")
+
+
+class _Absent(Exception):
+    """S3 answered that it is not there, or not as it was."""
+
+
+def manifest_key(job_id: str) -> str:
+    """Where the manifest of a job stands."""
+    return f"processed/{job_id}/manifest.json"
+
+
+def result_key(job_id: str, attempt: str, name: str) -> str:
+    """Where a result of an attempt stands."""
+    return f"processed/{job_id}/runs/{attempt}/{name}"
+
+
+def _content_type(name: str) -> str:
+    return _TYPES.get(Path(name).suffix, "application/octet-stream")
+
+
+def _to_json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, allow_nan=False).encode()

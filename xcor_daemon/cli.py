@@ -1,0 +1,260 @@
+"""The command line: text -> objects -> one call. Results on stdout, messages on stderr.
+
+Heavy modules are imported where they are used, so that --help is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .config import Config, check_source
+from .errors import XcorError
+
+if TYPE_CHECKING:
+    from .daemon import Daemon
+    from .pipeline.datatypes import Progress
+
+log = logging.getLogger("xcor_daemon")
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_processes = click.option("--processes", type=int, help="Processes; 0 takes every core.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class _Commands(click.Group):
+    """Prints an `XcorError` and exits with its code; any other exception is a bug."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except XcorError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="xcor-daemon")
+@click.option("--bucket", help="S3 bucket of incoming/ and processed/ (XCOR_BUCKET).")
+@click.option("--endpoint-url", help="S3 server that is not AWS (XCOR_ENDPOINT_URL).")
+@click.option("--work-dir", type=click.Path(path_type=Path), help="Where jobs run (XCOR_WORK_DIR).")
+@click.option("--interval", type=float, help="Seconds between two passes (XCOR_INTERVAL).")
+@click.option("--max-parallel", type=int, help="Workers at a time (XCOR_MAX_PARALLEL).")
+@click.pass_context
+def main(ctx: click.Context, **flags: Any) -> None:
+    """Cross-correlate ambient noise: take jobs from S3, run them, publish the results.
+
+    A flag beats an XCOR_* variable, which beats the default.
+    """
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ"
+    )
+    ctx.obj = Config.from_env(os.environ, **flags)
+
+
+@main.command()
+@click.pass_obj
+def run(config: Config) -> None:
+    """Process jobs until SIGTERM or Ctrl-C; workers go on and are found again.
+
+    \b
+        xcor-daemon --bucket my-bucket run
+    """
+    with _daemon(config) as (daemon, stop):
+        daemon.run_forever(stop)
+
+
+@main.command("run-once")
+@click.option("--wait", is_flag=True, help="Go on until nothing is left to do.")
+@click.pass_obj
+def run_once(config: Config, wait: bool) -> None:
+    """Move the jobs that wait now as far as they go, then exit.
+
+    \b
+        xcor-daemon --bucket my-bucket run-once --wait
+    """
+    with _daemon(config) as (daemon, stop):
+        ended = daemon.run_once(wait, stop)
+    for job in ended:
+        click.echo(f"{job.id} {job.state} {job.reason}".rstrip())
+    failed = [job.id for job in ended if job.state == "failed"]
+    if wait and failed:
+        raise XcorError(f"{len(failed)} of {len(ended)} jobs failed; see their xcor_log.txt.")
+
+
+@contextmanager
+def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
+    """The daemon of this configuration, holding its work folder, and what stops it."""
+    from .bucket import Bucket
+    from .daemon import Daemon
+    from .launcher import LocalLauncher, worker_command
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    launcher = LocalLauncher(lambda job: worker_command(job, config.processes), os.environ)
+    daemon = Daemon(Bucket.connect(config), launcher, config)
+    with daemon.holding():
+        yield daemon, stop
+
+
+@main.command()
+@click.argument("job_id", required=False)
+@_as_json
+@click.pass_obj
+def status(config: Config, job_id: str | None, as_json: bool) -> None:
+    """Show the jobs, or one of them, as this machine and S3 know them."""
+    from .status import describe_job, describe_jobs, format_table
+
+    if job_id is None:
+        rows = describe_jobs(config)
+        click.echo(json.dumps(rows, indent=1) if as_json else format_table(rows))
+        return
+    job = describe_job(config, job_id)
+    lines = [f"{name}: {value}" for name, value in job.items() if name != "log_tail"]
+    click.echo(json.dumps(job, indent=1) if as_json else "\n".join([*lines, *job["log_tail"]]))
+
+
+@main.command()
+@click.argument("folder", type=_FOLDER)
+@click.pass_obj
+def submit(config: Config, folder: Path) -> None:
+    """Send the CSV files of a folder as a job, as the page does; prints the job's id."""
+    from .bucket import Bucket
+    from .submit import read_contents
+    from .submit import submit as submit_job
+
+    click.echo(submit_job(Bucket.connect(config), read_contents(folder)))
+
+
+@main.command()
+@click.argument("folder", type=_FOLDER)
+def validate(folder: Path) -> None:
+    """Check the CSV files of a folder; exits with 65 and every problem if they are no job."""
+    from .estimate import estimate as price
+    from .request import XcorRequest, read_request
+
+    request = read_request(folder)
+    if isinstance(request, XcorRequest):
+        cost = price(request)
+        what = f"correlates {cost.channels} channels in {cost.pairs} pairs over {cost.days} days"
+    else:
+        what = f"stacks job {request.params.job}"
+    click.echo(f"{folder}: good, it {what}")
+
+
+@main.command()
+@click.argument("folder", type=_FOLDER)
+@_as_json
+def estimate(folder: Path, as_json: bool) -> None:
+    """Price the correlation job of a folder: pairs, windows, bytes, core-seconds."""
+    from .errors import Problem, RequestError
+    from .estimate import estimate as price
+    from .request import STACKING, XcorRequest, read_request
+
+    request = read_request(folder)
+    if not isinstance(request, XcorRequest):
+        raise RequestError([Problem(STACKING, 0, "", "", "is a stacking job; it has no price")])
+    cost = asdict(price(request))
+    lines = [f"{name:16}{value:>20,}" for name, value in cost.items()]
+    click.echo(json.dumps(cost, indent=1) if as_json else "\n".join(lines))
+
+
+@main.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--source", help="A configured name, archive:PATH or fdsn:URL-or-name (XCOR_SOURCE).")
+@_processes
+@click.pass_obj
+def correlate(config: Config, folder: Path, source: str | None, processes: int | None) -> None:
+    """Correlate a folder that holds stations.csv and params.csv; results come beside them.
+
+    \b
+        xcor-daemon correlate my-job --source archive:/data/sds
+    """
+    from .pipeline.run import correlate_job
+    from .request import XcorRequest, read_request
+
+    if source is None:
+        request = read_request(folder)
+        source = request.params.source if isinstance(request, XcorRequest) else ""
+    if ":" in source:
+        check_source(source)
+    else:
+        source = config.source_named(source)
+    with _progress_of(folder) as report:
+        correlate_job(folder, source, _chosen(processes, config), report)
+
+
+@main.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--corr", type=_FOLDER, required=True, help="CORR folder of the correlation job.")
+@_processes
+@click.pass_obj
+def stack(config: Config, folder: Path, corr: Path, processes: int | None) -> None:
+    """Stack correlations as stacking_params.csv of a folder says.
+
+    \b
+        xcor-daemon stack my-stack --corr my-job/CORR
+    """
+    from .pipeline.run import stack_job
+
+    with _progress_of(folder) as report:
+        stack_job(folder, corr, _chosen(processes, config), report)
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="Run the sample job and stop.")
+@click.option("--port", type=int, help="Of the page; a free one if not given.")
+def demo(once: bool, port: int | None) -> None:
+    """Run the whole system on this machine: S3, data centre, page and sample data."""
+    from .demo import run_demo
+
+    sys.exit(run_demo(once, port))
+
+
+def _chosen(processes: int | None, config: Config) -> int:
+    return config.processes if processes is None else processes
+
+
+@contextmanager
+def _progress_of(folder: Path) -> Iterator[Callable[[Progress], None]]:
+    """Show a job's progress: a bar in a terminal, elsewhere a line for every finished day."""
+    job_id, finished = folder.resolve().name, 0
+    if not sys.stderr.isatty():
+
+        def tell(progress: Progress) -> None:
+            nonlocal finished
+            if progress.days_done != finished:
+                finished = progress.days_done
+                days = f"{finished} of {progress.days} days"
+                log.info("job %s: %s (%s)", job_id, progress.stage, days)
+
+        yield tell
+        log.info("job %s: finished", job_id)
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=job_id, unit="day", file=sys.stderr) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total, bar.n = progress.days or None, progress.days_done
+            bar.set_postfix_str(progress.stage)
+
+        yield show
+
+
+if __name__ == "__main__":
+    main()

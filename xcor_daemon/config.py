@@ -1,0 +1,119 @@
+"""Settings, read once: a flag beats an ``XCOR_*`` variable, which beats the default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+# A data centre that ObsPy names; EarthScope's is the one that serves the original's TA network.
+DEFAULT_SOURCE = "fdsn:EARTHSCOPE"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the host half of the system needs to know; each field is ``XCOR_`` + its name in capitals."""
+
+    bucket: str = ""  # S3 bucket that holds incoming/ and processed/
+    endpoint_url: str = ""  # of an S3 server that is not AWS
+    work_dir: Path = Path("xcor-work")  # jobs are copied to WORK/YYYYMMDD_HHMMSS/ID/
+    interval: float = 5.0  # s between two passes of `run`
+    settle: float = 2.0  # s that a job's files must have been unchanged
+    max_parallel: int = 1  # workers that run at the same time
+    max_attempts: int = 3  # times that a worker is started for one job
+    deadline: float = 86400.0  # s after which a worker is stopped
+    processes: int = 0  # of one worker; 0 takes every core
+    source: str = DEFAULT_SOURCE  # where waveforms come from when a job names no source
+    sources: Mapping[str, str] = field(default_factory=dict)  # name -> source, for the column `source`
+
+    def __post_init__(self) -> None:
+        for name, low in (("interval", 0.05), ("settle", 0.0), ("deadline", 1.0)):
+            if not getattr(self, name) >= low:
+                raise ConfigError(f"{name}={getattr(self, name)} s; it must be at least {low:g} s.")
+        for name, low in (("max_parallel", 1), ("max_attempts", 1), ("processes", 0)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name}={getattr(self, name)}; it must be at least {low}.")
+        for source in (self.source, *self.sources.values()):
+            check_source(source)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], **flags: Any) -> Config:
+        """The settings of a process.
+
+        Parameters
+        ----------
+        environ : mapping
+            ``os.environ``; only names that begin with ``XCOR_`` matter.
+        flags
+            Values given on the command line; None where a flag was not given.
+
+        Raises
+        ------
+        ConfigError
+            If a value is not of its kind.
+        """
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            text = environ.get(f"XCOR_{setting.name.upper()}", "")
+            if text:
+                values[setting.name] = _parse(setting.name, str(setting.type), text)
+        values.update({name: value for name, value in flags.items() if value is not None})
+        return cls(**values)
+
+    def need_bucket(self) -> str:
+        """The bucket's name; a ConfigError where none is set."""
+        if not self.bucket:
+            raise ConfigError("no S3 bucket is named; set XCOR_BUCKET or give --bucket NAME.")
+        return self.bucket
+
+    def source_named(self, name: str) -> str:
+        """The source behind a name that a job gives; empty means the service's own.
+
+        Raises
+        ------
+        ConfigError
+            If the name is not configured.
+        """
+        if not name:
+            return self.source
+        if name not in self.sources:
+            known = ", ".join(sorted(self.sources)) or "none"
+            raise ConfigError(f"source {name!r} is not configured here; configured: {known}.")
+        return self.sources[name]
+
+
+def check_source(source: str) -> None:
+    """Refuse what is neither ``archive:PATH`` nor ``fdsn:URL-or-name``."""
+    kind, _, place = source.partition(":")
+    if kind not in ("archive", "fdsn") or not place:
+        raise ConfigError(f"source {source!r} is neither archive:PATH nor fdsn:URL-or-name.")
+
+
+def _parse(name: str, kind: str, text: str) -> Any:
+    """The value of a variable, by the type of its field."""
+    variable = f"XCOR_{name.upper()}"
+    try:
+        if kind == "float":
+            return float(text)
+        if kind == "int":
+            return int(text)
+    except ValueError:
+        raise ConfigError(f"{variable}={text!r} is not a number.") from None
+    if kind == "Path":
+        return Path(text)
+    if name == "sources":
+        return _parse_sources(variable, text)
+    return text
+
+
+def _parse_sources(variable: str, text: str) -> dict[str, str]:
+    """``demo=fdsn:http://127.0.0.1:8080;local=archive:/data`` -> a mapping."""
+    pairs = [part.partition("=") for part in text.split(";") if part.strip()]
+    for name, _, _ in pairs:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name.strip()):
+            raise ConfigError(f"{variable}: {name!r} is no name; write NAME=fdsn:URL;NAME=archive:PATH.")
+    return {name.strip(): source.strip() for name, _, source in pairs}

@@ -1,0 +1,240 @@
+"""The demo: the whole system on one machine, with real data, offline.
+
+The corridor of this folder: S3 server, FDSN server, page, daemon; a job sent as the page sends
+it and followed to its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..bucket import Bucket
+from ..errors import ConfigError, UnreachableError, XcorError
+from ..submit import handle
+from .children import start_child, stop_child
+from .fdsn_server import serve_fdsn
+from .page_server import PageServer, find_site
+from .s3_server import S3Server, start_s3
+from .summary import summarise
+
+SAMPLE = Path(__file__).with_name("data")
+ARCHIVE, JOB = SAMPLE / "norsar_2019_001", SAMPLE / "job"
+BUCKET = "xcor"
+_POLL = 0.25  # s
+_GRACE = 8.0  # s that the daemon has to stop, with all that it started
+_ENDS = ("done", "failed", "rejected", "cancelled")
+
+
+@dataclass(frozen=True)
+class System:
+    """The running parts, seen from outside."""
+
+    folder: Path
+    page: str  # URL of the page
+    results: str  # URL of the bucket
+    daemon: subprocess.Popen[bytes]
+
+
+def run(once: bool, port: int, folder: Path | None) -> None:
+    """What `xcor_daemon.demo.run_demo` does."""
+    folder = _prepare(folder)
+    with _ended_by_sigterm(), running(folder, port) as system:
+        job_id = submit_sample(system.page)
+        _say(f"Job {job_id}: 24 channels, 276 pairs, four hours; sent as the page sends it.")
+        status = _follow(system, job_id)
+        if status["state"] != "done":
+            raise XcorError(_what_went_wrong(system, status))
+        manifest = fetch_json(f"{system.results}/{status['manifest']}")
+        local = next(folder.glob(f"work/*/{job_id}"))
+        print(summarise(manifest, local, system.results), flush=True)
+        if not once:
+            _serve(system, job_id)
+    _say(f"Everything has stopped. The results and logs stay in {folder}")
+
+
+@contextmanager
+def running(folder: Path, port: int = 0) -> Iterator[System]:
+    """The S3 server, the FDSN server, the page and the daemon, for as long as the block lasts.
+
+    ``port`` is the page's; 0 takes a free one.
+    """
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder / "s3", ignore_errors=True)
+        _say("Starting an S3 server (SeaweedFS) ...")
+        s3 = stack.enter_context(start_s3(folder / "s3"))
+        _say("Starting an FDSN server over 24 stations of the NORSAR array ...")
+        fdsn = stack.enter_context(serve_fdsn(ARCHIVE, folder / "fdsn.log"))
+        results = f"{s3.endpoint}/{BUCKET}"
+        submit = partial(handle, Bucket(s3.client(), BUCKET))
+        page = stack.enter_context(PageServer(find_site(), results, fdsn.url, submit, port))
+        s3.make_bucket(BUCKET, page.origins)
+        _say("Starting the daemon ...")
+        with (folder / "daemon.log").open("ab") as log:
+            daemon = start_child(
+                [sys.executable, "-m", "xcor_daemon.cli", "run"],
+                stdout=log,
+                stderr=log,
+                env=_daemon_environ(s3, fdsn.url, folder),
+                with_detached=True,
+            )
+        stack.callback(stop_child, daemon, _GRACE)
+        yield System(folder, page.url, results, daemon)
+
+
+def submit_sample(page: str) -> str:
+    """Send the sample job to a page server; returns the job's id."""
+    body = {path.stem: path.read_text() for path in sorted(JOB.iterdir())}
+    request = urllib.request.Request(
+        f"{page}/jobs",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with _opener().open(request, timeout=30) as answer:
+        return str(json.load(answer)["id"])
+
+
+def fetch_json(url: str) -> dict[str, Any] | None:
+    """A JSON object, read as anybody may; None while it is not there."""
+    try:
+        with _opener().open(url, timeout=30) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        if error.code in (403, 404):
+            return None
+        raise
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens URLs of this machine, past any proxy."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _prepare(folder: Path | None) -> Path:
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="xcor-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; name a new folder.")
+    return folder.resolve()
+
+
+def _daemon_environ(s3: S3Server, fdsn: str, folder: Path) -> dict[str, str]:
+    """What the daemon sees: nothing of another service's settings or credentials."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "XCOR_"))}
+    return {
+        **kept,
+        **s3.environ,
+        "XCOR_BUCKET": BUCKET,
+        "XCOR_ENDPOINT_URL": s3.endpoint,
+        "XCOR_WORK_DIR": str(folder / "work"),
+        "XCOR_SOURCE": f"fdsn:{fdsn}",
+        "XCOR_INTERVAL": "0.3",
+        "XCOR_SETTLE": "1",
+    }
+
+
+def _follow(system: System, job_id: str) -> dict[str, Any]:
+    """Poll a job's status to its end, with a bar on a terminal and lines elsewhere."""
+    show, close = _bar() if sys.stderr.isatty() else (_Lines(), lambda: None)
+    url = f"{system.results}/processed/{job_id}/status.json"
+    try:
+        while True:
+            status = fetch_json(url)
+            if status:
+                show(status)
+                if status["state"] in _ENDS:
+                    return status
+            _check_daemon(system)
+            time.sleep(_POLL)
+    finally:
+        close()
+
+
+def _bar() -> tuple[Callable[[Mapping[str, Any]], None], Callable[[], None]]:
+    """A progress bar over the days of a job; between them it moves with the time that is left."""
+    bar = tqdm(total=100, unit="%", bar_format="{percentage:3.0f} %|{bar:30}| {elapsed} {desc}")
+    began = time.monotonic()
+
+    def show(status: Mapping[str, Any]) -> None:
+        done, days = status.get("days") or (0, 0)
+        eta, elapsed = status.get("eta_s"), time.monotonic() - began
+        part = 100 * elapsed / (elapsed + eta) if eta else 100 * done / max(days, 1)
+        bar.n = 100 if status["state"] == "done" else max(bar.n, min(99, round(part)))
+        bar.set_description_str(f"{status['state']}: {status.get('stage') or ''}"[:70])
+
+    return show, bar.close
+
+
+class _Lines:
+    """Progress where there is no terminal: a line when the stage changes, but for its numbers."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, status: Mapping[str, Any]) -> None:
+        line = f"{status['state']}: {status.get('stage') or ''}"
+        kind = "".join(c for c in line if not c.isdigit())
+        if kind != self._last:
+            self._last = kind
+            _say(f"  {line}")
+
+
+def _check_daemon(system: System) -> None:
+    if system.daemon.poll() is not None:
+        log = (system.folder / "daemon.log").read_text(errors="replace")[-2000:]
+        raise UnreachableError(
+            f"the daemon ended with status {system.daemon.returncode}; its log ends:\n{log}"
+        )
+
+
+def _what_went_wrong(system: System, status: Mapping[str, Any]) -> str:
+    tail = "\n".join(status.get("log_tail") or ())
+    logs = f"logs: {system.folder}"
+    return f"the job ended as {status['state']}: {status.get('reason')}\n{tail}\n{logs}"
+
+
+def _serve(system: System, job_id: str) -> None:
+    """Go on until Ctrl-C."""
+    _say(f"\nThe page:  {system.page}/#jobs={job_id}\nCtrl-C stops everything.")
+    try:
+        while True:
+            _check_daemon(system)
+            time.sleep(_POLL)
+    except KeyboardInterrupt:
+        _say("")
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP unwind the stack, so that everything is stopped in order."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {s: signal.signal(s, leave) for s in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

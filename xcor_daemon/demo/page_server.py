@@ -1,0 +1,189 @@
+"""The page on loopback: the files of ``site/``, where its services are, and ``POST /jobs``."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import ConfigError
+
+# Takes the body of a POST, gives a status and what to answer as JSON.
+Submit = Callable[[bytes], tuple[int, Mapping[str, Any]]]
+
+_MAX_BODY = 6_000_000  # bytes: both CSV files at their limits, as JSON
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".geojson": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+class PageServer:
+    """A running server; a context manager that stops it at the end.
+
+    Parameters
+    ----------
+    site : Path
+        Folder of the page.
+    results, fdsn : str
+        URLs of the bucket and of the data centre that the page talks to.
+    submit : callable
+        Takes the body of ``POST /jobs``.
+    port : int
+        0 takes a free one.
+
+    Raises
+    ------
+    ConfigError
+        If the port is taken.
+    """
+
+    def __init__(
+        self, site: Path, results: str, fdsn: str, submit: Submit, port: int = 0
+    ) -> None:
+        try:
+            self._server = _Server(site, submit, port)
+        except (OSError, OverflowError) as error:
+            raise ConfigError(f"port {port} cannot be used for the page: {error}.") from error
+        self.url = self._server.url  # http://127.0.0.1:PORT
+        self.origins = [f"http://{host}" for host in self._server.hosts]  # under which it is seen
+        self._server.config = {"results": results, "submit": "/jobs", "fdsn": fdsn}
+        self._server.csp = content_policy([results], [results, fdsn])
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> PageServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def find_site() -> Path:
+    """The folder of the page; in a checkout, ``xcor_daemon/site`` is a link to ``site``.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there.
+    """
+    site = Path(__file__).resolve().parents[1] / "site"
+    if not (site / "index.html").is_file():
+        raise ConfigError(f"the page is not installed: {site}/index.html is not there.")
+    return site
+
+
+def content_policy(images: list[str], connections: list[str]) -> str:
+    """The Content-Security-Policy of the page: its own scripts, and the services it talks to."""
+    own = ("script-src 'self'", "style-src 'self'", "base-uri 'none'", "form-action 'none'")
+    return "; ".join(
+        [
+            "default-src 'none'",
+            *own,
+            f"img-src 'self' data: {_origins(images)}",
+            f"connect-src 'self' {_origins(connections)}",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
+def _origins(urls: list[str]) -> str:
+    parts = [urlsplit(url) for url in urls if url]
+    return " ".join(sorted({f"{part.scheme}://{part.netloc}" for part in parts}))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    timeout = 60  # s that a connection may be silent
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if not self._is_ours():
+            self._send_json(403, {"error": "this server answers to its own name only."})
+        elif path == "/config.json":
+            self._send_json(200, self.server.config)
+        elif file := self.server.files.get("/index.html" if path == "/" else path):
+            self._send(200, _TYPES[file.suffix], file.read_bytes())
+        else:
+            self._send(404, "text/plain; charset=utf-8", b"not found\n")
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > _MAX_BODY:
+            self.close_connection = True
+            self._send_json(413, {"error": f"a job has at most {_MAX_BODY} bytes."})
+            return
+        body = self.rfile.read(int(length))
+        if urlsplit(self.path).path != "/jobs":
+            self._send_json(404, {"error": "jobs are sent to /jobs."})
+        elif not self._is_ours() or self.headers.get_content_type() != "application/json":
+            # A page from elsewhere can send a form without asking, but no JSON.
+            self._send_json(403, {"error": "send JSON, from this server's own page."})
+        else:
+            self._send_json(*self.server.submit(body))
+
+    def _is_ours(self) -> bool:
+        """Whether the request was meant for this server and comes from no foreign page."""
+        origin = self.headers.get("Origin")
+        return self.headers.get("Host") in self.server.hosts and (
+            origin is None or urlsplit(origin).netloc in self.server.hosts
+        )
+
+    def _send_json(self, status: int, reply: Mapping[str, Any]) -> None:
+        self._send(status, "application/json", json.dumps(reply).encode())
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        for name, value in (
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("Content-Security-Policy", self.server.csp),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cache-Control", "no-cache"),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the terminal belongs to the demo."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, site: Path, submit: Submit, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.hosts = tuple(f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost"))
+        # Only what is listed here is ever opened, so no path leads out of the folder.
+        self.files = {
+            f"/{path.relative_to(site).as_posix()}": path
+            for path in sorted(site.rglob("*"))
+            if path.is_file() and path.suffix in _TYPES and not path.is_symlink()
+        }
+        self.submit = submit
+        self.config: Mapping[str, Any] = {}
+        self.csp = ""

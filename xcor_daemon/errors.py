@@ -1,0 +1,82 @@
+"""What can go wrong that a person can act on; each error knows its exit code (sysexits.h)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class XcorError(Exception):
+    """Anything that xcor-daemon reports without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(XcorError):
+    """A setting is missing or wrong."""
+
+    exit_code = 78
+
+
+class UnreachableError(XcorError):
+    """S3, the container engine or a data centre does not answer; later it may."""
+
+    exit_code = 69
+
+
+class DiskError(XcorError):
+    """The disk is full or refuses to be written."""
+
+    exit_code = 74
+
+
+class BusyError(XcorError):
+    """Another process holds the work folder."""
+
+    exit_code = 75
+
+
+class NoDataError(XcorError):
+    """A channel has nothing to correlate on a day; the message says why.
+
+    ``status`` sorts the reason: ``nodata`` (nobody has samples), ``failed`` (there are
+    samples that could not be fetched or read) or ``refused`` (there are samples that
+    must not be used, such as a channel without a response).
+    """
+
+    def __init__(self, reason: str, status: str = "nodata") -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a request: where it stands, what it says, what is needed."""
+
+    file: str
+    line: int  # 1 is the first line of the file; 0 speaks of the whole file
+    column: str  # as in the header; empty where the whole line is meant
+    value: str
+    need: str  # what is needed, to read after the value
+
+    def __str__(self) -> str:
+        where = self.file if not self.line else f"{self.file} line {self.line}"
+        what = " ".join(part for part in (self.column, self._shown()) if part)
+        return f"{where}: {what} {self.need}" if what else f"{where}: {self.need}"
+
+    def _shown(self) -> str:
+        """The value in quotes, printable and short enough for a message."""
+        if not self.value and not self.column:
+            return ""
+        shown = self.value if len(self.value) <= 40 else self.value[:37] + "..."
+        return ascii(shown)
+
+
+class RequestError(XcorError):
+    """A job is refused; ``problems`` holds every reason that was found."""
+
+    exit_code = 65
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)

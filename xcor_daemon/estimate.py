@@ -1,0 +1,105 @@
+"""What a request costs, before anything is downloaded: pairs, windows, bytes, core-seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import Problem, RequestError
+from .request import LIMITS, STATIONS, Channel, XcorParams, XcorRequest
+
+# Bytes of miniSEED (Steim2) per sample of ground noise: 1.1 to 1.9 in the archives' day files.
+_BYTES_PER_SAMPLE = 1.5
+_FS_UNKNOWN = 40.0  # Hz; the usual rate of a BH channel
+# Core-seconds, from scripts/benchmark: a channel-day, each of its windows, each pair-window.
+_PER_CHANNEL_DAY, _PER_CHANNEL_WINDOW, _PER_PAIR_WINDOW = 0.1, 0.53e-3, 40e-6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The price of a job; upper bounds, since gaps and missing days only make it cheaper."""
+
+    channels: int
+    days: int
+    pairs: int  # different pairs over the whole job
+    pair_days: int
+    windows_per_day: int
+    pair_windows: int
+    bytes_in: int
+    bytes_out: int
+    core_seconds: float
+
+
+def estimate(request: XcorRequest) -> Estimate:
+    """Price a correlation job.
+
+    Raises
+    ------
+    RequestError
+        If it is larger than ``limits.json`` allows, with the figures.
+    """
+    params = request.params
+    channel_days = 0
+    pair_days = 0
+    bytes_in = 0.0
+    counted: dict[tuple[str, ...], int] = {}
+    for day in request.days:
+        channels = request.on(day)
+        ids = tuple(c.id for c in channels)
+        if ids not in counted:
+            counted[ids] = count_pairs(channels, params)
+        pair_days += counted[ids]
+        channel_days += len(channels)
+        bytes_in += sum((c.sample_rate or _FS_UNKNOWN) * 86400 * _BYTES_PER_SAMPLE for c in channels)
+    pair_windows = pair_days * params.n_windows
+    price = Estimate(
+        channels=len(request.channels),
+        days=len(request.days),
+        pairs=max(counted.values()) if len(counted) == 1 else count_pairs(request.channels, params),
+        pair_days=pair_days,
+        windows_per_day=params.n_windows,
+        pair_windows=pair_windows,
+        bytes_in=round(bytes_in),
+        bytes_out=pair_days * params.n_kept * (2 * params.n_lags + 1) * 4,
+        core_seconds=round(
+            channel_days * (_PER_CHANNEL_DAY + _PER_CHANNEL_WINDOW * params.n_windows)
+            + pair_windows * _PER_PAIR_WINDOW,
+            1,
+        ),
+    )
+    _refuse_what_is_too_large(price)
+    return price
+
+
+def _refuse_what_is_too_large(price: Estimate) -> None:
+    problems = [
+        Problem(
+            STATIONS,
+            0,
+            "",
+            "",
+            f"with params.csv makes {getattr(price, name):,.0f} {words}; at most {most:,.0f} are "
+            "allowed in one job: take fewer channels or days, or a longer cc_step",
+        )
+        for name, words, most in (
+            ("pair_days", "pair-days", LIMITS["job"]["max_pair_days"]),
+            ("bytes_out", "bytes of correlations", LIMITS["job"]["max_bytes_out"]),
+            ("core_seconds", "core-seconds of work", LIMITS["job"]["max_core_seconds"]),
+        )
+        if getattr(price, name) > most
+    ]
+    if problems:
+        raise RequestError(problems)
+
+
+def count_pairs(channels: tuple[Channel, ...], params: XcorParams) -> int:
+    """Pairs that ``params`` wants of these channels, distance apart.
+
+    Counted by groups where nothing but the number of channels matters, since a
+    request may name thousands of them.
+    """
+    n = len(channels)
+    if not params.components and params.same_station:
+        return n * (n - 1) // 2 + n * params.autocorrelations
+    return sum(
+        params.wants(first, second) for i, first in enumerate(channels) for second in channels[i:]
+    )

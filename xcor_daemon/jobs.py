@@ -1,0 +1,197 @@
+"""A job: a folder WORK/YYYYMMDD_HHMMSS/ID/ and its job.json.
+
+job.json holds only what the world cannot tell; the rest is looked at again on every pass.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .errors import BusyError, DiskError, Problem
+from .request import STACKING
+
+JOB_FILE, LOG_FILE = "job.json", "xcor_log.txt"
+QUEUED, RUNNING = "queued", "running"
+DONE, FAILED, REJECTED, CANCELLED = "done", "failed", "rejected", "cancelled"
+TERMINAL = (DONE, FAILED, REJECTED, CANCELLED)
+
+_STAMP = re.compile(r"[0-9]{8}_[0-9]{6}")
+_ID = re.compile(r"[0-9]{1,16}")
+_MAX_LISTED = 200  # problems that a page can use
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file of the request, as it was staged."""
+
+    key: str
+    etag: str
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, key: str, etag: str, content: bytes) -> Input:
+        """The record of a file with this content."""
+        return cls(key, etag, len(content), hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job on this machine; every change goes through `changed`, which writes job.json."""
+
+    folder: Path
+    id: str
+    kind: str  # xcor | stack
+    attempt: str  # the time-stamped folder's name and random hex: where results go in S3
+    inputs: tuple[Input, ...]
+    seen: float  # when the last input was written, by S3's clock (s since 1970)
+    state: str = QUEUED
+    verdict: str = ""  # the state that is decided but not published yet
+    reason: str = ""  # for the user
+    problems: tuple[dict[str, Any], ...] = ()  # of a request that was refused
+    source: str = ""  # where waveforms come from; empty until the request was checked
+    corr: str = ""  # folder of the correlation job that is to be stacked
+    failures: int = 0  # workers that ended badly
+    killed: int = 0  # workers that somebody killed; not the job's fault
+    not_before: float = 0.0  # no new worker earlier (s since 1970)
+    started: float = 0.0  # when its first worker was started
+    launched: float = 0.0  # when its latest worker was started
+
+    @property
+    def run(self) -> int:
+        """How many workers have ended: the number of the one that runs or comes next."""
+        return self.failures + self.killed
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something is left to do."""
+        return self.state not in TERMINAL
+
+    def changed(self, **changes: Any) -> Job:
+        """The job with other values, once job.json holds them."""
+        job = replace(self, **changes)
+        content = asdict(job)
+        del content["folder"]
+        write_atomic(self.folder / JOB_FILE, json.dumps(content, indent=1).encode())
+        return job
+
+    @classmethod
+    def load(cls, folder: Path) -> Job:
+        """Read a folder's job.json."""
+        content = json.loads((folder / JOB_FILE).read_bytes())
+        content["inputs"] = tuple(Input(**item) for item in content["inputs"])
+        content["problems"] = tuple(content["problems"])
+        return cls(folder=folder, **content)
+
+
+def create_job(
+    work_dir: Path, job_id: str, contents: Mapping[str, bytes], inputs: Sequence[Input], seen: float
+) -> Job:
+    """Make the folder of a job and its inputs; job.json comes last, so half a folder shows."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    folder = work_dir / stamp / job_id
+    with _disk_errors(folder):
+        folder.mkdir(parents=True)
+    for name, content in contents.items():
+        write_atomic(folder / name, content)
+    kind = "stack" if STACKING in contents else "xcor"
+    attempt = f"{stamp}-{secrets.token_hex(3)}"
+    return Job(folder, job_id, kind, attempt, tuple(inputs), seen).changed()
+
+
+def load_jobs(work_dir: Path) -> list[Job]:
+    """Every job of a work folder, oldest folder first; unfinished stagings are left out."""
+    return [Job.load(folder) for folder in _job_folders(work_dir) if (folder / JOB_FILE).is_file()]
+
+
+def sweep_unfinished(work_dir: Path) -> list[Path]:
+    """Remove stagings that a crash cut short; their jobs wait in S3 and are staged again."""
+    halves = [folder for folder in _job_folders(work_dir) if not (folder / JOB_FILE).is_file()]
+    for folder in halves:
+        shutil.rmtree(folder)
+    return halves
+
+
+def _job_folders(work_dir: Path) -> Iterator[Path]:
+    for stamp in _folders_named(work_dir, _STAMP):
+        yield from _folders_named(stamp, _ID)
+
+
+def _folders_named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    paths = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    return sorted(path for path in paths if path.is_dir() and not path.is_symlink())
+
+
+@contextmanager
+def hold(work_dir: Path) -> Iterator[None]:
+    """Keep a work folder to this process; the kernel lets go when it dies.
+
+    Raises
+    ------
+    BusyError
+        If another process holds it.
+    """
+    with _disk_errors(work_dir):
+        work_dir.mkdir(parents=True, exist_ok=True)
+        lock = (work_dir / ".lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            need = "stop it or set XCOR_WORK_DIR"
+            raise BusyError(f"another xcor-daemon works in {work_dir}; {need}.") from None
+        yield
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file that is whole or not there, whatever happens meanwhile."""
+    partial = path.with_name(path.name + ".partial")
+    with _disk_errors(path):
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """A problem as the page gets it, its value cut to what can be shown."""
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column[:80],
+        "value": problem.value[:80],
+        "text": str(problem)[:500],
+    }
+
+
+def problems_json(problems: Sequence[Problem]) -> tuple[dict[str, Any], ...]:
+    """The first problems of a request, as many as a page can use."""
+    return tuple(problem_json(problem) for problem in problems[:_MAX_LISTED])

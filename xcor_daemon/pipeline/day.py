@@ -1,0 +1,271 @@
+"""One unit of work: a day of all channels, from the source to its file of correlations.
+
+The unit's record (`DayResult`, kept beside the file) is what a later run, the summary and the
+manifest know of it: present and whole means done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from ..errors import DiskError, NoDataError
+from ..request import Channel, XcorParams
+from . import corrfile
+from .correlate import correlate, plan_blocks
+from .datatypes import (
+    NS,
+    ChannelDay,
+    Epoch,
+    Metadata,
+    Motion,
+    PairTable,
+    Samples,
+    Source,
+    day_start,
+    nanoseconds,
+)
+from .pairs import pair_table
+from .preprocess import margin, n_parts, prepare, windows
+
+DAY_NS = 86400 * NS
+# (channels or tiles done, all, what is being done)
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class DayPlan:
+    """What every day of a job has in common."""
+
+    folder: Path
+    params: XcorParams
+    source: Source
+    metadata: Metadata
+    key: str  # of the request: a record with another key is another job's
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class DayResult:
+    """What became of a day."""
+
+    day: str
+    key: str
+    file: str | None  # name in the job folder; None where no pair has data
+    pairs: int
+    windows_kept: int  # pair-windows with data
+    rows: list[ChannelDay]
+    warnings: list[dict[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether a channel failed in a way that another try may mend."""
+        return any(row.status == "failed" for row in self.rows)
+
+
+def correlate_day(
+    plan: DayPlan, day: date, channels: Sequence[Channel], report: Report = lambda *_: None
+) -> DayResult:
+    """Fetch, prepare, correlate and write one day.
+
+    A channel that cannot be used is a row with its reason; what ends the day is a full disk.
+
+    Raises
+    ------
+    DiskError
+        If the file cannot be written.
+    """
+    began = perf_counter()
+    motions, rows, warnings = _prepare_all(plan, day, channels, report)
+    present = [c for c in channels if c.id in motions]
+    pairs = pair_table(present, [_epoch(plan, day, c) for c in present], plan.params)
+    kept = np.array([motions[c.id].kept for c in present]).reshape(len(present), -1)
+    together = int((kept[pairs.first] & kept[pairs.second]).sum()) if present else 0
+    name = None
+    if together:
+        name = f"CORR/{day}.h5"
+        _write(plan, day, pairs, [motions[c.id] for c in present], kept, report)
+    result = DayResult(
+        day=str(day),
+        key=plan.key,
+        file=name,
+        pairs=pairs.first.size if together else 0,
+        windows_kept=together,
+        rows=rows,
+        warnings=warnings,
+        seconds=round(perf_counter() - began, 3),
+    )
+    _save(plan.folder, result)
+    return result
+
+
+def _prepare_all(
+    plan: DayPlan, day: date, channels: Sequence[Channel], report: Report
+) -> tuple[dict[str, Motion], list[ChannelDay], list[dict[str, str]]]:
+    """Every channel as motion, or as a row that says why not; rows in channel order."""
+    aside = round(margin(plan.params) * NS)
+    midnight = day_start(day)
+    start, end = midnight - aside, midnight + DAY_NS + aside
+    motions: dict[str, Motion] = {}
+    rows: dict[str, ChannelDay] = {}
+    warnings: list[dict[str, str]] = []
+
+    def one(fetched: tuple[Channel, Samples | NoDataError]) -> None:
+        channel, samples = fetched
+        rows[channel.id] = _prepare_one(plan, day, channel, samples, motions)
+        report(len(rows), len(channels), "channels")
+
+    with ThreadPoolExecutor(plan.threads) as pool:
+        pending: deque[Future[None]] = deque()
+        for fetched in plan.source.fetch(channels, start, end):
+            pending.append(pool.submit(one, fetched))
+            while len(pending) > plan.threads:  # more would only fill the memory with samples
+                pending.popleft().result()
+        while pending:
+            pending.popleft().result()
+    for channel in channels:
+        row = rows[channel.id]
+        if row.reason:
+            warnings.append(
+                {"code": row.status, "channel": channel.id, "day": str(day), "text": row.reason}
+            )
+    return motions, [rows[c.id] for c in channels], warnings
+
+
+def _prepare_one(
+    plan: DayPlan,
+    day: date,
+    channel: Channel,
+    samples: Samples | NoDataError,
+    motions: dict[str, Motion],
+) -> ChannelDay:
+    """One channel's row; its motion goes into ``motions`` if any window is covered."""
+    row = ChannelDay(str(day), channel.id, "nodata", windows=plan.params.n_windows)
+    if isinstance(samples, NoDataError):
+        return replace(row, status=samples.status, source=plan.source.name, reason=str(samples))
+    midnight = day_start(day)
+    inside = _inside(samples, midnight, midnight + DAY_NS)
+    row = replace(row, source=samples.source, n_bytes=samples.n_bytes, fs_raw=samples.fs, **inside)
+    if not row.samples:
+        return replace(row, reason="no samples on this day")
+    epochs = plan.metadata.at(channel.id, samples.segments[0].start, samples.segments[-1].end)
+    spans = [(nanoseconds(a), nanoseconds(b)) for a, b in channel.spans]
+    try:
+        if plan.params.response != "none" and not epochs:
+            raise NoDataError("no metadata, so no response to remove", "refused")
+        motion = prepare(channel.id, samples, epochs, spans, day, plan.params)
+    except NoDataError as error:
+        return replace(row, status=error.status, reason=str(error))
+    notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
+    n_kept = int(motion.kept.sum())
+    if n_kept:
+        motions[channel.id] = motion
+    else:
+        notes.append("no window has enough samples")
+    return replace(
+        row, status="kept" if n_kept else "empty", windows_kept=n_kept, reason="; ".join(notes)
+    )
+
+
+def _inside(samples: Samples, start: int, end: int) -> dict[str, float]:
+    """Samples, gaps and coverage between two times."""
+    n, covered, pieces = 0, 0, 0
+    for segment in samples.segments:
+        step = NS / segment.fs
+        a = max(0, int(np.ceil((start - segment.start) / step - 1e-6)))
+        b = min(segment.data.size, int(np.ceil((end - segment.start) / step - 1e-6)))
+        if b > a:
+            n += b - a
+            pieces += 1
+            covered += min(segment.end, end) - max(segment.start, start)
+    share = min(1.0, covered / (end - start))
+    return {"samples": n, "gaps": max(0, pieces - 1), "coverage": round(share, 6)}
+
+
+def _epoch(plan: DayPlan, day: date, channel: Channel) -> Epoch | None:
+    epochs = plan.metadata.at(channel.id, day_start(day), day_start(day) + DAY_NS)
+    return epochs[0] if epochs else None
+
+
+def _write(
+    plan: DayPlan,
+    day: date,
+    pairs: PairTable,
+    motions: Sequence[Motion],
+    kept: np.ndarray,
+    report: Report,
+) -> None:
+    """Correlate all pairs of a day into its file, without the windows that no pair has."""
+    params = plan.params
+    used = np.flatnonzero(kept.sum(axis=0) > (not params.autocorrelations))
+    # Output rows: every window its own, or those whose starts fall in one interval.
+    length = params.substack or params.cc_step
+    interval = np.floor(used * params.cc_step / length + 1e-9).astype(int)
+    filled, rows_of = np.unique(interval, return_inverse=True)
+    starts = day_start(day) / NS + filled * length
+    count = np.bincount(rows_of)
+    covered = np.array(
+        [np.bincount(rows_of, motion.coverage[used]) / count for motion in motions], dtype="f4"
+    )
+    done = 0
+
+    def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return windows(motions[channel], used[indices], params)
+
+    path = plan.folder / "CORR" / f"{day}.h5"
+    with corrfile.create(path, pairs, starts, covered, params) as file:
+
+        def sink(rows: np.ndarray, row: int, corr: np.ndarray) -> None:
+            nonlocal done
+            file.write(rows, row, corr)
+            done += corr.shape[0] * corr.shape[1]
+            report(done, pairs.first.size * starts.size, "pair-windows")
+
+        correlate(
+            cut,
+            kept[:, used],
+            (pairs.first, pairs.second),
+            plan_blocks(params.n_samples, params.n_lags, params.circular),
+            sink,
+            n_parts=n_parts(params),
+            groups=rows_of,
+            threads=plan.threads,
+        )
+
+
+def _record(folder: Path, day: date) -> Path:
+    return folder / ".units" / f"{day}.json"
+
+
+def _save(folder: Path, result: DayResult) -> None:
+    path = _record(folder, date.fromisoformat(result.day))
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(result), default=float))
+    partial.replace(path)
+
+
+def finished(plan: DayPlan, day: date) -> DayResult | None:
+    """The record of a day that an earlier run finished; None where it must be done (again)."""
+    path = _record(plan.folder, day)
+    try:
+        saved: dict[str, Any] = json.loads(path.read_text())
+        rows = [ChannelDay(**row) for row in saved.pop("rows")]
+        result = DayResult(**saved, rows=rows)
+        if result.key != plan.key or result.failed:
+            return None
+        if result.file:
+            corrfile.check(plan.folder / result.file)
+    except (FileNotFoundError, DiskError, json.JSONDecodeError, KeyError, TypeError):
+        return None  # killed while writing: the day is done again
+    return result

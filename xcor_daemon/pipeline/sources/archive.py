@@ -1,0 +1,246 @@
+"""A folder of miniSEED and StationXML files, in any tree and under any names."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import ConfigError, NoDataError
+from ...request import Channel
+from ..datatypes import Metadata, Samples
+from ..response import MAX_XML_BYTES, metadata_from_inventory, read_stationxml
+from .miniseed import Records, samples, scan, start_times
+
+log = logging.getLogger(__name__)
+
+_DAY = 86400 * 10**9  # ns
+_PROBE = 1 << 20  # bytes in which the first record must begin
+_LARGE = 1 << 28  # bytes above which a file is mapped, not read
+_COARSE = 32  # records from one header to the next that is looked at, to find a time in a file
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where there are records of a channel."""
+
+    file: str  # below the archive
+    start: int  # ns
+    end: int  # ns
+    length: int  # bytes of every record, from the first byte on; 0 if they differ
+
+
+class Archive:
+    """Waveforms of a folder: SEED ids and times are read from the records, never from names.
+
+    A file whose SDS name (``NET.STA.LOC.CHA.D.YEAR.DAY``) agrees with its first and last record
+    is believed to hold that channel only; of every other file all headers are read. Pickles as
+    its index, so that a tree is looked through once a job.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder; links in it are followed, it is the operator's own.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such folder, or neither waveforms nor metadata in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise ConfigError(f"archive {str(path)!r} is not a folder that can be read.")
+        self.name = f"archive:{self.path.resolve().name}"
+        self.index: dict[str, list[Entry]] = {}
+        self.xml: list[str] = []
+        self.n_files = 0  # of miniSEED
+        self.n_skipped = 0  # neither miniSEED nor StationXML, or unreadable
+        for file in _files(self.path):
+            self._add(file)
+        if not self.index:
+            raise ConfigError(
+                f"archive {str(path)!r} holds no miniSEED; {self.n_skipped} other files."
+            )
+        for entries in self.index.values():
+            entries.sort(key=lambda entry: (entry.start, entry.file))
+
+    def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
+        """Coordinates and responses, from the StationXML of the folder."""
+        channels = list(channels)
+        codes = {f'"{channel.station}"'.encode() for channel in channels}
+        codes |= {f"'{channel.station}'".encode() for channel in channels}
+        inventories = []
+        for file in self.xml:
+            try:
+                if (self.path / file).stat().st_size > MAX_XML_BYTES:
+                    raise ValueError("is too large")
+                content = (self.path / file).read_bytes()
+                if any(code in content for code in codes):
+                    inventories.append(read_stationxml(content))
+            except (OSError, ValueError) as error:
+                log.warning("%s %s; it is left out", file, error)
+        return metadata_from_inventory(inventories, channels, response)
+
+    def fetch(
+        self, channels: Iterable[Channel], start: int, end: int
+    ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
+        """Samples of each channel in [start, end) (ns), or why there are none."""
+        channels = list(channels)
+        shared = self._shared_files(channels, start, end)
+        known: dict[str, Records] = {}
+        for channel in channels:
+            entries = [e for e in self._entries(channel) if e.start < end and e.end > start]
+            try:
+                parts = []
+                for entry in entries:
+                    records = known.get(entry.file) or self._read(entry, start, end)
+                    if entry.file in shared:
+                        known[entry.file] = records
+                    parts.append(records)
+                yield channel, self._samples(parts, channel, start, end)
+            except NoDataError as error:
+                yield channel, error
+            except OSError as error:
+                reason = f"{entry.file} cannot be read: {error.strerror or error}."
+                yield channel, NoDataError(reason, "failed")
+
+    def _entries(self, channel: Channel) -> list[Entry]:
+        return self.index.get(channel.id, [])
+
+    def _shared_files(self, channels: list[Channel], start: int, end: int) -> set[str]:
+        """Files that hold several of the channels, so are worth to be kept for the next one."""
+        seen: set[str] = set()
+        shared: set[str] = set()
+        for channel in channels:
+            files = {e.file for e in self._entries(channel) if e.start < end and e.end > start}
+            shared |= files & seen
+            seen |= files
+        return shared
+
+    def _samples(self, parts: list[Records], channel: Channel, start: int, end: int) -> Samples:
+        if not parts and channel.id in self.index:
+            raise NoDataError("the archive has no samples of this time.")
+        if not parts:
+            raise NoDataError("the archive does not have this channel.")
+        return samples(parts, channel.id, start, end, self.name)
+
+    def _read(self, entry: Entry, start: int, end: int) -> Records:
+        """The records of a file, or those around the few that are wanted of it."""
+        path = self.path / entry.file
+        wanted = min(end, entry.end) - max(start, entry.start)
+        if entry.length and wanted < (entry.end - entry.start) / 4:
+            first, last = _around(path, entry.length, start, end)
+            return scan(np.fromfile(path, np.uint8, last - first, offset=first))
+        return scan(_load(path))
+
+    def _add(self, path: Path) -> None:
+        """Look at one file."""
+        file = str(path.relative_to(self.path))
+        try:
+            if path.suffix.lower() == ".xml":
+                with path.open("rb") as opened:
+                    is_station = b"FDSNStationXML" in opened.read(8192)
+                if is_station:
+                    self.xml.append(file)
+                self.n_skipped += not is_station
+                return
+            entries = _sds_entry(path, file) or _entries(path, file)
+        except OSError as error:
+            log.warning("%s cannot be read: %s", file, error.strerror or error)
+            entries = {}
+        for channel_id, entry in entries.items():
+            self.index.setdefault(channel_id, []).append(entry)
+        self.n_files += bool(entries)
+        self.n_skipped += not entries
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every regular file below a folder, in order; each folder once, whatever links say."""
+    top = os.stat(folder)
+    seen = {(top.st_dev, top.st_ino)}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in list(folders):
+            status = os.stat(os.path.join(place, name))
+            key = (status.st_dev, status.st_ino)
+            if key in seen:
+                folders.remove(name)
+            seen.add(key)
+        for name in sorted(names):
+            path = Path(place, name)
+            if not name.startswith(".") and path.is_file():
+                yield path
+
+
+def _load(path: Path) -> np.ndarray:
+    """The bytes of a file; of a very large one, as they are needed."""
+    if path.stat().st_size > _LARGE:
+        return np.memmap(path, np.uint8, mode="r")
+    return np.fromfile(path, np.uint8)
+
+
+def _entries(path: Path, file: str) -> dict[str, Entry]:
+    """The channels of a file, by a look at all of its headers; none where it is no miniSEED."""
+    records = scan(np.fromfile(path, np.uint8, _PROBE))
+    if not records.rows.size:
+        return {}
+    if path.stat().st_size > _PROBE:
+        records = scan(_load(path))
+    lengths = records.rows["length"]
+    even = np.array_equal(records.rows["offset"], np.arange(lengths.size) * lengths[0])
+    length = int(lengths[0]) if even and len(records.codes) == 1 else 0
+    return {
+        channel_id: Entry(file, start, end, length)
+        for channel_id, (start, end) in records.spans().items()
+    }
+
+
+def _sds_entry(path: Path, file: str) -> dict[str, Entry]:
+    """The one channel of a file with an SDS name that its first and last record confirm."""
+    parts = path.name.split(".")
+    if len(parts) != 7 or not (parts[5].isdigit() and parts[6].isdigit()):
+        return {}
+    channel_id = ".".join(parts[:4])
+    size = path.stat().st_size
+    first = scan(np.fromfile(path, np.uint8, 4096)).rows
+    if not first.size or first["offset"][0] != 0:
+        return {}
+    length = int(first["length"][0])
+    if size % length:
+        return {}
+    ends = [scan(np.fromfile(path, np.uint8, length, offset=o)) for o in (0, size - length)]
+    if not all(records.rows.size and set(records.codes) == {channel_id} for records in ends):
+        return {}
+    spans = [records.spans() for records in ends]
+    if not all(spans):
+        return {}
+    start = min(span[channel_id][0] for span in spans)
+    end = max(span[channel_id][1] for span in spans)
+    # Records in between may be out of order; none is expected beyond the day of the name.
+    day = start // _DAY * _DAY
+    return {channel_id: Entry(file, min(start, day), max(end, day + _DAY), length)}
+
+
+def _around(path: Path, length: int, start: int, end: int) -> tuple[int, int]:
+    """The bytes of a file that hold all records of [start, end), and some more."""
+    size = path.stat().st_size
+    n_records = size // length
+    if n_records <= 4 * _COARSE:
+        return 0, size
+    numbers = [*range(0, n_records, _COARSE), n_records - 1]
+    with path.open("rb", buffering=0) as opened:
+        # The whole header stands in the first 128 bytes; what follows is not needed to tell time.
+        heads = b"".join(os.pread(opened.fileno(), 128, number * length) for number in numbers)
+    starts = start_times(heads, 128)
+    if starts is None or (np.diff(starts) < 0).any():
+        return 0, size
+    first = max(int(np.searchsorted(starts, start)) - 2, 0)
+    last = min(int(np.searchsorted(starts, end)) + 1, len(numbers) - 1)
+    stop = size if last == len(numbers) - 1 else numbers[last] * length
+    return numbers[first] * length, stop

@@ -1,0 +1,204 @@
+"""What the user sees of a job: its results, files.txt, status.json and, once, manifest.json."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from . import __version__, outputs
+from .bucket import Bucket, manifest_key, result_key
+from .estimate import estimate
+from .jobs import DONE, LOG_FILE, RUNNING, Job
+from .outputs import OUTPUTS_FILE, BrokenOutputs
+from .request import XcorRequest, read_request
+
+SLICE = 10.0  # s of a pass in which files of one job are moved; the rest comes with the next pass
+_REFRESH = 30.0  # s after which status.json is written again though nothing changed
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A file that is in S3."""
+
+    stamp: tuple[int, int, int]  # which file it was here: inode, size, mtime (ns)
+    size: int
+    sha256: str
+
+
+@dataclass
+class _Memory:
+    """What this process remembers of a job; without it, it looks again."""
+
+    published: dict[str, _Published] = field(default_factory=dict)  # by name
+    lines: list[str] = field(default_factory=list)  # of files.txt
+    status: dict[str, Any] = field(default_factory=dict)
+    shown: float = 0.0  # when status.json was written
+    plan: tuple[int, int] | None = None  # days, pairs
+
+
+class Publisher:
+    """Keeps processed/ID/ as it should be; ``now`` gives the time (s since 1970)."""
+
+    def __init__(self, bucket: Bucket, now: Callable[[], float] = time.time) -> None:
+        self.bucket, self.now = bucket, now
+        self._memories: dict[str, _Memory] = {}
+
+    def upload(self, job: Job, expected: Mapping[str, tuple[int, str] | None]) -> bool:
+        """Upload files as far as they are not there and a slice of time allows.
+
+        Parameters
+        ----------
+        expected : mapping
+            Name -> size and sha256, or None where any content will do.
+
+        Returns
+        -------
+        bool
+            Whether all are there now.
+
+        Raises
+        ------
+        BrokenOutputs
+            If a file is not there, or has not the expected size and sha256.
+        """
+        stop_at = time.monotonic() + SLICE
+        for name, wanted in expected.items():
+            if not self._upload_one(job, name, wanted, stop_at):
+                return False
+        return True
+
+    def _upload_one(
+        self, job: Job, name: str, wanted: tuple[int, str] | None, stop_at: float
+    ) -> bool:
+        published = self._memory(job).published
+        with outputs.open_output(job.folder, name) as file:
+            about = os.fstat(file.fileno())
+            stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
+            known = published.get(name)
+            is_there = known is not None and known.stamp == stamp
+            if not is_there and time.monotonic() > stop_at:
+                return False
+            if not is_there:
+                known = _Published(stamp, about.st_size, outputs.sha256_of(file))
+            if wanted and wanted != (known.size, known.sha256):
+                raise BrokenOutputs(f"{name} is not the file that {OUTPUTS_FILE} describes.")
+            if not is_there:
+                self.bucket.publish_file(result_key(job.id, job.attempt, name), file, known.sha256)
+                published[name] = known
+        return True
+
+    def show(self, job: Job, stage: str) -> None:
+        """Write files.txt and status.json, where they changed; ``job.state`` is what is shown."""
+        memory = self._memory(job)
+        lines = [result_key(job.id, job.attempt, name) for name in memory.published]
+        lines += ["done"] * (not job.is_live)
+        if lines != memory.lines:
+            self.bucket.put_files(job.id, lines)
+            memory.lines = lines
+        status = self._status(job, stage)
+        if status != memory.status or self.now() > memory.shown + _REFRESH:
+            self.bucket.put_status(job.id, {**status, "updated": iso(self.now())})
+            memory.status, memory.shown = status, self.now()
+
+    def commit(self, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Publish a job whose files are uploaded, once; gives the manifest that stands.
+
+        Parameters
+        ----------
+        result : mapping
+            The content of outputs.json.
+        """
+        published = self._memory(job).published
+        arrays = {file["name"]: file["arrays"] for file in result["files"]}
+        files = [
+            {
+                "key": result_key(job.id, job.attempt, name),
+                "size": published[name].size,
+                "sha256": published[name].sha256,
+                "arrays": arrays.get(name, []),
+            }
+            for name in [*arrays, LOG_FILE]
+        ]
+        manifest = {
+            "schema": 1,
+            "id": job.id,
+            "kind": job.kind,
+            "attempt": job.attempt,
+            "version": __version__,
+            "image": None,
+            "request": read_request(job.folder).to_json(),
+            "inputs": [asdict(item) for item in job.inputs],
+            "started": iso(job.started),
+            "units": result["units"],
+            "warnings": result["warnings"],
+            "summary": result["summary"],
+            "files": files,
+        }
+        return self.bucket.commit_manifest(job.id, manifest)
+
+    def announce(self, manifest: Mapping[str, Any], log_tail: list[str]) -> None:
+        """Write files.txt and status.json of a published job: they follow from its manifest."""
+        job_id, units = manifest["id"], manifest["units"]
+        failed = len(units["failed"])
+        days = units["done"] + units["empty"] + failed
+        self.bucket.put_files(job_id, [*(file["key"] for file in manifest["files"]), "done"])
+        status = {
+            "id": job_id,
+            "kind": manifest["kind"],
+            "state": DONE,
+            "stage": "finished" if not failed else f"finished; days that failed: {failed}",
+            "days": [days, days],
+            "pairs": manifest["summary"].get("pairs", 0),
+            "eta_s": None,
+            "started": manifest["started"],
+            "updated": iso(self.now()),
+            "reason": None,
+            "problems": [],
+            "warnings": manifest["warnings"],
+            "log_tail": log_tail,
+            "manifest": manifest_key(job_id),
+            "version": manifest["version"],
+        }
+        self.bucket.put_status(job_id, status)
+
+    def _memory(self, job: Job) -> _Memory:
+        return self._memories.setdefault(job.id, _Memory())
+
+    def _status(self, job: Job, stage: str) -> dict[str, Any]:
+        progress = outputs.read_progress(job.folder)
+        days, pairs = self._plan(job)
+        is_running = job.state == RUNNING and not job.verdict
+        return {
+            "id": job.id,
+            "kind": job.kind,
+            "state": job.state,
+            "stage": (is_running and progress["stage"]) or stage,
+            "days": progress["days"] or [0, days],
+            "pairs": pairs if progress["pairs"] is None else progress["pairs"],
+            "eta_s": progress["eta_s"] if is_running else None,
+            "started": iso(job.started) if job.started else None,
+            "reason": job.reason or None,
+            "problems": list(job.problems),
+            "warnings": progress["warnings"],
+            "log_tail": outputs.log_tail(job.folder),
+            "manifest": None,
+            "version": __version__,
+        }
+
+    def _plan(self, job: Job) -> tuple[int, int]:
+        """Days and pairs that a request asks for; zeros until it was checked."""
+        memory = self._memory(job)
+        if memory.plan is None and job.source:
+            request = read_request(job.folder)
+            assert isinstance(request, XcorRequest)
+            memory.plan = (len(request.days), estimate(request).pairs)
+        return memory.plan or (0, 0)
+
+
+def iso(seconds: float) -> str:
+    """A time (s since 1970) as the files write it: UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,106 @@
+"""POST /jobs: check a request, draw the id of its job and write incoming/.
+
+A function behind an HTTP gateway and the demo's page server call `handle`; the command line
+calls `submit`. Whatever passes here passes in the worker: the validators are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .bucket import Bucket
+from .errors import ConfigError, RequestError, UnreachableError
+from .estimate import estimate
+from .jobs import problems_json
+from .request import LIMITS, PARAMS, PARAMS_ALIAS, STACKING, STATIONS, XcorRequest, parse_request
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = LIMITS["stations"]["max_bytes"] * 3 // 2  # bytes; quotes and line ends grow in JSON
+_FILES = {"stations": STATIONS, "params": PARAMS, "stacking_params": STACKING}
+_TRIES = 5  # ids to draw before it cannot be chance that all are taken
+
+
+def draw_job_id() -> str:
+    """A number that nobody can guess and JavaScript can hold."""
+    return str(secrets.randbits(53))
+
+
+def submit(
+    bucket: Bucket, contents: dict[str, bytes], draw_id: Callable[[], str] = draw_job_id
+) -> str:
+    """Check the files of a job and write them; gives the job's id.
+
+    Raises
+    ------
+    RequestError
+        With every problem of every file; nothing is written.
+    UnreachableError
+        If S3 does not take them.
+    """
+    request = parse_request(contents)
+    if isinstance(request, XcorRequest):
+        estimate(request)
+    # params.csv last: until it is there, the job is not complete.
+    names = sorted(contents, key=lambda name: name != STATIONS)
+    for _ in range(_TRIES):
+        job_id = draw_id()
+        if all(bucket.put_input(job_id, name, contents[name]) for name in names):
+            return job_id
+    raise UnreachableError(f"no free job id in {_TRIES} tries; try again.")
+
+
+def read_contents(folder: Path) -> dict[str, bytes]:
+    """The files of a job that lie in a folder; what else lies there is left."""
+    names = (STATIONS, PARAMS, PARAMS_ALIAS, STACKING)
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+
+
+def handle(
+    bucket: Bucket, body: bytes, draw_id: Callable[[], str] = draw_job_id
+) -> tuple[int, dict[str, Any]]:
+    """Answer one POST.
+
+    Parameters
+    ----------
+    body : bytes
+        JSON: {"stations": text, "params": text} or {"stacking_params": text}.
+
+    Returns
+    -------
+    status, answer : int, dict
+        201 with the id; 400, 413 or 503 with an error; 422 with all problems.
+    """
+    if len(body) > MAX_BODY:
+        return 413, {"error": f"a request has at most {MAX_BODY} bytes."}
+    try:
+        contents = _contents(body)
+    except ValueError as error:
+        return 400, {"error": str(error)}
+    try:
+        return 201, {"id": submit(bucket, contents, draw_id)}
+    except RequestError as error:
+        return 422, {"problems": list(problems_json(error.problems))}
+    except (UnreachableError, ConfigError) as error:
+        log.error("a request could not be stored: %s", error)
+        return 503, {"error": "the job store is out of reach; try again in a minute."}
+
+
+def _contents(body: bytes) -> dict[str, bytes]:
+    """The files of a body by name; a ValueError says what is needed instead."""
+    need = 'send JSON: {"stations": text, "params": text} or {"stacking_params": text}.'
+    try:
+        fields = json.loads(body)
+        if not isinstance(fields, dict) or not fields or not set(fields) <= set(_FILES):
+            raise ValueError(need)
+        if not all(isinstance(text, str) for text in fields.values()):
+            raise ValueError(need)
+        # A lone surrogate is no character; it cannot be written as UTF-8.
+        return {_FILES[name]: text.encode() for name, text in fields.items()}
+    except (ValueError, RecursionError):
+        raise ValueError(need) from None
