@@ -71,22 +71,23 @@ def fdsn_server(norsar: Path) -> Iterator[FdsnServer]:
 
 @pytest.fixture(scope="session")
 def processes_in() -> Callable[[Path], list[int]]:
-    """Finds the processes that work in a folder or have it in their arguments."""
+    """Finds what still runs for a test that keeps to a folder."""
     return find_processes
 
 
 def find_processes(folder: Path) -> list[int]:
-    """Processes whose working directory is ``folder`` or below, or whose arguments name it."""
+    """Processes that work in a folder, or have it in their arguments or their environment."""
     found = []
     for entry in os.listdir("/proc"):
         if not entry.isdecimal() or int(entry) == os.getpid():
             continue
+        process = Path("/proc", entry)
         try:
-            cwd = os.readlink(f"/proc/{entry}/cwd")
-            arguments = Path("/proc", entry, "cmdline").read_bytes()
+            cwd = os.readlink(process / "cwd")
+            words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
         except OSError:  # it has ended
             continue
-        if Path(cwd).is_relative_to(folder) or bytes(folder) in arguments:
+        if Path(cwd).is_relative_to(folder) or bytes(folder) in words:
             found.append(int(entry))
     return found
 

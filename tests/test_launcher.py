@@ -82,11 +82,11 @@ def test_a_job_without_a_worker_is_not_started(job):
 
 
 def test_a_worker_sees_no_secrets(job, launch):
-    launcher = launch(job, "import os; print(sorted(os.environ))")
+    launcher = launch(job, "import json, os; print(json.dumps(list(os.environ)))")
 
     wait_for_end(launcher, job)
 
-    names = set(eval(log_of(job), {"__builtins__": {}}))  # noqa: S307
+    names = set(json.loads(log_of(job)))
     assert {"PATH", "HOME", "NUMBA_CACHE_DIR", "OMP_NUM_THREADS"} <= names
     assert not [n for n in names if n.startswith(("AWS_", "XCOR_", "PYTHONPATH"))]
     assert "AWS_SECRET_ACCESS_KEY" not in worker_environ(ENVIRON)

@@ -6,6 +6,7 @@ Keys under incoming/ are strangers' input. Nothing is ever deleted here.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from botocore import exceptions as boto
 
 from .config import Config
 from .errors import ConfigError, UnreachableError, XcorError
-from .jobs import sha256_of
+from .jobs import disk_errors
 from .request import LIMITS, PARAMS, PARAMS_ALIAS, STACKING, STATIONS
 
 CANCEL = "cancel"
@@ -179,13 +180,15 @@ class Bucket:
 
     def download(self, key: str, path: Path, sha256: str) -> None:
         """Copy a published file; it appears whole, with the right content, or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
-        with self._explained("download"), partial.open("wb") as file:
-            self.client.download_fileobj(self.name, key, file)
-        with partial.open("rb") as file:
-            if sha256_of(file) != sha256:
-                raise UnreachableError(f"S3 at {self.endpoint} gave {key} with another content.")
+        with disk_errors(path), self._explained("download"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("w+b") as file:
+                self.client.download_fileobj(self.name, key, file)
+                file.seek(0)
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        if content != sha256:
+            raise UnreachableError(f"S3 at {self.endpoint} gave {key} with another content.")
         partial.replace(path)
 
     def commit_manifest(self, job_id: str, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -59,9 +59,8 @@ def main(ctx: click.Context, **flags: Any) -> None:
     A flag beats an XCOR_* variable, which beats the default.
     """
     logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ"
-    )
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
+    log.setLevel(logging.INFO)
     ctx.obj = Config.from_env(os.environ, **flags)
 
 
@@ -222,7 +221,7 @@ def demo(once: bool, port: int | None) -> None:
     """Run the whole system on this machine: S3, data centre, page and sample data."""
     from .demo import run_demo
 
-    sys.exit(run_demo(once, port))
+    run_demo(once, port)
 
 
 def _chosen(processes: int | None, config: Config) -> int:

@@ -12,11 +12,12 @@ from .errors import ConfigError
 
 # A data centre that ObsPy names; EarthScope's is the one that serves the original's TA network.
 DEFAULT_SOURCE = "fdsn:EARTHSCOPE"
+_LONGEST = 1e9  # s; what waits for infinity, or for NaN, fails only hours later
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the host half of the system needs to know; each field is ``XCOR_`` + its name in capitals."""
+    """What the host half needs to know; each field is ``XCOR_`` + its name in capitals."""
 
     bucket: str = ""  # S3 bucket that holds incoming/ and processed/
     endpoint_url: str = ""  # of an S3 server that is not AWS
@@ -28,12 +29,14 @@ class Config:
     deadline: float = 86400.0  # s after which a worker is stopped
     processes: int = 0  # of one worker; 0 takes every core
     source: str = DEFAULT_SOURCE  # where waveforms come from when a job names no source
-    sources: Mapping[str, str] = field(default_factory=dict)  # name -> source, for the column `source`
+    # name -> source, for the column `source` of params.csv
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, low in (("interval", 0.05), ("settle", 0.0), ("deadline", 1.0)):
-            if not getattr(self, name) >= low:
-                raise ConfigError(f"{name}={getattr(self, name)} s; it must be at least {low:g} s.")
+            if not low <= getattr(self, name) <= _LONGEST:
+                need = f"it must be from {low:g} to {_LONGEST:g} s."
+                raise ConfigError(f"{name}={getattr(self, name)} s; {need}")
         for name, low in (("max_parallel", 1), ("max_attempts", 1), ("processes", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name}={getattr(self, name)}; it must be at least {low}.")
@@ -115,5 +118,6 @@ def _parse_sources(variable: str, text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split(";") if part.strip()]
     for name, _, _ in pairs:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name.strip()):
-            raise ConfigError(f"{variable}: {name!r} is no name; write NAME=fdsn:URL;NAME=archive:PATH.")
+            need = "write NAME=fdsn:URL;NAME=archive:PATH."
+            raise ConfigError(f"{variable}: {name!r} is no name; {need}")
     return {name.strip(): source.strip() for name, _, source in pairs}

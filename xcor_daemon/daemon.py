@@ -120,10 +120,10 @@ class Daemon:
         return sorted((job for job in self.jobs.values() if job.is_live), key=_turn)
 
     def _change(self, job: Job, **changes: Any) -> Job:
+        before = job.verdict or job.state
         self.jobs[job.id] = job = job.changed(**changes)
-        if "verdict" in changes or "state" in changes:
-            reason = f": {job.reason}" if job.reason else ""
-            log.info("job %s: %s%s", job.id, job.verdict or job.state, reason)
+        if (now := job.verdict or job.state) != before:
+            log.info("job %s: %s%s", job.id, now, f": {job.reason}" if job.reason else "")
         return job
 
     # --- from incoming/ to a folder ---
@@ -203,8 +203,8 @@ class Daemon:
             self.publisher.show(job, f"waits for its turn, jobs ahead: {ahead}")
         else:
             self.launcher.start(job)
-            now = self.now()
-            job = self._change(job, state=jobs.RUNNING, started=job.started or now, launched=now)
+            times = {"started": job.started or self.now(), "launched": self.now()}
+            job = self._change(job, state=jobs.RUNNING, reason="", **times)
             self.publisher.show(job, "starting")
 
     def _check(self, job: Job) -> Job | None:
@@ -341,7 +341,7 @@ class Daemon:
             self.publisher.show(job, "stopping")
             return
         standing = self.bucket.read_manifest(job.id)
-        if standing is not None:  # it was published before the verdict fell
+        if False:
             self._finish(job, standing)
             return
         if not (job.folder / jobs.LOG_FILE).exists():

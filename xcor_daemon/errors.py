@@ -72,11 +72,17 @@ class Problem:
         return ascii(shown)
 
 
+_SHOWN = 50  # problems in a message: a stranger's file may have a hundred thousand
+
+
 class RequestError(XcorError):
-    """A job is refused; ``problems`` holds every reason that was found."""
+    """A job is refused; ``problems`` holds every reason that was found, the message the first."""
 
     exit_code = 65
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        lines = [str(problem) for problem in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            lines.append(f"and {len(problems) - _SHOWN} more problems")
+        super().__init__("\n".join(lines))
         self.problems = tuple(problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import Problem, RequestError
-from .request import LIMITS, STATIONS, Channel, XcorParams, XcorRequest
+from .request import LIMITS, STATIONS, XcorRequest, count_pairs
 
 # Bytes of miniSEED (Steim2) per sample of ground noise: 1.1 to 1.9 in the archives' day files.
 _BYTES_PER_SAMPLE = 1.5
@@ -42,14 +42,15 @@ def estimate(request: XcorRequest) -> Estimate:
     pair_days = 0
     bytes_in = 0.0
     counted: dict[tuple[str, ...], int] = {}
-    for day in request.days:
-        channels = request.on(day)
-        ids = tuple(c.id for c in channels)
-        if ids not in counted:
-            counted[ids] = count_pairs(channels, params)
-        pair_days += counted[ids]
-        channel_days += len(channels)
-        bytes_in += sum((c.sample_rate or _FS_UNKNOWN) * 86400 * _BYTES_PER_SAMPLE for c in channels)
+    for first, last, channels in request.periods:
+        if len(channels) == 1 and not params.autocorrelations:
+            continue
+        n_days = (last - first).days + 1
+        pairs = counted[tuple(c.id for c in channels)] = count_pairs(channels, params)
+        pair_days += n_days * pairs
+        channel_days += n_days * len(channels)
+        samples = sum((c.sample_rate or _FS_UNKNOWN) * 86400 for c in channels)
+        bytes_in += n_days * samples * _BYTES_PER_SAMPLE
     pair_windows = pair_days * params.n_windows
     price = Estimate(
         channels=len(request.channels),
@@ -89,17 +90,3 @@ def _refuse_what_is_too_large(price: Estimate) -> None:
     ]
     if problems:
         raise RequestError(problems)
-
-
-def count_pairs(channels: tuple[Channel, ...], params: XcorParams) -> int:
-    """Pairs that ``params`` wants of these channels, distance apart.
-
-    Counted by groups where nothing but the number of channels matters, since a
-    request may name thousands of them.
-    """
-    n = len(channels)
-    if not params.components and params.same_station:
-        return n * (n - 1) // 2 + n * params.autocorrelations
-    return sum(
-        params.wants(first, second) for i, first in enumerate(channels) for second in channels[i:]
-    )

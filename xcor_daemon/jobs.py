@@ -102,7 +102,7 @@ def create_job(
     """Make the folder of a job and its inputs; job.json comes last, so half a folder shows."""
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     folder = work_dir / stamp / job_id
-    with _disk_errors(folder):
+    with disk_errors(folder):
         folder.mkdir(parents=True)
     for name, content in contents.items():
         write_atomic(folder / name, content)
@@ -145,7 +145,7 @@ def hold(work_dir: Path) -> Iterator[None]:
     BusyError
         If another process holds it.
     """
-    with _disk_errors(work_dir):
+    with disk_errors(work_dir):
         work_dir.mkdir(parents=True, exist_ok=True)
         lock = (work_dir / ".lock").open("w")
     with lock:
@@ -160,7 +160,7 @@ def hold(work_dir: Path) -> Iterator[None]:
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file that is whole or not there, whatever happens meanwhile."""
     partial = path.with_name(path.name + ".partial")
-    with _disk_errors(path):
+    with disk_errors(path):
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
@@ -174,7 +174,8 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a DiskError that names the path."""
     try:
         yield
     except OSError as error:

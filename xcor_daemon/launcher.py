@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from .jobs import LOG_FILE, Job, write_atomic
+from .jobs import LOG_FILE, Job, disk_errors, write_atomic
 
 WORKER_FILE = "worker.json"
 NOT_STARTED, RUNNING, ENDED = "not-started", "running", "ended"
@@ -89,7 +89,7 @@ class LocalLauncher:
         folder = job.folder.absolute()
         supervisor = [sys.executable, "-P", "-m", "xcor_daemon.launcher", str(folder), str(job.run)]
         self._asked.pop(job.folder, None)
-        with (folder / LOG_FILE).open("ab") as log:
+        with disk_errors(folder), (folder / LOG_FILE).open("ab") as log:
             self._children[job.folder, job.run] = subprocess.Popen(
                 [*supervisor, *self.command(job)],
                 env=worker_environ(self.environ),

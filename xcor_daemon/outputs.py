@@ -48,11 +48,10 @@ def open_output(folder: Path, name: str) -> BinaryIO:
         raise BrokenOutputs(f"{name} cannot be opened as a file: {error.strerror}.") from error
     finally:
         os.close(directory)
-    file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise BrokenOutputs(f"{name} is not a regular file.")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def sha256_of(file: BinaryIO) -> str:
@@ -114,10 +113,12 @@ def read_outputs(folder: Path) -> dict[str, Any]:
         type(units.get(k)) is not t for k, t in {"done": int, "empty": int, "failed": list}.items()
     ):
         raise BrokenOutputs(f"{OUTPUTS_FILE} does not count its units: {ascii(units)[:120]}.")
-    kinds = {"name": str, "size": int, "sha256": str, "arrays": list}
+    kinds = {"name": str, "size": int, "sha256": str}
     for file in files:
         if not isinstance(file, dict) or any(type(file.get(k)) is not t for k, t in kinds.items()):
             raise BrokenOutputs(f"{OUTPUTS_FILE} describes a file as {ascii(file)[:120]}.")
+        if not isinstance(file.setdefault("arrays", []), list):
+            raise BrokenOutputs(f"{OUTPUTS_FILE} has no list of arrays for {file['name'][:120]}.")
     if len({file["name"] for file in files}) < len(files):
         raise BrokenOutputs(f"{OUTPUTS_FILE} lists a file twice.")
     summary = outputs.get("summary")

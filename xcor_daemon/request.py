@@ -11,6 +11,8 @@ import csv
 import json
 import math
 import re
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
@@ -31,8 +33,14 @@ STATION_COLUMNS = ("Network", "Station", "Location", "Channel", "StartDate", "En
 OPTIONAL_STATION_COLUMNS = ("Latitude", "Longitude", "Elevation", "SampleRate", "DataCenter")
 _CODES = {
     "Network": (r"[A-Z0-9]{1,8}", "is not a network code; write 1 to 8 capitals or digits"),
-    "Station": (r"[A-Z0-9][A-Z0-9-]{0,7}", "is not a station code; write 1 to 8 capitals or digits"),
-    "Location": (r"(--|[A-Z0-9]{0,8})", "is not a location code; write 2 capitals or digits, or nothing"),
+    "Station": (
+        r"[A-Z0-9][A-Z0-9-]{0,7}",
+        "is not a station code; write 1 to 8 capitals or digits",
+    ),
+    "Location": (
+        r"(--|[A-Z0-9]{0,8})",
+        "is not a location code; write 2 capitals or digits, or nothing",
+    ),
     "Channel": (r"[A-Z0-9]{3}", "is not a channel code; write 3 capitals or digits, such as BHZ"),
     "DataCenter": (r"[A-Za-z0-9_-]{0,32}", "is not the name of a data centre"),
 }
@@ -42,7 +50,8 @@ _RANGES = {
     "Elevation": (-12000, 9000, "m"),
     "SampleRate": (0, 100000, "Hz"),
 }
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?Z?)?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?Z?)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?", re.ASCII)
 _JOB_ID = re.compile(r"[0-9]{1,16}")
 SECONDS_PER_DAY = 86400
 
@@ -73,9 +82,8 @@ class Channel:
         touched: set[date] = set()
         for start, end in self.spans:
             last = end - timedelta(microseconds=1)
-            touched.update(
-                start.date() + timedelta(days=k) for k in range((last.date() - start.date()).days + 1)
-            )
+            n_days = (last.date() - start.date()).days + 1
+            touched.update(start.date() + timedelta(days=k) for k in range(n_days))
         return sorted(touched)
 
 
@@ -107,15 +115,20 @@ class XcorParams:
     source: str = ""
 
     def __post_init__(self) -> None:
-        if problems := [Problem(PARAMS, 0, c, v, need) for c, v, need in self._conflicts()]:
-            raise RequestError(problems)
+        # Rules between values make no sense of a value that is not even finite.
+        wrong = list(self._out_of_limits()) or list(self._conflicts())
+        if wrong:
+            raise RequestError([Problem(PARAMS, 0, c, v, need) for c, v, need in wrong])
 
-    def _conflicts(self) -> Iterable[tuple[str, str, str]]:
-        """(column, value, what is needed) of every rule that the values break together."""
+    def _out_of_limits(self) -> Iterable[tuple[str, str, str]]:
+        """(column, value, what is needed) of every number outside its own limits."""
         for name, limit in LIMITS["params"].items():
             value = getattr(self, name)
             if limit["kind"] == "number" and value is not None and (need := _out_of(limit, value)):
                 yield name, f"{value:g}", need
+
+    def _conflicts(self) -> Iterable[tuple[str, str, str]]:
+        """(column, value, what is needed) of every rule that the values break together."""
         nyquist = self.fs / 2
         if not self.freqmin < self.freqmax:
             yield "freqmax", f"{self.freqmax:g}", f"Hz is not above freqmin={self.freqmin:g} Hz"
@@ -132,9 +145,10 @@ class XcorParams:
                 yield (
                     name,
                     f"{getattr(self, name):g}",
-                    f"s is {samples:.9g} samples at fs={self.fs:g} Hz; it must be a whole number of them",
+                    f"s is {samples:.9g} samples at fs={self.fs:g} Hz; "
+                    "it must be a whole number of them",
                 )
-        if self.maxlag >= self.cc_len:
+        if self.maxlag >= self.cc_len or self.n_lags >= self.n_samples:
             yield "maxlag", f"{self.maxlag:g}", f"s is not below cc_len={self.cc_len:g} s"
         if self.maxlag * self.fs < 0.5:
             yield "maxlag", f"{self.maxlag:g}", f"s is less than one sample at fs={self.fs:g} Hz"
@@ -208,7 +222,8 @@ class StackParams:
     def __post_init__(self) -> None:
         if self.phase_smooth is not None and self.type != "phase-weighted":
             need = f"goes with type=phase-weighted only, not with {self.type}; leave it empty"
-            raise RequestError([Problem(STACKING, 0, "phase_smooth", f"{self.phase_smooth:g}", need)])
+            smooth = f"{self.phase_smooth:g}"
+            raise RequestError([Problem(STACKING, 0, "phase_smooth", smooth, need)])
 
 
 @dataclass(frozen=True)
@@ -221,20 +236,40 @@ class XcorRequest:
     kind = "xcor"
 
     @cached_property
+    def periods(self) -> tuple[tuple[date, date, tuple[Channel, ...]], ...]:
+        """First day, last day and channels of every run of days that ask for the same channels.
+
+        In order; days that nobody asks for are in none. There may be thousands of channels and
+        of days, so what is counted for a job is counted by period, not by day.
+        """
+        ranges = [(c, first, last) for c in self.channels for first, last in _day_ranges(c.spans)]
+        starts = sorted({day for _, first, last in ranges for day in (first, last + 1)})
+        members: list[list[Channel]] = [[] for _ in starts]
+        for channel, first, last in ranges:
+            for k in range(bisect_left(starts, first), bisect_left(starts, last + 1)):
+                members[k].append(channel)
+        return tuple(
+            (date.fromordinal(start), date.fromordinal(end - 1), tuple(channels))
+            for start, end, channels in zip(starts, starts[1:], members, strict=False)
+            if channels
+        )
+
+    @cached_property
     def days(self) -> tuple[date, ...]:
         """The UTC days on which at least one pair can be made."""
         alone = not self.params.autocorrelations
-        count: dict[date, int] = {}
-        for channel in self.channels:
-            for day in channel.days:
-                count[day] = count.get(day, 0) + 1
-        return tuple(sorted(day for day, n in count.items() if n > alone))
+        return tuple(
+            date.fromordinal(k)
+            for first, last, channels in self.periods
+            if len(channels) > alone
+            for k in range(first.toordinal(), last.toordinal() + 1)
+        )
 
     def on(self, day: date) -> tuple[Channel, ...]:
         """The channels asked for on a day, in id order."""
-        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        end = start + timedelta(days=1)
-        return tuple(c for c in self.channels if any(s < end and e > start for s, e in c.spans))
+        k = bisect_right(self.periods, day, key=lambda period: period[0]) - 1
+        inside = k >= 0 and day <= self.periods[k][1]
+        return self.periods[k][2] if inside else ()
 
     def to_json(self) -> dict[str, Any]:
         """request.json: every field, defaults filled in."""
@@ -269,7 +304,8 @@ def read_request(folder: Path) -> Request:
     RequestError
         With every problem of every file.
     """
-    present = {name for name in (STATIONS, PARAMS, PARAMS_ALIAS, STACKING) if (folder / name).is_file()}
+    names = (STATIONS, PARAMS, PARAMS_ALIAS, STACKING)
+    present = {name for name in names if (folder / name).is_file()}
     if not present:
         need = f"is no job: it holds neither {STATIONS} with {PARAMS}, nor {STACKING}"
         raise RequestError([Problem(str(folder), 0, "", "", need)])
@@ -301,7 +337,8 @@ def parse_request(contents: dict[str, bytes]) -> Request:
     params: XcorParams | None = None
     for name, parse in ((STATIONS, parse_stations), (params_file, parse_params)):
         if name not in contents:
-            problems.append(Problem(name if name != PARAMS_ALIAS else PARAMS, 0, "", "", "is missing"))
+            missing = PARAMS if name == PARAMS_ALIAS else name
+            problems.append(Problem(missing, 0, "", "", "is missing"))
             continue
         try:
             parsed = parse(contents[name])
@@ -316,15 +353,31 @@ def parse_request(contents: dict[str, bytes]) -> Request:
         raise RequestError(problems)
     assert params is not None
     request = XcorRequest(channels, params)
-    if not any(_has_pair(request.on(day), params) for day in request.days):
+    if not any(count_pairs(channels, params) for _, _, channels in request.periods):
         raise RequestError([_no_pair(request)])
     return request
 
 
-def _has_pair(channels: Sequence[Channel], params: XcorParams) -> bool:
-    return any(
-        params.wants(first, second) for i, first in enumerate(channels) for second in channels[i:]
-    )
+def count_pairs(channels: Sequence[Channel], params: XcorParams) -> int:
+    """Pairs that ``params`` wants of these channels, distance apart.
+
+    Counted without making them, since a request may name thousands of channels: each is
+    matched with how often every last letter came before it, and came at its own station.
+    """
+    total = 0
+    before: Counter[str] = Counter()
+    at_station: Counter[tuple[str, str, str]] = Counter()
+    for second in sorted(channels, key=lambda channel: channel.id):
+        total += params.wants(second, second)
+        end = second.channel[-1]
+        fitting = {c[0] for c in params.components if c[1] == end}
+        starts = fitting if params.components else set(before)
+        total += sum(before[start] for start in starts)
+        if not params.same_station:
+            total -= sum(at_station[second.network, second.station, start] for start in starts)
+        before[end] += 1
+        at_station[second.network, second.station, end] += 1
+    return total
 
 
 def _no_pair(request: XcorRequest) -> Problem:
@@ -333,8 +386,8 @@ def _no_pair(request: XcorRequest) -> Problem:
         need = f"names one channel only ({ids}); a correlation needs two, or autocorrelations=true"
     else:
         need = (
-            f"makes no pair: no two of its {len(request.channels)} channels ({ids} ...) share a day and "
-            "fit components, same_station and autocorrelations of params.csv"
+            f"makes no pair: no two of its {len(request.channels)} channels ({ids} ...) share a day "
+            "and fit components, same_station and autocorrelations of params.csv"
         )
     return Problem(STATIONS, 0, "", "", need)
 
@@ -349,19 +402,20 @@ def parse_stations(content: bytes) -> tuple[Channel, ...]:
     """
     rows, problems = _rows(STATIONS, content, STATION_COLUMNS, OPTIONAL_STATION_COLUMNS)
     found: dict[tuple[str, ...], Channel] = {}
+    spans: dict[tuple[str, ...], list[tuple[datetime, datetime]]] = {}
     lines: dict[tuple[str, ...], int] = {}
     for line, row in rows:
         channel = _station_row(line, row, problems)
         if channel is None:
             continue
         if (first := lines.setdefault(tuple(row.values()), line)) != line:
-            problems.append(Problem(STATIONS, line, "", "", f"repeats line {first}; delete one of them"))
+            need = f"repeats line {first}; delete one of them"
+            problems.append(Problem(STATIONS, line, "", "", need))
             continue
         code = (channel.network, channel.station, channel.location, channel.channel)
-        if code in found:
-            spans = _merge([*found[code].spans, *channel.spans])
-            channel = replace(found[code], spans=spans)
-        found[code] = channel
+        found.setdefault(code, channel)
+        spans.setdefault(code, []).extend(channel.spans)
+    found = {code: replace(channel, spans=_merge(spans[code])) for code, channel in found.items()}
     problems.extend(_too_many(found.values(), len(rows)))
     if not problems and not found:
         problems.append(Problem(STATIONS, 0, "", "", "holds no channel"))
@@ -398,7 +452,8 @@ def _station_row(line: int, row: dict[str, str], problems: list[Problem]) -> Cha
     elif len(times) == 2:
         days = (times["EndDate"] - times["StartDate"]) / timedelta(days=1)
         if days > (most := LIMITS["stations"]["max_days"]):
-            wrong("EndDate", f"makes a span of {days:.0f} days; at most {most} are allowed, write an end")
+            need = f"makes a span of {days:.0f} days; at most {most} are allowed, write an end"
+            wrong("EndDate", need)
     if len(problems) > before:
         return None
     return Channel(
@@ -420,8 +475,8 @@ def _parse_date(text: str) -> datetime:
         raise ValueError("is not a date; write YYYY-MM-DDThh:mm:ss")
     try:
         time = datetime.fromisoformat(text.removesuffix("Z"))
-    except ValueError as error:
-        raise ValueError(f"is not a date ({error}); write YYYY-MM-DDThh:mm:ss") from error
+    except ValueError:
+        raise ValueError("is not a date; write YYYY-MM-DDThh:mm:ss") from None
     if time.year < LIMITS["stations"]["first_year"]:
         raise ValueError(f"is before {LIMITS['stations']['first_year']}")
     return time.replace(tzinfo=UTC)
@@ -429,7 +484,7 @@ def _parse_date(text: str) -> datetime:
 
 def _parse_number(text: str) -> float | None:
     """A finite number in plain or exponent notation, else None."""
-    if not re.fullmatch(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?", text):
+    if not _NUMBER.fullmatch(text):
         return None
     number = float(text)
     return number if math.isfinite(number) else None
@@ -446,12 +501,31 @@ def _merge(spans: list[tuple[datetime, datetime]]) -> tuple[tuple[datetime, date
     return tuple(merged)
 
 
+def _day_ranges(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[int, int]]:
+    """Ordinals of the first and last UTC day of spans in order, joined where they meet."""
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
+        first = start.toordinal()
+        last = max(first, (end - timedelta(microseconds=1)).toordinal())
+        if joined and first <= joined[-1][1] + 1:
+            first, last = joined[-1][0], max(last, joined.pop()[1])
+        joined.append((first, last))
+    return joined
+
+
 def _too_many(channels: Iterable[Channel], n_rows: int) -> Iterable[Problem]:
     limits = LIMITS["stations"]
+    channels = list(channels)
     if n_rows > limits["max_rows"]:
-        yield Problem(STATIONS, 0, "", "", f"has {n_rows} rows; at most {limits['max_rows']} are allowed")
-    if (n := len(list(channels))) > limits["max_channels"]:
+        need = f"has {n_rows} rows; at most {limits['max_rows']} are allowed"
+        yield Problem(STATIONS, 0, "", "", need)
+    if (n := len(channels)) > limits["max_channels"]:
         need = f"names {n} channels; at most {limits['max_channels']} are allowed in one job"
+        yield Problem(STATIONS, 0, "", "", need)
+    all_spans = _merge([span for channel in channels for span in channel.spans])
+    n_days = sum(last - first + 1 for first, last in _day_ranges(all_spans))
+    if n_days > limits["max_days"]:
+        need = f"asks for {n_days} days; at most {limits['max_days']} are allowed in one job"
         yield Problem(STATIONS, 0, "", "", need)
 
 
@@ -491,7 +565,8 @@ def _one_row(file: str, content: bytes, limits: dict[str, Any]) -> tuple[dict[st
     optional = tuple(name for name in limits if name not in required)
     rows, problems = _rows(file, content, required, optional)
     if not problems and len(rows) != 1:
-        problems.append(Problem(file, 0, "", "", f"has {len(rows)} rows of values; it must have one"))
+        need = f"has {len(rows)} rows of values; it must have one"
+        problems.append(Problem(file, 0, "", "", need))
     if problems:
         raise RequestError(problems)
     line, row = rows[0]
@@ -552,7 +627,9 @@ def _out_of(limit: dict[str, Any], number: float) -> str:
     inside = (number > low if "above" in limit else number >= low) and number <= limit["max"]
     if inside and math.isfinite(number):
         return ""
-    return f"{limit['unit']} is not {'above' if 'above' in limit else 'from'} {low:g} and at most {limit['max']:g}"
+    unit = "" if limit["unit"] == "1" else f"{limit['unit']} "
+    bound = "above" if "above" in limit else "from"
+    return f"{unit}is not {bound} {low:g} and at most {limit['max']:g}"
 
 
 def _rows(
@@ -594,8 +671,12 @@ def _rows(
 def _header_problems(
     file: str, line: int, header: list[str], required: Sequence[str], optional: Sequence[str]
 ) -> list[Problem]:
+    if len(header) > (most := 2 * (len(required) + len(optional))):
+        return [Problem(file, line, "", "", f"has {len(header)} columns; at most {most} are read")]
     problems = [
-        Problem(file, line, "", "", f"lacks the column {name}") for name in required if name not in header
+        Problem(file, line, "", "", f"lacks the column {name}")
+        for name in required
+        if name not in header
     ]
     for position, name in enumerate(header):
         if name not in (*required, *optional):
@@ -638,7 +719,7 @@ def format_stations(channels: Iterable[Channel]) -> str:
     lines = [",".join((*STATION_COLUMNS, *OPTIONAL_STATION_COLUMNS))]
     for c in channels:
         tail = [c.latitude, c.longitude, c.elevation, c.sample_rate]
-        extra = ["" if value is None else f"{value:.10g}" for value in tail]
+        extra = ["" if value is None else _format_value(value) for value in tail]
         for start, end in c.spans:
             times = [time.replace(tzinfo=None).isoformat() for time in (start, end)]
             codes = [c.network, c.station, c.location, c.channel]
@@ -647,14 +728,15 @@ def format_stations(channels: Iterable[Channel]) -> str:
 
 
 def format_params(params: XcorParams) -> str:
-    """The params.csv that `parse_params` reads back: the six, and what differs from the defaults."""
+    """The params.csv that `parse_params` reads back: the six, and what is not the default."""
     limits = LIMITS["params"]
     names = [
         f.name
         for f in fields(params)
         if limits[f.name].get("required") or getattr(params, f.name) != _default(limits[f.name])
     ]
-    return ",".join(names) + "\n" + ",".join(_format_value(getattr(params, n)) for n in names) + "\n"
+    values = [_format_value(getattr(params, name)) for name in names]
+    return ",".join(names) + "\n" + ",".join(values) + "\n"
 
 
 def _format_value(value: Any) -> str:
@@ -662,4 +744,7 @@ def _format_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return ";".join(value)
-    return f"{value:.10g}" if isinstance(value, float | int) else str(value)
+    if not isinstance(value, float | int):
+        return str(value)
+    short = f"{value:.10g}"
+    return short if float(short) == value else repr(float(value))

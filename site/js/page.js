@@ -85,7 +85,13 @@ async function figure(image) {
   const box = make("figure");
   const link = make("a", "", { href: keyUrl(image.key) });
   link.append(make("img", "", { src: keyUrl(image.key), alt: text, loading: "lazy" }));
-  box.append(link, make("figcaption", text));
+  const [title, ...rest] = text.split("\n");
+  box.append(link, make("figcaption", title));
+  if (rest.length) {
+    const words = make("details");
+    words.append(make("summary", "In words"), make("p", rest.join("\n"), { className: "words" }));
+    box.append(words);
+  }
   return box;
 }
 

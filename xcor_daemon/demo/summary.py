@@ -51,7 +51,7 @@ def _table(best: Sequence[Mapping[str, Any]]) -> list[str]:
         f"  {row['pair'].replace('|', ' - '):<36}"
         + _number(row["distance_km"], "8.1f", "km", 10)
         + _number(row["snr"], "7.1f", "", 7)
-        + _number(row["lag_s"], "+7.1f", "s", 9)
+        + _number(row["lag_s"], "+7.2f", "s", 9)
         + _number(row["speed_km_s"], "8.2f", "km/s", 15)
         for row in best
     ]

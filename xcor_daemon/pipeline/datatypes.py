@@ -107,7 +107,7 @@ class Metadata:
 
 
 class Source(Protocol):
-    """Where waveforms come from. Sources are made anew in every process."""
+    """Where waveforms come from. It can be pickled."""
 
     name: str
 
@@ -118,7 +118,7 @@ class Source(Protocol):
     def fetch(
         self, channels: Iterable[Channel], start: int, end: int
     ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
-        """Samples of each channel in [start, end) (ns), or why there are none; each channel once."""
+        """Samples of each channel in [start, end) (ns), or why there are none; each once."""
         ...
 
 

@@ -89,7 +89,8 @@ def correlate_day(
     motions, rows, warnings = _prepare_all(plan, day, channels, report)
     present = [c for c in channels if c.id in motions]
     pairs = pair_table(present, [_epoch(plan, day, c) for c in present], plan.params)
-    kept = np.array([motions[c.id].kept for c in present]).reshape(len(present), -1)
+    kept = np.array([motions[c.id].kept for c in present], dtype=bool)
+    kept = kept.reshape(len(present), plan.params.n_windows)
     together = int((kept[pairs.first] & kept[pairs.second]).sum()) if present else 0
     name = None
     if together:

@@ -1,15 +1,25 @@
 """The inner loops of the engine: block spectra laid out for the processor, and their products.
 
 Layout of block spectra: (chunk, channel, block, re/im, LANE). A chunk holds LANE neighbouring
-frequencies, so one product over blocks streams through contiguous memory.
+frequencies, as many as a vector register has floats, so that a product over blocks streams
+through contiguous memory and the spectra of a tile of channels stay in the first-level cache.
 """
 
 from __future__ import annotations
 
+import llvmlite.binding
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-LANE = 64
+
+def _floats_in_a_register() -> int:
+    return 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
+
+
+LANE = _floats_in_a_register()
 
 
 def n_chunks(n_fft: int) -> int:
@@ -46,44 +56,115 @@ def store_spectra(
                 out[c, channel, b, 1, q] = z.imag
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@intrinsic
+def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numba calls it
+    """Sum over blocks of conj(x_i) y_j for two channels by two, LANE frequencies at a time.
+
+    ``x`` and ``y`` are pairs of addresses of the channels' blocks, ``out`` four addresses of
+    complex64 results. Written as vector instructions: left to itself the compiler keeps the
+    eight sums in memory, not in registers, and is half as fast.
+    """
+    signature = types.void(x, y, out, n_blocks)
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        x, y, out, n_blocks = arguments
+        vector = ir.VectorType(ir.FloatType(), LANE)
+        integer = ir.IntType(64)
+        multiply_add = builder.module.globals.get(f"llvm.fma.v{LANE}f32") or ir.Function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANE}f32"
+        )
+        xs = [builder.extract_value(x, k) for k in range(2)]
+        ys = [builder.extract_value(y, k) for k in range(2)]
+        before = builder.block
+        loop = builder.append_basic_block("blocks")
+        after = builder.append_basic_block("sums")
+        builder.branch(loop)
+
+        builder.position_at_end(loop)
+        block = builder.phi(integer)
+        block.add_incoming(ir.Constant(integer, 0), before)
+        sums = []
+        for _ in range(8):
+            total = builder.phi(vector)
+            total.add_incoming(ir.Constant(vector, [0.0] * LANE), before)
+            sums.append(total)
+        real = builder.mul(block, ir.Constant(integer, 2 * LANE * 4))
+        imaginary = builder.add(real, ir.Constant(integer, LANE * 4))
+
+        def load(address, offset):  # noqa: ANN001, ANN202
+            place = builder.inttoptr(builder.add(address, offset), vector.as_pointer())
+            loaded = builder.load(place)
+            loaded.align = 4
+            return loaded
+
+        x_parts = [(load(address, real), load(address, imaginary)) for address in xs]
+        new = list(sums)
+        for j, address in enumerate(ys):
+            y_re, y_im = load(address, real), load(address, imaginary)
+            for i, (x_re, x_im) in enumerate(x_parts):
+                k = 2 * (2 * i + j)
+                total = builder.call(multiply_add, [x_re, y_re, new[k]])
+                new[k] = builder.call(multiply_add, [x_im, y_im, total])
+                total = builder.call(multiply_add, [x_re, y_im, new[k + 1]])
+                new[k + 1] = builder.call(multiply_add, [builder.fneg(x_im), y_re, total])
+        following = builder.add(block, ir.Constant(integer, 1))
+        block.add_incoming(following, loop)
+        for total, value in zip(sums, new, strict=True):
+            total.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, n_blocks), loop, after)
+
+        builder.position_at_end(after)
+        # Real and imaginary parts side by side, as complex64 has them.
+        order = [k // 2 + k % 2 * LANE for k in range(2 * LANE)]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANE), order)
+        wide = ir.VectorType(ir.FloatType(), 2 * LANE).as_pointer()
+        for k in range(4):
+            both = builder.shuffle_vector(new[2 * k], new[2 * k + 1], mask)
+            stored = builder.store(both, builder.inttoptr(builder.extract_value(out, k), wide))
+            stored.align = 4
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@numba.njit(nogil=True, cache=True)
 def multiply_tile(
     first: np.ndarray, second: np.ndarray, i0: int, n_i: int, j0: int, n_j: int, out: np.ndarray
 ) -> None:
     """Sum over blocks of conj(first_i) second_j for a tile of pairs.
 
-    ``out[i * n_j + j]`` is the cross-spectrum of channels i0 + i and j0 + j; where
-    j0 + j + 1 < i0 + i (pairs that nobody asks for) it is left as it was.
+    Parameters
+    ----------
+    first, second : float32 arrays, shape (n_chunks, n_channels, n_blocks, 2, LANE)
+        Contiguous, from `empty_spectra`.
+    i0, n_i, j0, n_j : int
+        First channel and number of channels on either side of the tile.
+    out : complex64 array, shape (>= n_i * n_j, n_chunks * LANE)
+        ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i and j0 + j; where
+        j0 + j + 1 < i0 + i (pairs that nobody asks for) it may be left as it was.
     """
     n_blocks = first.shape[2]
-    re = np.empty((4, LANE), np.float32)
-    im = np.empty((4, LANE), np.float32)
+    x_chunk, x_channel = first.strides[0], first.strides[1]
+    y_chunk, y_channel = second.strides[0], second.strides[1]
+    row = out.strides[0]
     for c in range(first.shape[0]):
+        x = first.ctypes.data + c * x_chunk + i0 * x_channel
+        y = second.ctypes.data + c * y_chunk + j0 * y_channel
+        z = out.ctypes.data + c * LANE * 8
         for i in range(0, n_i, 2):
-            i1 = min(i + 1, n_i - 1)
+            i1 = min(i + 1, n_i - 1)  # at an odd edge a channel is done twice
             for j in range(0, n_j, 2):
                 j1 = min(j + 1, n_j - 1)
                 if j0 + j1 < i0 + i:
                     continue
-                re[:] = 0
-                im[:] = 0
-                for b in range(n_blocks):
-                    x0, x1 = first[c, i0 + i, b], first[c, i0 + i1, b]
-                    y0, y1 = second[c, j0 + j, b], second[c, j0 + j1, b]
-                    for q in range(LANE):
-                        a, d, e, f = x0[0, q], x0[1, q], x1[0, q], x1[1, q]
-                        g, h, s, t = y0[0, q], y0[1, q], y1[0, q], y1[1, q]
-                        re[0, q] += a * g + d * h
-                        im[0, q] += a * h - d * g
-                        re[1, q] += a * s + d * t
-                        im[1, q] += a * t - d * s
-                        re[2, q] += e * g + f * h
-                        im[2, q] += e * h - f * g
-                        re[3, q] += e * s + f * t
-                        im[3, q] += e * t - f * s
-                base = c * LANE
-                for q in range(LANE):
-                    out[i1 * n_j + j1, base + q] = complex(re[3, q], im[3, q])
-                    out[i1 * n_j + j, base + q] = complex(re[2, q], im[2, q])
-                    out[i * n_j + j1, base + q] = complex(re[1, q], im[1, q])
-                    out[i * n_j + j, base + q] = complex(re[0, q], im[0, q])
+                _multiply_2x2(
+                    (x + i * x_channel, x + i1 * x_channel),
+                    (y + j * y_channel, y + j1 * y_channel),
+                    (
+                        z + (i * n_j + j) * row,
+                        z + (i * n_j + j1) * row,
+                        z + (i1 * n_j + j) * row,
+                        z + (i1 * n_j + j1) * row,
+                    ),
+                    n_blocks,
+                )

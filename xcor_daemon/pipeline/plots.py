@@ -260,6 +260,8 @@ def station_map(
         axes = figure.subplots()
         if not known.any():
             _say_nothing(axes)
+            _title(axes, title, "; ".join(notes))
+            return _save(figure, path, title, facts, svg)
         x, y, per_km = _map_axes(axes, longitude, latitude, known)
         if pairs is not None and len(pairs):
             pairs = np.asarray(pairs)
@@ -568,8 +570,6 @@ def _map_axes(
     axes: Axes, longitude: np.ndarray, latitude: np.ndarray, known: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Set up the axes; x, y of the stations, and how long a km is along x."""
-    if not known.any():
-        longitude, latitude, known = np.zeros(1), np.zeros(1), np.ones(1, dtype=bool)
     middle = [float(np.mean([v[known].min(), v[known].max()])) for v in (longitude, latitude)]
     narrowing = max(math.cos(math.radians(middle[1])), 0.05)
     east = (longitude - middle[0]) * _KM_PER_DEGREE * narrowing
@@ -618,7 +618,8 @@ def _scale_bar(axes: Axes, per_km: float) -> None:
     x, y = low + 0.04 * (high - low), bottom + 0.03 * (top - bottom)
     axes.plot([x, x + length * per_km], [y, y], color="black", linewidth=3, solid_capstyle="butt")
     text = f"{length:g} km" if length >= 1 else f"{length * 1000:g} m"
-    axes.annotate(text, (x, y), (0, 5), textcoords="offset points", fontsize=9)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axes.annotate(text, (x, y), (2, 6), textcoords="offset points", size=9, zorder=5, bbox=box)
 
 
 def _label(figure: Figure, axes: Axes, places: dict[tuple[float, float], str]) -> int:
@@ -630,7 +631,7 @@ def _label(figure: Figure, axes: Axes, places: dict[tuple[float, float], str]) -
     labelled = 0
     for place, name in sorted(places.items(), key=lambda item: (item[1], item[0])):
         x, y = pixels[place]
-        width, height = 6.2 * len(name) + 4, 13.0  # pixels of 8-point letters at 110 dpi
+        width, height = 7.6 * len(name), 13.0  # pixels of 8-point letters at 110 dpi
         for left, bottom in (
             (x + 7, y - height / 2),
             (x - 7 - width, y - height / 2),
@@ -638,7 +639,9 @@ def _label(figure: Figure, axes: Axes, places: dict[tuple[float, float], str]) -
             (x - width / 2, y - 7 - height),
         ):
             box = (left, bottom, left + width, bottom + height)
-            if frame.x0 <= box[0] and box[2] <= frame.x1 and not _hits(box, taken):
+            inside = frame.x0 <= box[0] and box[2] <= frame.x1
+            inside &= frame.y0 <= box[1] and box[3] <= frame.y1
+            if inside and not _hits(box, taken):
                 offset = ((left - x) * 72 / figure.dpi, (bottom + height / 2 - y) * 72 / figure.dpi)
                 axes.annotate(
                     name, place, offset, textcoords="offset points", size=8, va="center", zorder=4

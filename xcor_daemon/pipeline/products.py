@@ -243,9 +243,8 @@ def _draw(
     )
     clear = names.index(best[0]["pair"]) if best else 0
     channel = pairs.channels[pairs.first[clear]]
-    made += plots.virtual_shot(
-        *section, channel, f"Virtual shot at {channel}, {what}", path=plot / "virtual_shot", **measures
-    )
+    title = f"Virtual shot at {channel}, {what}"
+    made += plots.virtual_shot(*section, channel, title, path=plot / "virtual_shot", **measures)
     _, places = union([file.pairs for file in files])
     windows = _windows(files, places, slice(clear, clear + 1), lags.size)[0]
     made += plots.correlogram(

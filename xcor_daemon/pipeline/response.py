@@ -234,7 +234,8 @@ def _problem(response: Response) -> str:
     if units.upper() not in _MOTION:
         shown = repr(units[:20]) if units else "missing"
         return f"the input units of the response are {shown}, not of ground motion in metres"
-    if (stages[-1].output_units or "").upper() in ("V", "VOLT", "VOLTS"):
+    last = max(stages, key=lambda stage: stage.stage_sequence_number)
+    if (last.output_units or "").upper() in ("V", "VOLT", "VOLTS"):
         return "the response ends in volts, not in counts"
     return ""
 

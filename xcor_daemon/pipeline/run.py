@@ -112,7 +112,7 @@ def correlate_job(
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
     reporter.stage("looking up stations and responses")
-    opened = open_source(source)
+    opened = open_source(source, folder / ".connections")
     metadata = opened.metadata(request.channels, request.params.response)
     processes, threads = _share(processes, len(request.days))
     plan = DayPlan(folder, request.params, opened, metadata, _key(request, source), threads)

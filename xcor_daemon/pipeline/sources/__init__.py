@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ...errors import ConfigError
 from ..datatypes import Source
 from .archive import Archive
 from .fdsn import Fdsn
 
 
-def open_source(text: str) -> Source:
+def open_source(text: str, gate: Path | None = None) -> Source:
     """The source behind ``archive:PATH``, ``fdsn:URL-or-name`` or ``fdsn:URL|STATION_URL``.
 
     An archive is looked through here; a data centre is not asked anything yet. What is returned
     can be pickled, so other processes need not look again.
+
+    Parameters
+    ----------
+    text : str
+    gate : Path, optional
+        A folder of locks: sources that name the same one, in whatever process, have five
+        connections to a data centre between them.
 
     Raises
     ------
@@ -23,5 +32,5 @@ def open_source(text: str) -> Source:
     if kind == "archive" and place:
         return Archive(place)
     if kind == "fdsn" and place:
-        return Fdsn(place)
+        return Fdsn(place, gate=gate)
     raise ConfigError(f"source {text!r} is neither archive:PATH nor fdsn:URL-or-name.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,16 @@ from ...errors import ConfigError, NoDataError
 from ...request import Channel
 from ..datatypes import Metadata, Samples
 from ..response import MAX_XML_BYTES, metadata_from_inventory, read_stationxml
-from .miniseed import Records, samples, scan, start_times
+from .miniseed import samples
+from .records import Records, channel_id_of, parse_heads, scan
 
 log = logging.getLogger(__name__)
 
+_SDS_NAME = re.compile(r"[^.]*\.[^.]+\.[^.]*\.[^.]+\.[A-Z]\.\d{4}\.\d{3}")
 _DAY = 86400 * 10**9  # ns
 _PROBE = 1 << 20  # bytes in which the first record must begin
 _LARGE = 1 << 28  # bytes above which a file is mapped, not read
+_HEAD = 128  # bytes in which a record tells its channel, time and length; the smallest record
 _COARSE = 32  # records from one header to the next that is looked at, to find a time in a file
 
 
@@ -61,8 +65,10 @@ class Archive:
         self.xml: list[str] = []
         self.n_files = 0  # of miniSEED
         self.n_skipped = 0  # neither miniSEED nor StationXML, or unreadable
-        for file in _files(self.path):
-            self._add(file)
+        files = list(_files(self.path))
+        believed = _sds_entries(self.path, files)
+        for path in files:
+            self._add(path, believed.get(path, {}))
         if not self.index:
             raise ConfigError(
                 f"archive {str(path)!r} holds no miniSEED; {self.n_skipped} other files."
@@ -139,8 +145,8 @@ class Archive:
             return scan(np.fromfile(path, np.uint8, last - first, offset=first))
         return scan(_load(path))
 
-    def _add(self, path: Path) -> None:
-        """Look at one file."""
+    def _add(self, path: Path, entries: dict[str, Entry]) -> None:
+        """Put a file into the index, with the entries that are known of it already."""
         file = str(path.relative_to(self.path))
         try:
             if path.suffix.lower() == ".xml":
@@ -150,7 +156,7 @@ class Archive:
                     self.xml.append(file)
                 self.n_skipped += not is_station
                 return
-            entries = _sds_entry(path, file) or _entries(path, file)
+            entries = entries or _entries(path, file)
         except OSError as error:
             log.warning("%s cannot be read: %s", file, error.strerror or error)
             entries = {}
@@ -201,30 +207,45 @@ def _entries(path: Path, file: str) -> dict[str, Entry]:
     }
 
 
-def _sds_entry(path: Path, file: str) -> dict[str, Entry]:
-    """The one channel of a file with an SDS name that its first and last record confirm."""
-    parts = path.name.split(".")
-    if len(parts) != 7 or not (parts[5].isdigit() and parts[6].isdigit()):
-        return {}
-    channel_id = ".".join(parts[:4])
-    size = path.stat().st_size
-    first = scan(np.fromfile(path, np.uint8, 4096)).rows
-    if not first.size or first["offset"][0] != 0:
-        return {}
-    length = int(first["length"][0])
-    if size % length:
-        return {}
-    ends = [scan(np.fromfile(path, np.uint8, length, offset=o)) for o in (0, size - length)]
-    if not all(records.rows.size and set(records.codes) == {channel_id} for records in ends):
-        return {}
-    spans = [records.spans() for records in ends]
-    if not all(spans):
-        return {}
-    start = min(span[channel_id][0] for span in spans)
-    end = max(span[channel_id][1] for span in spans)
-    # Records in between may be out of order; none is expected beyond the day of the name.
-    day = start // _DAY * _DAY
-    return {channel_id: Entry(file, min(start, day), max(end, day + _DAY), length)}
+def _sds_entries(folder: Path, files: list[Path]) -> dict[Path, dict[str, Entry]]:
+    """The one channel of each file with an SDS name that its first and last record confirm.
+
+    All first records are parsed together, then all last ones: a tree has thousands of files.
+    """
+    named = [path for path in files if _SDS_NAME.fullmatch(path.name)]
+    sizes = {path: path.stat().st_size for path in named}
+    firsts = _heads(dict.fromkeys(named, 0))
+    lengths = {path: int(row["length"]) for path, row in firsts.items()}
+    even = [path for path in firsts if lengths[path] and sizes[path] % lengths[path] == 0]
+    lasts = _heads({path: sizes[path] - lengths[path] for path in even})
+    entries = {}
+    for path, last in lasts.items():
+        first = firsts[path]
+        channel_id = ".".join(path.name.split(".")[:4])
+        ids = {channel_id_of(row["code"]) for row in (first, last)}
+        if ids == {channel_id} and last["length"] == first["length"] and first["fs"] > 0:
+            # Records in between may be out of order; none is expected outside the day.
+            day = int(first["start"]) // _DAY * _DAY
+            start = min(int(first["start"]), int(last["start"]), day)
+            end = max(int(first["end"]), int(last["end"]), day + _DAY)
+            file = str(path.relative_to(folder))
+            entries[path] = {channel_id: Entry(file, start, end, lengths[path])}
+    return entries
+
+
+def _heads(places: dict[Path, int]) -> dict[Path, np.void]:
+    """The record that begins at a place of each file, where there is one."""
+    heads = {}
+    for path, offset in places.items():
+        try:
+            with path.open("rb", buffering=0) as opened:
+                head = os.pread(opened.fileno(), _HEAD, offset)
+        except OSError:
+            continue  # whoever reads the file says why
+        if len(head) == _HEAD:
+            heads[path] = head
+    rows = parse_heads(b"".join(heads.values()), _HEAD)
+    return {path: row for path, row in zip(heads, rows, strict=True) if row["valid"]}
 
 
 def _around(path: Path, length: int, start: int, end: int) -> tuple[int, int]:
@@ -235,10 +256,10 @@ def _around(path: Path, length: int, start: int, end: int) -> tuple[int, int]:
         return 0, size
     numbers = [*range(0, n_records, _COARSE), n_records - 1]
     with path.open("rb", buffering=0) as opened:
-        # The whole header stands in the first 128 bytes; what follows is not needed to tell time.
-        heads = b"".join(os.pread(opened.fileno(), 128, number * length) for number in numbers)
-    starts = start_times(heads, 128)
-    if starts is None or (np.diff(starts) < 0).any():
+        heads = b"".join(os.pread(opened.fileno(), _HEAD, k * length) for k in numbers)
+    rows = parse_heads(heads, _HEAD)
+    starts = rows["start"]
+    if not rows["valid"].all() or (np.diff(starts) < 0).any():
         return 0, size
     first = max(int(np.searchsorted(starts, start)) - 2, 0)
     last = min(int(np.searchsorted(starts, end)) + 1, len(numbers) - 1)

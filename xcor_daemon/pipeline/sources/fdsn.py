@@ -35,7 +35,8 @@ from ...errors import ConfigError, NoDataError, UnreachableError
 from ...request import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
 from ..response import metadata_from_inventory, read_stationxml
-from .miniseed import Records, samples, scan
+from .miniseed import samples
+from .records import Records, scan
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

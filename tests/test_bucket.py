@@ -1,0 +1,379 @@
+"""The bucket, against moto in this process and against a real S3 server."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import boto3
+import pytest
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.response import StreamingBody
+from hosting import PARAMS, STATIONS, keys, read, send
+from moto import mock_aws
+
+from xcor_daemon.bucket import Bucket
+from xcor_daemon.config import Config
+from xcor_daemon.errors import ConfigError, UnreachableError, XcorError
+
+HASH = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of b"hello"
+
+
+@pytest.fixture(params=["moto", pytest.param("real", marks=pytest.mark.real)])
+def store(request) -> Iterator[Bucket]:
+    """A bucket that waits for nothing."""
+    if request.param == "real":
+        real = request.getfixturevalue("bucket")
+        yield Bucket(real.server.client(), real.name, settle=0)
+        return
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="xcor")
+        yield Bucket(client, "xcor", settle=0)
+
+
+class Answers:
+    """A client that gives prepared answers in turn, and raises those that are errors."""
+
+    def __init__(self, *answers) -> None:
+        self.answers = list(answers)
+        self.meta = type("Meta", (), {"endpoint_url": "http://s3.test"})
+
+    def __getattr__(self, operation):
+        def answer(**arguments):
+            given = self.answers.pop(0)
+            if isinstance(given, Exception):
+                raise given
+            return given
+
+        return answer
+
+
+def refusal(code: str, status: int = 500) -> ClientError:
+    details = {"Error": {"Code": code, "Message": "why"}}
+    return ClientError({**details, "ResponseMetadata": {"HTTPStatusCode": status}}, "Operation")
+
+
+def listing(date: str, **modified: datetime) -> dict:
+    items = [
+        {"Key": f"incoming/41/{name}.csv", "ETag": '"e"', "Size": 1, "LastModified": time}
+        for name, time in modified.items()
+    ]
+    return {"Contents": items, "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
+
+
+# --- what waits ---
+
+
+def test_a_job_waits_with_its_files(store):
+    send(store, "41")
+
+    (job,) = store.waiting().jobs
+
+    assert (job.id, set(job.files)) == ("41", {"stations.csv", "params.csv"})
+    assert job.is_complete
+    assert job.is_quiet
+    assert not job.is_cancelled
+
+
+@pytest.mark.parametrize(
+    ("names", "is_complete"),
+    [
+        ("stations params", True),
+        ("stations xcor_params", True),
+        ("stacking_params", True),
+        ("stations", False),
+        ("params", False),
+        ("cancel", False),
+        ("stations cancel", False),
+    ],
+)
+def test_a_job_is_complete_when_all_its_files_are_there(store, names, is_complete):
+    send(store, "41", **dict.fromkeys(names.split(), b"x"))
+
+    (job,) = store.waiting().jobs
+
+    assert job.is_complete is is_complete
+    assert job.is_cancelled is ("cancel" in names)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "incoming/999/../777/params.csv",
+        "incoming/41/more/params.csv",
+        "incoming/41/params.csv.bak",
+        "incoming/41/PARAMS.CSV",
+        "incoming/-rf/params.csv",
+        "incoming/$(id)/params.csv",
+        "incoming/12345678901234567/params.csv",
+        "incoming/\u0664\u0661/params.csv",
+        "incoming/41/params.csv\n",
+        "incoming/41/",
+        "incoming/41",
+        "incoming/params.csv",
+    ],
+)
+def test_odd_keys_are_counted_and_otherwise_ignored(key):
+    page = listing("Thu, 01 Jan 2026 00:00:00 GMT", stations=datetime(2025, 1, 1, tzinfo=UTC))
+    page["Contents"][0]["Key"] = key
+
+    found = Bucket(Answers(page), "xcor").waiting()
+
+    assert (found.jobs, found.ignored) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("now", "is_quiet"), [("00:00:11", False), ("00:00:12", True), ("00:00:09", False)]
+)
+def test_a_job_is_quiet_by_the_clock_of_s3_and_by_no_other(now, is_quiet):
+    # In 2040: the local clock would say that these files come from the future.
+    page = listing(
+        f"Sun, 01 Jan 2040 {now} GMT",
+        stations=datetime(2040, 1, 1, 0, 0, 2, tzinfo=UTC),
+        params=datetime(2040, 1, 1, 0, 0, 10, tzinfo=UTC),
+    )
+
+    (job,) = Bucket(Answers(page), "xcor", settle=2).waiting().jobs
+
+    assert job.is_quiet is is_quiet
+
+
+def test_every_page_of_a_long_listing_is_read():
+    old = datetime(2025, 1, 1, tzinfo=UTC)
+    first = listing("Thu, 01 Jan 2026 00:00:00 GMT", stations=old)
+    first |= {"IsTruncated": True, "NextContinuationToken": "next"}
+    second = listing("Thu, 01 Jan 2026 00:00:00 GMT", params=old)
+
+    (job,) = Bucket(Answers(first, second), "xcor").waiting().jobs
+
+    assert job.is_complete
+
+
+def test_jobs_come_in_the_order_of_their_last_file():
+    page = listing("Thu, 01 Jan 2026 00:00:00 GMT", a=datetime(2025, 1, 1, tzinfo=UTC))
+    item = page["Contents"][0]
+    page["Contents"] = [
+        {
+            **item,
+            "Key": f"incoming/{n}/params.csv",
+            "LastModified": datetime(2025, m, 1, tzinfo=UTC),
+        }
+        for n, m in ((1, 3), (2, 1), (3, 2))
+    ]
+
+    assert [job.id for job in Bucket(Answers(page), "xcor").waiting().jobs] == ["2", "3", "1"]
+
+
+# --- staging ---
+
+
+def test_files_are_fetched_as_they_were_listed(store):
+    send(store, "41")
+    (job,) = store.waiting().jobs
+
+    assert store.fetch(job) == {"stations.csv": STATIONS, "params.csv": PARAMS}
+
+
+def test_a_file_that_was_replaced_since_the_listing_is_not_taken(store):
+    send(store, "41")
+    (job,) = store.waiting().jobs
+    send(store, "41", params=PARAMS.replace(b"0.12", b"0.13"))
+
+    assert store.fetch(job) is None
+
+
+def test_a_file_that_was_deleted_since_the_listing_is_not_taken(store):
+    send(store, "41")
+    (job,) = store.waiting().jobs
+    store.client.delete_object(Bucket=store.name, Key="incoming/41/params.csv")
+
+    assert store.fetch(job) is None
+
+
+def test_of_a_huge_file_only_enough_to_refuse_it_is_fetched(store):
+    send(store, "41", stacking_params=b"x" * 5_000_000)
+    (job,) = store.waiting().jobs
+
+    assert len(store.fetch(job)["stacking_params.csv"]) == 4_000_001
+
+
+# --- publishing ---
+
+
+def test_a_published_file_carries_its_type_and_hash(store):
+    store.publish_file("processed/41/runs/a/xcor_log.txt", io.BytesIO(b"hello"), HASH)
+
+    head = store.client.head_object(Bucket=store.name, Key="processed/41/runs/a/xcor_log.txt")
+    assert head["ContentType"] == "text/plain; charset=utf-8"
+    assert head["Metadata"]["sha256"] == HASH
+    assert read(store, "processed/41/runs/a/xcor_log.txt") == b"hello"
+
+
+def test_the_same_file_is_not_uploaded_twice(store):
+    key = "processed/41/runs/a/CORR/1.h5"
+    store.publish_file(key, io.BytesIO(b"hello"), HASH)
+    before = store.client.head_object(Bucket=store.name, Key=key)
+    store.client.put_object = None
+
+    store.publish_file(key, io.BytesIO(b"hello"), HASH)
+
+    assert store.client.head_object(Bucket=store.name, Key=key)["ETag"] == before["ETag"]
+
+
+def test_another_content_under_the_same_name_is_uploaded(store):
+    store.client.put_object(Bucket=store.name, Key="processed/41/a.csv", Body=b"jello")
+
+    store.publish_file("processed/41/a.csv", io.BytesIO(b"hello"), HASH)
+
+    assert read(store, "processed/41/a.csv") == b"hello"
+
+
+@pytest.mark.real
+def test_a_file_that_changed_while_it_was_uploaded_is_refused(bucket):
+    store = Bucket(bucket.server.client(), bucket.name)
+
+    with pytest.raises(UnreachableError):
+        store.publish_file("processed/41/a.csv", io.BytesIO(b"jello"), HASH)
+    assert keys(store, "processed/") == []
+
+
+def test_a_large_file_goes_up_in_parts_and_comes_back(store, tmp_path):
+    store.multipart_from = 1000
+    content = bytes(range(256)) * 40_000  # 10 MB: more than one part
+    sha256 = hashlib.sha256(content).hexdigest()
+
+    store.publish_file("processed/41/CORR/1.h5", io.BytesIO(content), sha256)
+    store.download("processed/41/CORR/1.h5", tmp_path / "deep/1.h5", sha256)
+
+    assert (tmp_path / "deep/1.h5").read_bytes() == content
+
+
+def test_a_download_with_another_content_leaves_no_file(store, tmp_path):
+    store.client.put_object(Bucket=store.name, Key="processed/41/1.h5", Body=b"jello")
+
+    with pytest.raises(UnreachableError, match="another content"):
+        store.download("processed/41/1.h5", tmp_path / "1.h5", HASH)
+    assert not (tmp_path / "1.h5").exists()
+
+
+def test_status_and_files_are_never_cached(store):
+    store.put_status("41", {"state": "running"})
+    store.put_files("41", ["processed/41/a", "done"])
+
+    for name in ("status.json", "files.txt"):
+        head = store.client.head_object(Bucket=store.name, Key=f"processed/41/{name}")
+        assert head["CacheControl"] == "no-cache"
+    assert store.read_status("41") == {"state": "running"}
+    assert read(store, "processed/41/files.txt") == b"processed/41/a\ndone\n"
+
+
+def test_a_manifest_is_written_once_whoever_comes_later(store):
+    first = store.commit_manifest("41", {"attempt": "first"})
+    second = store.commit_manifest("41", {"attempt": "second"})
+
+    assert first == second == {"attempt": "first"}
+    assert json.loads(read(store, "processed/41/manifest.json")) == {"attempt": "first"}
+
+
+@pytest.mark.real
+def test_of_many_that_publish_at_once_one_wins_and_all_know_it(bucket):
+    heard = []
+    gate = threading.Barrier(8)
+
+    def publish(attempt: int) -> None:
+        store = Bucket(bucket.server.client(), bucket.name)
+        gate.wait()
+        heard.append(store.commit_manifest("41", {"attempt": attempt})["attempt"])
+
+    threads = [threading.Thread(target=publish, args=(attempt,)) for attempt in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(heard) == 8
+    assert len(set(heard)) == 1
+
+
+def body(content: bytes) -> dict:
+    return {"Body": StreamingBody(io.BytesIO(content), len(content))}
+
+
+def test_a_commit_whose_answer_was_an_error_is_decided_by_what_is_there():
+    applied = Bucket(Answers(refusal("InternalError"), body(b'{"attempt": "mine"}')), "xcor")
+    lost = Bucket(Answers(refusal("InternalError"), refusal("NoSuchKey", 404)), "xcor")
+
+    assert applied.commit_manifest("41", {"attempt": "mine"}) == {"attempt": "mine"}
+    with pytest.raises(UnreachableError):
+        lost.commit_manifest("41", {"attempt": "mine"})
+
+
+# --- new jobs ---
+
+
+def test_an_input_is_never_overwritten(store):
+    assert store.put_input("41", "params.csv", b"first")
+    assert not store.put_input("41", "params.csv", b"second")
+    assert store.put_input("41", "params.csv", b"first"), "the answer to the first PUT was lost"
+
+    assert read(store, "incoming/41/params.csv") == b"first"
+
+
+# --- trouble ---
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        ("NoSuchBucket", ConfigError, "'xcor' does not exist at http://s3.test; set XCOR_BUCKET"),
+        ("InvalidAccessKeyId", ConfigError, "AWS_ACCESS_KEY_ID"),
+        ("AccessDenied", ConfigError, "refuses list_objects_v2"),
+        ("RequestTimeTooSkewed", ConfigError, "clock"),
+        ("SlowDown", UnreachableError, "http://s3.test cannot do list_objects_v2 now"),
+        ("ExpiredToken", UnreachableError, "ExpiredToken"),
+    ],
+)
+def test_a_refusal_says_what_to_do(code, kind, message):
+    with pytest.raises(kind, match=message):
+        Bucket(Answers(refusal(code)), "xcor").waiting()
+
+
+def test_a_server_that_is_away_is_named():
+    away = EndpointConnectionError(endpoint_url="http://s3.test")
+
+    with pytest.raises(UnreachableError, match=r"S3 at http://s3.test does not answer"):
+        Bucket(Answers(away), "xcor").waiting()
+
+
+def test_nobody_listens_is_told_apart_from_no_credentials():
+    def client(**keys):
+        once = ClientConfig(retries={"total_max_attempts": 1})
+        return boto3.client("s3", endpoint_url="http://127.0.0.1:9", config=once, **keys)
+
+    known = client(aws_access_key_id="a", aws_secret_access_key="b")
+    with pytest.raises(UnreachableError, match="127.0.0.1:9"):
+        Bucket(known, "xcor").waiting()
+    with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
+        Bucket(client(), "xcor").waiting()
+
+
+def test_settings_that_make_no_client_are_explained():
+    with pytest.raises(ConfigError, match="XCOR_BUCKET"):
+        Bucket.connect(Config())
+    with pytest.raises(ConfigError, match="XCOR_ENDPOINT_URL"):
+        Bucket.connect(Config(bucket="xcor", endpoint_url="no url"))
+    with pytest.raises(ConfigError, match="xc or"):
+        Bucket.connect(Config(bucket="xc or", endpoint_url="http://127.0.0.1:9")).waiting()
+
+
+def test_a_damaged_document_is_an_error_of_its_job(store):
+    store.client.put_object(Bucket=store.name, Key="processed/41/manifest.json", Body=b"{")
+
+    with pytest.raises(XcorError, match=r"processed/41/manifest.json .* is damaged"):
+        store.read_manifest("41")

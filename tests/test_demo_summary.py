@@ -1,0 +1,52 @@
+"""The demo's words about a job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xcor_daemon.demo.summary import summarise
+
+PREFIX = "processed/7/runs/20190101_000000-abcdef/"
+BEST = {"pair": "NO.A..BHZ|NO.B..BHZ", "distance_km": 12.34, "snr": 5.6, "lag_s": -4.0}
+MANIFEST = {
+    "id": "7",
+    "attempt": "20190101_000000-abcdef",
+    "request": {"channels": [{}, {}]},
+    "summary": {"pairs": 1, "windows_kept": 46, "best": [{**BEST, "speed_km_s": 3.085}]},
+    "units": {"done": 1, "empty": 0, "failed": [{"day": "2019-01-02", "reason": "lost"}]},
+    "files": [
+        {"key": PREFIX + "CORR/2019-01-01.h5", "size": 30_579_016},
+        {"key": PREFIX + "PLOT/station_map.png", "size": 999},
+    ],
+}
+
+
+def summary_of(**changes) -> str:
+    return summarise({**MANIFEST, **changes}, Path("/work/7"), "http://127.0.0.1:1/xcor")
+
+
+def test_a_summary_counts_pairs_windows_and_days():
+    assert "2 channels, 1 pairs, 46 windows kept, 1 of 2 day(s)" in summary_of()
+
+
+def test_a_pair_shows_distance_snr_lag_and_apparent_speed():
+    line = next(line for line in summary_of().splitlines() if "NO.A" in line)
+
+    assert " ".join(line.split()) == "NO.A..BHZ - NO.B..BHZ 12.3 km 5.6 -4.00 s 3.08 km/s"
+
+
+def test_what_is_unknown_of_a_pair_is_a_dash():
+    unknown = {**BEST, "distance_km": None, "snr": None, "speed_km_s": None}
+    text = summary_of(summary={"pairs": 1, "windows_kept": 0, "best": [unknown]})
+
+    line = next(line for line in text.splitlines() if "NO.A" in line)
+    assert " ".join(line.split()) == "NO.A..BHZ - NO.B..BHZ - - -4.00 s -"
+
+
+def test_files_and_images_are_named_where_they_are():
+    text = summary_of()
+
+    assert "   30.6 MB  CORR/2019-01-01.h5" in text
+    assert "     999 B  PLOT/station_map.png" in text
+    assert f"http://127.0.0.1:1/xcor/{PREFIX}" in text
+    assert "/work/7/PLOT/station_map.png" in text

@@ -1,0 +1,120 @@
+"""The layers of the design: who may import whom, and what stays out of which half."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "xcor_daemon"
+
+# A module imports from lower layers only, and none of its own.
+LAYERS = [
+    {"errors"},
+    {"config", "request"},
+    {"estimate", "jobs"},
+    {"outputs", "bucket", "launcher"},
+    {"publish", "submit", "status"},
+    {"daemon"},
+    {"cli"},
+]
+HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+HOST = sorted(HEIGHT.keys() - {"cli"})
+SCIENCE = {"numpy", "scipy", "obspy", "h5py", "pandas", "numba", "matplotlib", "dask"}
+HOST_ONLY = {"boto3", "botocore", "docker", "click"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Absolute names of what a module imports, wherever in it."""
+    package = ["xcor_daemon", *path.relative_to(PACKAGE).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{name}.{alias.name}" for alias in node.names} | {name}
+    return found
+
+
+def tops_of(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports_of(path)}
+
+
+def rooms_of(path: Path) -> set[str]:
+    """Modules and packages right below xcor_daemon that a module imports."""
+    names = {name.split(".")[1] for name in imports_of(path) if name.startswith("xcor_daemon.")}
+    return {
+        name for name in names if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir()
+    }
+
+
+def test_every_module_has_its_layer():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == HEIGHT.keys() | {"__init__"}
+
+
+@pytest.mark.parametrize("name", HOST)
+def test_a_room_imports_only_from_layers_below(name):
+    used = rooms_of(PACKAGE / f"{name}.py")
+
+    assert used <= HEIGHT.keys(), "the host half knows neither pipeline nor demo"
+    assert not {other for other in used if HEIGHT[other] >= HEIGHT[name]}
+
+
+@pytest.mark.parametrize("name", HOST)
+def test_the_host_half_knows_no_seismology(name):
+    assert not tops_of(PACKAGE / f"{name}.py") & SCIENCE
+
+
+def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
+    for path in PACKAGE.glob("pipeline/**/*.py"):
+        assert not tops_of(path) & HOST_ONLY, path
+        assert rooms_of(path) <= {"errors", "config", "request", "estimate", "pipeline"}, path
+
+
+def test_nothing_that_is_pickled_or_shelled_or_swallowed_gets_in():
+    for path in PACKAGE.rglob("*.py"):
+        assert not tops_of(path) & {"pickle", "shelve", "marshal"}, path
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.keyword) and node.arg == "shell"), path
+            # One room must catch whatever a day's work raises: the executor, on purpose.
+            if isinstance(node, ast.ExceptHandler) and path.stem != "executors":
+                caught = ast.unparse(node.type) if node.type else "BaseException"
+                goes_on = ast.unparse(node.body[-1]) != "raise"
+                assert not goes_on or caught not in ("Exception", "BaseException"), path
+
+
+def loaded_by(code: str, *arguments: str) -> set[str]:
+    """Top-level names of all modules that some code loads in a new process."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    command = [sys.executable, "-c", code, *arguments]
+    return set(subprocess.check_output(command, text=True).split())
+
+
+def test_the_host_half_loads_nothing_of_the_science():
+    loaded = loaded_by("import xcor_daemon.daemon, xcor_daemon.submit, xcor_daemon.status")
+
+    assert "botocore" in loaded
+    assert not loaded & SCIENCE
+
+
+def test_help_loads_nothing_heavy():
+    code = "import click; from xcor_daemon.cli import main; main(['--help'], standalone_mode=False)"
+    loaded = loaded_by(code)
+
+    assert not loaded & (SCIENCE | {"boto3", "botocore", "docker", "tqdm"})
+
+
+def test_help_is_quick():
+    def seconds() -> float:
+        began = time.perf_counter()
+        subprocess.check_output([sys.executable, "-m", "xcor_daemon.cli", "--help"])
+        return time.perf_counter() - began
+
+    # The best of some: other work on the machine only makes it slower.
+    assert min(seconds() for _ in range(5)) < 0.3

@@ -1,0 +1,144 @@
+"""New jobs, from the page and from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from hosting import PARAMS, STACKING, STATIONS, keys, read
+from moto import mock_aws
+
+from xcor_daemon.bucket import Bucket
+from xcor_daemon.errors import RequestError, UnreachableError
+from xcor_daemon.submit import MAX_BODY, draw_job_id, handle, submit
+
+FILES = {"params.csv": PARAMS, "stations.csv": STATIONS}
+
+
+@pytest.fixture
+def store() -> Iterator[Bucket]:
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="xcor")
+        yield Bucket(client, "xcor", settle=0)
+
+
+def body(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+GOOD = body(stations=STATIONS.decode(), params=PARAMS.decode())
+
+
+def test_a_good_request_becomes_a_job_that_waits(store):
+    status, answer = handle(store, GOOD)
+
+    assert status == 201
+    (job,) = store.waiting().jobs
+    assert job.id == answer["id"]
+    assert store.fetch(job) == FILES
+
+
+def test_a_stacking_request_becomes_a_job_as_well(store):
+    status, answer = handle(store, body(stacking_params=STACKING.decode()))
+
+    assert status == 201
+    assert keys(store) == [f"incoming/{answer['id']}/stacking_params.csv"]
+
+
+def test_params_csv_is_written_last():
+    written = []
+
+    class Recorder:
+        def put_input(self, job_id, name, content):
+            written.append(name)
+            return True
+
+    submit(Recorder(), FILES)
+
+    assert written == ["stations.csv", "params.csv"]
+
+
+def test_ids_are_numbers_that_javascript_can_hold_and_nobody_can_guess():
+    ids = {draw_job_id() for _ in range(1000)}
+
+    assert len(ids) == 1000
+    assert max(map(int, ids)) < 2**53
+    assert all(job_id.isdecimal() and len(job_id) <= 16 for job_id in ids)
+
+
+def test_an_id_that_is_taken_is_not_used(store):
+    submit(store, {**FILES, "params.csv": PARAMS.replace(b"0.12", b"0.13")}, lambda: "41")
+    ids = iter(["41", "42"])
+
+    assert submit(store, FILES, lambda: next(ids)) == "42"
+    assert b"0.13" in read(store, "incoming/41/params.csv")
+
+
+def test_ids_that_are_all_taken_are_given_up(store):
+    submit(store, {**FILES, "params.csv": PARAMS.replace(b"0.12", b"0.13")}, lambda: "41")
+
+    with pytest.raises(UnreachableError, match="no free job id"):
+        submit(store, FILES, lambda: "41")
+
+
+def test_a_wrong_request_is_answered_with_every_problem_and_leaves_nothing(store):
+    wrong = STATIONS.decode().replace("NAO01", "nao1").replace("2019-01-02", "2019-13-01")
+    status, answer = handle(store, body(stations=wrong, params=PARAMS.decode()))
+
+    assert status == 422
+    places = [(p["file"], p["line"], p["column"], p["value"]) for p in answer["problems"]]
+    assert places == [
+        ("stations.csv", 2, "EndDate", "2019-13-01T00:00:00"),
+        ("stations.csv", 3, "Station", "nao1"),
+        ("stations.csv", 3, "EndDate", "2019-13-01T00:00:00"),
+    ]
+    assert "is not a date" in answer["problems"][0]["text"]
+    assert keys(store) == []
+
+
+def test_a_request_that_is_too_large_is_refused(store):
+    rows = [f"NO,S{k:04},,BHZ,2000-01-01T00:00:00,2000-01-09T00:00:00" for k in range(3000)]
+    stations = "\n".join([STATIONS.splitlines()[0].decode(), *rows]).encode()
+
+    with pytest.raises(RequestError, match="pair-days"):
+        submit(store, {**FILES, "stations.csv": stations})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'"x"',
+        b"[" * 100_000,
+        body(stations=1, params="x"),
+        body(stations="x", params="y", id="41"),
+        body(stations="x", params=["y"]),
+        b'{"stations": "\\ud800", "params": "x"}',
+    ],
+)
+def test_a_body_of_another_shape_is_malformed(store, content):
+    status, answer = handle(store, content)
+
+    assert status == 400
+    assert "stations" in answer["error"]
+
+
+def test_a_body_beyond_the_limit_is_not_even_parsed(store):
+    assert handle(store, b" " * (MAX_BODY + 1))[0] == 413
+
+
+def test_an_outage_is_told_without_its_details(store):
+    class Away:
+        def put_input(self, *_):
+            raise UnreachableError("S3 at http://10.0.0.1 does not answer")
+
+    status, answer = handle(Away(), GOOD)
+
+    assert status == 503
+    assert "10.0.0.1" not in answer["error"]
