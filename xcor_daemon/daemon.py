@@ -341,7 +341,7 @@ class Daemon:
             self.publisher.show(job, "stopping")
             return
         standing = self.bucket.read_manifest(job.id)
-        if False:
+        if standing is not None:  # it was published before the verdict fell
             self._finish(job, standing)
             return
         if not (job.folder / jobs.LOG_FILE).exists():

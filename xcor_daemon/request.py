@@ -386,8 +386,8 @@ def _no_pair(request: XcorRequest) -> Problem:
         need = f"names one channel only ({ids}); a correlation needs two, or autocorrelations=true"
     else:
         need = (
-            f"makes no pair: no two of its {len(request.channels)} channels ({ids} ...) share a day "
-            "and fit components, same_station and autocorrelations of params.csv"
+            f"makes no pair: no two of its {len(request.channels)} channels ({ids} ...) share a "
+            "day and fit components, same_station and autocorrelations of params.csv"
         )
     return Problem(STATIONS, 0, "", "", need)
 

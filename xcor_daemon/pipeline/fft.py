@@ -6,34 +6,53 @@ Both keep float32 as float32. mkl_fft (the extra ``mkl``) is about twice as fast
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 
 try:
-    import mkl_fft
-except ImportError:  # the extra is not installed
-    mkl_fft = None
+    import mkl_fft as _backend
 
-BACKEND = "mkl_fft" if mkl_fft is not None else "scipy.fft"
+    BACKEND = "mkl_fft"
+except ImportError:  # the extra is not installed
+    import scipy.fft as _backend
+
+    BACKEND = "scipy.fft"
+
+
+# MKL computes several long transforms at once in another way than one, and its last digits
+# differ; one at a time they do not depend on how many windows a batch has.
+_ALONE = 8192
 
 
 def rfft(x: np.ndarray) -> np.ndarray:
-    """Spectra of real signals along the last axis, unscaled."""
-    return mkl_fft.rfft(x, axis=-1) if mkl_fft is not None else scipy.fft.rfft(x, axis=-1)
+    """Spectra of real signals (..., n) along the last axis, unscaled."""
+    n = x.shape[-1]
+    if n < _ALONE or x.ndim == 1:
+        return _backend.rfft(x, axis=-1)
+    spectra = np.empty((*x.shape[:-1], n // 2 + 1), dtype=np.result_type(x, np.complex64))
+    for row, signal in zip(spectra.reshape(-1, n // 2 + 1), x.reshape(-1, n), strict=True):
+        row[:] = _backend.rfft(signal)
+    return spectra
 
 
-def irfft(spectrum: np.ndarray, n: int, out: np.ndarray | None = None) -> np.ndarray:
-    """Real signals of ``n`` samples from their spectra, scaled by 1/n.
-
-    The result may or may not be ``out``: use what is returned.
-    """
-    if mkl_fft is not None:
-        return mkl_fft.irfft(spectrum, n, axis=-1, out=out)
-    return scipy.fft.irfft(spectrum, n, axis=-1)
+def irfft(spectra: np.ndarray, n: int) -> np.ndarray:
+    """Real signals of ``n`` samples from their spectra, scaled by 1/n."""
+    if n < _ALONE or spectra.ndim == 1:
+        return _backend.irfft(spectra, n, axis=-1)
+    signals = np.empty((*spectra.shape[:-1], n), dtype=spectra.real.dtype)
+    for row, spectrum in zip(
+        signals.reshape(-1, n), spectra.reshape(-1, spectra.shape[-1]), strict=True
+    ):
+        row[:] = _backend.irfft(spectrum, n)
+    return signals
 
 
 def next_fast_len(n: int) -> int:
-    """The smallest even 5-smooth length that is at least ``n``."""
+    """The smallest even length that is at least ``n`` and has no prime factor above 5."""
     n += n % 2
-    while (m := scipy.fft.next_fast_len(n, real=True)) % 2:
-        n = m + 1
-    return m
+    while (rest := n) % 2 == 0:
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            break
+        n += 2
+    return n

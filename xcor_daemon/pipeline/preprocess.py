@@ -15,7 +15,6 @@ from math import ceil, floor, isclose
 
 import numba
 import numpy as np
-from scipy.signal import firwin, hilbert
 
 from ..errors import NoDataError
 from ..request import SECONDS_PER_DAY, XcorParams
@@ -183,7 +182,7 @@ def decimation_filter(fs_raw: float, factor: int, top: float) -> np.ndarray:
     width = 2 * np.pi * (fs_middle - 2 * top) / fs_raw  # from pass to stop band (rad/sample)
     half = ceil((_STOP_BAND - 7.95) / (2 * 2.285 * width))  # Kaiser's estimate of the length
     beta = 0.1102 * (_STOP_BAND - 8.7)
-    taps = firwin(2 * half + 1, fs_middle / 2, window=("kaiser", beta), fs=fs_raw)
+    taps = np.kaiser(2 * half + 1, beta) * np.sinc(np.arange(-half, half + 1) / factor)
     return (taps / taps.sum()).astype(np.float32)
 
 
@@ -554,6 +553,8 @@ def _divided(
 def _parts(windows: np.ndarray, params: XcorParams) -> np.ndarray:
     """(n, n_parts, n_samples): unit phasors for phase correlation, else the windows themselves."""
     if params.method == "phase":
+        from scipy.signal import hilbert  # a second to import, and rarely needed
+
         analytic = hilbert(windows, axis=-1)
         size = np.abs(analytic)
         phasor = np.divide(analytic, size, out=np.zeros_like(analytic), where=size > 0)
