@@ -26,7 +26,7 @@ def summary_of(**changes) -> str:
 
 
 def test_a_summary_counts_pairs_windows_and_days():
-    assert "2 channels, 1 pairs, 46 windows kept, 1 of 2 day(s)" in summary_of()
+    assert "2 channels, 1 pairs, 46 pair-windows kept, 1 of 2 day(s)" in summary_of()
 
 
 def test_a_pair_shows_distance_snr_lag_and_apparent_speed():

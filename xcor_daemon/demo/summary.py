@@ -26,7 +26,7 @@ def summarise(manifest: Mapping[str, Any], folder: Path, results: str) -> str:
     prefix = f"processed/{manifest['id']}/runs/{manifest['attempt']}/"
     lines = [
         f"Job {manifest['id']} is done: {channels} channels, {summary['pairs']} pairs, "
-        f"{summary['windows_kept']} windows kept, {units['done']} of {_days(units)} day(s).",
+        f"{summary['windows_kept']} pair-windows kept, {units['done']} of {_days(units)} day(s).",
         "",
         "The clearest pairs (lag > 0: the wave reaches the second station later)",
         *_table(summary["best"]),

@@ -17,14 +17,22 @@ from threading import local
 import numpy as np
 
 from .fft import BACKEND, irfft, next_fast_len, rfft
-from .kernel import LANE, empty_spectra, multiply_tile, n_chunks, spectra_bytes, store_spectra
+from .kernel import (
+    LANE,
+    empty_spectra,
+    fill_blocks,
+    multiply_tile,
+    n_chunks,
+    spectra_bytes,
+    store_spectra,
+)
 
 TILE = 12  # channels on a side: their spectra of one chunk stay in the second-level cache
 MEMORY = 600_000_000  # bytes of block spectra held at a time
 # Rates of one core (flop/s) that weigh products against transforms when a block is chosen; only
 # their ratio matters, and only for speed.
-_RATE_PRODUCT = 25e9
-_RATE_FFT = {"mkl_fft": 22e9, "scipy.fft": 7e9}[BACKEND]
+_RATE_PRODUCT = 40e9
+_RATE_FFT = {"mkl_fft": 16e9, "scipy.fft": 7e9}[BACKEND]
 
 # (channel, indices of windows) -> float32 arrays (n, n_parts, n_samples) as first and as second
 Cutter = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -127,17 +135,24 @@ def correlate(
     scratch = local()
     most = np.bincount(rows, minlength=1).max()  # windows of the largest group
     per_row = 2 * spectra_bytes(n_channels, most * n_parts * plan.n_blocks, plan.n_fft)
+    room: list[_Spectra] = []
     with ThreadPoolExecutor(threads) as pool:
         for a, b in _batches(rows, max(1, MEMORY // per_row)):
             windows = [np.flatnonzero(rows == row) for row in range(a, b)]
-            spectra = _transform(cut, kept, windows, plan, n_parts, pool)
+            spectra = _make_room(room, windows, kept, plan, n_parts)
+            batch = _Batch(plan, n_parts, windows, spectra)
 
-            def work(tile: _Tile, spectra: list[_Spectra] = spectra, row: int = a) -> None:
-                corr = _correlate_tile(tile, spectra, plan, scratch)
+            def transform(channel: int, batch: _Batch = batch) -> None:
+                batch.transform(channel, cut, kept, scratch)
+
+            def multiply(tile: _Tile, batch: _Batch = batch, row: int = a) -> None:
+                corr = _correlate_tile(tile, batch.spectra, plan, scratch)
                 for begin, end in tile.runs:
                     sink(tile.rows[begin:end], row, corr[begin:end])
 
-            list(pool.map(work, tiles))  # list() passes on what a thread raised
+            # list() passes on what a thread raised.
+            list(pool.map(transform, range(n_channels)))
+            list(pool.map(multiply, tiles))
 
 
 def _check(
@@ -172,6 +187,7 @@ class _Tile:
     rows: np.ndarray  # in the pair list
     local: np.ndarray  # i * n_j + j of each
     runs: list[tuple[int, int]]  # stretches of consecutive rows
+    batches: list[tuple[int, int]]  # stretches of consecutive ``local``, to transform together
 
 
 def _tiles(pairs: tuple[np.ndarray, np.ndarray], n_channels: int) -> Iterator[_Tile]:
@@ -186,8 +202,18 @@ def _tiles(pairs: tuple[np.ndarray, np.ndarray], n_channels: int) -> Iterator[_T
         i0, j0 = i[rows[0]] // TILE * TILE, j[rows[0]] // TILE * TILE
         n_i, n_j = min(TILE, n_channels - i0), min(TILE, n_channels - j0)
         inside = (i[rows] - i0) * n_j + (j[rows] - j0)
-        cuts = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), rows.size]
-        yield _Tile(i0, n_i, j0, n_j, rows, inside, list(zip(cuts[:-1], cuts[1:], strict=True)))
+        yield _Tile(i0, n_i, j0, n_j, rows, inside, _runs(rows), _runs(inside, TILE))
+
+
+def _runs(numbers: np.ndarray, most: int | None = None) -> list[tuple[int, int]]:
+    """Stretches [a, b) of consecutive numbers, none longer than ``most``."""
+    cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), numbers.size]
+    step = most or numbers.size
+    return [
+        (a, min(a + step, end))
+        for begin, end in zip(cuts[:-1], cuts[1:], strict=True)
+        for a in range(begin, end, step)
+    ]
 
 
 @dataclass(frozen=True)
@@ -199,91 +225,101 @@ class _Spectra:
     count: np.ndarray  # windows that both channels kept, (n_channels, n_channels)
 
 
-def _transform(
-    cut: Cutter,
-    kept: np.ndarray,
+def _make_room(
+    room: list[_Spectra],
     windows: list[np.ndarray],
+    kept: np.ndarray,
     plan: Blocks,
     n_parts: int,
-    pool: ThreadPoolExecutor,
 ) -> list[_Spectra]:
-    """Block spectra of the windows of each output row; what is not kept is zero."""
-    n_channels = len(kept)
-    batch = np.concatenate(windows)
-    ends = np.cumsum([indices.size for indices in windows])
-    made = []
-    for indices in windows:
+    """Block spectra for each output row, in the arrays of the batch before where they fit."""
+    spectra = []
+    for k, indices in enumerate(windows):
         n_blocks = indices.size * n_parts * plan.n_blocks
-        room = [empty_spectra(n_channels, n_blocks, plan.n_fft) for _ in range(2)]
         both = kept[:, indices].astype(np.float32)
-        made.append(_Spectra(room[0], room[1], both @ both.T))
-
-    def transform(channel: int) -> None:
-        here = np.flatnonzero(kept[channel, batch])
-        if not here.size:
-            return
-        first, second = cut(channel, batch[here])
-        row_of = np.searchsorted(ends, here, side="right")
-        for row in np.unique(row_of):
-            mine = row_of == row
-            # Blocks keep the place of their window: both channels of a pair must agree.
-            place = here[mine] - (ends[row] - windows[row].size)
-            for data, split, out in (
-                (first[mine], _narrow, made[row].first),
-                (second[mine], _wide, made[row].second),
-            ):
-                blocks = split(data.reshape(-1, plan.n_samples), plan)
-                spectra = rfft(blocks.reshape(-1, plan.n_fft))
-                store_spectra(spectra, place, n_parts * plan.n_blocks, channel, out)
-
-    list(pool.map(transform, range(n_channels)))
-    return made
+        if k < len(room) and room[k].first.shape[2] == n_blocks:
+            arrays = room[k].first, room[k].second
+        else:
+            arrays = tuple(empty_spectra(len(kept), n_blocks, plan.n_fft) for _ in range(2))
+        spectra.append(_Spectra(*arrays, both @ both.T))
+    room[:] = spectra
+    return spectra
 
 
-def _narrow(windows: np.ndarray, plan: Blocks) -> np.ndarray:
-    """Blocks of the first channel, padded with zeros: (n, n_blocks, n_fft)."""
-    n, size = windows.shape[0], plan.n_blocks * plan.n_block
-    padded = np.zeros((n, size), dtype=np.float32)
-    padded[:, : plan.n_samples] = windows
-    blocks = np.zeros((n, plan.n_blocks, plan.n_fft), dtype=np.float32)
-    blocks[:, :, : plan.n_block] = padded.reshape(n, plan.n_blocks, plan.n_block)
-    return blocks
+@dataclass
+class _Batch:
+    """Some output rows: the windows of each, and room for the block spectra of all channels."""
+
+    plan: Blocks
+    n_parts: int
+    windows: list[np.ndarray]
+    spectra: list[_Spectra]
+
+    def transform(self, channel: int, cut: Cutter, kept: np.ndarray, scratch: local) -> None:
+        """Cut, and transform block by block, one channel's windows; what is not kept is zero."""
+        plan = self.plan
+        batch = np.concatenate(self.windows)
+        here = kept[channel, batch]
+        if here.any():
+            first, second = cut(channel, batch[here])
+        narrow, wide = _block_room(plan, scratch)
+        position, done = 0, 0
+        for windows, spectra in zip(self.windows, self.spectra, strict=True):
+            for place in range(windows.size):
+                # Blocks keep the place of their window: both channels of a pair must agree.
+                begin = place * self.n_parts * plan.n_blocks
+                if not here[position]:
+                    end = begin + self.n_parts * plan.n_blocks
+                    spectra.first[:, channel, begin:end] = 0
+                    spectra.second[:, channel, begin:end] = 0
+                else:
+                    for part in range(self.n_parts):
+                        block = begin + part * plan.n_blocks
+                        fill_blocks(
+                            first[done, part], plan.n_block, plan.n_lags, plan.circular, narrow, wide
+                        )
+                        store_spectra(rfft(narrow), channel, block, spectra.first)
+                        if second is not first:
+                            fill_blocks(
+                                second[done, part],
+                                plan.n_block,
+                                plan.n_lags,
+                                plan.circular,
+                                narrow,
+                                wide,
+                            )
+                        store_spectra(rfft(wide), channel, block, spectra.second)
+                    done += 1
+                position += 1
 
 
-def _wide(windows: np.ndarray, plan: Blocks) -> np.ndarray:
-    """Blocks of the second channel, widened by n_lags on both sides: (n, n_blocks, n_fft).
-
-    Beyond the window's ends there are zeros, or, circular, its other end.
-    """
-    n, m = windows.shape[0], plan.n_lags
-    long = np.zeros((n, (plan.n_blocks - 1) * plan.n_block + plan.n_fft), dtype=np.float32)
-    long[:, m : m + plan.n_samples] = windows
-    if plan.circular:
-        long[:, :m] = windows[:, plan.n_samples - m :]
-        tail = long[:, m + plan.n_samples :]
-        # Beyond n_lags past the window's end no block of the first channel reaches.
-        tail[:, :m] = windows[:, : min(m, tail.shape[1])]
-    starts = np.arange(plan.n_blocks) * plan.n_block
-    view = np.lib.stride_tricks.sliding_window_view(long, plan.n_fft, axis=1)
-    return view[:, starts]
+def _block_room(plan: Blocks, scratch: local) -> tuple[np.ndarray, np.ndarray]:
+    """The thread's own arrays for the blocks of a window."""
+    if getattr(scratch, "plan", None) != plan:
+        scratch.plan = plan
+        scratch.narrow = np.zeros((plan.n_blocks, plan.n_fft), dtype=np.float32)
+        scratch.wide = np.zeros_like(scratch.narrow)
+    return scratch.narrow, scratch.wide
 
 
 def _correlate_tile(
     tile: _Tile, spectra: list[_Spectra], plan: Blocks, scratch: local
 ) -> np.ndarray:
     """(n_pairs, n_rows, n_lags) of a tile; the array is the thread's own and used again."""
-    n_kept = 2 * plan.n_lags + 1
+    n_kept, n_bins = 2 * plan.n_lags + 1, plan.n_fft // 2 + 1
     size = (TILE * TILE, len(spectra), n_kept)
     if getattr(scratch, "corr", np.empty(0)).shape != size:
         scratch.corr = np.empty(size, dtype=np.float32)
         scratch.product = np.zeros((TILE * TILE, n_chunks(plan.n_fft) * LANE), dtype=np.complex64)
+        scratch.series = np.empty((TILE, plan.n_fft), dtype=np.float32)
     corr, product = scratch.corr[: tile.rows.size], scratch.product
     i, j = tile.i0 + tile.local // tile.n_j, tile.j0 + tile.local % tile.n_j
     for w, one in enumerate(spectra):
         multiply_tile(one.first, one.second, tile.i0, tile.n_i, tile.j0, tile.n_j, product)
-        for a in range(0, tile.rows.size, TILE):
-            wanted = product[tile.local[a : a + TILE], : plan.n_fft // 2 + 1]
-            corr[a : a + TILE, w] = irfft(wanted, plan.n_fft)[:, :n_kept]
+        for a, b in tile.batches:
+            wanted = product[tile.local[a] : tile.local[b - 1] + 1, :n_bins]
+            series = irfft(wanted, plan.n_fft, scratch.series[: b - a])
+            corr[a:b, w] = series[:, :n_kept]
         count = one.count[i, j]
         if (count != 1).any():
             with np.errstate(divide="ignore"):

@@ -384,10 +384,8 @@ def describe(path: Path) -> dict[str, Any]:
     with path.open("rb") as raw:
         while part := raw.read(1 << 22):
             digest.update(part)
-    entry = {"size": path.stat().st_size, "sha256": digest.hexdigest()}
-    if path.suffix == ".h5":
-        entry["arrays"] = list(_arrays(path))
-    return entry
+    arrays = list(_arrays(path)) if path.suffix == ".h5" else []
+    return {"size": path.stat().st_size, "sha256": digest.hexdigest(), "arrays": arrays}
 
 
 def _arrays(path: Path) -> Iterator[dict[str, Any]]:

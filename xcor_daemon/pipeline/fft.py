@@ -33,9 +33,14 @@ def rfft(x: np.ndarray) -> np.ndarray:
     return spectra
 
 
-def irfft(spectra: np.ndarray, n: int) -> np.ndarray:
-    """Real signals of ``n`` samples from their spectra, scaled by 1/n."""
+def irfft(spectra: np.ndarray, n: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Real signals of ``n`` samples from their spectra, scaled by 1/n.
+
+    ``out`` is room that may be used, where the library takes it; use what is returned.
+    """
     if n < _ALONE or spectra.ndim == 1:
+        if out is not None and BACKEND == "mkl_fft":
+            return _backend.irfft(spectra, n, axis=-1, out=out)
         return _backend.irfft(spectra, n, axis=-1)
     signals = np.empty((*spectra.shape[:-1], n), dtype=spectra.real.dtype)
     for row, spectrum in zip(

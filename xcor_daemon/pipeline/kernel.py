@@ -38,22 +38,59 @@ def spectra_bytes(n_channels: int, n_blocks: int, n_fft: int) -> int:
 
 
 @numba.njit(nogil=True, cache=True)
-def store_spectra(
-    spectra: np.ndarray, places: np.ndarray, n_each: int, channel: int, out: np.ndarray
+def fill_blocks(
+    window: np.ndarray, n_block: int, n_lags: int, circular: bool, narrow: np.ndarray,
+    wide: np.ndarray,
 ) -> None:
-    """Put block spectra (n, n_frequencies) of a channel where the products read them.
+    """Cut a window into blocks for both sides of a pair, ready to be transformed.
 
-    ``places`` are the windows that they belong to, each of ``n_each`` blocks.
+    Parameters
+    ----------
+    window : float32 array, shape (n_samples,)
+    n_block, n_lags : int
+        Samples of a block, and by how many it is widened on both sides.
+    circular : bool
+        Widen beyond the window's ends with its other end, else with zeros.
+    narrow : float32 array, shape (n_blocks, n_fft)
+        Becomes the blocks of the first channel. What lies beyond ``n_block`` must be zero.
+    wide : float32 array, shape (n_blocks, n_fft)
+        Becomes the widened blocks of the second channel.
     """
+    n = window.size
+    for b in range(narrow.shape[0]):
+        start = b * n_block
+        length = min(n_block, n - start)
+        narrow[b, :length] = window[start : start + length]
+        narrow[b, length:n_block] = 0
+        begin = start - n_lags
+        low, high = max(0, -begin), min(wide.shape[1], n - begin)
+        wide[b, low:high] = window[begin + low : begin + high]
+        if circular:
+            for k in range(low):
+                wide[b, k] = window[begin + k + n]
+            for k in range(high, wide.shape[1]):
+                wide[b, k] = window[(begin + k) % n]
+        else:
+            wide[b, :low] = 0
+            wide[b, high:] = 0
+
+
+@numba.njit(nogil=True, cache=True)
+def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.ndarray) -> None:
+    """Put block spectra (n_blocks, n_frequencies) of a channel where the products read them."""
     n_frequencies = spectra.shape[1]
-    for c in range(out.shape[0]):
-        base = c * LANE
-        for k in range(spectra.shape[0]):
-            b = places[k // n_each] * n_each + k % n_each
-            for q in range(min(LANE, n_frequencies - base)):
-                z = spectra[k, base + q]
-                out[c, channel, b, 0, q] = z.real
-                out[c, channel, b, 1, q] = z.imag
+    whole = n_frequencies // LANE
+    for c in range(whole):
+        for b in range(spectra.shape[0]):
+            for q in range(LANE):
+                z = spectra[b, c * LANE + q]
+                out[c, channel, first_block + b, 0, q] = z.real
+                out[c, channel, first_block + b, 1, q] = z.imag
+    for q in range(n_frequencies - whole * LANE):
+        for b in range(spectra.shape[0]):
+            z = spectra[b, whole * LANE + q]
+            out[whole, channel, first_block + b, 0, q] = z.real
+            out[whole, channel, first_block + b, 1, q] = z.imag
 
 
 @intrinsic
