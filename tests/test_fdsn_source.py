@@ -17,7 +17,7 @@ from xcor_daemon.pipeline.datatypes import NS, Samples, day_start
 from xcor_daemon.pipeline.sources import open_source
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
-from xcor_daemon.request import Channel
+from xcor_daemon.stations import Channel
 
 DATA = Path(__file__).parent / "data"
 DAY = date(2022, 1, 2)

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "xcor_daemon"
+PREFIX = "xcor_daemon.pipeline."
 
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
     {"errors"},
-    {"config", "request"},
+    {"config", "csvtable"},
+    {"stations"},
+    {"request"},
     {"estimate", "jobs"},
     {"outputs", "bucket", "launcher"},
     {"publish", "submit", "status"},
@@ -74,7 +77,30 @@ def test_the_host_half_knows_no_seismology(name):
 def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
     for path in PACKAGE.glob("pipeline/**/*.py"):
         assert not tops_of(path) & HOST_ONLY, path
-        assert rooms_of(path) <= {"errors", "config", "request", "estimate", "pipeline"}, path
+        assert rooms_of(path) <= {"errors", "stations", "request", "pipeline"}, path
+
+
+# Corridors last: a day, what a finished job shows, the whole job.
+PIPELINE = [
+    {"datatypes", "fft", "executors"},
+    {"kernel", "response"},
+    {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile"},
+    {"day"},
+    {"products"},
+    {"run"},
+]
+PIPELINE_HEIGHT = {name: height for height, layer in enumerate(PIPELINE) for name in layer}
+
+
+def test_every_room_of_the_pipeline_imports_only_from_layers_below():
+    folder = PACKAGE / "pipeline"
+    rooms = {path.stem for path in folder.glob("*.py")} - {"__init__"} | {"sources"}
+    assert rooms == PIPELINE_HEIGHT.keys()
+    for path in folder.rglob("*.py"):
+        room = path.relative_to(folder).parts[0].removesuffix(".py")
+        names = {name.split(".")[2] for name in imports_of(path) if name.startswith(PREFIX)}
+        for other in (names & rooms) - {room}:
+            assert PIPELINE_HEIGHT[other] < PIPELINE_HEIGHT[room], f"{path} imports {other}"
 
 
 def test_nothing_that_is_pickled_or_shelled_or_swallowed_gets_in():

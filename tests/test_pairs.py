@@ -14,7 +14,7 @@ from truth import PARAMS, utc
 from xcor_daemon.estimate import count_pairs
 from xcor_daemon.pipeline.datatypes import Epoch
 from xcor_daemon.pipeline.pairs import pair_table
-from xcor_daemon.request import Channel
+from xcor_daemon.stations import Channel
 
 SPANS = ((utc("2020-01-01"), utc("2020-01-02")),)
 

@@ -11,22 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
 from xcor_daemon.request import (
-    LIMITS,
-    Channel,
     StackParams,
     XcorParams,
     XcorRequest,
     count_pairs,
     format_params,
-    format_stations,
     parse_params,
     parse_request,
     parse_stacking,
-    parse_stations,
     read_request,
 )
+from xcor_daemon.stations import Channel, format_stations, parse_stations
 
 HEADER = "Network,Station,Location,Channel,StartDate,EndDate"
 TWO = f"{HEADER}\nTA,I02A,,BHZ,2006-02-01,2006-02-03\nTA,J03A,,BHZ,2006-02-01,2006-02-03\n"

@@ -15,7 +15,7 @@ from xcor_daemon.pipeline.response import (
     read_stationxml,
     transfer,
 )
-from xcor_daemon.request import Channel
+from xcor_daemon.stations import Channel
 
 DATA = Path(__file__).parent / "data"
 SPANS = ((datetime(2022, 1, 1, tzinfo=UTC), datetime(2022, 1, 4, tzinfo=UTC)),)

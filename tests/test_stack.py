@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from obspy import Stream, Trace
 from scipy.signal import hilbert
 
+from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.pipeline import stack
-from xcor_daemon.request import LIMITS
 
 FS = 10.0
 N_LAGS = 601

@@ -20,9 +20,11 @@ from typing import Any, BinaryIO
 from botocore import exceptions as boto
 
 from .config import Config
+from .csvtable import LIMITS
 from .errors import ConfigError, UnreachableError, XcorError
 from .jobs import disk_errors
-from .request import LIMITS, PARAMS, PARAMS_ALIAS, STACKING, STATIONS
+from .request import PARAMS, PARAMS_ALIAS, STACKING
+from .stations import STATIONS
 
 CANCEL = "cancel"
 _NAMES = "|".join(map(re.escape, (STATIONS, PARAMS, PARAMS_ALIAS, STACKING, CANCEL)))

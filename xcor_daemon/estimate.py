@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .csvtable import LIMITS
 from .errors import Problem, RequestError
-from .request import LIMITS, STATIONS, XcorRequest, count_pairs
+from .request import XcorRequest, count_pairs
+from .stations import STATIONS
 
 # Bytes of miniSEED (Steim2) per sample of ground noise: 1.1 to 1.9 in the archives' day files.
 _BYTES_PER_SAMPLE = 1.5

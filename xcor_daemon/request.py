@@ -1,4 +1,4 @@
-"""stations.csv, params.csv and stacking_params.csv <-> checked, frozen types.
+"""The files of a job folder <-> a checked, frozen request.
 
 Everything here is a stranger's input. A file is read whole, every mistake in it is found, and
 `RequestError` names each with its line, column and value; nothing half checked leaves this room.
@@ -7,84 +7,25 @@ No numpy: the host, the submit function and `--help` import it.
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from .csvtable import LIMITS, default_of, format_value, one_row, out_of
 from .errors import Problem, RequestError
+from .stations import STATIONS, Channel, day_ranges, parse_stations
 
-LIMITS: dict[str, Any] = json.loads((files(__package__) / "limits.json").read_text("utf-8"))
-
-STATIONS, PARAMS, STACKING = "stations.csv", "params.csv", "stacking_params.csv"
+PARAMS, STACKING = "params.csv", "stacking_params.csv"
 # The page's own download, and the original's, has this name.
 PARAMS_ALIAS = "xcor_params.csv"
 
-STATION_COLUMNS = ("Network", "Station", "Location", "Channel", "StartDate", "EndDate")
-OPTIONAL_STATION_COLUMNS = ("Latitude", "Longitude", "Elevation", "SampleRate", "DataCenter")
-_CODES = {
-    "Network": (r"[A-Z0-9]{1,8}", "is not a network code; write 1 to 8 capitals or digits"),
-    "Station": (
-        r"[A-Z0-9][A-Z0-9-]{0,7}",
-        "is not a station code; write 1 to 8 capitals or digits",
-    ),
-    "Location": (
-        r"(--|[A-Z0-9]{0,8})",
-        "is not a location code; write 2 capitals or digits, or nothing",
-    ),
-    "Channel": (r"[A-Z0-9]{3}", "is not a channel code; write 3 capitals or digits, such as BHZ"),
-    "DataCenter": (r"[A-Za-z0-9_-]{0,32}", "is not the name of a data centre"),
-}
-_RANGES = {
-    "Latitude": (-90, 90, "degrees"),
-    "Longitude": (-180, 360, "degrees"),
-    "Elevation": (-12000, 9000, "m"),
-    "SampleRate": (0, 100000, "Hz"),
-}
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?Z?)?", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?", re.ASCII)
-_JOB_ID = re.compile(r"[0-9]{1,16}")
 SECONDS_PER_DAY = 86400
-
-
-@dataclass(frozen=True, order=True)
-class Channel:
-    """One channel of stations.csv with the time spans asked for, in order and apart."""
-
-    network: str
-    station: str
-    location: str  # empty means blank, never a wildcard
-    channel: str
-    spans: tuple[tuple[datetime, datetime], ...]  # [start, end), UTC
-    latitude: float | None = None  # degrees
-    longitude: float | None = None  # degrees
-    elevation: float | None = None  # m
-    sample_rate: float | None = None  # Hz, as the station service reports it
-    data_center: str = ""
-
-    @property
-    def id(self) -> str:
-        """The SEED id, such as ``TA.I02A..BHZ``; pairs are ordered by it."""
-        return f"{self.network}.{self.station}.{self.location}.{self.channel}"
-
-    @property
-    def days(self) -> list[date]:
-        """The UTC days that a span touches."""
-        touched: set[date] = set()
-        for start, end in self.spans:
-            last = end - timedelta(microseconds=1)
-            n_days = (last.date() - start.date()).days + 1
-            touched.update(start.date() + timedelta(days=k) for k in range(n_days))
-        return sorted(touched)
 
 
 @dataclass(frozen=True)
@@ -116,15 +57,15 @@ class XcorParams:
 
     def __post_init__(self) -> None:
         # Rules between values make no sense of a value that is not even finite.
-        wrong = list(self._out_of_limits()) or list(self._conflicts())
+        wrong = list(self.out_of_limits()) or list(self._conflicts())
         if wrong:
             raise RequestError([Problem(PARAMS, 0, c, v, need) for c, v, need in wrong])
 
-    def _out_of_limits(self) -> Iterable[tuple[str, str, str]]:
+    def out_of_limits(self) -> Iterable[tuple[str, str, str]]:
         """(column, value, what is needed) of every number outside its own limits."""
         for name, limit in LIMITS["params"].items():
             value = getattr(self, name)
-            if limit["kind"] == "number" and value is not None and (need := _out_of(limit, value)):
+            if limit["kind"] == "number" and value is not None and (need := out_of(limit, value)):
                 yield name, f"{value:g}", need
 
     def _conflicts(self) -> Iterable[tuple[str, str, str]]:
@@ -242,7 +183,7 @@ class XcorRequest:
         In order; days that nobody asks for are in none. There may be thousands of channels and
         of days, so what is counted for a job is counted by period, not by day.
         """
-        ranges = [(c, first, last) for c in self.channels for first, last in _day_ranges(c.spans)]
+        ranges = [(c, first, last) for c in self.channels for first, last in day_ranges(c.spans)]
         starts = sorted({day for _, first, last in ranges for day in (first, last + 1)})
         members: list[list[Channel]] = [[] for _ in starts]
         for channel, first, last in ranges:
@@ -392,143 +333,6 @@ def _no_pair(request: XcorRequest) -> Problem:
     return Problem(STATIONS, 0, "", "", need)
 
 
-def parse_stations(content: bytes) -> tuple[Channel, ...]:
-    """stations.csv -> channels in id order, rows of one channel merged where they touch.
-
-    Raises
-    ------
-    RequestError
-        With every problem of the file.
-    """
-    rows, problems = _rows(STATIONS, content, STATION_COLUMNS, OPTIONAL_STATION_COLUMNS)
-    found: dict[tuple[str, ...], Channel] = {}
-    spans: dict[tuple[str, ...], list[tuple[datetime, datetime]]] = {}
-    lines: dict[tuple[str, ...], int] = {}
-    for line, row in rows:
-        channel = _station_row(line, row, problems)
-        if channel is None:
-            continue
-        if (first := lines.setdefault(tuple(row.values()), line)) != line:
-            need = f"repeats line {first}; delete one of them"
-            problems.append(Problem(STATIONS, line, "", "", need))
-            continue
-        code = (channel.network, channel.station, channel.location, channel.channel)
-        found.setdefault(code, channel)
-        spans.setdefault(code, []).extend(channel.spans)
-    found = {code: replace(channel, spans=_merge(spans[code])) for code, channel in found.items()}
-    problems.extend(_too_many(found.values(), len(rows)))
-    if not problems and not found:
-        problems.append(Problem(STATIONS, 0, "", "", "holds no channel"))
-    if problems:
-        raise RequestError(problems)
-    return tuple(sorted(found.values(), key=lambda channel: channel.id))
-
-
-def _station_row(line: int, row: dict[str, str], problems: list[Problem]) -> Channel | None:
-    """One checked row; None where it adds to ``problems``."""
-    before = len(problems)
-
-    def wrong(column: str, need: str) -> None:
-        problems.append(Problem(STATIONS, line, column, row[column], need))
-
-    for column, (pattern, need) in _CODES.items():
-        if column in row and not re.fullmatch(pattern, row[column]):
-            wrong(column, need)
-    times = {}
-    for column in ("StartDate", "EndDate"):
-        try:
-            times[column] = _parse_date(row[column])
-        except ValueError as error:
-            wrong(column, str(error))
-    numbers = {}
-    for column, (low, high, unit) in _RANGES.items():
-        text = row.get(column, "")
-        number = _parse_number(text) if text else None
-        if text and (number is None or not low <= number <= high):
-            wrong(column, f"is not a number from {low} to {high} {unit}")
-        numbers[column] = number
-    if len(times) == 2 and not times["StartDate"] < times["EndDate"]:
-        wrong("EndDate", f"is not after StartDate {row['StartDate']}")
-    elif len(times) == 2:
-        days = (times["EndDate"] - times["StartDate"]) / timedelta(days=1)
-        if days > (most := LIMITS["stations"]["max_days"]):
-            need = f"makes a span of {days:.0f} days; at most {most} are allowed, write an end"
-            wrong("EndDate", need)
-    if len(problems) > before:
-        return None
-    return Channel(
-        network=row["Network"],
-        station=row["Station"],
-        location=row["Location"].replace("--", ""),
-        channel=row["Channel"],
-        spans=((times["StartDate"], times["EndDate"]),),
-        latitude=numbers["Latitude"],
-        longitude=numbers["Longitude"],
-        elevation=numbers["Elevation"],
-        sample_rate=numbers["SampleRate"],
-        data_center=row.get("DataCenter", ""),
-    )
-
-
-def _parse_date(text: str) -> datetime:
-    if not _DATE.fullmatch(text):
-        raise ValueError("is not a date; write YYYY-MM-DDThh:mm:ss")
-    try:
-        time = datetime.fromisoformat(text.removesuffix("Z"))
-    except ValueError:
-        raise ValueError("is not a date; write YYYY-MM-DDThh:mm:ss") from None
-    if time.year < LIMITS["stations"]["first_year"]:
-        raise ValueError(f"is before {LIMITS['stations']['first_year']}")
-    return time.replace(tzinfo=UTC)
-
-
-def _parse_number(text: str) -> float | None:
-    """A finite number in plain or exponent notation, else None."""
-    if not _NUMBER.fullmatch(text):
-        return None
-    number = float(text)
-    return number if math.isfinite(number) else None
-
-
-def _merge(spans: list[tuple[datetime, datetime]]) -> tuple[tuple[datetime, datetime], ...]:
-    """Join spans that touch or overlap."""
-    merged: list[tuple[datetime, datetime]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return tuple(merged)
-
-
-def _day_ranges(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[int, int]]:
-    """Ordinals of the first and last UTC day of spans in order, joined where they meet."""
-    joined: list[tuple[int, int]] = []
-    for start, end in spans:
-        first = start.toordinal()
-        last = max(first, (end - timedelta(microseconds=1)).toordinal())
-        if joined and first <= joined[-1][1] + 1:
-            first, last = joined[-1][0], max(last, joined.pop()[1])
-        joined.append((first, last))
-    return joined
-
-
-def _too_many(channels: Iterable[Channel], n_rows: int) -> Iterable[Problem]:
-    limits = LIMITS["stations"]
-    channels = list(channels)
-    if n_rows > limits["max_rows"]:
-        need = f"has {n_rows} rows; at most {limits['max_rows']} are allowed"
-        yield Problem(STATIONS, 0, "", "", need)
-    if (n := len(channels)) > limits["max_channels"]:
-        need = f"names {n} channels; at most {limits['max_channels']} are allowed in one job"
-        yield Problem(STATIONS, 0, "", "", need)
-    all_spans = _merge([span for channel in channels for span in channel.spans])
-    n_days = sum(last - first + 1 for first, last in _day_ranges(all_spans))
-    if n_days > limits["max_days"]:
-        need = f"asks for {n_days} days; at most {limits['max_days']} are allowed in one job"
-        yield Problem(STATIONS, 0, "", "", need)
-
-
 def parse_params(content: bytes) -> XcorParams:
     """params.csv -> its one row.
 
@@ -537,7 +341,7 @@ def parse_params(content: bytes) -> XcorParams:
     RequestError
         With every problem of the file.
     """
-    values, line = _one_row(PARAMS, content, LIMITS["params"])
+    values, line = one_row(PARAMS, content, LIMITS["params"])
     try:
         return XcorParams(**values)
     except RequestError as error:
@@ -552,179 +356,11 @@ def parse_stacking(content: bytes) -> StackParams:
     RequestError
         With every problem of the file.
     """
-    values, line = _one_row(STACKING, content, LIMITS["stacking"])
+    values, line = one_row(STACKING, content, LIMITS["stacking"])
     try:
         return StackParams(**values)
     except RequestError as error:
         raise RequestError([replace(p, line=line) for p in error.problems]) from None
-
-
-def _one_row(file: str, content: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """The values of a file of one row, each checked by itself; and the row's line."""
-    required = tuple(name for name, limit in limits.items() if limit.get("required"))
-    optional = tuple(name for name in limits if name not in required)
-    rows, problems = _rows(file, content, required, optional)
-    if not problems and len(rows) != 1:
-        need = f"has {len(rows)} rows of values; it must have one"
-        problems.append(Problem(file, 0, "", "", need))
-    if problems:
-        raise RequestError(problems)
-    line, row = rows[0]
-    values = {}
-    for name, text in row.items():
-        if not text and name not in required:
-            continue
-        try:
-            values[name] = _parse_value(limits[name], text)
-        except ValueError as error:
-            problems.append(Problem(file, line, name, text, str(error)))
-    if problems:
-        raise RequestError(problems)
-    for name in optional:
-        values.setdefault(name, _default(limits[name]))
-    return values, line
-
-
-def _default(limit: dict[str, Any]) -> Any:
-    return () if limit["kind"] == "components" else limit["default"]
-
-
-def _parse_value(limit: dict[str, Any], text: str) -> Any:
-    """The value that ``text`` means; a ValueError says what is needed instead."""
-    kind = limit["kind"]
-    if kind == "number":
-        number = _parse_number(text)
-        if number is None:
-            raise ValueError(f"is not a finite number ({limit['help']}, in {limit['unit']})")
-        if need := _out_of(limit, number):
-            raise ValueError(need)
-        return number
-    if kind == "flag":
-        if text.lower() not in ("true", "false"):
-            raise ValueError("is neither true nor false")
-        return text.lower() == "true"
-    if kind == "choice":
-        if text not in limit["choices"]:
-            raise ValueError(f"is not one of {', '.join(limit['choices'])}")
-        return text
-    if kind == "components":
-        parts = tuple(text.split(";"))
-        if text != "all" and not all(re.fullmatch("[A-Z0-9]{2}", part) for part in parts):
-            raise ValueError("is neither all nor a list such as ZZ;NN")
-        return () if text == "all" else parts
-    if kind == "job":
-        if not _JOB_ID.fullmatch(text):
-            raise ValueError("is not the id of a job; write its 1 to 16 digits")
-        return text
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
-        raise ValueError("is not the name of a data source")
-    return text
-
-
-def _out_of(limit: dict[str, Any], number: float) -> str:
-    """What a number outside its limits needs; empty where it is inside."""
-    low = limit.get("above", limit.get("min"))
-    inside = (number > low if "above" in limit else number >= low) and number <= limit["max"]
-    if inside and math.isfinite(number):
-        return ""
-    unit = "" if limit["unit"] == "1" else f"{limit['unit']} "
-    bound = "above" if "above" in limit else "from"
-    return f"{unit}is not {bound} {low:g} and at most {limit['max']:g}"
-
-
-def _rows(
-    file: str, content: bytes, required: Sequence[str], optional: Sequence[str]
-) -> tuple[list[tuple[int, dict[str, str]]], list[Problem]]:
-    """The rows of a CSV with their line numbers, by column name, and what is wrong with its shape.
-
-    A file without a header line is read as if it had the required columns in their order.
-    """
-    try:
-        text = _decode(content)
-        table = [
-            (line, [cell.strip() for cell in cells])
-            for line, cells in _csv_lines(text)
-            if any(cell.strip() for cell in cells)
-        ]
-    except ValueError as error:
-        return [], [Problem(file, 0, "", "", str(error))]
-    if not table:
-        return [], [Problem(file, 0, "", "", "is empty")]
-    line, header = table[0]
-    if set(header) & {*required, *optional}:
-        table = table[1:]
-    else:
-        header = list(required)
-    problems = _header_problems(file, line, header, required, optional)
-    if problems:
-        return [], problems
-    rows = []
-    for line, cells in table:
-        if len(cells) != len(header):
-            need = f"has {len(cells)} fields; {len(header)} are needed: {','.join(header)}"
-            problems.append(Problem(file, line, "", "", need))
-        else:
-            rows.append((line, dict(zip(header, cells, strict=True))))
-    return rows, problems
-
-
-def _header_problems(
-    file: str, line: int, header: list[str], required: Sequence[str], optional: Sequence[str]
-) -> list[Problem]:
-    if len(header) > (most := 2 * (len(required) + len(optional))):
-        return [Problem(file, line, "", "", f"has {len(header)} columns; at most {most} are read")]
-    problems = [
-        Problem(file, line, "", "", f"lacks the column {name}")
-        for name in required
-        if name not in header
-    ]
-    for position, name in enumerate(header):
-        if name not in (*required, *optional):
-            need = f"is not a column of this file; it may have {', '.join([*required, *optional])}"
-            problems.append(Problem(file, line, "", name or " ", need))
-        elif name in header[:position]:
-            problems.append(Problem(file, line, name, name, "stands twice in the header"))
-    return problems
-
-
-def _decode(content: bytes) -> str:
-    """UTF-8 text, with or without a byte order mark; a ValueError says what else it is."""
-    most = LIMITS["stations"]["max_bytes"]
-    if len(content) > most:
-        raise ValueError(f"is larger than {most} bytes")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError("is UTF-16; save it as UTF-8")
-    if b"\0" in content:
-        raise ValueError("holds NUL bytes; it must be text in UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-
-
-def _csv_lines(text: str) -> Iterable[tuple[int, list[str]]]:
-    reader = csv.reader(text.splitlines(), strict=True)
-    most = LIMITS["stations"]["max_rows"]
-    try:
-        for cells in reader:
-            yield reader.line_num, cells
-            if reader.line_num > most + 1:
-                raise ValueError(f"has more than {most} rows")
-    except csv.Error as error:
-        raise ValueError(f"is not CSV: line {reader.line_num}: {error}") from None
-
-
-def format_stations(channels: Iterable[Channel]) -> str:
-    """The stations.csv that `parse_stations` reads back, a line for every span."""
-    lines = [",".join((*STATION_COLUMNS, *OPTIONAL_STATION_COLUMNS))]
-    for c in channels:
-        tail = [c.latitude, c.longitude, c.elevation, c.sample_rate]
-        extra = ["" if value is None else _format_value(value) for value in tail]
-        for start, end in c.spans:
-            times = [time.replace(tzinfo=None).isoformat() for time in (start, end)]
-            codes = [c.network, c.station, c.location, c.channel]
-            lines.append(",".join([*codes, *times, *extra, c.data_center]))
-    return "\n".join(lines) + "\n"
 
 
 def format_params(params: XcorParams) -> str:
@@ -733,18 +369,8 @@ def format_params(params: XcorParams) -> str:
     names = [
         f.name
         for f in fields(params)
-        if limits[f.name].get("required") or getattr(params, f.name) != _default(limits[f.name])
+        if limits[f.name].get("required") or getattr(params, f.name) != default_of(limits[f.name])
     ]
-    values = [_format_value(getattr(params, name)) for name in names]
+    values = [format_value(getattr(params, name)) for name in names]
     return ",".join(names) + "\n" + ",".join(values) + "\n"
 
-
-def _format_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ";".join(value)
-    if not isinstance(value, float | int):
-        return str(value)
-    short = f"{value:.10g}"
-    return short if float(short) == value else repr(float(value))

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from .bucket import Bucket
+from .csvtable import LIMITS
 from .errors import ConfigError, RequestError, UnreachableError
 from .estimate import estimate
 from .jobs import problems_json
-from .request import LIMITS, PARAMS, PARAMS_ALIAS, STACKING, STATIONS, XcorRequest, parse_request
+from .request import PARAMS, PARAMS_ALIAS, STACKING, XcorRequest, parse_request
+from .stations import STATIONS
 
 log = logging.getLogger(__name__)
 

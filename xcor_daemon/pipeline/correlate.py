@@ -257,40 +257,43 @@ class _Batch:
 
     def transform(self, channel: int, cut: Cutter, kept: np.ndarray, scratch: local) -> None:
         """Cut, and transform block by block, one channel's windows; what is not kept is zero."""
-        plan = self.plan
-        batch = np.concatenate(self.windows)
-        here = kept[channel, batch]
+        here = kept[channel, np.concatenate(self.windows)]
         if here.any():
-            first, second = cut(channel, batch[here])
-        narrow, wide = _block_room(plan, scratch)
-        position, done = 0, 0
+            first, second = cut(channel, np.concatenate(self.windows)[here])
+        which = np.cumsum(here) - 1  # of the windows that were cut
+        position = 0
         for windows, spectra in zip(self.windows, self.spectra, strict=True):
             for place in range(windows.size):
                 # Blocks keep the place of their window: both channels of a pair must agree.
-                begin = place * self.n_parts * plan.n_blocks
-                if not here[position]:
-                    end = begin + self.n_parts * plan.n_blocks
-                    spectra.first[:, channel, begin:end] = 0
-                    spectra.second[:, channel, begin:end] = 0
+                n_blocks = self.n_parts * self.plan.n_blocks
+                blocks = slice(place * n_blocks, (place + 1) * n_blocks)
+                if here[position]:
+                    k = which[position]
+                    self._put(channel, blocks.start, first[k], second[k], spectra, scratch)
                 else:
-                    for part in range(self.n_parts):
-                        block = begin + part * plan.n_blocks
-                        fill_blocks(
-                            first[done, part], plan.n_block, plan.n_lags, plan.circular, narrow, wide
-                        )
-                        store_spectra(rfft(narrow), channel, block, spectra.first)
-                        if second is not first:
-                            fill_blocks(
-                                second[done, part],
-                                plan.n_block,
-                                plan.n_lags,
-                                plan.circular,
-                                narrow,
-                                wide,
-                            )
-                        store_spectra(rfft(wide), channel, block, spectra.second)
-                    done += 1
+                    spectra.first[:, channel, blocks] = 0
+                    spectra.second[:, channel, blocks] = 0
                 position += 1
+
+    def _put(
+        self,
+        channel: int,
+        block: int,
+        first: np.ndarray,
+        second: np.ndarray,
+        spectra: _Spectra,
+        scratch: local,
+    ) -> None:
+        """The block spectra of one window (n_parts, n_samples) of a channel, from ``block`` on."""
+        plan = self.plan
+        narrow, wide = _block_room(plan, scratch)
+        shape = (plan.n_block, plan.n_lags, plan.circular)
+        for part in range(self.n_parts):
+            fill_blocks(first[part], *shape, narrow, wide)
+            store_spectra(rfft(narrow), channel, block, spectra.first)
+            fill_blocks(second[part], *shape, narrow, wide)
+            store_spectra(rfft(wide), channel, block, spectra.second)
+            block += plan.n_blocks
 
 
 def _block_room(plan: Blocks, scratch: local) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import NoDataError
-from ..request import Channel
+from ..stations import Channel
 
 NS = 1_000_000_000  # nanoseconds in a second: times are whole nanoseconds since 1970, UTC
 

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DiskError, NoDataError
-from ..request import Channel, XcorParams
+from ..request import XcorParams
+from ..stations import Channel
 from . import corrfile
 from .correlate import correlate, plan_blocks
 from .datatypes import (

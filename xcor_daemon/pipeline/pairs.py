@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from pyproj import Geod
 
-from ..request import Channel, XcorParams
+from ..request import XcorParams
+from ..stations import Channel
 from .datatypes import Epoch, PairTable
 
 _WGS84 = Geod(ellps="WGS84")

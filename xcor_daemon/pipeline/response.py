@@ -18,7 +18,7 @@ from obspy.core.inventory import PolynomialResponseStage as Polynomial
 from obspy.core.util.obspy_types import ObsPyException
 from scipy.interpolate import CubicSpline
 
-from ..request import Channel
+from ..stations import Channel
 from .datatypes import Epoch, Metadata, ResponseCurve, nanoseconds
 
 MAX_XML_BYTES = 256 << 20

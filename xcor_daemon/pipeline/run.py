@@ -19,7 +19,8 @@ from typing import Any
 
 from .. import __version__
 from ..errors import DiskError, Problem, RequestError, XcorError
-from ..request import STACKING, STATIONS, StackRequest, XcorRequest, read_request
+from ..request import STACKING, StackRequest, XcorRequest, read_request
+from ..stations import STATIONS
 from . import corrfile, products
 from .datatypes import ChannelDay, Progress
 from .day import DayPlan, DayResult, correlate_day, finished

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError, NoDataError
-from ...request import Channel
+from ...stations import Channel
 from ..datatypes import Metadata, Samples
 from ..response import MAX_XML_BYTES, metadata_from_inventory, read_stationxml
 from .miniseed import samples

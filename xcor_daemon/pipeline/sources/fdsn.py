@@ -32,7 +32,7 @@ from obspy.clients.fdsn.header import (
 
 from ... import __version__
 from ...errors import ConfigError, NoDataError, UnreachableError
-from ...request import Channel
+from ...stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
 from ..response import metadata_from_inventory, read_stationxml
 from .miniseed import samples
