@@ -15,7 +15,7 @@ PREFIX = "xcor_daemon.pipeline."
 
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
-    {"errors"},
+    {"errors", "report"},
     {"config", "csvtable"},
     {"stations"},
     {"request"},

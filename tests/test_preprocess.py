@@ -76,7 +76,7 @@ def test_ground_motion_equals_obspys_remove_response_in_band_to_half_a_percent(n
     trace.detrend("linear").taper(None, max_length=20)
     trace.remove_response(output="VEL", pre_filt=(0.025, 0.05, 4.0, 5.0), water_level=None)
 
-    ours = prepare("X", samples, epochs, SPAN, DAY, params).data
+    ours = prepare("X", samples, epochs, SPAN, DAY, params).motion().data
 
     first = 400 * 20
     theirs = trace.data[first : first + 86400 * 20 : 2]
@@ -95,10 +95,11 @@ def test_two_response_epochs_in_a_day_are_two_responses(noise):
     double = replace(one, log_amplitude=one.log_amplitude + np.log(2))
     noon = MIDNIGHT + 43200 * NS
     samples, params = record(noise, 0.0), replace(PARAMS, response="velocity")
-    whole = prepare("X", samples, (Epoch(0, 2 * noon, response=one),), SPAN, DAY, params).data
+    single = (Epoch(0, 2 * noon, response=one),)
+    whole = prepare("X", samples, single, SPAN, DAY, params).motion().data
     epochs = (Epoch(0, noon, response=one), Epoch(noon, 2 * noon, response=double))
 
-    both = prepare("X", samples, epochs, SPAN, DAY, params).data
+    both = prepare("X", samples, epochs, SPAN, DAY, params).motion().data
 
     away = 1200 * 10  # samples from the change, where tapers ring
     noon_at = 43200 * 10

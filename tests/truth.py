@@ -74,7 +74,7 @@ def record(
 
 def motion(samples: Samples, params: XcorParams = PARAMS, channel: str = "XX.S00..BHZ") -> Motion:
     """The sample's ground motion for the day."""
-    return prepare(channel, samples, (), SPAN, DAY, params)
+    return prepare(channel, samples, (), SPAN, DAY, params).motion()
 
 
 def utc(text: str) -> datetime:

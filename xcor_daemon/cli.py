@@ -176,8 +176,11 @@ def estimate(folder: Path, as_json: bool) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--source", help="A configured name, archive:PATH or fdsn:URL-or-name (XCOR_SOURCE).")
 @_processes
+@_as_json
 @click.pass_obj
-def correlate(config: Config, folder: Path, source: str | None, processes: int | None) -> None:
+def correlate(
+    config: Config, folder: Path, source: str | None, processes: int | None, as_json: bool
+) -> None:
     """Correlate a folder that holds stations.csv and params.csv; results come beside them.
 
     \b
@@ -194,15 +197,17 @@ def correlate(config: Config, folder: Path, source: str | None, processes: int |
     else:
         source = config.source_named(source)
     with _progress_of(folder) as report:
-        correlate_job(folder, source, _chosen(processes, config), report)
+        outputs = correlate_job(folder, source, _chosen(processes, config), report)
+    _show(outputs, folder, as_json)
 
 
 @main.command()
 @click.argument("folder", type=_FOLDER)
 @click.option("--corr", type=_FOLDER, required=True, help="CORR folder of the correlation job.")
 @_processes
+@_as_json
 @click.pass_obj
-def stack(config: Config, folder: Path, corr: Path, processes: int | None) -> None:
+def stack(config: Config, folder: Path, corr: Path, processes: int | None, as_json: bool) -> None:
     """Stack correlations as stacking_params.csv of a folder says.
 
     \b
@@ -211,7 +216,8 @@ def stack(config: Config, folder: Path, corr: Path, processes: int | None) -> No
     from .pipeline.run import stack_job
 
     with _progress_of(folder) as report:
-        stack_job(folder, corr, _chosen(processes, config), report)
+        outputs = stack_job(folder, corr, _chosen(processes, config), report)
+    _show(outputs, folder, as_json)
 
 
 @main.command()
@@ -222,6 +228,12 @@ def demo(once: bool, port: int | None) -> None:
     from .demo import run_demo
 
     run_demo(once, port)
+
+
+def _show(outputs: dict[str, Any], folder: Path, as_json: bool) -> None:
+    from .report import job_report
+
+    click.echo(json.dumps(outputs, indent=1) if as_json else "\n".join(job_report(outputs, folder)))
 
 
 def _chosen(processes: int | None, config: Config) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -36,9 +36,10 @@ from .datatypes import (
     nanoseconds,
 )
 from .pairs import pair_table
-from .preprocess import margin, n_parts, prepare, windows
+from .preprocess import Covered, margin, n_parts, prepare, windows
 
 DAY_NS = 86400 * NS
+_TOGETHER = 32  # channels whose series are computed one after the other
 # (channels or tiles done, all, what is being done)
 Report = Callable[[int, int, str], None]
 
@@ -122,19 +123,16 @@ def _prepare_all(
     rows: dict[str, ChannelDay] = {}
     warnings: list[dict[str, str]] = []
 
-    def one(fetched: tuple[Channel, Samples | NoDataError]) -> None:
+    def one(fetched: tuple[Channel, Samples | NoDataError]) -> Covered | None:
         channel, samples = fetched
-        rows[channel.id] = _prepare_one(plan, day, channel, samples, motions)
+        rows[channel.id], covered = _prepare_one(plan, day, channel, samples)
         report(len(rows), len(channels), "channels")
+        return covered
 
     with ThreadPoolExecutor(plan.threads) as pool:
-        pending: deque[Future[None]] = deque()
-        for fetched in plan.source.fetch(channels, start, end):
-            pending.append(pool.submit(one, fetched))
-            while len(pending) > plan.threads:  # more would only fill the memory with samples
-                pending.popleft().result()
-        while pending:
-            pending.popleft().result()
+        for covered in _in_groups(pool, one, plan.source.fetch(channels, start, end), plan.threads):
+            for motion in pool.map(Covered.motion, covered):
+                motions[motion.channel_id] = motion
     for channel in channels:
         row = rows[channel.id]
         if row.reason:
@@ -144,39 +142,63 @@ def _prepare_all(
     return motions, [rows[c.id] for c in channels], warnings
 
 
+def _in_groups(
+    pool: Executor,
+    one: Callable[[tuple[Channel, Samples | NoDataError]], Covered | None],
+    fetched: Iterable[tuple[Channel, Samples | NoDataError]],
+    ahead: int,
+) -> Iterator[list[Covered]]:
+    """Prepare channels as they come, no more than ``ahead`` waiting, and give them in groups.
+
+    mkl_fft keeps one plan only, so transforms there and back are not taken in turn.
+    """
+    group: list[Covered] = []
+    pending: deque[Future[Covered | None]] = deque()
+
+    def take() -> None:
+        if (covered := pending.popleft().result()) is not None:
+            group.append(covered)
+
+    for item in fetched:
+        pending.append(pool.submit(one, item))
+        while len(pending) > ahead:  # more would only fill the memory with samples
+            take()
+        if len(group) >= _TOGETHER:
+            yield group
+            group.clear()
+    while pending:
+        take()
+    yield group
+
+
 def _prepare_one(
-    plan: DayPlan,
-    day: date,
-    channel: Channel,
-    samples: Samples | NoDataError,
-    motions: dict[str, Motion],
-) -> ChannelDay:
-    """One channel's row; its motion goes into ``motions`` if any window is covered."""
+    plan: DayPlan, day: date, channel: Channel, samples: Samples | NoDataError
+) -> tuple[ChannelDay, Covered | None]:
+    """One channel's row; and what becomes its motion, if any window is covered."""
     row = ChannelDay(str(day), channel.id, "nodata", windows=plan.params.n_windows)
     if isinstance(samples, NoDataError):
-        return replace(row, status=samples.status, source=plan.source.name, reason=str(samples))
+        row = replace(row, status=samples.status, source=plan.source.name, reason=str(samples))
+        return row, None
     midnight = day_start(day)
     inside = _inside(samples, midnight, midnight + DAY_NS)
     row = replace(row, source=samples.source, n_bytes=samples.n_bytes, fs_raw=samples.fs, **inside)
     if not row.samples:
-        return replace(row, reason="no samples on this day")
+        return replace(row, reason="no samples on this day"), None
     epochs = plan.metadata.at(channel.id, samples.segments[0].start, samples.segments[-1].end)
     spans = [(nanoseconds(a), nanoseconds(b)) for a, b in channel.spans]
     try:
         if plan.params.response != "none" and not epochs:
             raise NoDataError("no metadata, so no response to remove", "refused")
-        motion = prepare(channel.id, samples, epochs, spans, day, plan.params)
+        covered = prepare(channel.id, samples, epochs, spans, day, plan.params)
     except NoDataError as error:
-        return replace(row, status=error.status, reason=str(error))
+        return replace(row, status=error.status, reason=str(error)), None
     notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
-    n_kept = int(motion.kept.sum())
-    if n_kept:
-        motions[channel.id] = motion
-    else:
+    n_kept = int(covered.kept.sum())
+    if not n_kept:
         notes.append("no window has enough samples")
-    return replace(
-        row, status="kept" if n_kept else "empty", windows_kept=n_kept, reason="; ".join(notes)
-    )
+    status = "kept" if n_kept else "empty"
+    row = replace(row, status=status, windows_kept=n_kept, reason="; ".join(notes))
+    return row, covered if n_kept else None
 
 
 def _inside(samples: Samples, start: int, end: int) -> dict[str, float]:

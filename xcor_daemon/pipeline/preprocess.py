@@ -221,30 +221,68 @@ def _detrend_taper(data: np.ndarray, n_taper: int, out: np.ndarray) -> None:
         out[n - 1 - i] *= w
 
 
+_STRETCH = 2048  # outputs at a time, so that their inputs stay in the first-level cache
+
+
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _decimate(x: np.ndarray, first: int, factor: int, taps: np.ndarray, out: np.ndarray) -> None:
-    """Every ``factor``-th sample of x filtered: ``out[m]`` is centred on ``x[first + m factor]``.
+def _decimate(
+    data: np.ndarray, reference: float, first: int, factor: int, phases: np.ndarray, half: int,
+    out: np.ndarray,
+) -> None:
+    """Every ``factor``-th sample of ``data - reference``, filtered; straight from int32.
 
-    x is zero outside its ends, so only outputs that the filter reaches are touched; they are added.
+    ``out[m]`` is centred on ``data[first + m factor]`` and written where that is a sample of
+    ``data``; data is zero outside its ends. One phase of the filter after the other is applied
+    to the samples that it meets, which lie side by side once they are sorted by phase.
+
+    ``phases`` (factor, taps of a phase, a multiple of 4) holds tap ``p + k factor`` at [p, k].
     """
-    half = taps.size // 2
-    n = x.size
-    low = max(0, -((first + half) // factor))
-    high = min(out.size, (n - 1 - first + half) // factor + 1)
-    for m in range(low, high):
-        centre = first + m * factor
-        a, b = max(0, centre - half), min(n, centre + half + 1)
-        total = np.float32(0)
-        shift = half - centre
-        for i in range(a, b):
-            total += taps[i + shift] * x[i]
-        out[m] += total
+    n = data.size
+    low = max(0, -(first // factor))
+    high = min(out.size, (n - 1 - first) // factor + 1)
+    n_taps = phases.shape[1]
+    row = np.empty(_STRETCH + n_taps, dtype=np.float32)
+    shift = np.float32(reference)
+    for m0 in range(low, high, _STRETCH):
+        m1 = min(m0 + _STRETCH, high)
+        n_out = m1 - m0
+        result = out[m0:m1]
+        for p in range(factor):
+            begin = first + m0 * factor - half + p
+            n_row = n_out + n_taps - 1
+            k0 = min(n_row, max(0, -(begin // factor)))
+            k1 = max(k0, min(n_row, (n - 1 - begin) // factor + 1))
+            row[:k0] = 0
+            row[k1 : n_row + 1] = 0
+            for k in range(k0, k1):
+                row[k] = np.float32(data[begin + k * factor]) - shift
+            for t in range(0, n_taps, 4):
+                h0, h1, h2, h3 = phases[p, t], phases[p, t + 1], phases[p, t + 2], phases[p, t + 3]
+                x0, x1, x2, x3 = row[t:], row[t + 1 :], row[t + 2 :], row[t + 3 :]
+                for k in range(n_out):
+                    result[k] += h0 * x0[k] + h1 * x1[k] + h2 * x2[k] + h3 * x3[k]
 
 
-def to_grid(
+def _by_phase(taps: np.ndarray, factor: int) -> np.ndarray:
+    """Taps (factor, n) as `_decimate` wants them, filled up with zeros."""
+    n = -(-taps.size // factor)
+    padded = np.zeros((n + -n % 4) * factor, dtype=np.float32)
+    padded[: taps.size] = taps
+    return np.ascontiguousarray(padded.reshape(-1, factor).T)
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """One channel-day as the spectrum of ground motion, before it becomes a time series."""
+
+    bins: np.ndarray  # complex64: the frequencies k * fs / n_grid that are kept
+    n_grid: int  # samples of the series
+
+
+def to_spectrum(
     samples: Samples, epochs: Sequence[Epoch], grid: Grid, params: XcorParams
-) -> np.ndarray:
-    """One channel as ground motion in the band, on the grid of a day.
+) -> Filtered:
+    """One channel as the spectrum of ground motion in the band, on the grid of a day.
 
     Every contiguous segment is detrended and tapered by itself; gaps are zero. Segments whose
     clocks tick at another fraction of a sample, or that fall into another response epoch, are
@@ -261,11 +299,6 @@ def to_grid(
     params : XcorParams
         Rate, band, kind of ground motion.
 
-    Returns
-    -------
-    motion : float32 array, shape (grid.n_day,)
-        From midnight on; m/s, m or m/s^2, or counts.
-
     Raises
     ------
     NoDataError
@@ -278,17 +311,28 @@ def to_grid(
         )
     top = min(band.top, samples.fs / 2)
     rates = plan_rates(samples.fs, grid.fs, grid.n, top)
-    spectrum = np.zeros(rates.n_grid // 2 + 1, dtype=np.complex64)
-    n_bins = min(floor(top * rates.n_grid / grid.fs) + 1, rates.n_middle // 2 + 1, spectrum.size)
+    n_bins = 1 + min(floor(top * rates.n_grid / grid.fs), rates.n_middle // 2, rates.n_grid // 2)
+    total = None
     for group in _groups(samples, epochs, grid, params):
-        middle = _decimated(group, rates, grid, top, params)
-        bins = rfft(middle)[:n_bins]
+        bins = rfft(_decimated(group, rates, top, params))[:n_bins]
         bins *= _gain(group.response, rates, grid.fs, n_bins, band)
         if group.offset:
             bins *= _phase_ramp(n_bins, group.offset * grid.fs / NS / rates.n_grid)
-        spectrum[:n_bins] += bins
-    spectrum *= np.float32(rates.n_grid / rates.n_middle)
-    return irfft(spectrum, rates.n_grid)[grid.n_margin : grid.n_margin + grid.n_day]
+        total = bins if total is None else total + bins
+    if total is None:
+        raise NoDataError("no response in the metadata covers the samples", "refused")
+    return Filtered(total, rates.n_grid)
+
+
+def to_grid(filtered: Filtered, grid: Grid) -> np.ndarray:
+    """The time series of a spectrum: float32 (grid.n_day,), from midnight on.
+
+    In m/s, m or m/s^2, or counts where no response was removed.
+    """
+    spectrum = np.zeros(filtered.n_grid // 2 + 1, dtype=np.complex64)
+    spectrum[: filtered.bins.size] = filtered.bins
+    series = irfft(spectrum, filtered.n_grid)
+    return series[grid.n_margin : grid.n_margin + grid.n_day].copy()
 
 
 @dataclass(frozen=True)
@@ -339,20 +383,24 @@ def _by_epoch(
     return pieces
 
 
-def _decimated(
-    group: _Group, rates: Rates, grid: Grid, top: float, params: XcorParams
-) -> np.ndarray:
-    """The segments of a group, detrended and tapered, at the middle rate, zero in the gaps."""
+def _decimated(group: _Group, rates: Rates, top: float, params: XcorParams) -> np.ndarray:
+    """The segments of a group at the middle rate, detrended and tapered, zero in the gaps."""
     taps = decimation_filter(rates.fs_raw, rates.factor, top)
+    phases = _by_phase(taps, rates.factor)
     middle = np.zeros(rates.n_middle, dtype=np.float32)
     origin = group.segments[0].start
     for segment in group.segments:
-        n = segment.data.size
-        n_taper = min(n // 10, round(_taper_seconds(params) * rates.fs_raw))
-        flat = np.empty(n, dtype=np.float32)
-        _detrend_taper(segment.data, n_taper, flat)
-        begin = round((segment.start - origin) * rates.fs_raw / NS)
-        _decimate(flat, group.first - begin, rates.factor, taps, middle)
+        first = group.first - round((segment.start - origin) * rates.fs_raw / NS)
+        low = max(0, -(first // rates.factor))
+        high = min(middle.size, (segment.data.size - 1 - first) // rates.factor + 1)
+        if high <= low:
+            continue
+        # Any constant will do, the line is taken out below; it spares float32 the offset.
+        reference = float(np.median(segment.data[:: max(1, segment.data.size // 1000)]))
+        _decimate(segment.data, reference, first, rates.factor, phases, taps.size // 2, middle)
+        part = middle[low:high]
+        n_taper = min(part.size // 10, round(_taper_seconds(params) * rates.fs_middle))
+        _detrend_taper(part, n_taper, part)
     return middle
 
 
@@ -377,6 +425,7 @@ def _gain(
         return _gains[key][1]
     top = min(band.top, rates.fs_raw / 2)
     gain = _gain_without_response(rates.fs_raw, rates.factor, rates.n_grid, fs, n_bins, band, top)
+    gain = gain * (rates.n_grid / rates.n_middle)  # transforms are scaled by their length
     result = gain.astype(np.complex64)
     if response is not None:
         frequency = np.arange(n_bins) * (fs / rates.n_grid)
@@ -522,13 +571,14 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     second = None
     if params.whiten or params.method in ("coherence", "deconvolution"):
         modulus = Band.of(params).whitened(np.arange(n // 2 + 1) * (params.fs / n))
-        # Powers of amplitudes in m/s (1e-9) come near the end of float32: work at unit size.
-        peak = np.abs(windows).max(axis=-1, keepdims=True, initial=0)
-        spectra = rfft(np.divide(windows, peak, out=np.zeros_like(windows), where=peak > 0))
         if params.whiten:
+            spectra = rfft(windows)
             _whiten(spectra, modulus)
             windows = irfft(spectra, n)
         else:
+            # Powers of amplitudes in m/s (1e-9) and their ratios leave float32: work at unit size.
+            peak = np.abs(windows).max(axis=-1, keepdims=True, initial=0)
+            spectra = rfft(np.divide(windows, peak, out=np.zeros_like(windows), where=peak > 0))
             first, other = _divided(spectra, modulus, params.method)
             windows = irfft(first, n)
             if other is not None:  # the ratio of both amplitudes is what deconvolution is after
@@ -566,6 +616,25 @@ def _parts(windows: np.ndarray, params: XcorParams) -> np.ndarray:
     return windows.astype(np.float32, copy=False)[:, None, :]
 
 
+@dataclass(frozen=True)
+class Covered:
+    """A channel-day before its series is computed: transforms of one length go together."""
+
+    channel_id: str
+    grid: Grid
+    filtered: Filtered | None  # None where no window is kept
+    coverage: np.ndarray  # float32 (n_windows,)
+    kept: np.ndarray  # bool (n_windows,)
+
+    def motion(self) -> Motion:
+        """The time series, for the windows that are kept."""
+        if self.filtered is None:
+            data = np.zeros(self.grid.n_day, dtype=np.float32)
+        else:
+            data = to_grid(self.filtered, self.grid)
+        return Motion(self.channel_id, data, self.coverage, self.kept)
+
+
 def prepare(
     channel_id: str,
     samples: Samples,
@@ -573,8 +642,8 @@ def prepare(
     spans: Sequence[tuple[int, int]],
     day: date,
     params: XcorParams,
-) -> Motion:
-    """Samples of a channel-day -> ground motion on the grid, and which windows are covered.
+) -> Covered:
+    """Samples of a channel-day -> its spectrum as ground motion, and which windows are covered.
 
     Parameters
     ----------
@@ -593,11 +662,8 @@ def prepare(
     grid = Grid.of(day, params)
     covered = coverage(real_samples(samples, spans, grid), params)
     kept = covered >= params.min_coverage - 1e-6
-    if kept.any():
-        data = to_grid(samples, epochs, grid, params)
-    else:
-        data = np.zeros(grid.n_day, dtype=np.float32)
-    return Motion(channel_id, data, covered, kept)
+    filtered = to_spectrum(samples, epochs, grid, params) if kept.any() else None
+    return Covered(channel_id, grid, filtered, covered, kept)
 
 
 def windows(
