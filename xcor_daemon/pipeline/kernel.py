@@ -20,6 +20,7 @@ def _floats_in_a_register() -> int:
 
 
 LANE = _floats_in_a_register()
+_STEP = 48  # blocks at a time: those of a tile's channels stay in the second-level cache
 
 
 def n_chunks(n_fft: int) -> int:
@@ -38,41 +39,41 @@ def spectra_bytes(n_channels: int, n_blocks: int, n_fft: int) -> int:
 
 
 @numba.njit(nogil=True, cache=True)
-def fill_blocks(
-    window: np.ndarray, n_block: int, n_lags: int, circular: bool, narrow: np.ndarray,
-    wide: np.ndarray,
-) -> None:
-    """Cut a window into blocks for both sides of a pair, ready to be transformed.
+def fill_narrow(window: np.ndarray, n_block: int, out: np.ndarray) -> None:
+    """Cut a window (n_samples,) into the blocks of a first channel, ready to be transformed.
 
-    Parameters
-    ----------
-    window : float32 array, shape (n_samples,)
-    n_block, n_lags : int
-        Samples of a block, and by how many it is widened on both sides.
-    circular : bool
-        Widen beyond the window's ends with its other end, else with zeros.
-    narrow : float32 array, shape (n_blocks, n_fft)
-        Becomes the blocks of the first channel. What lies beyond ``n_block`` must be zero.
-    wide : float32 array, shape (n_blocks, n_fft)
-        Becomes the widened blocks of the second channel.
+    ``out`` (n_blocks, n_fft) becomes the blocks of ``n_block`` samples; what lies beyond them
+    must be zero.
+    """
+    for b in range(out.shape[0]):
+        start = b * n_block
+        length = min(n_block, window.size - start)
+        out[b, :length] = window[start : start + length]
+        out[b, length:n_block] = 0
+
+
+@numba.njit(nogil=True, cache=True)
+def fill_wide(
+    window: np.ndarray, n_block: int, n_lags: int, circular: bool, out: np.ndarray
+) -> None:
+    """Cut a window (n_samples,) into the blocks of a second channel, ready to be transformed.
+
+    ``out`` (n_blocks, n_fft) becomes the blocks widened by ``n_lags`` samples on both sides;
+    beyond the window's ends stands its other end if ``circular``, else zeros.
     """
     n = window.size
-    for b in range(narrow.shape[0]):
-        start = b * n_block
-        length = min(n_block, n - start)
-        narrow[b, :length] = window[start : start + length]
-        narrow[b, length:n_block] = 0
-        begin = start - n_lags
-        low, high = max(0, -begin), min(wide.shape[1], n - begin)
-        wide[b, low:high] = window[begin + low : begin + high]
+    for b in range(out.shape[0]):
+        begin = b * n_block - n_lags
+        low, high = max(0, -begin), min(out.shape[1], n - begin)
+        out[b, low:high] = window[begin + low : begin + high]
         if circular:
             for k in range(low):
-                wide[b, k] = window[begin + k + n]
-            for k in range(high, wide.shape[1]):
-                wide[b, k] = window[(begin + k) % n]
+                out[b, k] = window[begin + k + n]
+            for k in range(high, out.shape[1]):
+                out[b, k] = window[(begin + k) % n]
         else:
-            wide[b, :low] = 0
-            wide[b, high:] = 0
+            out[b, :low] = 0
+            out[b, high:] = 0
 
 
 @numba.njit(nogil=True, cache=True)
@@ -94,17 +95,17 @@ def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.n
 
 
 @intrinsic
-def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numba calls it
+def _multiply_2x2(typingctx, x, y, out, n_blocks, fresh):
     """Sum over blocks of conj(x_i) y_j for two channels by two, LANE frequencies at a time.
 
     ``x`` and ``y`` are pairs of addresses of the channels' blocks, ``out`` four addresses of
-    complex64 results. Written as vector instructions: left to itself the compiler keeps the
-    eight sums in memory, not in registers, and is half as fast.
+    complex64 results, which are added to unless ``fresh``. Written as vector instructions: left
+    to itself the compiler keeps the eight sums in memory, not in registers, and is half as fast.
     """
-    signature = types.void(x, y, out, n_blocks)
+    signature = types.void(x, y, out, n_blocks, fresh)
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        x, y, out, n_blocks = arguments
+    def generate(context, builder, signature, arguments):
+        x, y, out, n_blocks, fresh = arguments
         vector = ir.VectorType(ir.FloatType(), LANE)
         integer = ir.IntType(64)
         multiply_add = builder.module.globals.get(f"llvm.fma.v{LANE}f32") or ir.Function(
@@ -112,6 +113,19 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numb
         )
         xs = [builder.extract_value(x, k) for k in range(2)]
         ys = [builder.extract_value(y, k) for k in range(2)]
+        wide = ir.VectorType(ir.FloatType(), 2 * LANE)
+        places = [builder.inttoptr(builder.extract_value(out, k), wide.as_pointer())
+                  for k in range(4)]  # fmt: skip
+        zero = ir.Constant(vector, [0.0] * LANE)
+        starts = []
+        for place in places:
+            stored = builder.load(place)
+            stored.align = 4
+            for part in range(2):
+                order = list(range(part, 2 * LANE, 2))
+                every_other = ir.Constant(ir.VectorType(ir.IntType(32), LANE), order)
+                values = builder.shuffle_vector(stored, stored, every_other)
+                starts.append(builder.select(fresh, zero, values))
         before = builder.block
         loop = builder.append_basic_block("blocks")
         after = builder.append_basic_block("sums")
@@ -121,14 +135,14 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numb
         block = builder.phi(integer)
         block.add_incoming(ir.Constant(integer, 0), before)
         sums = []
-        for _ in range(8):
+        for start in starts:
             total = builder.phi(vector)
-            total.add_incoming(ir.Constant(vector, [0.0] * LANE), before)
+            total.add_incoming(start, before)
             sums.append(total)
         real = builder.mul(block, ir.Constant(integer, 2 * LANE * 4))
         imaginary = builder.add(real, ir.Constant(integer, LANE * 4))
 
-        def load(address, offset):  # noqa: ANN001, ANN202
+        def load(address, offset):
             place = builder.inttoptr(builder.add(address, offset), vector.as_pointer())
             loaded = builder.load(place)
             loaded.align = 4
@@ -154,11 +168,9 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numb
         # Real and imaginary parts side by side, as complex64 has them.
         order = [k // 2 + k % 2 * LANE for k in range(2 * LANE)]
         mask = ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANE), order)
-        wide = ir.VectorType(ir.FloatType(), 2 * LANE).as_pointer()
-        for k in range(4):
+        for k, place in enumerate(places):
             both = builder.shuffle_vector(new[2 * k], new[2 * k + 1], mask)
-            stored = builder.store(both, builder.inttoptr(builder.extract_value(out, k), wide))
-            stored.align = 4
+            builder.store(both, place).align = 4
         return context.get_dummy_value()
 
     return signature, generate
@@ -166,7 +178,8 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numb
 
 @numba.njit(nogil=True, cache=True)
 def multiply_tile(
-    first: np.ndarray, second: np.ndarray, i0: int, n_i: int, j0: int, n_j: int, out: np.ndarray
+    first: np.ndarray, second: np.ndarray, i0: int, n_i: int, j0: int, n_j: int, ahead: int,
+    out: np.ndarray,
 ) -> None:
     """Sum over blocks of conj(first_i) second_j for a tile of pairs.
 
@@ -176,32 +189,37 @@ def multiply_tile(
         Contiguous, from `empty_spectra`.
     i0, n_i, j0, n_j : int
         First channel and number of channels on either side of the tile.
+    ahead : int
+        By how much channel 0 of ``second`` comes after channel 0 of ``first``.
     out : complex64 array, shape (>= n_i * n_j, n_chunks * LANE)
-        ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i and j0 + j; where
-        j0 + j + 1 < i0 + i (pairs that nobody asks for) it may be left as it was.
+        ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i and j0 + j. Where the
+        second comes before the first (pairs that nobody asks for) it may be left as it was.
     """
     n_blocks = first.shape[2]
     x_chunk, x_channel = first.strides[0], first.strides[1]
     y_chunk, y_channel = second.strides[0], second.strides[1]
     row = out.strides[0]
     for c in range(first.shape[0]):
-        x = first.ctypes.data + c * x_chunk + i0 * x_channel
-        y = second.ctypes.data + c * y_chunk + j0 * y_channel
         z = out.ctypes.data + c * LANE * 8
-        for i in range(0, n_i, 2):
-            i1 = min(i + 1, n_i - 1)  # at an odd edge a channel is done twice
-            for j in range(0, n_j, 2):
-                j1 = min(j + 1, n_j - 1)
-                if j0 + j1 < i0 + i:
-                    continue
-                _multiply_2x2(
-                    (x + i * x_channel, x + i1 * x_channel),
-                    (y + j * y_channel, y + j1 * y_channel),
-                    (
-                        z + (i * n_j + j) * row,
-                        z + (i * n_j + j1) * row,
-                        z + (i1 * n_j + j) * row,
-                        z + (i1 * n_j + j1) * row,
-                    ),
-                    n_blocks,
-                )
+        for b in range(0, n_blocks, _STEP):
+            x = first.ctypes.data + c * x_chunk + i0 * x_channel + b * 2 * LANE * 4
+            y = second.ctypes.data + c * y_chunk + j0 * y_channel + b * 2 * LANE * 4
+            n_step = min(_STEP, n_blocks - b)
+            for i in range(0, n_i, 2):
+                i1 = min(i + 1, n_i - 1)
+                for j in range(0, n_j, 2):
+                    j1 = min(j + 1, n_j - 1)
+                    if ahead + j0 + j1 < i0 + i:
+                        continue
+                    _multiply_2x2(
+                        (x + i * x_channel, x + i1 * x_channel),
+                        (y + j * y_channel, y + j1 * y_channel),
+                        (
+                            z + (i * n_j + j) * row,
+                            z + (i * n_j + j1) * row,
+                            z + (i1 * n_j + j) * row,
+                            z + (i1 * n_j + j1) * row,
+                        ),
+                        n_step,
+                        b == 0,
+                    )
