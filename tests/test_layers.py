@@ -82,7 +82,7 @@ def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
 
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
-    {"datatypes", "fft", "executors"},
+    {"datatypes", "fft", "executors", "shelf"},
     {"kernel", "response"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile"},
     {"day"},

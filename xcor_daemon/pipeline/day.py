@@ -28,7 +28,6 @@ from .datatypes import (
     ChannelDay,
     Epoch,
     Metadata,
-    Motion,
     PairTable,
     Samples,
     Source,
@@ -36,7 +35,8 @@ from .datatypes import (
     nanoseconds,
 )
 from .pairs import pair_table
-from .preprocess import Covered, margin, n_parts, prepare, windows
+from .preprocess import Covered, Grid, margin, n_parts, prepare, windows
+from .shelf import Shelf
 
 DAY_NS = 86400 * NS
 _TOGETHER = 32  # channels whose series are computed one after the other
@@ -88,40 +88,54 @@ def correlate_day(
         If the file cannot be written.
     """
     began = perf_counter()
-    motions, rows, warnings = _prepare_all(plan, day, channels, report)
-    present = [c for c in channels if c.id in motions]
-    pairs = pair_table(present, [_epoch(plan, day, c) for c in present], plan.params)
-    kept = np.array([motions[c.id].kept for c in present], dtype=bool)
-    kept = kept.reshape(len(present), plan.params.n_windows)
-    together = int((kept[pairs.first] & kept[pairs.second]).sum()) if present else 0
-    name = None
-    if together:
-        name = f"CORR/{day}.h5"
-        _write(plan, day, pairs, [motions[c.id] for c in present], kept, report)
+    size = Grid.of(day, plan.params).n_day
+    with Shelf(plan.folder, len(channels), size) as shelf:
+        made = _prepare_all(plan, day, channels, shelf, report)
+        present = [k for k, channel in enumerate(channels) if channel.id in made.kept]
+        some = [channels[k] for k in present]
+        pairs = pair_table(some, [_epoch(plan, day, c) for c in some], plan.params)
+        kept = np.array([made.kept[c.id] for c in some], dtype=bool)
+        kept = kept.reshape(len(some), plan.params.n_windows)
+        together = int((kept[pairs.first] & kept[pairs.second]).sum())
+        name = None
+        if together:
+            name = f"CORR/{day}.h5"
+            coverage = np.array([made.coverage[c.id] for c in some])
+            _write(plan, day, pairs, lambda k: shelf.take(present[k]), kept, coverage, report)
     result = DayResult(
         day=str(day),
         key=plan.key,
         file=name,
         pairs=pairs.first.size if together else 0,
         windows_kept=together,
-        rows=rows,
-        warnings=warnings,
+        rows=made.rows,
+        warnings=made.warnings,
         seconds=round(perf_counter() - began, 3),
     )
     _save(plan.folder, result)
     return result
 
 
+@dataclass
+class _Made:
+    """What became of the channels of a day; their series lie on the shelf."""
+
+    rows: list[ChannelDay]
+    kept: dict[str, np.ndarray]  # channel id -> bool (n_windows,); only those with any
+    coverage: dict[str, np.ndarray]  # channel id -> float32 (n_windows,)
+    warnings: list[dict[str, str]]
+
+
 def _prepare_all(
-    plan: DayPlan, day: date, channels: Sequence[Channel], report: Report
-) -> tuple[dict[str, Motion], list[ChannelDay], list[dict[str, str]]]:
-    """Every channel as motion, or as a row that says why not; rows in channel order."""
+    plan: DayPlan, day: date, channels: Sequence[Channel], shelf: Shelf, report: Report
+) -> _Made:
+    """Every channel as motion on the shelf, or as a row that says why not."""
     aside = round(margin(plan.params) * NS)
     midnight = day_start(day)
     start, end = midnight - aside, midnight + DAY_NS + aside
-    motions: dict[str, Motion] = {}
+    place = {channel.id: k for k, channel in enumerate(channels)}
     rows: dict[str, ChannelDay] = {}
-    warnings: list[dict[str, str]] = []
+    made = _Made([], {}, {}, [])
 
     def one(fetched: tuple[Channel, Samples | NoDataError]) -> Covered | None:
         channel, samples = fetched
@@ -129,17 +143,21 @@ def _prepare_all(
         report(len(rows), len(channels), "channels")
         return covered
 
+    def finish(covered: Covered) -> None:
+        shelf.put(place[covered.channel_id], covered.motion())
+        made.kept[covered.channel_id] = covered.kept
+        made.coverage[covered.channel_id] = covered.coverage
+
     with ThreadPoolExecutor(plan.threads) as pool:
-        for covered in _in_groups(pool, one, plan.source.fetch(channels, start, end), plan.threads):
-            for motion in pool.map(Covered.motion, covered):
-                motions[motion.channel_id] = motion
+        for group in _in_groups(pool, one, plan.source.fetch(channels, start, end), plan.threads):
+            list(pool.map(finish, group))
     for channel in channels:
         row = rows[channel.id]
+        made.rows.append(row)
         if row.reason:
-            warnings.append(
-                {"code": row.status, "channel": channel.id, "day": str(day), "text": row.reason}
-            )
-    return motions, [rows[c.id] for c in channels], warnings
+            warning = {"channel": channel.id, "day": str(day), "text": row.reason}
+            made.warnings.append({"code": row.status, **warning})
+    return made
 
 
 def _in_groups(
@@ -225,8 +243,9 @@ def _write(
     plan: DayPlan,
     day: date,
     pairs: PairTable,
-    motions: Sequence[Motion],
+    motion: Callable[[int], np.ndarray],
     kept: np.ndarray,
+    coverage: np.ndarray,
     report: Report,
 ) -> None:
     """Correlate all pairs of a day into its file, without the windows that no pair has."""
@@ -238,13 +257,11 @@ def _write(
     filled, rows_of = np.unique(interval, return_inverse=True)
     starts = day_start(day) / NS + filled * length
     count = np.bincount(rows_of)
-    covered = np.array(
-        [np.bincount(rows_of, motion.coverage[used]) / count for motion in motions], dtype="f4"
-    )
+    covered = np.array([np.bincount(rows_of, row[used]) / count for row in coverage], dtype="f4")
     done = 0
 
     def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return windows(motions[channel], used[indices], params)
+        return windows(motion(channel), used[indices], params)
 
     path = plan.folder / "CORR" / f"{day}.h5"
     with corrfile.create(path, pairs, starts, covered, params) as file:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import NoDataError
 from ..request import SECONDS_PER_DAY, XcorParams
-from .datatypes import NS, Epoch, Motion, ResponseCurve, Samples, Segment, day_start
+from .datatypes import NS, Epoch, ResponseCurve, Samples, Segment, day_start
 from .fft import irfft, next_fast_len, rfft
 from .response import transfer
 
@@ -626,13 +626,11 @@ class Covered:
     coverage: np.ndarray  # float32 (n_windows,)
     kept: np.ndarray  # bool (n_windows,)
 
-    def motion(self) -> Motion:
-        """The time series, for the windows that are kept."""
+    def motion(self) -> np.ndarray:
+        """The time series of the day, float32 (grid.n_day,); zero where no window is kept."""
         if self.filtered is None:
-            data = np.zeros(self.grid.n_day, dtype=np.float32)
-        else:
-            data = to_grid(self.filtered, self.grid)
-        return Motion(self.channel_id, data, self.coverage, self.kept)
+            return np.zeros(self.grid.n_day, dtype=np.float32)
+        return to_grid(self.filtered, self.grid)
 
 
 def prepare(
@@ -667,10 +665,10 @@ def prepare(
 
 
 def windows(
-    motion: Motion, indices: np.ndarray, params: XcorParams
+    motion: np.ndarray, indices: np.ndarray, params: XcorParams
 ) -> tuple[np.ndarray, np.ndarray]:
     """Some windows of a channel-day, as first and as second of a pair: `cut`, then `normalise`."""
-    return normalise(cut(motion.data, indices * params.n_step, params), params)
+    return normalise(cut(motion, indices * params.n_step, params), params)
 
 
 def n_parts(params: XcorParams) -> int:
