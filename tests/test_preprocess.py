@@ -172,7 +172,7 @@ def test_whitened_windows_have_the_modulus_asked_for_and_their_own_phase(noise):
     made = cut(prepared(record(noise, 0.0)).motion(), np.array([36000]), PARAMS)
     modulus = Band.of(PARAMS).whitened(np.fft.rfftfreq(36000, 0.1))
 
-    white, _ = normalise(made, PARAMS)
+    white, _ = normalise(made.copy(), PARAMS)
 
     reference = whiten(made[0], modulus)
     assert np.abs(white[0, 0] - reference).max() < 1e-5 * np.abs(reference).max()
@@ -186,7 +186,7 @@ def test_the_unit_of_a_window_divides_out(noise, scale, method):
     made /= np.abs(made).max()
     powers = (-1, 1) if method == "deconvolution" else (0, 0)  # as first, as second
 
-    plain = normalise(made, params)
+    plain = normalise(made.copy(), params)
     scaled = normalise(made * np.float32(scale), params)
 
     for one, other, power in zip(plain, scaled, powers, strict=True):

@@ -26,6 +26,7 @@ _STOP_BAND = 96.0  # dB of the decimation filter by Kaiser's formula, which is 3
 _TAPER_SHARE, _TAPER_MOST = 0.05, 20.0  # of a window; s. As SeisNoise.jl.
 _CLIP = 3.0  # standard deviations
 _SMOOTH_BINS = 10  # on each side, of the spectra that coherence and deconvolution divide by
+_FLATTENING = ("coherence", "deconvolution")  # methods that divide by a spectrum
 _WATER_LEVEL = 0.01  # of the mean of those (Mehta et al., 2007)
 
 
@@ -50,21 +51,24 @@ class Band:
     freqmin: float
     freqmax: float
     nyquist: float  # of the grid
+    reach: float = 2.0  # the pre-filter is flat to so many times freqmax
 
     @classmethod
     def of(cls, params: XcorParams) -> Band:
         """The band that the parameters ask for."""
-        return cls(params.freqmin, params.freqmax, params.fs / 2)
+        # What whitening keeps ends at 1.2 freqmax; without it the band-pass has a longer tail.
+        flat = params.whiten or params.method in _FLATTENING
+        return cls(params.freqmin, params.freqmax, params.fs / 2, 1.25 if flat else 2.0)
 
     @property
     def flat_top(self) -> float:
         """Upper end of the pre-filter's flat part; the whitening's skirt lies below it."""
-        return max(self.freqmax, min(2 * self.freqmax, 0.9 * self.nyquist))
+        return max(self.freqmax, min(self.reach * self.freqmax, 0.9 * self.nyquist))
 
     @property
     def top(self) -> float:
         """Above this nothing is kept."""
-        return min(2.5 * self.freqmax, self.nyquist)
+        return min(1.25 * self.reach * self.freqmax, self.nyquist)
 
     def gain(self, frequency: np.ndarray) -> np.ndarray:
         """Pre-filter and band-pass together, real: no phase, hence no delay.
@@ -149,7 +153,7 @@ def plan_rates(fs_raw: float, fs: float, n: int, top: float) -> Rates:
     """Choose the decimation for a channel.
 
     The filter keeps what lies below ``top`` (Hz) and must stop what would fold onto it, that is
-    all above fs_middle - top. A middle rate of 4 top makes it short; the transform that follows
+    all above fs_middle - top. A middle rate of 3 top keeps it short; the transform that follows
     then reaches any fs, whether their ratio is whole or not, and larger or smaller.
 
     Parameters
@@ -161,7 +165,7 @@ def plan_rates(fs_raw: float, fs: float, n: int, top: float) -> Rates:
     top : float
         Highest frequency that is kept (Hz).
     """
-    factor = max(1, floor(fs_raw / (4 * top) + 1e-9))
+    factor = max(1, floor(fs_raw / (3 * top) + 1e-9))
     # A drift of 2e-9 is 0.2 ms in a day.
     exact = fs * factor / fs_raw
     for denominator in (16, 256, 4096, 65536, 10**7):
@@ -536,16 +540,15 @@ def _running_mean(x: np.ndarray, half: int) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _whiten(spectra: np.ndarray, modulus: np.ndarray) -> None:
-    """Give every spectrum the same modulus and leave its phase, in place; 0 stays 0."""
-    for k in range(spectra.shape[0]):
-        for q in range(spectra.shape[1]):
-            z = spectra[k, q]
-            power = z.real * z.real + z.imag * z.imag
-            if modulus[q] == 0 or power == 0:
-                spectra[k, q] = 0
-            else:
-                spectra[k, q] = z * (modulus[q] / np.sqrt(power))
+def _whiten(spectrum: np.ndarray, modulus: np.ndarray) -> None:
+    """Give a spectrum this modulus and leave its phase, in place; 0 stays 0."""
+    for q in range(spectrum.size):
+        z = spectrum[q]
+        power = z.real * z.real + z.imag * z.imag
+        if modulus[q] == 0 or power == 0:
+            spectrum[q] = 0
+        else:
+            spectrum[q] = z * (modulus[q] / np.sqrt(power))
 
 
 def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.ndarray]:
@@ -554,6 +557,7 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     Parameters
     ----------
     windows : float32 array, shape (n, n_samples)
+        Used as room for the result.
 
     Returns
     -------
@@ -569,12 +573,13 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     """
     n = params.n_samples
     second = None
-    if params.whiten or params.method in ("coherence", "deconvolution"):
+    if params.whiten or params.method in _FLATTENING:
         modulus = Band.of(params).whitened(np.arange(n // 2 + 1) * (params.fs / n))
         if params.whiten:
-            spectra = rfft(windows)
-            _whiten(spectra, modulus)
-            windows = irfft(spectra, n)
+            for window in windows:  # one at a time stays in the cache
+                spectrum = rfft(window)
+                _whiten(spectrum, modulus)
+                window[:] = irfft(spectrum, n)
         else:
             # Powers of amplitudes in m/s (1e-9) and their ratios leave float32: work at unit size.
             peak = np.abs(windows).max(axis=-1, keepdims=True, initial=0)
