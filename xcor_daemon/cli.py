@@ -176,10 +176,16 @@ def estimate(folder: Path, as_json: bool) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--source", help="A configured name, archive:PATH or fdsn:URL-or-name (XCOR_SOURCE).")
 @_processes
+@click.option("--images/--no-images", default=True, help="Draw the images of PLOT.")
 @_as_json
 @click.pass_obj
 def correlate(
-    config: Config, folder: Path, source: str | None, processes: int | None, as_json: bool
+    config: Config,
+    folder: Path,
+    source: str | None,
+    processes: int | None,
+    images: bool,
+    as_json: bool,
 ) -> None:
     """Correlate a folder that holds stations.csv and params.csv; results come beside them.
 
@@ -197,7 +203,7 @@ def correlate(
     else:
         source = config.source_named(source)
     with _progress_of(folder) as report:
-        outputs = correlate_job(folder, source, _chosen(processes, config), report)
+        outputs = correlate_job(folder, source, _chosen(processes, config), report, images)
     _show(outputs, folder, as_json)
 
 

@@ -33,6 +33,8 @@ TILE = 12  # channels on a side: their spectra of one chunk stay in the first-le
 # the spectra less often.
 _TILE_OF_STACKS, _MANY_BLOCKS = 48, 64
 MEMORY = 600_000_000  # bytes of block spectra held at a time
+_TOGETHER = 8  # channels that a thread cuts before it transforms their blocks
+_ROWS = 16  # output rows at a time: enough for long writes, and their spectra are soon used
 # Rates of one core (flop/s) that weigh products against transforms when a block is chosen; only
 # their ratio matters, and only for speed.
 _RATE_PRODUCT = 40e9
@@ -138,16 +140,18 @@ def correlate(
         return
     rows = np.arange(n_windows) if groups is None else groups
     n_blocks = int(np.bincount(rows).max()) * n_parts * plan.n_blocks  # of the largest row
-    per_channel = 2 * spectra_bytes(1, n_blocks, plan.n_fft)
+    per_channel = spectra_bytes(1, n_blocks, plan.n_fft)
     # Of more channels than fit, a block at a time meets every block that comes after it.
-    width = min(n_channels, max(TILE, MEMORY // (2 * per_channel)))
+    width = min(n_channels, max(TILE, MEMORY // per_channel))
     side = TILE if n_blocks <= _MANY_BLOCKS else _TILE_OF_STACKS
     tiles = _tiles_by_block(pairs, width, side, n_channels)
     scratch = local()
+    room: list[np.ndarray] = []
+    most = max(1, min(MEMORY // (width * per_channel), _ROWS))
     with ThreadPoolExecutor(threads) as pool:
-        for a, b in _batches(rows, max(1, MEMORY // (width * per_channel))):
+        for a, b in _batches(rows, most):
             windows = [np.flatnonzero(rows == row) for row in range(a, b)]
-            batch = _Batch(cut, kept, windows, plan, n_parts, width, scratch)
+            batch = _Batch(cut, kept, windows, plan, n_parts, width, scratch, room)
             for (i, j), here in tiles.items():
                 batch.hold(i, j, pool)
 
@@ -240,7 +244,11 @@ class _Spectra:
 
 
 class _Batch:
-    """Some output rows: holds the block spectra of two blocks of channels at a time."""
+    """Some output rows: holds the block spectra of two blocks of channels at a time.
+
+    ``room`` has an array for both sides of each row, and is used again by the next batch: memory
+    that is touched for the first time costs as much as the transforms that fill it.
+    """
 
     def __init__(
         self,
@@ -251,57 +259,79 @@ class _Batch:
         n_parts: int,
         width: int,
         scratch: local,
+        room: list[np.ndarray],
     ) -> None:
         self._cut, self._kept, self._windows = cut, kept, windows
         self._plan, self._n_parts, self._width, self._scratch = plan, n_parts, width, scratch
         self._first = -1  # the block held as first channels
-        sizes = [indices.size * n_parts * plan.n_blocks for indices in windows]
-        self._room = [
-            tuple(empty_spectra(width, n_blocks, plan.n_fft) for _ in range(2))
-            for n_blocks in sizes
-        ]
+        self._room = room
+        for k, indices in enumerate(windows):
+            n_blocks = indices.size * n_parts * plan.n_blocks
+            if k == len(room):
+                room.append(np.empty(0))
+            if room[k].shape[3:4] != (n_blocks,):
+                room[k] = empty_spectra(width, n_blocks, plan.n_fft)
         self.spectra: list[_Spectra] = []
 
     def hold(self, i: int, j: int, pool: ThreadPoolExecutor) -> None:
         """Transform what is missing of block i as first and block j as second channels."""
         if self._first != i:  # block i meets itself before any other
-            list(pool.map(self._transform_first_and_second, self._channels(i)))
+            list(pool.map(self._transform_first_and_second, self._groups(i)))
             self._first = i
         if j != i:
-            list(pool.map(self._transform_second, self._channels(j)))
+            list(pool.map(self._transform_second, self._groups(j)))
         first, second = (self._kept[self._slice(k)].astype(np.float32) for k in (i, j))
         self.spectra = [
             _Spectra(x, y, first[:, indices] @ second[:, indices].T)
-            for (x, y), indices in zip(self._room, self._windows, strict=True)
+            for (x, y), indices in zip(self._room, self._windows, strict=False)
         ]
 
     def _slice(self, block: int) -> slice:
         return slice(block * self._width, min((block + 1) * self._width, len(self._kept)))
 
-    def _channels(self, block: int) -> range:
+    def _groups(self, block: int) -> list[range]:
+        """The channels of a block, some at a time for a thread."""
         here = self._slice(block)
-        return range(here.start, here.stop)
+        return [
+            range(k, min(k + _TOGETHER, here.stop))
+            for k in range(here.start, here.stop, _TOGETHER)
+        ]
 
-    def _transform_first_and_second(self, channel: int) -> None:
-        self._transform(channel, (0, 1))
+    def _transform_first_and_second(self, channels: range) -> None:
+        self._transform(channels, (0, 1))
 
-    def _transform_second(self, channel: int) -> None:
-        self._transform(channel, (1,))
+    def _transform_second(self, channels: range) -> None:
+        self._transform(channels, (1,))
 
-    def _transform(self, channel: int, sides: tuple[int, ...]) -> None:
-        """Cut, and transform block by block, one channel's windows; what is not kept is zero."""
-        here = self._kept[channel, np.concatenate(self._windows)]
-        if here.any():
-            cut = self._cut(channel, np.concatenate(self._windows)[here])
+    def _transform(self, channels: range, sides: tuple[int, ...]) -> None:
+        """Cut the windows of some channels, then transform them block by block."""
+        batch = np.concatenate(self._windows)
+        # mkl_fft keeps one plan only: first what ``cut`` transforms, then the blocks.
+        cuts = {
+            channel: self._cut(channel, batch[here])
+            for channel in channels
+            if (here := self._kept[channel, batch]).any()
+        }
+        for channel in channels:
+            self._store(channel, cuts.get(channel), self._kept[channel, batch], sides)
+
+    def _store(
+        self,
+        channel: int,
+        cut: tuple[np.ndarray, np.ndarray] | None,
+        here: np.ndarray,
+        sides: tuple[int, ...],
+    ) -> None:
+        """The block spectra of a channel's windows; of those that are not ``here``, zeros."""
         which = np.cumsum(here) - 1  # of the windows that were cut
         n_blocks = self._n_parts * self._plan.n_blocks
         position = 0
-        for indices, room in zip(self._windows, self._room, strict=True):
+        for indices, room in zip(self._windows, self._room, strict=False):
             for place in range(indices.size):
                 # Blocks keep the place of their window: both channels of a pair must agree.
                 begin = place * n_blocks
                 for side in sides:
-                    if here[position]:
+                    if cut is not None and here[position]:
                         self._put(side, channel, begin, cut[side][which[position]], room[side])
                     else:
                         at = channel % self._width
@@ -319,7 +349,8 @@ class _Batch:
                 fill_narrow(part, plan.n_block, room)
             else:
                 fill_wide(part, plan.n_block, plan.n_lags, plan.circular, room)
-            store_spectra(rfft(room), channel % self._width, block, out)
+            spectra = rfft(room).view(np.float32)
+            store_spectra(spectra, channel % self._width, block, out)
             block += plan.n_blocks
 
 

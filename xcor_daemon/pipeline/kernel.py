@@ -29,13 +29,13 @@ def n_chunks(n_fft: int) -> int:
 
 
 def empty_spectra(n_channels: int, n_blocks: int, n_fft: int) -> np.ndarray:
-    """Room for the block spectra of all channels of one window."""
-    return np.zeros((n_chunks(n_fft), n_channels, n_blocks, 2, LANE), dtype=np.float32)
+    """Room for block spectra as first and as second of a pair, for one output row."""
+    return np.zeros((2, n_chunks(n_fft), n_channels, n_blocks, 2, LANE), dtype=np.float32)
 
 
 def spectra_bytes(n_channels: int, n_blocks: int, n_fft: int) -> int:
     """What `empty_spectra` takes."""
-    return n_chunks(n_fft) * n_channels * n_blocks * 2 * LANE * 4
+    return 2 * n_chunks(n_fft) * n_channels * n_blocks * 2 * LANE * 4
 
 
 @numba.njit(nogil=True, cache=True)
@@ -78,20 +78,25 @@ def fill_wide(
 
 @numba.njit(nogil=True, cache=True)
 def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.ndarray) -> None:
-    """Put block spectra (n_blocks, n_frequencies) of a channel where the products read them."""
-    n_frequencies = spectra.shape[1]
-    whole = n_frequencies // LANE
+    """Put block spectra of a channel where the products read them.
+
+    ``spectra`` is complex64 (n_blocks, n_frequencies) seen as float32, real and imaginary parts
+    in turn: so seen, the compiler sorts them by whole registers.
+    """
+    n_floats = spectra.shape[1]
+    whole = n_floats // (2 * LANE)
     for c in range(whole):
+        base = c * 2 * LANE
         for b in range(spectra.shape[0]):
+            source, target = spectra[b], out[c, channel, first_block + b]
             for q in range(LANE):
-                z = spectra[b, c * LANE + q]
-                out[c, channel, first_block + b, 0, q] = z.real
-                out[c, channel, first_block + b, 1, q] = z.imag
-    for q in range(n_frequencies - whole * LANE):
-        for b in range(spectra.shape[0]):
-            z = spectra[b, whole * LANE + q]
-            out[whole, channel, first_block + b, 0, q] = z.real
-            out[whole, channel, first_block + b, 1, q] = z.imag
+                target[0, q] = source[base + 2 * q]
+                target[1, q] = source[base + 2 * q + 1]
+    base = whole * 2 * LANE
+    for b in range(spectra.shape[0]):
+        for q in range((n_floats - base) // 2):
+            out[whole, channel, first_block + b, 0, q] = spectra[b, base + 2 * q]
+            out[whole, channel, first_block + b, 1, q] = spectra[b, base + 2 * q + 1]
 
 
 @intrinsic

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..request import StackParams, XcorParams
-from . import corrfile, plots
+from . import corrfile
 from .corrfile import CorrFile
 from .datatypes import PairTable
 from .day import DayResult
@@ -30,7 +30,7 @@ class Stacked:
 
 
 def of_correlation(
-    folder: Path, results: Sequence[DayResult], params: XcorParams
+    folder: Path, results: Sequence[DayResult], params: XcorParams, images: bool = True
 ) -> tuple[list[str], dict[str, Any]]:
     """The linear stack over all days and the images of a correlation job.
 
@@ -41,10 +41,7 @@ def of_correlation(
     summary : dict
         Pairs, windows, and the clearest pairs with SNR, lag and apparent speed.
     """
-    (folder / "PLOT").mkdir(exist_ok=True)
-    rows = [row for result in results for row in result.rows]
-    title = f"Windows kept, {span([result.day for result in results])}"
-    made = _names(folder, plots.availability(rows, title, path=folder / "PLOT" / "availability"))
+    made = _draw_availability(folder, results) if images else []
     files = [CorrFile(folder / result.file) for result in results if result.file]
     counts = {"pairs": 0, "windows_kept": sum(r.windows_kept for r in results), "best": []}
     if not files:
@@ -56,7 +53,9 @@ def of_correlation(
         path, stacked.pairs, stacked.stack, stacked.n_windows, params, "linear", days
     )
     best = clearest(stacked, params)
-    made += [f"STACK/{path.name}", *_draw(folder, files, stacked, best, "linear")]
+    made.append(f"STACK/{path.name}")
+    if images:
+        made += _draw(folder, files, stacked, best, "linear")
     return made, {**counts, "pairs": stacked.pairs.first.size, "best": best}
 
 
@@ -64,7 +63,6 @@ def of_stacking(
     folder: Path, paths: Sequence[Path], stacking: StackParams
 ) -> tuple[list[str], dict[str, Any]]:
     """The stacks and images of a stacking job."""
-    (folder / "PLOT").mkdir(exist_ok=True)
     files = [CorrFile(path) for path in paths]
     params = files[0].params
     days = [path.stem for path in paths]
@@ -215,6 +213,15 @@ def _snr(stacked: Stacked, params: XcorParams) -> np.ndarray:
     return snr(stacked.stack, lags, stacked.pairs.distance, margin=1 / params.freqmin)
 
 
+def _draw_availability(folder: Path, results: Sequence[DayResult]) -> list[str]:
+    from . import plots  # matplotlib takes most of a second to import
+
+    (folder / "PLOT").mkdir(exist_ok=True)
+    rows = [row for result in results for row in result.rows]
+    title = f"Windows kept, {span([result.day for result in results])}"
+    return _names(folder, plots.availability(rows, title, path=folder / "PLOT" / "availability"))
+
+
 def _draw(
     folder: Path,
     files: Sequence[CorrFile],
@@ -223,6 +230,9 @@ def _draw(
     method: str,
 ) -> list[str]:
     """The images that matter: all pairs, one virtual shot, the clearest pair, the map."""
+    from . import plots  # matplotlib takes most of a second to import
+
+    (folder / "PLOT").mkdir(exist_ok=True)
     params, pairs = files[0].params, stacked.pairs
     lags, names = corrfile.lags(params), pairs.names
     what = f"{params.freqmin:g}-{params.freqmax:g} Hz, {method} stack of "

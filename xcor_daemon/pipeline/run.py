@@ -79,6 +79,7 @@ def correlate_job(
     source: str,
     processes: int = 0,
     report: Callable[[Progress], None] = lambda progress: None,
+    images: bool = True,
 ) -> dict[str, Any]:
     """Correlate a job folder: stations.csv and params.csv in, everything else out.
 
@@ -94,6 +95,8 @@ def correlate_job(
         Processes to work in; 0 takes every core. The result does not depend on it.
     report : callable
         Called with the `Progress` whenever it changes.
+    images : bool
+        Draw the images of PLOT.
 
     Returns
     -------
@@ -126,8 +129,8 @@ def correlate_job(
     }
     if lost and not results:
         raise XcorError(f"no day could be done; the first, {lost[0]['day']}: {lost[0]['reason']}")
-    reporter.stage("stacking and drawing")
-    made, summary = products.of_correlation(folder, results, request.params)
+    reporter.stage("stacking and drawing" if images else "stacking")
+    made, summary = products.of_correlation(folder, results, request.params, images)
     names = [REQUEST, SUMMARY, *(r.file for r in results if r.file), *made]
     return _finish(folder, names, units, reporter, summary)
 
