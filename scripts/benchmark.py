@@ -90,7 +90,7 @@ def pair_stage(table: Table, name: str, cc_len: float, maxlag: float, n_channels
     def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return windows[channel, indices], windows[channel, indices]
 
-    batch = engine._Batch(cut, kept, each, plan, 1, n_channels, local(), [])
+    batch = engine._Batch(cut, kept, each, plan, 1, n_channels, local(), [], 1)
     scratch = local()
     n_full = scipy.fft.next_fast_len(n_samples + n_lags, real=True)
     spectra = scipy.fft.rfft(windows[:, 0, 0], n_full)
@@ -141,6 +141,13 @@ def stacks(table: Table, n_channels: int, n_windows: int = 24) -> None:
         same = np.broadcast_to(windows[channel], (indices.size, 1, 36000))
         return same, same
 
+    def stack(n: int) -> None:
+        some = i < n
+        some &= j < n
+        groups = np.zeros(n_windows, dtype=int)
+        correlate(cut, kept[:n], (i[some], j[some]), plan, lambda *_: None, groups=groups)
+
+    stack(2)  # loads the kernels
     spent = {"spectra": 0.0, "products": 0.0}
     multiply, hold = engine._correlate_tile, engine._Batch.hold
 
@@ -155,7 +162,7 @@ def stacks(table: Table, n_channels: int, n_windows: int = 24) -> None:
 
     engine._correlate_tile = timed(multiply, "products")
     engine._Batch.hold = timed(hold, "spectra")
-    correlate(cut, kept, (i, j), plan, lambda *_: None, groups=np.zeros(n_windows, dtype=int))
+    stack(n_channels)
     engine._correlate_tile, engine._Batch.hold = multiply, hold
     (gemm,) = seconds(lambda: square @ square)
     peak = 8 * 768**3 / gemm

@@ -130,7 +130,11 @@ class XcorParams:
 
     @property
     def n_windows(self) -> int:
-        """Windows in a day: all that fit from midnight to midnight."""
+        """Windows in a day: all that fit from midnight to midnight.
+
+        >>> XcorParams(10, 0.1, 0.2, cc_step=450, cc_len=1800, maxlag=60).n_windows
+        189
+        """
         return math.floor((SECONDS_PER_DAY - self.cc_len) / self.cc_step + 1e-9) + 1
 
     @property
@@ -364,7 +368,13 @@ def parse_stacking(content: bytes) -> StackParams:
 
 
 def format_params(params: XcorParams) -> str:
-    """The params.csv that `parse_params` reads back: the six, and what is not the default."""
+    """The params.csv that `parse_params` reads back: the six, and what is not the default.
+
+    >>> params = XcorParams(10, 0.1, 0.2, cc_step=450, cc_len=1800, maxlag=60, time_norm="onebit")
+    >>> print(format_params(params), end="")
+    fs,freqmin,freqmax,cc_step,cc_len,maxlag,time_norm
+    10,0.1,0.2,450,1800,60,onebit
+    """
     limits = LIMITS["params"]
     names = [
         f.name

@@ -33,8 +33,9 @@ TILE = 12  # channels on a side: their spectra of one chunk stay in the first-le
 # the spectra less often.
 _TILE_OF_STACKS, _MANY_BLOCKS = 48, 64
 MEMORY = 600_000_000  # bytes of block spectra held at a time
-_TOGETHER = 8  # channels that a thread cuts before it transforms their blocks
-_ROWS = 16  # output rows at a time: enough for long writes, and their spectra are soon used
+_TOGETHER = 32  # channels, at most, that a thread cuts before it transforms their blocks
+# Output rows at a time: enough for long writes, and little memory that is touched the first time.
+_ROWS = 4
 # Rates of one core (flop/s) that weigh products against transforms when a block is chosen; only
 # their ratio matters, and only for speed.
 _RATE_PRODUCT = 40e9
@@ -64,6 +65,10 @@ class Blocks:
 
 def plan_blocks(n_samples: int, n_lags: int, circular: bool) -> Blocks:
     """The cheapest exact way to cut a window.
+
+    >>> plan = plan_blocks(n_samples=36000, n_lags=1000, circular=False)
+    >>> plan.n_fft == plan.n_block + 2 * plan.n_lags, plan.n_blocks * plan.n_block >= 36000
+    (True, True)
 
     Above a quarter of the window the blocks save nothing, and it is taken whole.
     """
@@ -151,7 +156,7 @@ def correlate(
     with ThreadPoolExecutor(threads) as pool:
         for a, b in _batches(rows, most):
             windows = [np.flatnonzero(rows == row) for row in range(a, b)]
-            batch = _Batch(cut, kept, windows, plan, n_parts, width, scratch, room)
+            batch = _Batch(cut, kept, windows, plan, n_parts, width, scratch, room, threads)
             for (i, j), here in tiles.items():
                 batch.hold(i, j, pool)
 
@@ -260,7 +265,9 @@ class _Batch:
         width: int,
         scratch: local,
         room: list[np.ndarray],
+        threads: int,
     ) -> None:
+        self._together = min(_TOGETHER, ceil(min(width, len(kept)) / threads))
         self._cut, self._kept, self._windows = cut, kept, windows
         self._plan, self._n_parts, self._width, self._scratch = plan, n_parts, width, scratch
         self._first = -1  # the block held as first channels
@@ -293,8 +300,8 @@ class _Batch:
         """The channels of a block, some at a time for a thread."""
         here = self._slice(block)
         return [
-            range(k, min(k + _TOGETHER, here.stop))
-            for k in range(here.start, here.stop, _TOGETHER)
+            range(k, min(k + self._together, here.stop))
+            for k in range(here.start, here.stop, self._together)
         ]
 
     def _transform_first_and_second(self, channels: range) -> None:

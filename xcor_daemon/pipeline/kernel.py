@@ -203,15 +203,17 @@ def multiply_tile(
     n_blocks = first.shape[2]
     x_chunk, x_channel = first.strides[0], first.strides[1]
     y_chunk, y_channel = second.strides[0], second.strides[1]
-    row = out.strides[0]
+    # The sums of one chunk side by side: in ``out`` every pair lies on a page of its own.
+    sums = np.zeros((n_i * n_j, LANE), dtype=np.complex64)
+    row = sums.strides[0]
+    z = sums.ctypes.data
     for c in range(first.shape[0]):
-        z = out.ctypes.data + c * LANE * 8
         for b in range(0, n_blocks, _STEP):
             x = first.ctypes.data + c * x_chunk + i0 * x_channel + b * 2 * LANE * 4
             y = second.ctypes.data + c * y_chunk + j0 * y_channel + b * 2 * LANE * 4
             n_step = min(_STEP, n_blocks - b)
             for i in range(0, n_i, 2):
-                i1 = min(i + 1, n_i - 1)
+                i1 = min(i + 1, n_i - 1)  # at an odd edge a channel is done twice
                 for j in range(0, n_j, 2):
                     j1 = min(j + 1, n_j - 1)
                     if ahead + j0 + j1 < i0 + i:
@@ -228,3 +230,7 @@ def multiply_tile(
                         n_step,
                         b == 0,
                     )
+        base = c * LANE
+        for k in range(n_i * n_j):
+            for q in range(LANE):
+                out[k, base + q] = sums[k, q]
