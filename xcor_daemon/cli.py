@@ -267,7 +267,7 @@ def _progress_of(folder: Path) -> Iterator[Callable[[Progress], None]]:
     with tqdm(desc=job_id, unit="day", file=sys.stderr) as bar:
 
         def show(progress: Progress) -> None:
-            bar.total, bar.n = progress.days or None, progress.days_done
+            bar.total, bar.n = progress.days or None, round(progress.days_done + progress.part, 2)
             bar.set_postfix_str(progress.stage)
 
         yield show

@@ -168,6 +168,7 @@ class Progress:
     stage: str = "starting"
     days_done: int = 0
     days: int = 0
+    part: float = 0.0  # of the day under way, 0 to 1
     pairs: int = 0
     eta: float | None = None  # s
     warnings: list[dict[str, str]] = field(default_factory=list)

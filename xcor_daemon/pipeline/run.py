@@ -30,7 +30,7 @@ from .sources import open_source
 log = logging.getLogger(__name__)
 
 REQUEST, PROGRESS, SUMMARY, OUTPUTS = "request.json", "progress.json", "summary.csv", "outputs.json"
-_PROGRESS_EVERY = 0.5  # s between two writes of progress.json
+_SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json
 
 
 class Reporter:
@@ -40,7 +40,7 @@ class Reporter:
         self.progress = Progress()
         self._folder, self._report = folder, report
         self._began = monotonic()
-        self._written = 0.0
+        self._shown = self._written = 0.0
         self._restored = 0  # days that an earlier run had done
 
     def begin(self, days: int, restored: int) -> None:
@@ -48,17 +48,39 @@ class Reporter:
         self.progress.days, self.progress.days_done = days, restored
         self._restored, self._began = restored, monotonic()
 
-    def stage(self, stage: str, part: float = 0.0, force: bool = True) -> None:
-        """A new step, or ``part`` of a day's work more."""
+    def stage(self, stage: str) -> None:
+        """A new step."""
+        self._update(stage, 0.0)
+        self._show()
+        self._write()
+
+    def within_day(self, day: date, done: int, of: int, what: str, rate: float) -> None:
+        """So many channels, then pair-windows, of a day are done, ``rate`` a second."""
+        if monotonic() - self._shown < _SHOW_EVERY:
+            return
+        # Roughly: channels take as long as pairs.
+        self._update(
+            f"{day}: {done:,} of {of:,} {what}, {rate:,.0f}/s",
+            0.5 * done / of + 0.5 * (what != "channels"),
+        )
+        self._show()
+        if monotonic() - self._written > _WRITE_EVERY:
+            self._write()
+
+    def _update(self, stage: str, part: float) -> None:
         progress = self.progress
-        progress.stage = stage
+        progress.stage, progress.part = stage, part
         done = progress.days_done - self._restored + part
         left = progress.days - progress.days_done - part
         progress.eta = round((monotonic() - self._began) * left / done, 1) if done > 0.02 else None
-        self._report(progress)
-        if force or monotonic() - self._written > _PROGRESS_EVERY:
-            self._written = monotonic()
-            write_json(self._folder / PROGRESS, self._content())
+
+    def _show(self) -> None:
+        self._shown = monotonic()
+        self._report(self.progress)
+
+    def _write(self) -> None:
+        self._written = monotonic()
+        write_json(self._folder / PROGRESS, self._content())
 
     def day(self, result: DayResult) -> None:
         """A day is done."""
@@ -168,10 +190,12 @@ def _all_days(
     single = processes == 1
 
     def work(day: date) -> DayResult:
+        began: dict[str, float] = {}
+
         def within(done: int, of: int, what: str) -> None:
             if single:  # a process apart has no way to tell
-                part = 0.5 * done / of + 0.5 * (what != "channels")
-                reporter.stage(f"{day}: {done} of {of} {what}", part, force=False)
+                spent = monotonic() - began.setdefault(what, monotonic())
+                reporter.within_day(day, done, of, what, done / spent if spent > 0 else 0.0)
 
         return correlate_day(plan, day, request.on(day), within)
 
