@@ -239,8 +239,8 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
     table.add(f"{name}: miniSEED to windows", sum(times) / 2 * 1e3, "ms", note)
 
 
-def whole_day(table: Table, folder: Path, n_channels: int, params: XcorParams, name: str) -> None:
-    """miniSEED to HDF5, every stage, one thread."""
+def whole_day(table: Table, folder: Path, n_channels: int, params: XcorParams, name: str) -> float:
+    """miniSEED to HDF5, every stage, one thread: CPU seconds."""
     source_folder = folder / f"archive{n_channels}"
     fs = 100.0
     if not source_folder.exists():
@@ -259,6 +259,47 @@ def whole_day(table: Table, folder: Path, n_channels: int, params: XcorParams, n
     table.add(f"day, N = {n_channels} at {fs:g} Hz, {name}", spent, "CPU s", note)
     for path in job.glob("CORR/*"):
         path.unlink()
+    return spent
+
+
+def scaling(table: Table, days: dict[int, float]) -> None:
+    """Fit seconds of a day to N channels and N(N-1)/2 pairs of 24 windows."""
+    law = np.array([[n, n * (n - 1) / 2] for n in days])
+    channel, pair = np.linalg.lstsq(law, np.array(list(days.values())), rcond=None)[0]
+    worst = np.abs(law @ [channel, pair] / np.array(list(days.values())) - 1).max()
+    table.add("scaling: a channel-day with its 24 windows", channel * 1e3, "ms")
+    table.add("scaling: a pair-window", pair / 24 * 1e6, "us", f"fits within {100 * worst:.0f} %")
+
+
+def many_channels(n_channels: int) -> None:
+    """Correlate synthetic windows of many channels; prints seconds and peak memory as JSON."""
+    n_windows = 2
+    windows = noise(16, 1, 36000)
+    kept = np.ones((n_channels, n_windows), dtype=bool)
+    pairs = np.triu_indices(n_channels, 1)
+    plan = plan_blocks(36000, 1000, circular=False)
+
+    def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        same = np.broadcast_to(windows[channel % 16], (indices.size, 1, 36000))
+        return same, same
+
+    found = {}
+    for name, groups in (("windows", None), ("stack", np.zeros(n_windows, dtype=int))):
+        begin = time.process_time()
+        correlate(cut, kept, pairs, plan, lambda *_: None, groups=groups)
+        found[name] = time.process_time() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(json.dumps({**found, "peak_gb": peak}))
+
+
+def memory(table: Table, n_channels: int) -> None:
+    """Peak memory of many channels, in a process of its own."""
+    command = [sys.executable, __file__, "--channels", str(n_channels)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    pairs = n_channels * (n_channels - 1) // 2
+    note = f"{pairs} pairs, 2 windows: {found['windows']:.0f} CPU s, stacked {found['stack']:.0f}"
+    table.add(f"peak memory, N = {n_channels} synthetic", found["peak_gb"], "GB", note)
 
 
 def small_job(table: Table, folder: Path) -> None:
@@ -334,8 +375,12 @@ def main() -> None:
     """Run the parts and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only the pair stage and the stacks")
+    parser.add_argument("--channels", type=int, help="only correlate so many synthetic channels")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     arguments = parser.parse_args()
+    if arguments.channels:
+        many_channels(arguments.channels)
+        return
     table = Table()
     features = platform.processor() or platform.machine()
     print(f"{features}, {os.cpu_count()} cores, Python {platform.python_version()}, "
@@ -346,15 +391,15 @@ def main() -> None:
     stacks(table, 60)
     if not arguments.quick:
         stacks(table, 200)
+        memory(table, 1000)
         with tempfile.TemporaryDirectory(prefix="xcor-benchmark-") as name:
             folder = Path(name)
             channel_day(table, folder / "100", 100.0)
             channel_day(table, folder / "40", 40.0)
             small_job(table, folder)
             writing(table, folder)
-            whole_day(table, folder, 15, BASE, "24 windows")
-            whole_day(table, folder, 30, BASE, "24 windows")
-            whole_day(table, folder, 60, BASE, "24 windows")
+            days = {n: whole_day(table, folder, n, BASE, "24 windows") for n in (2, 15, 30, 60)}
+            scaling(table, {n: spent for n, spent in days.items() if n > 2})  # 2 loads the kernels
             whole_day(table, folder, 60, replace(BASE, substack=86400.0), "stack only")
             dense = replace(BASE, freqmax=0.2, cc_len=1800, cc_step=450, maxlag=60)
             whole_day(table, folder, 60, dense, "the original's defaults")
