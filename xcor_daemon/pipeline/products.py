@@ -111,11 +111,11 @@ def _stack_all(files: Sequence[CorrFile], stacking: StackParams, params: XcorPar
     n_lags = 2 * params.n_lags + 1
     stack = np.full((pairs.first.size, n_lags), np.nan, dtype=np.float32)
     count = np.zeros(pairs.first.size, dtype=int)
-    method = METHODS[stacking.type]
+    method = METHODS[stacking.type](stacking, params.fs, (params.freqmin / 2, 2 * params.freqmax))
     for rows in _blocks(pairs.first.size, sum(file.starts.size for file in files), n_lags):
         windows = _windows(files, places, rows, n_lags)
         count[rows] = np.isfinite(windows).all(axis=-1).sum(axis=-1)
-        stack[rows] = method(windows, params.fs, stacking.phase_smooth)
+        stack[rows] = method(windows)
     return Stacked(pairs, stack, count)
 
 
@@ -127,12 +127,12 @@ def _stack_daily(
     stack = np.full((pairs.first.size, len(files), n_lags), np.nan, dtype=np.float32)
     count = np.zeros(stack.shape[:2], dtype=int)
     _, places = union([file.pairs for file in files])
-    method = METHODS[stacking.type]
+    method = METHODS[stacking.type](stacking, params.fs, (params.freqmin / 2, 2 * params.freqmax))
     for day, file in enumerate(files):
         for rows in _blocks(pairs.first.size, file.starts.size, n_lags):
             windows = _windows([file], [places[day]], rows, n_lags)
             count[rows, day] = np.isfinite(windows).all(axis=-1).sum(axis=-1)
-            stack[rows, day] = method(windows, params.fs, stacking.phase_smooth)
+            stack[rows, day] = method(windows)
     return stack, count
 
 
