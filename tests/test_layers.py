@@ -84,7 +84,8 @@ def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
 PIPELINE = [
     {"datatypes", "fft", "executors", "shelf"},
     {"kernel", "response"},
-    {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile"},
+    {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile",
+     "monitoring"},
     {"day"},
     {"products"},
     {"run"},
