@@ -10,6 +10,7 @@ from obspy.geodetics import gps2dist_azimuth
 
 from xcor_daemon.pipeline import plots
 from xcor_daemon.pipeline.datatypes import ChannelDay
+from xcor_daemon.pipeline.plots import correlograms, maps, words
 
 LAGS = np.arange(-200, 201) / 4.0
 GREY = 0.8
@@ -302,7 +303,7 @@ def test_rows_of_time_hold_their_windows():
     windows[4] = np.nan
     times = np.array([0.0, 450.0, 900.0, 1350.0, 2250.0, 2700.0])
 
-    rows, begin, length, step = plots._time_rows(windows, times)
+    rows, begin, length, step = correlograms._time_rows(windows, times)
 
     assert (begin, length, step) == (0.0, 450.0, 450.0)
     assert np.array_equal(rows[:, 0], [0, 1, 2, 3, np.nan, np.nan, 5], equal_nan=True)
@@ -353,7 +354,7 @@ def test_a_map_lists_the_stations_and_those_without_coordinates(tmp_path):
     ],
 )
 def test_longitudes_are_cut_at_the_widest_gap(longitude, width):
-    cut = plots._unwrapped(np.array(longitude))
+    cut = maps._unwrapped(np.array(longitude))
 
     assert np.nanmax(cut) - np.nanmin(cut) == pytest.approx(width)
     np.testing.assert_allclose(cut % 360, np.array(longitude) % 360)
@@ -365,7 +366,7 @@ def test_a_degree_east_is_as_long_as_it_is_on_the_ground():
     axes = Figure().subplots()
     longitude, latitude = np.array([10.0, 11.0]), np.array([60.0, 60.5])
 
-    _, _, per_km = plots._map_axes(axes, longitude, latitude, np.ones(2, dtype=bool))
+    _, _, per_km = maps._map_axes(axes, longitude, latitude, np.ones(2, dtype=bool))
 
     metres = gps2dist_azimuth(60.25, 10.0, 60.25, 11.0)[0]
     assert per_km == pytest.approx(1000 / metres, rel=0.005)
@@ -399,8 +400,10 @@ def test_stations_at_one_place_and_at_a_pole_are_drawn(tmp_path):
 
 def test_a_crowded_map_says_what_it_leaves_out(tmp_path, monkeypatch):
     titles = []
-    write = plots._title
-    monkeypatch.setattr(plots, "_title", lambda *words: titles.append(words[-1]) or write(*words))
+    write = maps.write_title
+    monkeypatch.setattr(
+        maps, "write_title", lambda *said: titles.append(said[-1]) or write(*said)
+    )
     random = np.random.default_rng(0)
 
     draw_map(
@@ -461,4 +464,4 @@ def test_no_rows_are_drawn(tmp_path):
     ],
 )
 def test_ordinals_are_english(n, word):
-    assert plots._ordinal(n) == word
+    assert words.ordinal(n) == word

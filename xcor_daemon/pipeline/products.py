@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..request import StackParams, XcorParams
-from . import corrfile
+from ..errors import Problem, RequestError
+from ..request import STACKING, StackParams, XcorParams
+from . import corrfile, plots
 from .corrfile import CorrFile
 from .datatypes import PairTable
 from .day import DayResult
-from .stack import METHODS, peak, snr
+from .stack import peak
+from .stacking import Stacked, StackPlan, stack_files, windows_of
 
-_BLOCK_BYTES = 128_000_000  # of correlations read at a time
 _BEST = 10  # pairs in the summary
 
 
-@dataclass(frozen=True)
-class Stacked:
-    """One trace a pair, over all days."""
-
-    pairs: PairTable
-    stack: np.ndarray  # (n_pairs, n_lags)
-    n_windows: np.ndarray  # (n_pairs,)
-
-
 def of_correlation(
-    folder: Path, results: Sequence[DayResult], params: XcorParams, images: bool = True
+    folder: Path,
+    results: Sequence[DayResult],
+    params: XcorParams,
+    processes: int,
+    report: Callable[[int, int], None] = lambda done, of: None,
+    images: bool = True,
 ) -> tuple[list[str], dict[str, Any]]:
     """The linear stack over all days and the images of a correlation job.
 
@@ -42,49 +38,70 @@ def of_correlation(
         Pairs, windows, and the clearest pairs with SNR, lag and apparent speed.
     """
     made = _draw_availability(folder, results) if images else []
-    files = [CorrFile(folder / result.file) for result in results if result.file]
-    counts = {"pairs": 0, "windows_kept": sum(r.windows_kept for r in results), "best": []}
+    files = tuple(CorrFile(folder / result.file) for result in results if result.file)
     if not files:
-        return made, counts
-    stacked = _stack_all(files, StackParams("linear", None, True, ""), params)
-    days = [file.path.stem for file in files]
-    path = folder / "STACK" / "linear.h5"
-    corrfile.write_stack(
-        path, stacked.pairs, stacked.stack, stacked.n_windows, params, "linear", days
-    )
-    best = clearest(stacked, params)
-    made.append(f"STACK/{path.name}")
-    if images:
-        made += _draw(folder, files, stacked, best, "linear")
-    return made, {**counts, "pairs": stacked.pairs.first.size, "best": best}
+        return made, {"pairs": 0, "windows_kept": 0, "best": []}
+    plan = StackPlan(files, StackParams("linear", None, True, ""), params)
+    stacked = stack_files(folder / "STACK" / "linear.h5", plan, processes, report)
+    shown, summary = _show(folder, plan, stacked, images)
+    return [*made, *shown], summary
 
 
 def of_stacking(
-    folder: Path, paths: Sequence[Path], stacking: StackParams
+    folder: Path,
+    paths: Sequence[Path],
+    stacking: StackParams,
+    processes: int,
+    report: Callable[[int, int], None] = lambda done, of: None,
 ) -> tuple[list[str], dict[str, Any]]:
-    """The stacks and images of a stacking job."""
-    files = [CorrFile(path) for path in paths]
-    params = files[0].params
-    days = [path.stem for path in paths]
-    path = folder / "STACK" / f"{stacking.type}.h5"
-    stacked = _stack_all(files, stacking, params)
-    if stacking.stack_all:
-        corrfile.write_stack(
-            path, stacked.pairs, stacked.stack, stacked.n_windows, params, stacking.type, days
-        )
-    else:
-        daily, counts = _stack_daily(files, stacked.pairs, stacking, params)
-        corrfile.write_stack(path, stacked.pairs, daily, counts, params, stacking.type, days)
-    best = clearest(stacked, params)
-    made = [f"STACK/{path.name}", *_draw(folder, files, stacked, best, stacking.type)]
-    n_windows = int(stacked.n_windows.sum())
-    return made, {"pairs": stacked.pairs.first.size, "windows_kept": n_windows, "best": best}
+    """The stacks and images of a stacking job.
+
+    Raises
+    ------
+    RequestError
+        If the correlations do not have what is asked for.
+    """
+    files = tuple(CorrFile(path) for path in paths)
+    plan = StackPlan(files, stacking, files[0].params)
+    _check_selection(plan)
+    stacked = stack_files(folder / "STACK" / f"{stacking.type}.h5", plan, processes, report)
+    return _show(folder, plan, stacked)
 
 
-def clearest(stacked: Stacked, params: XcorParams) -> list[dict[str, Any]]:
-    """The pairs of two stations with the highest SNR, best first."""
-    pairs, lags = stacked.pairs, corrfile.lags(params)
-    ratio = _snr(stacked, params)
+def _check_selection(plan: StackPlan) -> None:
+    """Refuse pairs and channels that the correlations do not have, before anything is done."""
+    pairs, _ = plan.union
+    in_pairs = np.unique(np.concatenate([pairs.first, pairs.second]))
+    problems = []
+    for column, asked, there in (
+        ("pairs", plan.stacking.pairs, pairs.names),
+        ("shots", plan.stacking.shots, [pairs.channels[k] for k in in_pairs]),
+    ):
+        for name in sorted(set(asked) - set(there)):
+            need = f"is not in job {plan.stacking.job}; it has {len(there)}, such as {there[0]}"
+            problems.append(Problem(STACKING, 2, column, name, need))
+    if problems:
+        raise RequestError(problems)
+
+
+def _show(
+    folder: Path, plan: StackPlan, stacked: Stacked, images: bool = True
+) -> tuple[list[str], dict[str, Any]]:
+    """The names of stack file and images, and the summary."""
+    best = clearest(stacked, plan.lags)
+    summary = {
+        "pairs": stacked.pairs.first.size,
+        "windows_kept": int(stacked.n_windows.sum()),
+        "best": best,
+    }
+    stack_name = str(stacked.path.relative_to(folder))
+    drawn = _draw(folder, plan, stacked, best) if images else []
+    return [stack_name, *drawn], summary
+
+
+def clearest(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:
+    """The pairs of two channels with the highest SNR, best first."""
+    pairs, ratio = stacked.pairs, stacked.snr
     lag, _ = peak(stacked.stack, lags)
     apart = (pairs.first != pairs.second) & np.isfinite(ratio)
     order = [int(k) for k in np.argsort(-ratio, kind="stable") if apart[k]][:_BEST]
@@ -105,100 +122,6 @@ def _rounded(value: float, digits: int) -> float | None:
     return round(float(value), digits) if np.isfinite(value) else None
 
 
-def _stack_all(files: Sequence[CorrFile], stacking: StackParams, params: XcorParams) -> Stacked:
-    """Every window of a pair, over all days, as one trace."""
-    pairs, places = union([file.pairs for file in files])
-    n_lags = 2 * params.n_lags + 1
-    stack = np.full((pairs.first.size, n_lags), np.nan, dtype=np.float32)
-    count = np.zeros(pairs.first.size, dtype=int)
-    method = METHODS[stacking.type](stacking, params.fs, (params.freqmin / 2, 2 * params.freqmax))
-    for rows in _blocks(pairs.first.size, sum(file.starts.size for file in files), n_lags):
-        windows = _windows(files, places, rows, n_lags)
-        count[rows] = np.isfinite(windows).all(axis=-1).sum(axis=-1)
-        stack[rows] = method(windows)
-    return Stacked(pairs, stack, count)
-
-
-def _stack_daily(
-    files: Sequence[CorrFile], pairs: PairTable, stacking: StackParams, params: XcorParams
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n_pairs, n_days, n_lags) and how many windows went in."""
-    n_lags = 2 * params.n_lags + 1
-    stack = np.full((pairs.first.size, len(files), n_lags), np.nan, dtype=np.float32)
-    count = np.zeros(stack.shape[:2], dtype=int)
-    _, places = union([file.pairs for file in files])
-    method = METHODS[stacking.type](stacking, params.fs, (params.freqmin / 2, 2 * params.freqmax))
-    for day, file in enumerate(files):
-        for rows in _blocks(pairs.first.size, file.starts.size, n_lags):
-            windows = _windows([file], [places[day]], rows, n_lags)
-            count[rows, day] = np.isfinite(windows).all(axis=-1).sum(axis=-1)
-            stack[rows, day] = method(windows)
-    return stack, count
-
-
-def _blocks(n_pairs: int, n_windows: int, n_lags: int) -> Iterator[slice]:
-    """Blocks of pairs whose windows fit in memory."""
-    size = max(1, _BLOCK_BYTES // (4 * n_windows * n_lags))
-    for a in range(0, n_pairs, size):
-        yield slice(a, min(n_pairs, a + size))
-
-
-def _windows(
-    files: Sequence[CorrFile], places: Sequence[np.ndarray], rows: slice, n_lags: int
-) -> np.ndarray:
-    """All windows of some pairs, day after day; NaN where a pair was not there."""
-    total = sum(file.starts.size for file in files)
-    windows = np.full((rows.stop - rows.start, total, n_lags), np.nan, dtype=np.float32)
-    at = 0
-    for file, place in zip(files, places, strict=True):
-        here = place[rows]
-        there = np.flatnonzero(here >= 0)
-        if there.size:
-            low, high = here[there].min(), here[there].max() + 1
-            read = file.read(slice(int(low), int(high)))
-            windows[there, at : at + file.starts.size] = read[here[there] - low]
-        at += file.starts.size
-    return windows
-
-
-def union(tables: Sequence[PairTable]) -> tuple[PairTable, list[np.ndarray]]:
-    """All pairs of several days, and for each day the row of every pair in it (-1: not there)."""
-    if all(_same(table, tables[0]) for table in tables):
-        return tables[0], [np.arange(tables[0].first.size)] * len(tables)
-    channels = tuple(sorted({c for table in tables for c in table.channels}))
-    number = {c: k for k, c in enumerate(channels)}
-    codes = []
-    for table in tables:
-        index = np.array([number[c] for c in table.channels], dtype=int)
-        codes.append(index[table.first] * len(channels) + index[table.second])
-    everything, first_seen = np.unique(np.concatenate(codes), return_index=True)
-    joined = {
-        name: np.concatenate([getattr(table, name) for table in tables])[first_seen]
-        for name in ("distance", "azimuth", "back_azimuth")
-    }
-    sites = {}
-    for name in ("latitude", "longitude", "elevation"):
-        values = np.full(len(channels), np.nan)
-        for table in reversed(tables):
-            values[[number[c] for c in table.channels]] = getattr(table, name)
-        sites[name] = values
-    first, second = np.divmod(everything, len(channels))
-    places = []
-    for code in codes:
-        place = np.full(everything.size, -1)
-        place[np.searchsorted(everything, code)] = np.arange(code.size)
-        places.append(place)
-    return PairTable(channels, first, second, **joined, **sites), places
-
-
-def _same(one: PairTable, other: PairTable) -> bool:
-    return (
-        one.channels == other.channels
-        and np.array_equal(one.first, other.first)
-        and np.array_equal(one.second, other.second)
-    )
-
-
 def _names(folder: Path, paths: Sequence[Path]) -> list[str]:
     return [str(path.relative_to(folder)) for path in paths]
 
@@ -208,14 +131,18 @@ def span(days: Sequence[str]) -> str:
     return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} days)"
 
 
-def _snr(stacked: Stacked, params: XcorParams) -> np.ndarray:
-    lags = corrfile.lags(params)
-    return snr(stacked.stack, lags, stacked.pairs.distance, margin=1 / params.freqmin)
+def _what(plan: StackPlan) -> str:
+    """What the stacks are, in words."""
+    s, p = plan.stacking, plan.params
+    band = f"{p.freqmin:g}-{p.freqmax:g} Hz"
+    days = span(plan.days)
+    if s.stack_all:
+        return f"{band}, {s.type} stack of {days}"
+    every = f"{s.every} every {s.moving}" if s.moving else s.every
+    return f"{band}, mean of {len(plan.intervals)} {s.type} stacks ({every}) of {days}"
 
 
 def _draw_availability(folder: Path, results: Sequence[DayResult]) -> list[str]:
-    from . import plots  # matplotlib takes most of a second to import
-
     (folder / "PLOT").mkdir(exist_ok=True)
     rows = [row for result in results for row in result.rows]
     title = f"Windows kept, {span([result.day for result in results])}"
@@ -223,49 +150,98 @@ def _draw_availability(folder: Path, results: Sequence[DayResult]) -> list[str]:
 
 
 def _draw(
-    folder: Path,
-    files: Sequence[CorrFile],
-    stacked: Stacked,
-    best: Sequence[dict[str, Any]],
-    method: str,
+    folder: Path, plan: StackPlan, stacked: Stacked, best: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """The images that matter: all pairs, one virtual shot, the clearest pair, the map."""
-    from . import plots  # matplotlib takes most of a second to import
-
+    """The images: all pairs, overview, spectrum, map, and those of some pairs and channels."""
     (folder / "PLOT").mkdir(exist_ok=True)
-    params, pairs = files[0].params, stacked.pairs
-    lags, names = corrfile.lags(params), pairs.names
-    what = f"{params.freqmin:g}-{params.freqmax:g} Hz, {method} stack of "
-    what += span([file.path.stem for file in files])
-    measures = {"snr": _snr(stacked, params), "peak_lags": peak(stacked.stack, lags)[0]}
+    s, pairs, lags = plan.stacking, stacked.pairs, plan.lags
+    names, what, plot = pairs.names, _what(plan), folder / "PLOT"
+    clear = names.index(best[0]["pair"]) if best else 0
+    measures = {"snr": stacked.snr, "peak_lags": peak(stacked.stack, lags)[0], "svg": s.svg}
     section = (stacked.stack, lags, pairs.distance, names)
-    plot = folder / "PLOT"
     made = plots.record_section(
         *section, f"All pairs, {what}", path=plot / "record_section", **measures
     )
-    made += plots.station_map(
+    made += plots.overview(
+        stacked.n_windows,
+        plan.days,
+        stacked.snr,
+        pairs.distance,
+        names,
+        f"Windows and clarity, {what}",
+        path=plot / "overview",
+        most=max(file.starts.size for file in plan.files),
+        svg=s.svg,
+    )
+    made += plots.spectrum(
+        stacked.stack,
+        lags,
+        names,
+        f"Spectra, {what}",
+        path=plot / "spectrum",
+        band=(plan.params.freqmin, plan.params.freqmax),
+        clearest=clear,
+        svg=s.svg,
+    )
+    made += _draw_map(plot, pairs, s.svg)
+    shots = s.shots or (pairs.channels[pairs.first[clear]],)
+    for channel in shots:
+        path = plot / (f"virtual_shot_{channel}" if s.shots else "virtual_shot")
+        title = f"Virtual shot at {channel}, {what}"
+        made += plots.virtual_shot(*section, channel, title, path=path, **measures)
+    for name in s.pairs or (names[clear],):
+        path = plot / (f"correlogram_{name.replace('|', '_')}" if s.pairs else "correlogram")
+        made += _draw_correlogram(plan, stacked, names.index(name), measures, path)
+    if s.dvv != "none":
+        drawn = [names.index(name) for name in s.pairs] or [clear]
+        for pair in drawn:
+            path = plot / (f"dvv_{names[pair].replace('|', '_')}" if s.pairs else "dvv")
+            made += _draw_changes(plan, stacked, pair, path)
+    return _names(folder, made)
+
+
+def _draw_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:
+    return plots.station_map(
         pairs.longitude,
         pairs.latitude,
         pairs.channels,
         f"{len(pairs.channels)} channels, {pairs.first.size} pairs",
         path=plot / "station_map",
         pairs=np.column_stack([pairs.first, pairs.second]),
+        svg=svg,
     )
-    clear = names.index(best[0]["pair"]) if best else 0
-    channel = pairs.channels[pairs.first[clear]]
-    title = f"Virtual shot at {channel}, {what}"
-    made += plots.virtual_shot(*section, channel, title, path=plot / "virtual_shot", **measures)
-    _, places = union([file.pairs for file in files])
-    windows = _windows(files, places, slice(clear, clear + 1), lags.size)[0]
-    made += plots.correlogram(
-        windows,
-        lags,
-        np.concatenate([file.starts for file in files]),
-        stacked.stack[clear],
-        f"{names[clear].replace('|', ' to ')}, {what}",
-        path=plot / "correlogram",
-        distance=pairs.distance[clear],
-        snr=measures["snr"][clear],
-        peak_lag=measures["peak_lags"][clear],
+
+
+def _draw_correlogram(
+    plan: StackPlan, stacked: Stacked, pair: int, measures: dict[str, Any], path: Path
+) -> list[Path]:
+    return plots.correlogram(
+        windows_of(plan, pair),
+        plan.lags,
+        np.concatenate([file.starts for file in plan.files]),
+        stacked.stack[pair],
+        f"{stacked.pairs.names[pair].replace('|', ' to ')}, {_what(plan)}",
+        path=path,
+        distance=stacked.pairs.distance[pair],
+        snr=stacked.snr[pair],
+        peak_lag=measures["peak_lags"][pair],
+        svg=plan.stacking.svg,
     )
-    return _names(folder, made)
+
+
+def _draw_changes(plan: StackPlan, stacked: Stacked, pair: int, path: Path) -> list[Path]:
+    coda = plan.coda
+    assert coda is not None
+    where = f"coda of {coda.min_lag:g} to {coda.max_lag:.4g} s"
+    return plots.velocity_changes(
+        *(
+            corrfile.read_variable(stacked.path, name)
+            for name in ("dvv", "dvv_error", "dvv_correlation")
+        ),
+        plan.intervals,
+        stacked.pairs.names,
+        f"dv/v by {plan.stacking.dvv}, {where}, {_what(plan)}",
+        path=path,
+        clearest=pair,
+        svg=plan.stacking.svg,
+    )

@@ -140,6 +140,7 @@ def correlate_job(
     reporter.stage("looking up stations and responses")
     opened = open_source(source, folder / ".connections")
     metadata = opened.metadata(request.channels, request.params.response)
+    cores = processes
     processes, threads = _share(processes, len(request.days))
     plan = DayPlan(folder, request.params, opened, metadata, _key(request, source), threads)
     results, lost = _all_days(plan, request, processes, reporter)
@@ -152,7 +153,9 @@ def correlate_job(
     if lost and not results:
         raise XcorError(f"no day could be done; the first, {lost[0]['day']}: {lost[0]['reason']}")
     reporter.stage("stacking and drawing" if images else "stacking")
-    made, summary = products.of_correlation(folder, results, request.params, images)
+    made, summary = products.of_correlation(
+        folder, results, request.params, _cores(cores), _stacked(reporter), images
+    )
     names = [REQUEST, SUMMARY, *(r.file for r in results if r.file), *made]
     return _finish(folder, names, units, reporter, summary)
 
@@ -174,9 +177,19 @@ def _key(request: XcorRequest, source: str) -> str:
 
 def _share(processes: int, days: int) -> tuple[int, int]:
     """Processes, and threads in each, for so many days."""
-    cores = len(os.sched_getaffinity(0))
-    used = max(1, min(processes or cores, days))
-    return used, max(1, (processes or cores) // used)
+    cores = _cores(processes)
+    used = max(1, min(cores, days))
+    return used, max(1, cores // used)
+
+
+def _cores(processes: int) -> int:
+    """So many processes, or as many as there are cores."""
+    return processes or len(os.sched_getaffinity(0))
+
+
+def _stacked(reporter: Reporter) -> Callable[[int, int], None]:
+    """Tells how many pairs are stacked."""
+    return lambda done, of: reporter.stage(f"stacking: {done:,} of {of:,} pairs")
 
 
 def _all_days(
@@ -252,7 +265,7 @@ def stack_job(
     Raises
     ------
     RequestError
-        If the folder is no stacking job, or the other has no correlations.
+        If the folder is no stacking job, or the other has no correlations, or not those asked for.
     """
     request = _read(folder, StackRequest, STACKING)
     write_json(folder / REQUEST, request.to_json())
@@ -263,7 +276,9 @@ def stack_job(
         raise RequestError([Problem(STACKING, 2, "job", request.params.job, need)])
     reporter.begin(len(files), 0)
     reporter.stage(f"stacking {len(files)} days")
-    made, summary = products.of_stacking(folder, files, request.params)
+    made, summary = products.of_stacking(
+        folder, files, request.params, _cores(processes), _stacked(reporter)
+    )
     reporter.progress.days_done = len(files)
     units = {"done": len(files), "empty": 0, "failed": []}
     return _finish(folder, [REQUEST, *made], units, reporter, summary)

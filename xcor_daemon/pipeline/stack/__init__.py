@@ -13,6 +13,7 @@ import numpy as np
 
 from ...request import StackParams
 from .measures import peak, snr
+from .rows import valid_rows
 from .sums import (
     Summed,
     adaptive_covariance_method,
@@ -26,6 +27,8 @@ from .whole import Whole, bootstrap, median_method, robust_method, selective_met
 __all__ = [
     "METHODS",
     "Method",
+    "Summed",
+    "Whole",
     "adaptive_covariance",
     "bootstrap",
     "linear",
@@ -37,6 +40,7 @@ __all__ = [
     "selective",
     "snr",
     "time_frequency_phase_weighted",
+    "valid_rows",
 ]
 
 Method = Summed | Whole
