@@ -170,7 +170,7 @@ def _draw(
         names,
         f"Windows and clarity, {what}",
         path=plot / "overview",
-        most=max(file.starts.size for file in plan.files),
+        most=plan.params.n_kept,
         svg=s.svg,
     )
     made += plots.spectrum(
@@ -205,7 +205,7 @@ def _draw_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:
         pairs.longitude,
         pairs.latitude,
         pairs.channels,
-        f"{len(pairs.channels)} channels, {pairs.first.size} pairs",
+        f"{len(pairs.channels)} channels, pairs joined: {pairs.first.size:,}",
         path=plot / "station_map",
         pairs=np.column_stack([pairs.first, pairs.second]),
         svg=svg,

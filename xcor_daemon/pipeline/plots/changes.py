@@ -67,35 +67,37 @@ def velocity_changes(
             quartiles[:, some] = np.nanpercentile(percent[:, some], (25, 50, 75), axis=0)
             top.fill_between(middle, quartiles[0], quartiles[2], color=ACCENT, alpha=0.25,
                              linewidth=0, label="half of the pairs")  # fmt: skip
-            top.plot(middle, quartiles[1], color=ACCENT, linewidth=1.6, marker="o", markersize=3,
+            top.plot(middle, quartiles[1], color=ACCENT, linewidth=1.6, marker="o", markersize=2,
                      label=f"median of {counted(len(names), 'pair')}")  # fmt: skip
         one = known[clearest]
         if one.any():
             with_bars = one.sum() <= _MAX_BARS
+            # Where dv/v is unknown the line is broken.
             top.errorbar(
-                middle[one],
-                percent[clearest, one],
-                bars[clearest, one] if with_bars else None,
+                middle,
+                percent[clearest],
+                bars[clearest] if with_bars else None,
                 color=DARK,
                 ecolor="0.45",
                 linewidth=0.8,
                 marker="s",
-                markersize=3.5,
+                markersize=3.5 if with_bars else 1.5,
                 capsize=2,
+                zorder=3 if with_bars else 1,
                 label=f"{name}" + (", one standard error" if with_bars else ""),
             )
         if known.any():
-            # Fewer labels on the curves than in their way.
+            # Below the axes, where it hides no curve.
             top.legend(loc="upper left", bbox_to_anchor=(0, -0.02), ncols=3, borderaxespad=0.2)
         top.set_ylabel("dv/v (%)")
         top.grid(color="0.9", linewidth=0.6)
         if np.isfinite(correlations[clearest]).any():
-            bottom.plot(middle, correlations[clearest], color=DARK, marker="s", markersize=3.5,
+            bottom.plot(middle, correlations[clearest], color=DARK, marker="s", markersize=2,
                         linewidth=0.8)  # fmt: skip
         if len(names) > 1 and np.isfinite(correlations).any():
             some = np.isfinite(correlations).any(axis=0)
             values = np.nanmedian(correlations[:, some], axis=0)
-            bottom.plot(middle[some], values, color=ACCENT, linewidth=1.6, marker="o", markersize=3)
+            bottom.plot(middle[some], values, color=ACCENT, linewidth=1.6, marker="o", markersize=2)
         bottom.axhline(0.5, color=SECOND, linewidth=0.9, linestyle=":")
         bottom.set_ylim(min(0, np.nanmin(correlations, initial=0)), 1.05)
         bottom.set_ylabel("Correlation with\nthe reference")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.ticker import MaxNLocator
 
 from .sheet import (
     ACCENT,
@@ -27,6 +28,7 @@ from .sheet import (
 from .words import counted, ordinal
 
 _PERCENTILES = (10, 50, 90)
+_MAX_SPECTRA = 5000  # pairs that the median is taken of
 
 
 def overview(
@@ -93,6 +95,7 @@ def overview(
         left.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         left.set_xlabel("Day (UTC)")
         left.set_ylabel("Pair, nearest first")
+        left.yaxis.set_major_locator(MaxNLocator(integer=True))
         if every > 1:
             left.yaxis.set_major_formatter(lambda row, _: f"{1 + (row - 1) * every:,.0f}")
         figure.colorbar(
@@ -158,6 +161,9 @@ def spectrum(
     """
     stacks = np.asarray(stacks)
     alive = np.flatnonzero(np.isfinite(stacks).all(axis=-1) & stacks.any(axis=-1))
+    every = max(1, math.ceil(len(alive) / _MAX_SPECTRA))
+    note = f"every {ordinal(every)} of {len(alive):,} pairs" if every > 1 else ""
+    n_alive, alive = len(alive), alive[::every]
     spacing = (lags[-1] - lags[0]) / max(len(lags) - 1, 1)
     taper = np.hanning(len(lags) + 2)[1:-1]  # the ends of the lags are no edges of a pulse
     frequency = np.fft.rfftfreq(len(lags), spacing)
@@ -168,13 +174,16 @@ def spectrum(
     with styled():
         figure = new_figure((8.5, 5.0))
         axes = figure.subplots()
-        write_title(axes, title)
-        facts = [f"{counted(len(alive), 'pair')} with a stack; band {band[0]:g} to {band[1]:g} Hz."]
+        write_title(axes, title, note)
+        facts = [f"Note: {note}."] * bool(note)
+        facts += [f"{counted(n_alive, 'pair')} with a stack; band {band[0]:g} to {band[1]:g} Hz."]
         if len(alive):
             low, middle, high = np.percentile(levels, _PERCENTILES, axis=0)
-            axes.fill_between(frequency, low, high, color=ACCENT, alpha=0.25, linewidth=0,
-                              label="10 to 90 % of the pairs")  # fmt: skip
-            axes.plot(frequency, middle, color=ACCENT, linewidth=1.6, label="median of the pairs")
+            if len(alive) > 1:
+                axes.fill_between(frequency, low, high, color=ACCENT, alpha=0.25, linewidth=0,
+                                  label="10 to 90 % of the pairs")  # fmt: skip
+                label = f"median of {counted(len(alive), 'pair')}"
+                axes.plot(frequency, middle, color=ACCENT, linewidth=1.6, label=label)
             top = frequency[middle.argmax()]
             inside = frequency[middle >= middle.max() - 6]
             facts.append(
