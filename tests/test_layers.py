@@ -80,6 +80,11 @@ def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
         assert rooms_of(path) <= {"errors", "stations", "request", "pipeline"}, path
 
 
+def test_results_are_opened_without_the_service_and_without_the_pipeline():
+    for path in PACKAGE.glob("results/*.py"):
+        assert rooms_of(path) <= {"errors", "results"}, path
+
+
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
     {"datatypes", "fft", "executors", "shelf"},

@@ -227,6 +227,35 @@ def stack(config: Config, folder: Path, corr: Path, processes: int | None, as_js
 
 
 @main.command()
+@click.argument("where")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--format", "kind", default="sac", show_default=True,
+              type=click.Choice(["sac", "mseed", "npz", "csv", "hdf5"]))  # fmt: skip
+@click.option("--what", default="linear", show_default=True,
+              help="Method of a stack, or corr for every window.")  # fmt: skip
+@click.option("--pair", "pairs", multiple=True,
+              help="FIRST|SECOND, or a channel or station NET.STA in either.")  # fmt: skip
+@click.option("--component", "components", multiple=True, help="Such as ZZ.")
+@click.option("--min-distance", type=float, default=0.0, help="km")
+@click.option("--max-distance", type=float, default=float("inf"), help="km")
+@click.option("--day", "days", multiple=True, help="Such as 2019-01-01.")
+def export(where: str, folder: Path, kind: str, what: str, **selected: Any) -> None:
+    """Write results as files of other tools, into FOLDER; prints how many.
+
+    WHERE is a job's folder, s3://BUCKET/processed/ID or the public address of that.
+
+    \b
+        xcor-daemon export my-job sac-files --format sac --component ZZ --max-distance 100
+    """
+    from .results import Selection, open_results
+    from .results import export as write
+
+    with open_results(where) as results:
+        written = write(results, folder, kind, what, Selection(**selected))
+    click.echo(f"{len(written)} files in {folder}")
+
+
+@main.command()
 @click.option("--once", is_flag=True, help="Run the sample job and stop.")
 @click.option("--port", type=int, help="Of the page; a free one if not given.")
 def demo(once: bool, port: int | None) -> None:
