@@ -92,6 +92,7 @@ PIPELINE = [
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile",
      "monitoring"},
     {"day", "stacking"},
+    {"drawing"},
     {"products"},
     {"run"},
 ]

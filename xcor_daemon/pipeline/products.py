@@ -10,12 +10,10 @@ import numpy as np
 
 from ..errors import Problem, RequestError
 from ..request import STACKING, StackParams, XcorParams
-from . import corrfile, plots
 from .corrfile import CorrFile
-from .datatypes import PairTable
 from .day import DayResult
 from .stack import peak
-from .stacking import Stacked, StackPlan, stack_files, windows_of
+from .stacking import Stacked, StackPlan, stack_files
 
 _BEST = 10  # pairs in the summary
 
@@ -37,7 +35,11 @@ def of_correlation(
     summary : dict
         Pairs, windows, and the clearest pairs with SNR, lag and apparent speed.
     """
-    made = _draw_availability(folder, results) if images else []
+    made = []
+    if images:
+        from .drawing import draw_availability  # matplotlib takes most of a second to import
+
+        made = draw_availability(folder, results)
     files = tuple(CorrFile(folder / result.file) for result in results if result.file)
     if not files:
         return made, {"pairs": 0, "windows_kept": 0, "best": []}
@@ -95,8 +97,12 @@ def _show(
         "best": best,
     }
     stack_name = str(stacked.path.relative_to(folder))
-    drawn = _draw(folder, plan, stacked, best) if images else []
-    return [stack_name, *drawn], summary
+    if not images:
+        return [stack_name], summary
+    from .drawing import draw_stacks  # matplotlib takes most of a second to import
+
+    clear = stacked.pairs.names.index(best[0]["pair"]) if best else 0
+    return [stack_name, *draw_stacks(folder, plan, stacked, clear)], summary
 
 
 def clearest(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:
@@ -120,128 +126,3 @@ def clearest(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:
 
 def _rounded(value: float, digits: int) -> float | None:
     return round(float(value), digits) if np.isfinite(value) else None
-
-
-def _names(folder: Path, paths: Sequence[Path]) -> list[str]:
-    return [str(path.relative_to(folder)) for path in paths]
-
-
-def span(days: Sequence[str]) -> str:
-    """The days in words."""
-    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} days)"
-
-
-def _what(plan: StackPlan) -> str:
-    """What the stacks are, in words."""
-    s, p = plan.stacking, plan.params
-    band = f"{p.freqmin:g}-{p.freqmax:g} Hz"
-    days = span(plan.days)
-    if s.stack_all:
-        return f"{band}, {s.type} stack of {days}"
-    every = f"{s.every} every {s.moving}" if s.moving else s.every
-    return f"{band}, mean of {len(plan.intervals)} {s.type} stacks ({every}) of {days}"
-
-
-def _draw_availability(folder: Path, results: Sequence[DayResult]) -> list[str]:
-    (folder / "PLOT").mkdir(exist_ok=True)
-    rows = [row for result in results for row in result.rows]
-    title = f"Windows kept, {span([result.day for result in results])}"
-    return _names(folder, plots.availability(rows, title, path=folder / "PLOT" / "availability"))
-
-
-def _draw(
-    folder: Path, plan: StackPlan, stacked: Stacked, best: Sequence[dict[str, Any]]
-) -> list[str]:
-    """The images: all pairs, overview, spectrum, map, and those of some pairs and channels."""
-    (folder / "PLOT").mkdir(exist_ok=True)
-    s, pairs, lags = plan.stacking, stacked.pairs, plan.lags
-    names, what, plot = pairs.names, _what(plan), folder / "PLOT"
-    clear = names.index(best[0]["pair"]) if best else 0
-    measures = {"snr": stacked.snr, "peak_lags": peak(stacked.stack, lags)[0], "svg": s.svg}
-    section = (stacked.stack, lags, pairs.distance, names)
-    made = plots.record_section(
-        *section, f"All pairs, {what}", path=plot / "record_section", **measures
-    )
-    made += plots.overview(
-        stacked.n_windows,
-        plan.days,
-        stacked.snr,
-        pairs.distance,
-        names,
-        f"Windows and clarity, {what}",
-        path=plot / "overview",
-        most=plan.params.n_kept,
-        svg=s.svg,
-    )
-    made += plots.spectrum(
-        stacked.stack,
-        lags,
-        names,
-        f"Spectra, {what}",
-        path=plot / "spectrum",
-        band=(plan.params.freqmin, plan.params.freqmax),
-        clearest=clear,
-        svg=s.svg,
-    )
-    made += _draw_map(plot, pairs, s.svg)
-    shots = s.shots or (pairs.channels[pairs.first[clear]],)
-    for channel in shots:
-        path = plot / (f"virtual_shot_{channel}" if s.shots else "virtual_shot")
-        title = f"Virtual shot at {channel}, {what}"
-        made += plots.virtual_shot(*section, channel, title, path=path, **measures)
-    for name in s.pairs or (names[clear],):
-        path = plot / (f"correlogram_{name.replace('|', '_')}" if s.pairs else "correlogram")
-        made += _draw_correlogram(plan, stacked, names.index(name), measures, path)
-    if s.dvv != "none":
-        drawn = [names.index(name) for name in s.pairs] or [clear]
-        for pair in drawn:
-            path = plot / (f"dvv_{names[pair].replace('|', '_')}" if s.pairs else "dvv")
-            made += _draw_changes(plan, stacked, pair, path)
-    return _names(folder, made)
-
-
-def _draw_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:
-    return plots.station_map(
-        pairs.longitude,
-        pairs.latitude,
-        pairs.channels,
-        f"{len(pairs.channels)} channels, pairs joined: {pairs.first.size:,}",
-        path=plot / "station_map",
-        pairs=np.column_stack([pairs.first, pairs.second]),
-        svg=svg,
-    )
-
-
-def _draw_correlogram(
-    plan: StackPlan, stacked: Stacked, pair: int, measures: dict[str, Any], path: Path
-) -> list[Path]:
-    return plots.correlogram(
-        windows_of(plan, pair),
-        plan.lags,
-        np.concatenate([file.starts for file in plan.files]),
-        stacked.stack[pair],
-        f"{stacked.pairs.names[pair].replace('|', ' to ')}, {_what(plan)}",
-        path=path,
-        distance=stacked.pairs.distance[pair],
-        snr=stacked.snr[pair],
-        peak_lag=measures["peak_lags"][pair],
-        svg=plan.stacking.svg,
-    )
-
-
-def _draw_changes(plan: StackPlan, stacked: Stacked, pair: int, path: Path) -> list[Path]:
-    coda = plan.coda
-    assert coda is not None
-    where = f"coda of {coda.min_lag:g} to {coda.max_lag:.4g} s"
-    return plots.velocity_changes(
-        *(
-            corrfile.read_variable(stacked.path, name)
-            for name in ("dvv", "dvv_error", "dvv_correlation")
-        ),
-        plan.intervals,
-        stacked.pairs.names,
-        f"dv/v by {plan.stacking.dvv}, {where}, {_what(plan)}",
-        path=path,
-        clearest=pair,
-        svg=plan.stacking.svg,
-    )
