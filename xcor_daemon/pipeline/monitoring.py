@@ -149,8 +149,8 @@ def cross_spectrum(
     A delay of half a period cannot be told from its opposite: changes of more than
     ``1 / (2 freqmax max_lag)`` are NaN; `stretching` finds them.
 
-    Parameters and result as in `stretching`. The error is that of the last slope, scaled by how
-    the delays scatter about it.
+    Parameters and result as in `stretching`. The error is that of the last slope, from how the
+    delays scatter about it and at least from what noise does to each of them.
 
     References
     ----------
@@ -207,6 +207,8 @@ class _Windows:
         self.index = begin[:, None] + np.arange(n)
         self.centres = lags[self.index].mean(axis=1)
         self.taper = np.hanning(n + 2)[1:-1]
+        # Values of a window that are free of each other, in the band and under the taper.
+        self.n_free = max(1.0, (coda.freqmax - coda.freqmin) * length)
         self.n_fft = 4 * n  # frequencies close enough for a phase that turns slowly
         frequency = np.fft.rfftfreq(self.n_fft, spacing)
         self.band = (frequency >= coda.freqmin) & (frequency <= coda.freqmax)
@@ -225,7 +227,8 @@ class _Windows:
         below = np.sum(w * t * t)
         slope = np.sum(w * t * d) / below
         scatter = np.sum(w * (d - slope * t) ** 2) / (t.size - 1)
-        return -float(slope), float(np.sqrt(scatter / below))
+        # The scatter of few delays may be small by chance, but not what noise does to each.
+        return -float(slope), float(np.sqrt(max(scatter, 1 / self.n_free) / below))
 
     def delays(self, reference: np.ndarray, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How much later the stack is in every window (s), and the variance of that (s2)."""

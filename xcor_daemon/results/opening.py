@@ -141,11 +141,15 @@ def open_results(where: str | Path) -> Results:
     UnreachableError
         If the server does not answer.
 
-    Examples
-    --------
-    >>> with open_results("my-job") as results:                        # doctest: +SKIP
-    ...     stacks = results.stack("linear")
-    ...     near = stacks["stack"][stacks["distance"].values < 20].load()
+    Notes
+    -----
+    ::
+
+        with open_results("my-job") as results:
+            stacks = results.stack("linear")
+            near = stacks["stack"][stacks["distance"].values < 20].load()
+
+    docs/results.md has more, and runs in the suite.
     """
     text = str(where)
     if text.startswith(("http://", "https://", "s3://")):

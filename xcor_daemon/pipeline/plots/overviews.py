@@ -95,7 +95,7 @@ def overview(
         left.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         left.set_xlabel("Day (UTC)")
         left.set_ylabel("Pair, nearest first")
-        left.yaxis.set_major_locator(MaxNLocator(integer=True))
+        left.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if every > 1:
             left.yaxis.set_major_formatter(lambda row, _: f"{1 + (row - 1) * every:,.0f}")
         figure.colorbar(
