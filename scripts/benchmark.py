@@ -336,6 +336,17 @@ def small_job(table: Table, folder: Path) -> None:
                   "s wall", f"first run {walls[0]:.1f} s")  # fmt: skip
 
 
+def help_text(table: Table) -> None:
+    """The command with nothing to do."""
+    walls = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "xcor_daemon.cli", "--help"], check=True,
+                       capture_output=True)  # fmt: skip
+        walls.append(time.perf_counter() - begin)
+    table.add("xcor-daemon --help", statistics.median(walls), "s wall")
+
+
 def writing(table: Table, folder: Path) -> None:
     """A correlation file against a plain file of the same bytes, both to disk."""
     n_pairs, n_windows = 1830, 24
@@ -396,6 +407,7 @@ def main() -> None:
             folder = Path(name)
             channel_day(table, folder / "100", 100.0)
             channel_day(table, folder / "40", 40.0)
+            help_text(table)
             small_job(table, folder)
             writing(table, folder)
             days = {n: whole_day(table, folder, n, BASE, "24 windows") for n in (2, 15, 30, 60)}
