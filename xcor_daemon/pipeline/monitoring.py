@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
-from scipy.ndimage import convolve1d
+import scipy  # its parts load when they are first used
 
 _COARSE = 25  # steps of the first search for a period's change of phase at the last lag
 _FINE = 10  # steps of the second search in one of the first
@@ -261,7 +260,7 @@ class _Windows:
         return (rows - rows.mean(axis=-1, keepdims=True)) * self.taper
 
     def _smoothed(self, values: np.ndarray) -> np.ndarray:
-        return convolve1d(values, self.smooth, mode="constant")
+        return scipy.ndimage.convolve1d(values, self.smooth, mode="constant")
 
 
 def _usable(
@@ -282,7 +281,8 @@ def _stretched(
 ) -> Callable[[float], np.ndarray]:
     """The reference as it would be at lags ``t`` after a change of velocity; 0 beyond its ends."""
     scale = np.abs(reference).max()
-    spline = make_interp_spline(lags, np.asarray(reference, dtype=np.float64) / scale, k=5)
+    shape = np.asarray(reference, dtype=np.float64) / scale
+    spline = scipy.interpolate.make_interp_spline(lags, shape, k=5)
     ends = lags[0] - 1e-9, lags[-1] + 1e-9
 
     def at(change: float) -> np.ndarray:

@@ -15,6 +15,7 @@ from math import ceil, floor, isclose
 
 import numba
 import numpy as np
+import scipy  # its parts load when they are first used
 
 from ..errors import NoDataError
 from ..request import SECONDS_PER_DAY, XcorParams
@@ -608,9 +609,7 @@ def _divided(
 def _parts(windows: np.ndarray, params: XcorParams) -> np.ndarray:
     """(n, n_parts, n_samples): unit phasors for phase correlation, else the windows themselves."""
     if params.method == "phase":
-        from scipy.signal import hilbert  # a second to import, and rarely needed
-
-        analytic = hilbert(windows, axis=-1)
+        analytic = scipy.signal.hilbert(windows, axis=-1)
         size = np.abs(analytic)
         phasor = np.divide(analytic, size, out=np.zeros_like(analytic), where=size > 0)
         parts = np.stack([phasor.real, phasor.imag], axis=1) / np.sqrt(params.n_samples)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import scipy  # its parts load when they are first used
 from lxml.etree import XMLSyntaxError
 from obspy import UTCDateTime, read_inventory
 from obspy.core.inventory import Inventory, Response
@@ -122,10 +123,9 @@ def transfer(curve: ResponseCurve, frequencies: np.ndarray) -> np.ndarray:
     response : complex128 array
         Divide a spectrum of counts by it; error about 1e-9 of evalresp's value in the passband.
     """
-    from scipy.interpolate import CubicSpline  # half a second to import, and not always needed
-
     grid = np.log(curve.frequency)
-    spline = CubicSpline(grid, np.column_stack([curve.log_amplitude, curve.phase]))
+    values = np.column_stack([curve.log_amplitude, curve.phase])
+    spline = scipy.interpolate.CubicSpline(grid, values)
     inside = np.clip(frequencies, curve.frequency[0], curve.frequency[-1])
     log_amplitude, phase = spline(np.log(inside)).T
     return np.exp(log_amplitude + 1j * phase)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
+import scipy  # its parts load when they are first used
 
 ROWS = 256  # windows, or traces, that are worked on at a time, to stay within the cache
 
@@ -62,8 +62,8 @@ def analytic(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     prime number.
     """
     n_lags = rows.shape[-1]
-    n_fft = next_fast_len(n_lags, real=True)
+    n_fft = scipy.fft.next_fast_len(n_lags, real=True)
     real = scaled(rows)
-    spectrum = rfft(real, n_fft)
+    spectrum = scipy.fft.rfft(real, n_fft)
     spectrum *= np.complex64(-1j)
-    return real, irfft(spectrum, n_fft)[..., :n_lags]
+    return real, scipy.fft.irfft(spectrum, n_fft)[..., :n_lags]

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import fft, ifft, irfft, next_fast_len, rfft
-from scipy.ndimage import uniform_filter1d
+import scipy  # its parts load when they are first used
 
 from .rows import analytic, blocks, pair_by_pair, scaled
 
@@ -82,7 +81,7 @@ def adaptive_covariance_method(sharpness: float) -> Summed:
         total = np.zeros(n_fft // 2 + 1, dtype=np.complex128)
         power = np.zeros(n_fft // 2 + 1)
         for block in blocks(len(rows)):
-            spectra = rfft(rows[block].astype(np.float64), n_fft)
+            spectra = scipy.fft.rfft(rows[block].astype(np.float64), n_fft)
             total += spectra.sum(axis=0)
             power += (spectra.real**2 + spectra.imag**2).sum(axis=0)
         return total, power, _total(rows)
@@ -95,7 +94,7 @@ def adaptive_covariance_method(sharpness: float) -> Summed:
         gain = np.divide(cross, (n - 1) * power, out=np.ones_like(power), where=power > 0)
         # Equal windows must give 1 and no more; below 0 windows cancel more than by chance.
         filtered = total / n * np.clip(gain, 0, 1) ** sharpness
-        return irfft(filtered, _n_filter(plain.size))[: plain.size]
+        return scipy.fft.irfft(filtered, _n_filter(plain.size))[: plain.size]
 
     return Summed(sums, trace)
 
@@ -117,12 +116,12 @@ def time_frequency_method(
         return frequency[(hertz >= band[0]) & (hertz <= band[1])]
 
     def sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        n_fft = next_fast_len(rows.shape[-1])
+        n_fft = scipy.fft.next_fast_len(rows.shape[-1])
         frequencies = chosen(n_fft)
         phasors = np.zeros((frequencies.size, n_fft), dtype=np.complex128)
         gauss = _gauss(frequencies, n_fft)
         for row in scaled(rows):
-            transform = _s_transform(fft(row, n_fft), frequencies, gauss)
+            transform = _s_transform(scipy.fft.fft(row, n_fft), frequencies, gauss)
             modulus = np.abs(transform)
             modulus[modulus == 0] = 1  # zeros have no phase: they agree with nothing
             phasors += transform / modulus
@@ -132,14 +131,14 @@ def time_frequency_method(
         total, phasors = sums
         n_fft = phasors.shape[-1]
         frequencies = chosen(n_fft)
-        spectrum = fft(total / n, n_fft)
+        spectrum = scipy.fft.fft(total / n, n_fft)
         transform = _s_transform(spectrum, frequencies, _gauss(frequencies, n_fft))
         weight = np.minimum(np.abs(phasors) / n, 1) ** power
         # The sum of an S-transform over time is the spectrum (Stockwell et al. 1996). What the
         # weights take away is subtracted, so that weights of 1 change not even the last bit.
         half = spectrum[: n_fft // 2 + 1].copy()
         half[frequencies] -= ((1 - weight) * transform).sum(axis=-1)
-        return irfft(half, n_fft)[: total.size]
+        return scipy.fft.irfft(half, n_fft)[: total.size]
 
     return Summed(sums, trace)
 
@@ -156,7 +155,7 @@ def _gauss(frequencies: np.ndarray, n_fft: int) -> np.ndarray:
 def _s_transform(spectrum: np.ndarray, frequencies: np.ndarray, gauss: np.ndarray) -> np.ndarray:
     """S-transform (n_frequencies, n_fft) from the spectrum of a trace (Stockwell et al. 1996)."""
     shifted = spectrum[(np.arange(spectrum.size) + frequencies[:, None]) % spectrum.size]
-    return ifft(shifted * gauss)
+    return scipy.fft.ifft(shifted * gauss)
 
 
 def _total(rows: np.ndarray) -> np.ndarray:
@@ -164,7 +163,7 @@ def _total(rows: np.ndarray) -> np.ndarray:
 
 
 def _n_filter(n_lags: int) -> int:
-    return next_fast_len(2 * n_lags - 1, real=True)
+    return scipy.fft.next_fast_len(2 * n_lags - 1, real=True)
 
 
 def _phasors(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -196,5 +195,5 @@ def _smooth(values: np.ndarray, n: int) -> np.ndarray:
     if n <= 1:
         return values
     n = min(n, 2 * values.size - 1)
-    there = uniform_filter1d(np.ones(values.size), n, mode="constant")
-    return uniform_filter1d(values, n, mode="constant") / there
+    there = scipy.ndimage.uniform_filter1d(np.ones(values.size), n, mode="constant")
+    return scipy.ndimage.uniform_filter1d(values, n, mode="constant") / there
