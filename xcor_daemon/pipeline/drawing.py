@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..errors import XcorError
 from . import corrfile, plots
 from .datatypes import PairTable
 from .day import DayResult
+from .executors import run_units
 from .stack import peak
 from .stacking import Stacked, StackPlan, windows_of
 
@@ -23,21 +26,38 @@ def draw_availability(folder: Path, results: Sequence[DayResult]) -> list[str]:
     return _names(folder, plots.availability(rows, title, path=folder / "PLOT" / "availability"))
 
 
-def draw_stacks(folder: Path, plan: StackPlan, stacked: Stacked, clear: int) -> list[str]:
+def draw_stacks(
+    folder: Path, plan: StackPlan, stacked: Stacked, clear: int, processes: int
+) -> list[str]:
     """The images: all pairs, overview, spectrum, map, and those of some pairs and channels.
 
     ``clear`` is the row of the clearest pair, which is drawn where the request names none.
     Returns the names of the files, in the job folder.
     """
     (folder / "PLOT").mkdir(exist_ok=True)
+    tasks = list(_drawings(folder / "PLOT", plan, stacked, clear))
+    drawn: dict[int, list[Path]] = {}
+    for outcome in run_units(lambda k: tasks[k](), range(len(tasks)), processes):
+        if outcome.result is None:
+            raise XcorError(f"an image could not be drawn: {outcome.error!r}") from outcome.error
+        drawn[outcome.unit] = outcome.result
+    return _names(folder, [path for k in sorted(drawn) for path in drawn[k]])
+
+
+def _drawings(
+    plot: Path, plan: StackPlan, stacked: Stacked, clear: int
+) -> Iterator[Callable[[], list[Path]]]:
+    """What draws each image."""
     s, pairs, lags = plan.stacking, stacked.pairs, plan.lags
-    names, what, plot = pairs.names, _what(plan), folder / "PLOT"
+    names, what = pairs.names, _what(plan)
     measures = {"snr": stacked.snr, "peak_lags": peak(stacked.stack, lags)[0], "svg": s.svg}
     section = (stacked.stack, lags, pairs.distance, names)
-    made = plots.record_section(
-        *section, f"All pairs, {what}", path=plot / "record_section", **measures
+    title = f"All pairs, {what}"
+    yield partial(
+        plots.record_section, *section, title, path=plot / "record_section", **measures
     )
-    made += plots.overview(
+    yield partial(
+        plots.overview,
         stacked.n_windows,
         plan.days,
         stacked.snr,
@@ -48,7 +68,8 @@ def draw_stacks(folder: Path, plan: StackPlan, stacked: Stacked, clear: int) -> 
         most=plan.params.n_kept,
         svg=s.svg,
     )
-    made += plots.spectrum(
+    yield partial(
+        plots.spectrum,
         stacked.stack,
         lags,
         names,
@@ -58,21 +79,18 @@ def draw_stacks(folder: Path, plan: StackPlan, stacked: Stacked, clear: int) -> 
         clearest=clear,
         svg=s.svg,
     )
-    made += _draw_map(plot, pairs, s.svg)
-    shots = s.shots or (pairs.channels[pairs.first[clear]],)
-    for channel in shots:
+    yield partial(_draw_map, plot, pairs, s.svg)
+    for channel in s.shots or (pairs.channels[pairs.first[clear]],):
         path = plot / (f"virtual_shot_{channel}" if s.shots else "virtual_shot")
         title = f"Virtual shot at {channel}, {what}"
-        made += plots.virtual_shot(*section, channel, title, path=path, **measures)
+        yield partial(plots.virtual_shot, *section, channel, title, path=path, **measures)
     for name in s.pairs or (names[clear],):
         path = plot / (f"correlogram_{name.replace('|', '_')}" if s.pairs else "correlogram")
-        made += _draw_correlogram(plan, stacked, names.index(name), measures, path)
+        yield partial(_draw_correlogram, plan, stacked, names.index(name), measures, path)
     if s.dvv != "none":
-        drawn = [names.index(name) for name in s.pairs] or [clear]
-        for pair in drawn:
+        for pair in [names.index(name) for name in s.pairs] or [clear]:
             path = plot / (f"dvv_{names[pair].replace('|', '_')}" if s.pairs else "dvv")
-            made += _draw_changes(plan, stacked, pair, path)
-    return _names(folder, made)
+            yield partial(_draw_changes, plan, stacked, pair, path)
 
 
 def _draw_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:

@@ -45,7 +45,7 @@ def of_correlation(
         return made, {"pairs": 0, "windows_kept": 0, "best": []}
     plan = StackPlan(files, StackParams("linear", None, True, ""), params)
     stacked = stack_files(folder / "STACK" / "linear.h5", plan, processes, report)
-    shown, summary = _show(folder, plan, stacked, images)
+    shown, summary = _show(folder, plan, stacked, processes, images)
     return [*made, *shown], summary
 
 
@@ -67,7 +67,7 @@ def of_stacking(
     plan = StackPlan(files, stacking, files[0].params)
     _check_selection(plan)
     stacked = stack_files(folder / "STACK" / f"{stacking.type}.h5", plan, processes, report)
-    return _show(folder, plan, stacked)
+    return _show(folder, plan, stacked, processes)
 
 
 def _check_selection(plan: StackPlan) -> None:
@@ -87,7 +87,7 @@ def _check_selection(plan: StackPlan) -> None:
 
 
 def _show(
-    folder: Path, plan: StackPlan, stacked: Stacked, images: bool = True
+    folder: Path, plan: StackPlan, stacked: Stacked, processes: int, images: bool = True
 ) -> tuple[list[str], dict[str, Any]]:
     """The names of stack file and images, and the summary."""
     best = clearest(stacked, plan.lags)
@@ -102,7 +102,7 @@ def _show(
     from .drawing import draw_stacks  # matplotlib takes most of a second to import
 
     clear = stacked.pairs.names.index(best[0]["pair"]) if best else 0
-    return [stack_name, *draw_stacks(folder, plan, stacked, clear)], summary
+    return [stack_name, *draw_stacks(folder, plan, stacked, clear, processes)], summary
 
 
 def clearest(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:
