@@ -127,7 +127,8 @@ def test_files_that_are_no_waveforms_are_skipped_and_counted(tmp_path):
 
     archive = Archive(tmp_path)
 
-    assert (archive.n_files, archive.n_skipped) == (1, 4)
+    assert (archive.n_files, len(archive.skipped)) == (1, 4)
+    assert archive.skipped["empty.mseed"] == "empty"
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):

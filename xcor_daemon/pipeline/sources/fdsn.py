@@ -36,7 +36,7 @@ from ...stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
 from ..response import metadata_from_inventory, read_stationxml
 from .miniseed import samples
-from .records import Records, scan
+from .records import Records, scan, what_it_is
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -319,9 +319,7 @@ def _records(reply: bytes) -> Records:
         raise FDSNNoDataException("an empty reply")
     records = scan(reply)
     if not records.rows.size:
-        beginning = reply[:60].decode("ascii", "replace").strip()
-        what = "miniSEED 3" if reply.startswith(b"MS\x03") else f"not miniSEED: {beginning!r}"
-        raise ValueError(f"the reply is {what}.")
+        raise ValueError(f"the reply is {what_it_is(reply[:100])}.")
     return records
 
 
