@@ -17,6 +17,7 @@ LAYERS = [
     {"errors", "report"},
     {"config", "csvtable"},
     {"stations"},
+    {"params"},
     {"request"},
     {"estimate", "jobs"},
     {"outputs", "bucket", "launcher"},
@@ -76,7 +77,7 @@ def test_the_host_half_knows_no_seismology(name):
 def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
     for path in PACKAGE.glob("pipeline/**/*.py"):
         assert not tops_of(path) & HOST_ONLY, path
-        assert rooms_of(path) <= {"errors", "stations", "request", "pipeline"}, path
+        assert rooms_of(path) <= {"errors", "stations", "params", "request", "pipeline"}, path
 
 
 def test_results_are_opened_without_the_service_and_without_the_pipeline():
@@ -87,7 +88,7 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
     {"datatypes", "fft", "executors", "shelf"},
-    {"kernel", "response"},
+    {"kernel", "response", "quality"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile",
      "monitoring"},
     {"day", "stacking"},

@@ -70,6 +70,10 @@ def history(params: XcorParams) -> str:
         f"windows of {params.cc_len:g} s every {params.cc_step:g} s, detrended and tapered; "
         f"those with less than {params.min_coverage:g} of their samples left out",
     ]
+    rules = ("drop_dead", "max_flat", "drop_clipped", "max_std", "max_median", "max_steps")
+    used = [f"{rule}={value}" for rule in rules if (value := getattr(params, rule))]
+    if used:
+        steps.append(f"windows left out by {', '.join(used)}")
     if params.time_norm != "none":
         steps.append(f"normalised in time: {params.time_norm}")
     if params.whiten:

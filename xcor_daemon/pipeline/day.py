@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import DiskError, NoDataError
 from ..request import XcorParams
 from ..stations import Channel
-from . import corrfile
+from . import corrfile, quality
 from .correlate import correlate, plan_blocks
 from .datatypes import (
     NS,
@@ -144,9 +144,12 @@ def _prepare_all(
         return covered
 
     def finish(covered: Covered) -> None:
-        shelf.put(place[covered.channel_id], covered.motion())
-        made.kept[covered.channel_id] = covered.kept
-        made.coverage[covered.channel_id] = covered.coverage
+        name = covered.channel_id
+        series = covered.motion()
+        rows[name], kept = _judged(rows[name], series, covered.kept, plan.params)
+        if kept.any():
+            shelf.put(place[name], series)
+            made.kept[name], made.coverage[name] = kept, covered.coverage
 
     with ThreadPoolExecutor(plan.threads) as pool:
         for group in _in_groups(pool, one, plan.source.fetch(channels, start, end), plan.threads):
@@ -208,15 +211,39 @@ def _prepare_one(
         if plan.params.response != "none" and not epochs:
             raise NoDataError("no metadata, so no response to remove", "refused")
         covered = prepare(channel.id, samples, epochs, spans, day, plan.params)
+        good, dropped = quality.check_samples(samples, covered.kept, midnight, plan.params)
     except NoDataError as error:
         return replace(row, status=error.status, reason=str(error)), None
     notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
-    n_kept = int(covered.kept.sum())
+    n_kept = int(good.sum())
     if not n_kept:
-        notes.append("no window has enough samples")
-    status = "kept" if n_kept else "empty"
-    row = replace(row, status=status, windows_kept=n_kept, reason="; ".join(notes))
-    return row, covered if n_kept else None
+        some = "has enough samples" if not covered.kept.any() else "is good"
+        notes.append(f"no window {some}")
+    row = replace(
+        row,
+        status="kept" if n_kept else "empty",
+        windows_kept=n_kept,
+        dropped=dropped,
+        reason="; ".join(notes),
+    )
+    return row, replace(covered, kept=good) if n_kept else None
+
+
+def _judged(
+    row: ChannelDay, series: np.ndarray, kept: np.ndarray, params: XcorParams
+) -> tuple[ChannelDay, np.ndarray]:
+    """A channel's row, and which windows of its motion are good; none may be left."""
+    try:
+        good, dropped = quality.check_motion(series, kept, params)
+    except NoDataError as error:
+        row = replace(row, status=error.status, windows_kept=0, reason=str(error))
+        return row, np.zeros_like(kept)
+    dropped = " ".join(filter(None, (row.dropped, dropped)))
+    row = replace(row, windows_kept=int(good.sum()), dropped=dropped)
+    if not good.any():
+        reason = "; ".join(filter(None, (row.reason, "no window is good")))
+        row = replace(row, status="empty", reason=reason)
+    return row, good
 
 
 def _inside(samples: Samples, start: int, end: int) -> dict[str, float]:

@@ -18,7 +18,7 @@ import numpy as np
 import scipy  # its parts load when they are first used
 
 from ..errors import NoDataError
-from ..request import SECONDS_PER_DAY, XcorParams
+from ..params import SECONDS_PER_DAY, XcorParams
 from .datatypes import NS, Epoch, ResponseCurve, Samples, Segment, day_start
 from .fft import irfft, next_fast_len, rfft
 from .response import transfer
