@@ -91,6 +91,7 @@ PIPELINE = [
     {"kernel", "response", "quality"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile",
      "monitoring"},
+    {"loudness"},
     {"day", "stacking"},
     {"drawing"},
     {"products"},

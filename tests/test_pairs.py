@@ -80,7 +80,7 @@ def test_pairs_beyond_max_distance_are_left_out():
     ),
     autocorrelations=st.booleans(),
     same_station=st.booleans(),
-    components=st.sampled_from([(), ("ZZ",), ("ZN", "NN")]),
+    components=st.sampled_from([(), ("ZZ",), ("ZN", "NN"), ("Z?",), ("?N", "NZ")]),
 )
 def test_the_table_the_estimate_and_the_rule_for_one_pair_agree(
     codes, autocorrelations, same_station, components

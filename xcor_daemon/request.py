@@ -317,8 +317,8 @@ def count_pairs(channels: Sequence[Channel], params: XcorParams) -> int:
     for second in sorted(channels, key=lambda channel: channel.id):
         total += params.wants(second, second)
         end = second.channel[-1]
-        fitting = {c[0] for c in params.components if c[1] == end}
-        starts = fitting if params.components else set(before)
+        fitting = {c[0] for c in params.components if c[1] in ("?", end)}
+        starts = set(before) if not params.components or "?" in fitting else fitting
         total += sum(before[start] for start in starts)
         if not params.same_station:
             total -= sum(at_station[second.network, second.station, start] for start in starts)

@@ -33,8 +33,9 @@ _EPOCH = "seconds since 1970-01-01T00:00:00Z"
 
 def units(params: XcorParams) -> str:
     """Unit of the correlations: the windows' unit squared, or 1 where they have none."""
-    plain = params.time_norm in ("none", "clip") and params.method == "cross-correlation"
-    if params.whiten or params.normalisation == "coefficient" or not plain:
+    plain = params.time_norm in ("none", "clip", "clamp", "mute")
+    compared = params.whiten or params.method != "cross-correlation"
+    if compared or params.normalisation == "coefficient" or not plain:
         return "1"
     return _MOTION[params.response]
 
@@ -78,6 +79,8 @@ def history(params: XcorParams) -> str:
         steps.append(f"normalised in time: {params.time_norm}")
     if params.whiten:
         steps.append(f"whitened {params.freqmin:g} to {params.freqmax:g} Hz")
+    if params.whiten and params.autocorrelations:
+        steps.append("autocorrelations of whitened windows show the band, whatever the data")
     kind = "circular" if params.circular else "linear"
     steps.append(f"{kind} {params.method}, normalisation {params.normalisation}")
     if params.substack:

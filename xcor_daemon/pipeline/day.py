@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 from ..errors import DiskError, NoDataError
 from ..request import XcorParams
 from ..stations import Channel
-from . import corrfile, quality
+from . import corrfile, loudness, quality
 from .correlate import correlate, plan_blocks
 from .datatypes import (
     NS,
@@ -89,8 +90,12 @@ def correlate_day(
     """
     began = perf_counter()
     size = Grid.of(day, plan.params).n_day
-    with Shelf(plan.folder, len(channels), size) as shelf:
-        made = _prepare_all(plan, day, channels, shelf, report)
+    n_heard = len(channels) if plan.params.ram_shared else 0
+    with (
+        Shelf(plan.folder, len(channels), size) as shelf,
+        Shelf(plan.folder, n_heard, size) as heard,
+    ):
+        made = _prepare_all(plan, day, channels, shelf, heard, report)
         present = [k for k, channel in enumerate(channels) if channel.id in made.kept]
         some = [channels[k] for k in present]
         pairs = pair_table(some, [_epoch(plan, day, c) for c in some], plan.params)
@@ -127,19 +132,28 @@ class _Made:
 
 
 def _prepare_all(
-    plan: DayPlan, day: date, channels: Sequence[Channel], shelf: Shelf, report: Report
+    plan: DayPlan,
+    day: date,
+    channels: Sequence[Channel],
+    shelf: Shelf,
+    heard: Shelf,
+    report: Report,
 ) -> _Made:
-    """Every channel as motion on the shelf, or as a row that says why not."""
+    """Every channel as motion on the shelf, or as a row that says why not.
+
+    ``heard`` has room for what components share, where they do.
+    """
     aside = round(margin(plan.params) * NS)
     midnight = day_start(day)
     start, end = midnight - aside, midnight + DAY_NS + aside
     place = {channel.id: k for k, channel in enumerate(channels)}
+    weights: dict[str, np.ndarray] = {}
     rows: dict[str, ChannelDay] = {}
     made = _Made([], {}, {}, [])
 
     def one(fetched: tuple[Channel, Samples | NoDataError]) -> Covered | None:
         channel, samples = fetched
-        rows[channel.id], covered = _prepare_one(plan, day, channel, samples)
+        rows[channel.id], covered = _prepare_one(plan, day, channel, samples, weights)
         report(len(rows), len(channels), "channels")
         return covered
 
@@ -148,12 +162,20 @@ def _prepare_all(
         series = covered.motion()
         rows[name], kept = _judged(rows[name], series, covered.kept, plan.params)
         if kept.any():
+            weight = loudness.heard(series, weights.pop(name, None), plan.params)
+            if plan.params.ram_shared:
+                heard.put(place[name], weight)
+            else:
+                series = loudness.normalise_day(series, kept, weight, plan.params)
             shelf.put(place[name], series)
             made.kept[name], made.coverage[name] = kept, covered.coverage
 
     with ThreadPoolExecutor(plan.threads) as pool:
         for group in _in_groups(pool, one, plan.source.fetch(channels, start, end), plan.threads):
             list(pool.map(finish, group))
+        if plan.params.ram_shared:
+            places = {name: place[name] for name in made.kept}
+            list(pool.map(partial(loudness.share, shelf, heard), loudness.stations(places)))
     for channel in channels:
         row = rows[channel.id]
         made.rows.append(row)
@@ -193,9 +215,16 @@ def _in_groups(
 
 
 def _prepare_one(
-    plan: DayPlan, day: date, channel: Channel, samples: Samples | NoDataError
+    plan: DayPlan,
+    day: date,
+    channel: Channel,
+    samples: Samples | NoDataError,
+    weights: dict[str, np.ndarray],
 ) -> tuple[ChannelDay, Covered | None]:
-    """One channel's row; and what becomes its motion, if any window is covered."""
+    """One channel's row; and what becomes its motion, if any window is covered.
+
+    What its motion is to be divided by goes into ``weights``.
+    """
     row = ChannelDay(str(day), channel.id, "nodata", windows=plan.params.n_windows)
     if isinstance(samples, NoDataError):
         row = replace(row, status=samples.status, source=plan.source.name, reason=str(samples))
@@ -211,6 +240,8 @@ def _prepare_one(
         if plan.params.response != "none" and not epochs:
             raise NoDataError("no metadata, so no response to remove", "refused")
         covered = prepare(channel.id, samples, epochs, spans, day, plan.params)
+        if (weight := loudness.weight(samples, epochs, day, plan.params)) is not None:
+            weights[channel.id] = weight
         good, dropped = quality.check_samples(samples, covered.kept, midnight, plan.params)
     except NoDataError as error:
         return replace(row, status=error.status, reason=str(error)), None

@@ -75,6 +75,10 @@ def _wanted(
         params.same_station | (station[first] != station[second]),
     ).astype(bool)
     if params.components and len(channels):
-        both = np.char.add(component[first], component[second])
-        want &= np.isin(both, params.components)
+        fits = np.zeros(first.size, dtype=bool)
+        for one, other in params.components:
+            fits |= ((one == "?") | (component[first] == one)) & (
+                (other == "?") | (component[second] == other)
+            )
+        want &= fits
     return first[want], second[want]
