@@ -18,6 +18,7 @@ from typing import Any
 
 from .csvtable import LIMITS, default_of, format_value, one_row
 from .errors import Problem, RequestError
+from .pairlist import PAIRS, Pairs, check_pairs, indices, parse_pairs
 from .params import PARAMS, XcorParams
 from .stations import STATIONS, Channel, day_ranges, parse_stations
 
@@ -179,6 +180,7 @@ class XcorRequest:
 
     channels: tuple[Channel, ...]  # in id order
     params: XcorParams
+    pairs: Pairs = ()  # of pairs.csv; empty means all
 
     kind = "xcor"
 
@@ -224,7 +226,8 @@ class XcorRequest:
             {**asdict(c), "id": c.id, "spans": [[t.isoformat() for t in span] for span in c.spans]}
             for c in self.channels
         ]
-        return {"kind": self.kind, "channels": channels, "params": asdict(self.params)}
+        pairs = {"pairs": self.pairs} if self.pairs else {}
+        return {"kind": self.kind, "channels": channels, "params": asdict(self.params), **pairs}
 
 
 @dataclass(frozen=True)
@@ -251,7 +254,7 @@ def read_request(folder: Path) -> Request:
     RequestError
         With every problem of every file.
     """
-    names = (STATIONS, PARAMS, PARAMS_ALIAS, STACKING)
+    names = (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKING)
     present = {name for name in names if (folder / name).is_file()}
     if not present:
         need = f"is no job: it holds neither {STATIONS} with {PARAMS}, nor {STACKING}"
@@ -296,21 +299,31 @@ def parse_request(contents: dict[str, bytes]) -> Request:
             channels = parsed
         else:
             params = parsed
+    pairs: Pairs = ()
+    if PAIRS in contents:
+        try:
+            pairs = parse_pairs(contents[PAIRS])
+        except RequestError as error:
+            problems.extend(error.problems)
+        if params and channels:
+            problems.extend(check_pairs(pairs, channels, params))
     if problems:
         raise RequestError(problems)
     assert params is not None
-    request = XcorRequest(channels, params)
-    if not any(count_pairs(channels, params) for _, _, channels in request.periods):
+    request = XcorRequest(channels, params, pairs)
+    if not any(count_pairs(channels, params, pairs) for _, _, channels in request.periods):
         raise RequestError([_no_pair(request)])
     return request
 
 
-def count_pairs(channels: Sequence[Channel], params: XcorParams) -> int:
-    """Pairs that ``params`` wants of these channels, distance apart.
+def count_pairs(channels: Sequence[Channel], params: XcorParams, pairs: Pairs = ()) -> int:
+    """Pairs that ``params`` and pairs.csv (if there is one) want of these channels.
 
-    Counted without making them, since a request may name thousands of channels: each is
+    Distance apart. Counted without making them, since there may be thousands of channels: each is
     matched with how often every last letter came before it, and came at its own station.
     """
+    if pairs:
+        return len(indices(pairs, channels, params))
     total = 0
     before: Counter[str] = Counter()
     at_station: Counter[tuple[str, str, str]] = Counter()

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DiskError, NoDataError
-from ..request import XcorParams
+from ..pairlist import Pairs
+from ..params import XcorParams
 from ..stations import Channel
 from . import corrfile, loudness, quality
 from .correlate import correlate, plan_blocks
@@ -55,6 +56,7 @@ class DayPlan:
     metadata: Metadata
     key: str  # of the request: a record with another key is another job's
     threads: int = 1
+    pairs: Pairs = ()  # of pairs.csv; empty means all
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def correlate_day(
         made = _prepare_all(plan, day, channels, shelf, heard, report)
         present = [k for k, channel in enumerate(channels) if channel.id in made.kept]
         some = [channels[k] for k in present]
-        pairs = pair_table(some, [_epoch(plan, day, c) for c in some], plan.params)
+        epochs = [_epoch(plan, day, c) for c in some]
+        pairs = pair_table(some, epochs, plan.params, plan.pairs)
         kept = np.array([made.kept[c.id] for c in some], dtype=bool)
         kept = kept.reshape(len(some), plan.params.n_windows)
         together = int((kept[pairs.first] & kept[pairs.second]).sum())

@@ -142,7 +142,8 @@ def correlate_job(
     metadata = opened.metadata(request.channels, request.params.response)
     cores = processes
     processes, threads = _share(processes, len(request.days))
-    plan = DayPlan(folder, request.params, opened, metadata, _key(request, source), threads)
+    plan = DayPlan(folder, request.params, opened, metadata, _key(request, source), threads,
+                   request.pairs)  # fmt: skip
     results, lost = _all_days(plan, request, processes, reporter)
     _write_summary(folder / SUMMARY, results)
     units = {
