@@ -162,6 +162,7 @@ def test_several_sources_serve_one_job_and_stand_in_its_summary(bucket, tmp_path
     }
     assert all(int(row["n_bytes"]) > 50_000 for row in rows.values())
     assert all(row["status"] == "kept" for row in rows.values())
+    assert not list((tmp_path / ".downloads").rglob("*.npz"))
 
 
 def test_a_centre_that_nobody_knows_is_refused_and_one_that_obspy_knows_is_not():

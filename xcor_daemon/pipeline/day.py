@@ -39,6 +39,7 @@ from .datatypes import (
 from .pairs import pair_table
 from .preprocess import Covered, Grid, margin, n_parts, prepare, windows
 from .shelf import Shelf
+from .sources import forget
 
 DAY_NS = 86400 * NS
 _TOGETHER = 32  # channels whose series are computed one after the other
@@ -121,7 +122,16 @@ def correlate_day(
         seconds=round(perf_counter() - began, 3),
     )
     _save(plan.folder, result)
+    if not result.failed:
+        forget(plan.source, *_time(plan.params, day))
     return result
+
+
+def _time(params: XcorParams, day: date) -> tuple[int, int]:
+    """The day with its margins (ns)."""
+    aside = round(margin(params) * NS)
+    midnight = day_start(day)
+    return midnight - aside, midnight + DAY_NS + aside
 
 
 @dataclass
@@ -146,9 +156,7 @@ def _prepare_all(
 
     ``heard`` has room for what components share, where they do.
     """
-    aside = round(margin(plan.params) * NS)
-    midnight = day_start(day)
-    start, end = midnight - aside, midnight + DAY_NS + aside
+    start, end = _time(plan.params, day)
     place = {channel.id: k for k, channel in enumerate(channels)}
     weights: dict[str, np.ndarray] = {}
     rows: dict[str, ChannelDay] = {}

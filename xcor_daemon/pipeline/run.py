@@ -141,7 +141,8 @@ def correlate_job(
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
     reporter.stage("looking up stations and responses")
-    opened = open_sources(source, request.channels, sources or {}, folder / ".connections")
+    places = folder / ".connections", folder / ".downloads"
+    opened = open_sources(source, request.channels, sources or {}, *places)
     metadata = opened.metadata(request.channels, request.params.response)
     cores = processes
     processes, threads = _share(processes, len(request.days))

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...errors import ConfigError, Problem, RequestError
 from ...stations import STATIONS, Channel
 from ..datatypes import Source
+from .kept import Kept
 from .several import Several
 
 
@@ -52,6 +53,7 @@ def open_sources(
     channels: Iterable[Channel],
     named: Mapping[str, str],
     gate: Path | None = None,
+    keep: Path | None = None,
 ) -> Source:
     """The source of a job: that of ``text``, and those that stations.csv names for some channels.
 
@@ -64,6 +66,8 @@ def open_sources(
         Configured names -> text. Other names must be data centres that ObsPy knows; a request
         never gives an address.
     gate : Path, optional
+    keep : Path, optional
+        Folder in which downloads wait until their day is done; see `Kept`.
 
     Raises
     ------
@@ -73,14 +77,27 @@ def open_sources(
         As `open_source`.
     """
 
-    default = open_source(text, gate)
+    def opened(text: str, name: str) -> Source:
+        source = open_source(text, gate)
+        is_remote = not text.startswith("archive:")
+        return Kept(source, keep / name) if keep and is_remote else source
+
+    default = opened(text, "default")
     others = {}
     for name in sorted({channel.data_center for channel in channels} - {""}):
         try:
-            others[name] = open_source(named.get(name, f"fdsn:{name}"), gate)
+            others[name] = opened(named.get(name, f"fdsn:{name}"), name)
         except ConfigError as error:
             if name in named:
                 raise
             need = "is no data centre that is known here"
             raise RequestError([Problem(STATIONS, 0, "DataCenter", name, need)]) from error
     return Several(default, others) if others else default
+
+
+def forget(source: Source, start: int, end: int) -> None:
+    """What was kept of a time (ns) is not needed again."""
+    several = isinstance(source, Several)
+    for one in (source.default, *source.others.values()) if several else (source,):
+        if isinstance(one, Kept):
+            one.forget(start, end)
