@@ -127,7 +127,40 @@ def test_files_that_are_no_waveforms_are_skipped_and_counted(tmp_path):
 
     archive = Archive(tmp_path)
 
-    assert (archive.n_files, archive.n_skipped) == (1, 4)
+    assert (archive.n_files, len(archive.skipped)) == (1, 4)
+    assert archive.skipped["empty.mseed"] == "empty"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "XX/S00/S00.XX..LHZ.2020.001",  # BUD
+        "2020/2020_001/XXS00__LHZ___2020001.ms",  # SCEDC's day archive
+        "XX/2020/2020.001/S00.XX.LHZ..D.2020.001",  # NCEDC's
+        "2020/XX/S00/LHZ.D/XX.S00..LHZ.D.2020.001",  # SDS
+        "anything",
+    ],
+)
+def test_the_layout_of_an_archive_does_not_matter(tmp_path, name):
+    trace = write_day(tmp_path / name)
+    channel = Channel("XX", "S00", "", "LHZ", SPANS)
+
+    result = fetch_one(Archive(tmp_path), channel, *_whole_day())
+
+    np.testing.assert_array_equal(result.segments[0].data, trace.data)
+
+
+def test_a_second_look_sees_new_and_changed_files(tmp_path):
+    write_day(tmp_path / "a.mseed", "S00")
+    channels = [Channel("XX", f"S0{k}", "", "LHZ", SPANS) for k in range(2)]
+    first = [result for _, result in Archive(tmp_path).fetch(channels, *_whole_day())]
+    write_day(tmp_path / "a.mseed", "S00", n=1000)
+    write_day(tmp_path / "b.mseed", "S01", n=2000)
+
+    second = [result for _, result in Archive(tmp_path).fetch(channels, *_whole_day())]
+
+    assert (first[0].n_samples, first[1].status) == (86400, "nodata")
+    assert [result.n_samples for result in second] == [1000, 2000]
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):

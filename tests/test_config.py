@@ -86,7 +86,7 @@ def test_archives_and_data_centres_are_sources(source):
 
 
 @pytest.mark.parametrize(
-    "source", ["", "archive:", "s3:bucket", "EARTHSCOPE", "file:///etc/passwd"]
+    "source", ["", "archive:", "s3:", "EARTHSCOPE", "file:///etc/passwd"]
 )
 def test_nothing_else_is_a_source(source):
     with pytest.raises(ConfigError):

@@ -1,7 +1,9 @@
+import contextlib
 import pickle
 import socket
 import struct
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -37,6 +39,7 @@ class Centre:
     requests: list = field(default_factory=list)  # (path, headers, body)
     url: str = ""
     slept: list = field(default_factory=list)
+    leave: threading.Event = field(default_factory=threading.Event)
     now: int = 0  # requests being answered
     most: int = 0
 
@@ -73,13 +76,24 @@ def serving(centre: Centre):
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 self.connection.close()
                 return
-            status, body = (answer, b"") if isinstance(answer, int) else (200, answer)
+            if answer == b"trickle":
+                self.send_response(200)
+                self.end_headers()
+                with contextlib.suppress(OSError):  # until the other side has had enough
+                    while not centre.leave.wait(0.02):
+                        self.wfile.write(b"0")
+                return
+            status, wait = answer if isinstance(answer, tuple) else (answer, "")
+            status, body = (status, b"") if isinstance(status, int) else (200, answer)
             cut = body == b"cut"
             body = WAVEFORMS if cut else body
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if wait:
+                self.send_header("Retry-After", wait)
             self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if cut else body)
+            with contextlib.suppress(BrokenPipeError):  # the other side has had enough
+                self.wfile.write(body[: len(body) // 2] if cut else body)
 
         def log_message(self, *_):
             pass
@@ -89,6 +103,7 @@ def serving(centre: Centre):
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield centre
+        centre.leave.set()
         server.shutdown()
         thread.join()
 
@@ -161,6 +176,59 @@ def test_a_refusal_is_not_repeated(centre, refusal):
 
     assert result.status == "failed"
     assert len(centre.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 305, 402, 405, 408, 410, 418, 451, 501, 504, 507, 599])
+def test_any_other_status_is_a_failure_with_its_number(centre, status):
+    centre.answers = [status]
+
+    (result,) = fetch(centre)
+
+    assert result.status == "failed"
+    assert str(status) in str(result)
+    assert len(centre.requests) == (4 if status in (408, 504) else 1)
+
+
+def test_a_centre_that_says_when_to_come_back_is_obeyed(centre):
+    centre.answers = [(429, "77"), (503, "33"), WAVEFORMS]
+
+    (result,) = fetch(centre)
+
+    assert result.n_samples == 86400
+    assert centre.slept == [77, 33]
+
+
+def test_a_centre_that_wants_an_hour_is_not_waited_for(centre):
+    centre.answers = [(503, "3600")]
+
+    (result,) = fetch(centre)
+
+    assert (result.status, len(centre.requests), centre.slept) == ("failed", 1, [])
+
+
+def test_a_reply_that_trickles_is_given_up(centre):
+    centre.answers = [b"trickle"]
+
+    source = Fdsn(centre.url, sleep=centre.slept.append, timeout=0.2)
+    ((_, result),) = source.fetch([WBM], START, END)
+
+    assert result.status == "failed"
+    assert "came too slowly" in str(result)
+
+
+def test_no_more_than_the_budget_of_requests_begin_in_a_second(centre, tmp_path):
+    centre.answers = [204]
+    sources = [centre.source(gate=tmp_path / "gate") for _ in range(3)]
+    for source in sources:
+        source.budget.per_second = 4
+    began = time.monotonic()
+
+    for _ in range(3):
+        for source in sources:
+            list(source.fetch([WBM], START, END))
+
+    assert len(centre.requests) == 9
+    assert time.monotonic() - began > 2.0  # the fifth waits for the first, the ninth for the fifth
 
 
 @pytest.mark.parametrize("nothing", [204, 404, b""])

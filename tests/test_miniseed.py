@@ -1,4 +1,3 @@
-import csv
 import io
 import pickle
 from pathlib import Path
@@ -39,32 +38,6 @@ def join(*contents, span=ALL):
 
 def noise(n, seed=0):
     return np.random.default_rng(seed).integers(-1000, 1000, n, dtype=np.int32)
-
-
-def as_obspy_read():
-    """Rows of files in which ObsPy's own traces need no repair: the reference."""
-    broken = "overlap|twice|corrupt|nan_and|rate_changes"
-    with (NASTY / "as_read_by_obspy.csv").open() as file:
-        for row in csv.DictReader(file):
-            name = row["file"].partition("/")[2]
-            if (NASTY / name).is_file() and not any(part in name for part in broken.split("|")):
-                yield pytest.param({**row, "file": name}, id=name)
-
-
-@pytest.mark.parametrize("row", list(as_obspy_read()))
-def test_channels_rates_times_and_samples_are_those_that_obspy_reads(row):
-    records = scan((NASTY / row["file"]).read_bytes())
-    spans = records.spans()
-    read_all = [samples([records], channel_id, *ALL, "test") for channel_id in spans]
-
-    if row["rates"] == "0":
-        assert spans == {}  # a log has no samples
-        return
-    assert " ".join(sorted(spans)) == row["ids"]
-    assert sum(result.n_samples for result in read_all) == int(row["samples"])
-    assert sum(map(total, read_all)) == float(row["sum"])
-    starts = [segment.start for result in read_all for segment in result.segments]
-    assert min(starts) == UTCDateTime(row["start"]).ns
 
 
 def test_identical_repeats_are_joined():

@@ -45,6 +45,14 @@ def test_without_coordinates_the_distance_is_nan_and_the_pair_is_kept():
     assert table.first.size == 1
 
 
+def test_bands_and_locations_of_one_station_are_channels_of_their_own():
+    ids = ["A.A..BHZ", "A.A..HHZ", "A.A.00.BHZ", "A.A.10.BHZ"]
+
+    table = pair_table(channels(*ids), [None] * 4, PARAMS)
+
+    assert table.names == [f"{a}|{b}" for i, a in enumerate(ids) for b in ids[i + 1 :]]
+
+
 def test_coordinates_of_stations_csv_stand_in_for_missing_metadata():
     two = channels("A.A..BHZ", "B.B..BHZ", latitude=1.0, longitude=2.0, elevation=3.0)
 
@@ -72,7 +80,7 @@ def test_pairs_beyond_max_distance_are_left_out():
     ),
     autocorrelations=st.booleans(),
     same_station=st.booleans(),
-    components=st.sampled_from([(), ("ZZ",), ("ZN", "NN")]),
+    components=st.sampled_from([(), ("ZZ",), ("ZN", "NN"), ("Z?",), ("?N", "NZ")]),
 )
 def test_the_table_the_estimate_and_the_rule_for_one_pair_agree(
     codes, autocorrelations, same_station, components

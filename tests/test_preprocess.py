@@ -15,7 +15,6 @@ from xcor_daemon.pipeline.datatypes import NS, Epoch, Samples, Segment
 from xcor_daemon.pipeline.preprocess import (
     Band,
     Grid,
-    _running_mean,
     cut,
     decimation_filter,
     filter_gain,
@@ -24,6 +23,7 @@ from xcor_daemon.pipeline.preprocess import (
     plan_rates,
     prepare,
     real_samples,
+    running_mean,
 )
 from xcor_daemon.pipeline.response import curve
 
@@ -201,10 +201,10 @@ def test_a_dead_window_stays_zero():
     assert not white.any()
 
 
-def test_the_running_mean_uses_what_there_is_at_the_ends():
+def test_therunning_mean_uses_what_there_is_at_the_ends():
     x = np.array([[1.0, 2, 3, 4, 10]], dtype=np.float32)
 
-    np.testing.assert_allclose(_running_mean(x, 1), [[1.5, 2, 3, 17 / 3, 7]])
+    np.testing.assert_allclose(running_mean(x, 1), [[1.5, 2, 3, 17 / 3, 7]])
 
 
 def test_the_margin_holds_the_pre_filter_and_the_taper():

@@ -131,7 +131,8 @@ def test_two_epochs_stand_in_order_and_apart(lhz):
         (lambda c: c.response.response_stages.append(_polynomial()), "polynomial"),
         (lambda c: setattr(c.response.response_stages[-1], "output_units", "V"), "ends in volts"),
         (lambda c: setattr(c.response.response_stages[0], "zeros", [0j] * 90), "not finite"),
-        (lambda c: c.response.response_stages.insert(0, c.response.response_stages[0]), "once"),
+        (lambda c: c.response.response_stages.insert(0, c.response.response_stages[0]), "1, 1, 2"),
+        (lambda c: c.response.response_stages.pop(1), "stages 1, 3, 4"),
     ],
 )
 def test_a_response_that_cannot_be_used_says_why(lhz, spoil, problem):
@@ -141,6 +142,43 @@ def test_a_response_that_cannot_be_used_says_why(lhz, spoil, problem):
 
     assert epoch.response is None
     assert problem in epoch.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "channel_id", "problem"),
+    [
+        ("polynomial_Setra_270.xml", "XX.ABCD.10.BDO", "is a polynomial"),
+        ("stationxml_IU.ANTO.30.LDO.xml", "IU.ANTO.30.LDO", "is a polynomial"),
+        ("F1_423_small.xml", "QI.TPASS.00.BDF", "are 'PA', not of ground motion"),
+        ("only_soh.xml", "TA.034A..ACE", "no response in the StationXML"),
+        ("only_soh.xml", "TA.034A.EP.QEP", "are 'COUNTS', not of ground motion"),
+        ("stationxml_with_availability.xml", "IU.ANMO.00.BH1", "but no response stages"),
+    ],
+)
+def test_real_metadata_without_ground_motion_say_why(name, channel_id, problem):
+    inventory = read_stationxml((DATA / "stationxml" / name).read_bytes())
+    always = ((datetime(1980, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)),)
+    channel = Channel(*channel_id.split("."), always)
+
+    (epoch,) = metadata_from_inventory(inventory, [channel], "velocity").epochs[channel_id]
+
+    assert epoch.response is None
+    assert problem in epoch.problem
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "channel_without_coordinates.xml",
+        "empty_channel.xml",
+        "no_default_namespace.xml",
+        "version20.xml",
+    ],
+)
+def test_metadata_without_a_whole_channel_are_read_and_know_nothing(name):
+    inventory = read_stationxml((DATA / "stationxml" / name).read_bytes())
+
+    assert metadata_from_inventory(inventory, [WBM], "velocity").epochs == {}
 
 
 def _polynomial():

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
+import scipy.signal
 from truth import DELAYS, PARAMS, Noise, prepared, record
 
 from xcor_daemon.pipeline.correlate import correlate, plan_blocks
-from xcor_daemon.pipeline.preprocess import n_parts, windows
+from xcor_daemon.pipeline.datatypes import NS, day_start
+from xcor_daemon.pipeline.preprocess import n_parts, prepare, windows
+from xcor_daemon.pipeline.sources.archive import Archive
+from xcor_daemon.stations import Channel
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +83,28 @@ def test_a_clock_off_the_grid_moves_the_peak_by_less_than_2_ms(noise, early, off
     corr = corr_of(early, record(noise, 5.5, offset=offset))
 
     assert lag_of_peak(corr) == pytest.approx(5.5, abs=2e-3)
+
+
+@pytest.mark.parametrize("late", [0.025, 0.075, 0.1, 0.175])
+def test_the_fraction_of_a_sample_at_which_norsar_starts_is_corrected(norsar, late):
+    """Its traces start at any multiple of 25 ms, while a sample is 0.2 s (README of the data)."""
+    params = replace(PARAMS, fs=20, freqmin=0.3, freqmax=2, cc_len=1800, cc_step=1800, maxlag=20)
+    archive = Archive(norsar)
+    day = date(2019, 1, 1)
+    channel = Channel("NO", next(iter(archive.index)).split(".")[1], "", "BHZ", ())
+    ((_, true),) = archive.fetch([channel], day_start(day), day_start(day) + 86400 * NS)
+    moved = [replace(s, start=s.start + round(late * NS)) for s in true.segments]
+    span = [(day_start(day), day_start(day) + 86400 * NS)]
+    series = [
+        prepare(channel.id, samples, (), span, day, params).motion()
+        for samples in (true, replace(true, segments=tuple(moved)))
+    ]
+
+    full = scipy.signal.correlate(series[1], series[0], "same")
+    middle = full.size // 2
+    corr = full[middle - params.n_lags : middle + params.n_lags + 1]
+
+    assert lag_of_peak(corr[None], params) == pytest.approx(late, abs=2e-3)
 
 
 def test_a_rate_that_drifts_from_its_nominal_value_is_followed(noise, early):

@@ -23,11 +23,12 @@ from .config import Config
 from .csvtable import LIMITS
 from .errors import ConfigError, UnreachableError, XcorError
 from .jobs import disk_errors
+from .pairlist import PAIRS
 from .request import PARAMS, PARAMS_ALIAS, STACKING
 from .stations import STATIONS
 
 CANCEL = "cancel"
-_NAMES = "|".join(map(re.escape, (STATIONS, PARAMS, PARAMS_ALIAS, STACKING, CANCEL)))
+_NAMES = "|".join(map(re.escape, (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKING, CANCEL)))
 _INCOMING = re.compile(rf"incoming/([0-9]{{1,16}})/({_NAMES})")
 _MISSING = ("NoSuchKey", "404")
 _CHANGED = ("PreconditionFailed", "412", *_MISSING)

@@ -174,7 +174,7 @@ def estimate(folder: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--source", help="A configured name, archive:PATH or fdsn:URL-or-name (XCOR_SOURCE).")
+@click.option("--source", help="A configured name, archive:PATH, fdsn:URL-or-name or s3:NAME.")
 @_processes
 @click.option("--images/--no-images", default=True, help="Draw the images of PLOT.")
 @_as_json
@@ -203,7 +203,8 @@ def correlate(
     else:
         source = config.source_named(source)
     with _progress_of(folder) as report:
-        outputs = correlate_job(folder, source, _chosen(processes, config), report, images)
+        processes = _chosen(processes, config)
+        outputs = correlate_job(folder, source, processes, report, images, config.sources)
     _show(outputs, folder, as_json)
 
 

@@ -90,10 +90,11 @@ class Config:
 
 
 def check_source(source: str) -> None:
-    """Refuse what is neither ``archive:PATH`` nor ``fdsn:URL-or-name``."""
+    """Refuse what is neither ``archive:PATH`` nor ``fdsn:URL-or-name`` nor ``s3:NAME``."""
     kind, _, place = source.partition(":")
-    if kind not in ("archive", "fdsn") or not place:
-        raise ConfigError(f"source {source!r} is neither archive:PATH nor fdsn:URL-or-name.")
+    if kind not in ("archive", "fdsn", "s3") or not place:
+        need = "is neither archive:PATH nor fdsn:URL-or-name nor s3:NAME."
+        raise ConfigError(f"source {source!r} {need}")
 
 
 def _parse(name: str, kind: str, text: str) -> Any:

@@ -78,8 +78,8 @@ def _parse_value(limit: dict[str, Any], text: str) -> Any:
         return text
     if kind == "components":
         parts = tuple(text.split(";"))
-        if text != "all" and not all(re.fullmatch("[A-Z0-9]{2}", part) for part in parts):
-            raise ValueError("is neither all nor a list such as ZZ;NN")
+        if text != "all" and not all(re.fullmatch("[A-Z0-9?]{2}", part) for part in parts):
+            raise ValueError("is neither all nor a list such as ZZ;NN or Z?;?Z")
         return () if text == "all" else parts
     if kind == "job":
         if not _JOB_ID.fullmatch(text):

@@ -48,7 +48,8 @@ def estimate(request: XcorRequest) -> Estimate:
         if len(channels) == 1 and not params.autocorrelations:
             continue
         n_days = (last - first).days + 1
-        pairs = counted[tuple(c.id for c in channels)] = count_pairs(channels, params)
+        pairs = count_pairs(channels, params, request.pairs)
+        counted[tuple(c.id for c in channels)] = pairs
         pair_days += n_days * pairs
         channel_days += n_days * len(channels)
         samples = sum((c.sample_rate or _FS_UNKNOWN) * 86400 for c in channels)
@@ -57,7 +58,9 @@ def estimate(request: XcorRequest) -> Estimate:
     price = Estimate(
         channels=len(request.channels),
         days=len(request.days),
-        pairs=max(counted.values()) if len(counted) == 1 else count_pairs(request.channels, params),
+        pairs=max(counted.values())
+        if len(counted) == 1
+        else count_pairs(request.channels, params, request.pairs),
         pair_days=pair_days,
         windows_per_day=params.n_windows,
         pair_windows=pair_windows,

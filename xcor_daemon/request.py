@@ -7,152 +7,24 @@ No numpy: the host, the submit function and `--help` import it.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .csvtable import LIMITS, default_of, format_value, one_row, out_of
+from .csvtable import LIMITS, default_of, format_value, one_row
 from .errors import Problem, RequestError
+from .pairlist import PAIRS, Pairs, check_pairs, indices, parse_pairs
+from .params import PARAMS, XcorParams
 from .stations import STATIONS, Channel, day_ranges, parse_stations
 
-PARAMS, STACKING = "params.csv", "stacking_params.csv"
+STACKING = "stacking_params.csv"
 # The page's own download, and the original's, has this name.
 PARAMS_ALIAS = "xcor_params.csv"
-
-SECONDS_PER_DAY = 86400
-
-
-@dataclass(frozen=True)
-class XcorParams:
-    """The row of params.csv, under the names that SeisNoise.jl gave its columns.
-
-    The first six are required; the defaults of the others reproduce the original's chain.
-    """
-
-    fs: float  # sampling rate to resample to (Hz)
-    freqmin: float  # lower corner of the band (Hz)
-    freqmax: float  # upper corner of the band (Hz)
-    cc_step: float  # from the start of one window to the next (s)
-    cc_len: float  # length of a window (s)
-    maxlag: float  # largest lag to keep (s)
-    response: str = "velocity"
-    time_norm: str = "none"
-    whiten: bool = True
-    method: str = "cross-correlation"
-    circular: bool = False
-    normalisation: str = "none"
-    autocorrelations: bool = False
-    same_station: bool = True
-    components: tuple[str, ...] = ()  # such as ("ZZ", "NN"); empty keeps all
-    max_distance: float | None = None  # km
-    substack: float = 0.0  # s; 0 keeps every window
-    min_coverage: float = 1.0
-    source: str = ""
-
-    def __post_init__(self) -> None:
-        # Rules between values make no sense of a value that is not even finite.
-        wrong = list(self.out_of_limits()) or list(self._conflicts())
-        if wrong:
-            raise RequestError([Problem(PARAMS, 0, c, v, need) for c, v, need in wrong])
-
-    def out_of_limits(self) -> Iterable[tuple[str, str, str]]:
-        """(column, value, what is needed) of every number outside its own limits."""
-        for name, limit in LIMITS["params"].items():
-            value = getattr(self, name)
-            if limit["kind"] == "number" and value is not None and (need := out_of(limit, value)):
-                yield name, f"{value:g}", need
-
-    def _conflicts(self) -> Iterable[tuple[str, str, str]]:
-        """(column, value, what is needed) of every rule that the values break together."""
-        nyquist = self.fs / 2
-        if not self.freqmin < self.freqmax:
-            yield "freqmax", f"{self.freqmax:g}", f"Hz is not above freqmin={self.freqmin:g} Hz"
-        if self.freqmax > nyquist:
-            yield (
-                "freqmax",
-                f"{self.freqmax:g}",
-                f"Hz is above {nyquist:g} Hz, the Nyquist frequency of fs={self.fs:g} Hz; "
-                "lower freqmax or raise fs",
-            )
-        for name in ("cc_len", "cc_step"):
-            samples = getattr(self, name) * self.fs
-            if not math.isclose(samples, round(samples), abs_tol=1e-6) or round(samples) < 1:
-                yield (
-                    name,
-                    f"{getattr(self, name):g}",
-                    f"s is {samples:.9g} samples at fs={self.fs:g} Hz; "
-                    "it must be a whole number of them",
-                )
-        if self.maxlag >= self.cc_len or self.n_lags >= self.n_samples:
-            yield "maxlag", f"{self.maxlag:g}", f"s is not below cc_len={self.cc_len:g} s"
-        if self.maxlag * self.fs < 0.5:
-            yield "maxlag", f"{self.maxlag:g}", f"s is less than one sample at fs={self.fs:g} Hz"
-        if self.cc_len * self.freqmin < 1:
-            yield (
-                "cc_len",
-                f"{self.cc_len:g}",
-                f"s holds less than one period of freqmin={self.freqmin:g} Hz; "
-                f"write at least {1 / self.freqmin:g} s",
-            )
-        if self.method == "phase" and self.normalisation == "coefficient":
-            yield (
-                "normalisation",
-                "coefficient",
-                "cannot go with method=phase, which is normalised by itself; write none",
-            )
-        if self.substack and self.substack < self.cc_step:
-            yield (
-                "substack",
-                f"{self.substack:g}",
-                f"s is shorter than cc_step={self.cc_step:g} s, so it averages nothing; write 0",
-            )
-
-    @property
-    def n_samples(self) -> int:
-        """Samples in a window."""
-        return round(self.cc_len * self.fs)
-
-    @property
-    def n_step(self) -> int:
-        """Samples from the start of one window to the next."""
-        return round(self.cc_step * self.fs)
-
-    @property
-    def n_lags(self) -> int:
-        """Samples on each side of zero lag."""
-        return round(self.maxlag * self.fs)
-
-    @property
-    def n_windows(self) -> int:
-        """Windows in a day: all that fit from midnight to midnight.
-
-        >>> XcorParams(10, 0.1, 0.2, cc_step=450, cc_len=1800, maxlag=60).n_windows
-        189
-        """
-        return math.floor((SECONDS_PER_DAY - self.cc_len) / self.cc_step + 1e-9) + 1
-
-    @property
-    def n_kept(self) -> int:
-        """Rows a day in the file: the windows, or the substacks that they fall in."""
-        if not self.substack:
-            return self.n_windows
-        return math.floor((self.n_windows - 1) * self.cc_step / self.substack + 1e-9) + 1
-
-    def wants(self, first: Channel, second: Channel) -> bool:
-        """Whether a pair is asked for, distance apart."""
-        if first.id == second.id:
-            return self.autocorrelations and self._component(first, second)
-        same = (first.network, first.station) == (second.network, second.station)
-        return (self.same_station or not same) and self._component(first, second)
-
-    def _component(self, first: Channel, second: Channel) -> bool:
-        return not self.components or first.channel[-1] + second.channel[-1] in self.components
 
 
 _EXPONENT = {"phase-weighted": 2.0, "tf-phase-weighted": 2.0, "nth-root": 2.0,
@@ -308,6 +180,7 @@ class XcorRequest:
 
     channels: tuple[Channel, ...]  # in id order
     params: XcorParams
+    pairs: Pairs = ()  # of pairs.csv; empty means all
 
     kind = "xcor"
 
@@ -353,7 +226,8 @@ class XcorRequest:
             {**asdict(c), "id": c.id, "spans": [[t.isoformat() for t in span] for span in c.spans]}
             for c in self.channels
         ]
-        return {"kind": self.kind, "channels": channels, "params": asdict(self.params)}
+        pairs = {"pairs": self.pairs} if self.pairs else {}
+        return {"kind": self.kind, "channels": channels, "params": asdict(self.params), **pairs}
 
 
 @dataclass(frozen=True)
@@ -380,7 +254,7 @@ def read_request(folder: Path) -> Request:
     RequestError
         With every problem of every file.
     """
-    names = (STATIONS, PARAMS, PARAMS_ALIAS, STACKING)
+    names = (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKING)
     present = {name for name in names if (folder / name).is_file()}
     if not present:
         need = f"is no job: it holds neither {STATIONS} with {PARAMS}, nor {STACKING}"
@@ -425,29 +299,39 @@ def parse_request(contents: dict[str, bytes]) -> Request:
             channels = parsed
         else:
             params = parsed
+    pairs: Pairs = ()
+    if PAIRS in contents:
+        try:
+            pairs = parse_pairs(contents[PAIRS])
+        except RequestError as error:
+            problems.extend(error.problems)
+        if params and channels:
+            problems.extend(check_pairs(pairs, channels, params))
     if problems:
         raise RequestError(problems)
     assert params is not None
-    request = XcorRequest(channels, params)
-    if not any(count_pairs(channels, params) for _, _, channels in request.periods):
+    request = XcorRequest(channels, params, pairs)
+    if not any(count_pairs(channels, params, pairs) for _, _, channels in request.periods):
         raise RequestError([_no_pair(request)])
     return request
 
 
-def count_pairs(channels: Sequence[Channel], params: XcorParams) -> int:
-    """Pairs that ``params`` wants of these channels, distance apart.
+def count_pairs(channels: Sequence[Channel], params: XcorParams, pairs: Pairs = ()) -> int:
+    """Pairs that ``params`` and pairs.csv (if there is one) want of these channels.
 
-    Counted without making them, since a request may name thousands of channels: each is
+    Distance apart. Counted without making them, since there may be thousands of channels: each is
     matched with how often every last letter came before it, and came at its own station.
     """
+    if pairs:
+        return len(indices(pairs, channels, params))
     total = 0
     before: Counter[str] = Counter()
     at_station: Counter[tuple[str, str, str]] = Counter()
     for second in sorted(channels, key=lambda channel: channel.id):
         total += params.wants(second, second)
         end = second.channel[-1]
-        fitting = {c[0] for c in params.components if c[1] == end}
-        starts = fitting if params.components else set(before)
+        fitting = {c[0] for c in params.components if c[1] in ("?", end)}
+        starts = set(before) if not params.components or "?" in fitting else fitting
         total += sum(before[start] for start in starts)
         if not params.same_station:
             total -= sum(at_station[second.network, second.station, start] for start in starts)

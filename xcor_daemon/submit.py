@@ -18,13 +18,19 @@ from .csvtable import LIMITS
 from .errors import ConfigError, RequestError, UnreachableError
 from .estimate import estimate
 from .jobs import problems_json
+from .pairlist import PAIRS
 from .request import PARAMS, PARAMS_ALIAS, STACKING, XcorRequest, parse_request
 from .stations import STATIONS
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = LIMITS["stations"]["max_bytes"] * 3 // 2  # bytes; quotes and line ends grow in JSON
-_FILES = {"stations": STATIONS, "params": PARAMS, "stacking_params": STACKING}
+_FILES = {
+    "stations": STATIONS,
+    "pairs": PAIRS,
+    "params": PARAMS,
+    "stacking_params": STACKING,
+}
 _TRIES = 5  # ids to draw before it cannot be chance that all are taken
 
 
@@ -49,7 +55,7 @@ def submit(
     if isinstance(request, XcorRequest):
         estimate(request)
     # params.csv last: until it is there, the job is not complete.
-    names = sorted(contents, key=lambda name: name != STATIONS)
+    names = sorted(contents, key=lambda name: name in (PARAMS, PARAMS_ALIAS))
     for _ in range(_TRIES):
         job_id = draw_id()
         if all(bucket.put_input(job_id, name, contents[name]) for name in names):
@@ -59,7 +65,7 @@ def submit(
 
 def read_contents(folder: Path) -> dict[str, bytes]:
     """The files of a job that lie in a folder; what else lies there is left."""
-    names = (STATIONS, PARAMS, PARAMS_ALIAS, STACKING)
+    names = (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKING)
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 
@@ -71,7 +77,7 @@ def handle(
     Parameters
     ----------
     body : bytes
-        JSON: {"stations": text, "params": text} or {"stacking_params": text}.
+        JSON: {"stations": text, "params": text, maybe "pairs"} or {"stacking_params": text}.
 
     Returns
     -------

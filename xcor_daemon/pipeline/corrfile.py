@@ -33,8 +33,9 @@ _EPOCH = "seconds since 1970-01-01T00:00:00Z"
 
 def units(params: XcorParams) -> str:
     """Unit of the correlations: the windows' unit squared, or 1 where they have none."""
-    plain = params.time_norm in ("none", "clip") and params.method == "cross-correlation"
-    if params.whiten or params.normalisation == "coefficient" or not plain:
+    plain = params.time_norm in ("none", "clip", "clamp", "mute")
+    compared = params.whiten or params.method != "cross-correlation"
+    if compared or params.normalisation == "coefficient" or not plain:
         return "1"
     return _MOTION[params.response]
 
@@ -70,10 +71,16 @@ def history(params: XcorParams) -> str:
         f"windows of {params.cc_len:g} s every {params.cc_step:g} s, detrended and tapered; "
         f"those with less than {params.min_coverage:g} of their samples left out",
     ]
+    rules = ("drop_dead", "max_flat", "drop_clipped", "max_std", "max_median", "max_steps")
+    used = [f"{rule}={value}" for rule in rules if (value := getattr(params, rule))]
+    if used:
+        steps.append(f"windows left out by {', '.join(used)}")
     if params.time_norm != "none":
         steps.append(f"normalised in time: {params.time_norm}")
     if params.whiten:
         steps.append(f"whitened {params.freqmin:g} to {params.freqmax:g} Hz")
+    if params.whiten and params.autocorrelations:
+        steps.append("autocorrelations of whitened windows show the band, whatever the data")
     kind = "circular" if params.circular else "linear"
     steps.append(f"{kind} {params.method}, normalisation {params.normalisation}")
     if params.substack:

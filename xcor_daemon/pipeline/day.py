@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import DiskError, NoDataError
-from ..request import XcorParams
+from ..pairlist import Pairs
+from ..params import XcorParams
 from ..stations import Channel
-from . import corrfile
+from . import corrfile, loudness, quality
 from .correlate import correlate, plan_blocks
 from .datatypes import (
     NS,
@@ -37,6 +39,7 @@ from .datatypes import (
 from .pairs import pair_table
 from .preprocess import Covered, Grid, margin, n_parts, prepare, windows
 from .shelf import Shelf
+from .sources import forget
 
 DAY_NS = 86400 * NS
 _TOGETHER = 32  # channels whose series are computed one after the other
@@ -54,6 +57,7 @@ class DayPlan:
     metadata: Metadata
     key: str  # of the request: a record with another key is another job's
     threads: int = 1
+    pairs: Pairs = ()  # of pairs.csv; empty means all
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,16 @@ def correlate_day(
     """
     began = perf_counter()
     size = Grid.of(day, plan.params).n_day
-    with Shelf(plan.folder, len(channels), size) as shelf:
-        made = _prepare_all(plan, day, channels, shelf, report)
+    n_heard = len(channels) if plan.params.ram_shared else 0
+    with (
+        Shelf(plan.folder, len(channels), size) as shelf,
+        Shelf(plan.folder, n_heard, size) as heard,
+    ):
+        made = _prepare_all(plan, day, channels, shelf, heard, report)
         present = [k for k, channel in enumerate(channels) if channel.id in made.kept]
         some = [channels[k] for k in present]
-        pairs = pair_table(some, [_epoch(plan, day, c) for c in some], plan.params)
+        epochs = [_epoch(plan, day, c) for c in some]
+        pairs = pair_table(some, epochs, plan.params, plan.pairs)
         kept = np.array([made.kept[c.id] for c in some], dtype=bool)
         kept = kept.reshape(len(some), plan.params.n_windows)
         together = int((kept[pairs.first] & kept[pairs.second]).sum())
@@ -113,7 +122,16 @@ def correlate_day(
         seconds=round(perf_counter() - began, 3),
     )
     _save(plan.folder, result)
+    if not result.failed:
+        forget(plan.source, *_time(plan.params, day))
     return result
+
+
+def _time(params: XcorParams, day: date) -> tuple[int, int]:
+    """The day with its margins (ns)."""
+    aside = round(margin(params) * NS)
+    midnight = day_start(day)
+    return midnight - aside, midnight + DAY_NS + aside
 
 
 @dataclass
@@ -127,30 +145,48 @@ class _Made:
 
 
 def _prepare_all(
-    plan: DayPlan, day: date, channels: Sequence[Channel], shelf: Shelf, report: Report
+    plan: DayPlan,
+    day: date,
+    channels: Sequence[Channel],
+    shelf: Shelf,
+    heard: Shelf,
+    report: Report,
 ) -> _Made:
-    """Every channel as motion on the shelf, or as a row that says why not."""
-    aside = round(margin(plan.params) * NS)
-    midnight = day_start(day)
-    start, end = midnight - aside, midnight + DAY_NS + aside
+    """Every channel as motion on the shelf, or as a row that says why not.
+
+    ``heard`` has room for what components share, where they do.
+    """
+    start, end = _time(plan.params, day)
     place = {channel.id: k for k, channel in enumerate(channels)}
+    weights: dict[str, np.ndarray] = {}
     rows: dict[str, ChannelDay] = {}
     made = _Made([], {}, {}, [])
 
     def one(fetched: tuple[Channel, Samples | NoDataError]) -> Covered | None:
         channel, samples = fetched
-        rows[channel.id], covered = _prepare_one(plan, day, channel, samples)
+        rows[channel.id], covered = _prepare_one(plan, day, channel, samples, weights)
         report(len(rows), len(channels), "channels")
         return covered
 
     def finish(covered: Covered) -> None:
-        shelf.put(place[covered.channel_id], covered.motion())
-        made.kept[covered.channel_id] = covered.kept
-        made.coverage[covered.channel_id] = covered.coverage
+        name = covered.channel_id
+        series = covered.motion()
+        rows[name], kept = _judged(rows[name], series, covered.kept, plan.params)
+        if kept.any():
+            weight = loudness.heard(series, weights.pop(name, None), plan.params)
+            if plan.params.ram_shared:
+                heard.put(place[name], weight)
+            else:
+                series = loudness.normalise_day(series, kept, weight, plan.params)
+            shelf.put(place[name], series)
+            made.kept[name], made.coverage[name] = kept, covered.coverage
 
     with ThreadPoolExecutor(plan.threads) as pool:
         for group in _in_groups(pool, one, plan.source.fetch(channels, start, end), plan.threads):
             list(pool.map(finish, group))
+        if plan.params.ram_shared:
+            places = {name: place[name] for name in made.kept}
+            list(pool.map(partial(loudness.share, shelf, heard), loudness.stations(places)))
     for channel in channels:
         row = rows[channel.id]
         made.rows.append(row)
@@ -190,9 +226,16 @@ def _in_groups(
 
 
 def _prepare_one(
-    plan: DayPlan, day: date, channel: Channel, samples: Samples | NoDataError
+    plan: DayPlan,
+    day: date,
+    channel: Channel,
+    samples: Samples | NoDataError,
+    weights: dict[str, np.ndarray],
 ) -> tuple[ChannelDay, Covered | None]:
-    """One channel's row; and what becomes its motion, if any window is covered."""
+    """One channel's row; and what becomes its motion, if any window is covered.
+
+    What its motion is to be divided by goes into ``weights``.
+    """
     row = ChannelDay(str(day), channel.id, "nodata", windows=plan.params.n_windows)
     if isinstance(samples, NoDataError):
         row = replace(row, status=samples.status, source=plan.source.name, reason=str(samples))
@@ -208,15 +251,41 @@ def _prepare_one(
         if plan.params.response != "none" and not epochs:
             raise NoDataError("no metadata, so no response to remove", "refused")
         covered = prepare(channel.id, samples, epochs, spans, day, plan.params)
+        if (weight := loudness.weight(samples, epochs, day, plan.params)) is not None:
+            weights[channel.id] = weight
+        good, dropped = quality.check_samples(samples, covered.kept, midnight, plan.params)
     except NoDataError as error:
         return replace(row, status=error.status, reason=str(error)), None
     notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
-    n_kept = int(covered.kept.sum())
+    n_kept = int(good.sum())
     if not n_kept:
-        notes.append("no window has enough samples")
-    status = "kept" if n_kept else "empty"
-    row = replace(row, status=status, windows_kept=n_kept, reason="; ".join(notes))
-    return row, covered if n_kept else None
+        some = "has enough samples" if not covered.kept.any() else "is good"
+        notes.append(f"no window {some}")
+    row = replace(
+        row,
+        status="kept" if n_kept else "empty",
+        windows_kept=n_kept,
+        dropped=dropped,
+        reason="; ".join(notes),
+    )
+    return row, replace(covered, kept=good) if n_kept else None
+
+
+def _judged(
+    row: ChannelDay, series: np.ndarray, kept: np.ndarray, params: XcorParams
+) -> tuple[ChannelDay, np.ndarray]:
+    """A channel's row, and which windows of its motion are good; none may be left."""
+    try:
+        good, dropped = quality.check_motion(series, kept, params)
+    except NoDataError as error:
+        row = replace(row, status=error.status, windows_kept=0, reason=str(error))
+        return row, np.zeros_like(kept)
+    dropped = " ".join(filter(None, (row.dropped, dropped)))
+    row = replace(row, windows_kept=int(good.sum()), dropped=dropped)
+    if not good.any():
+        reason = "; ".join(filter(None, (row.reason, "no window is good")))
+        row = replace(row, status="empty", reason=reason)
+    return row, good
 
 
 def _inside(samples: Samples, start: int, end: int) -> dict[str, float]:

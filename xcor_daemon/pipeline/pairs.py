@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from pyproj import Geod
 
-from ..request import XcorParams
+from ..pairlist import Pairs, indices
+from ..params import XcorParams
 from ..stations import Channel
 from .datatypes import Epoch, PairTable
 
@@ -15,7 +16,10 @@ _WGS84 = Geod(ellps="WGS84")
 
 
 def pair_table(
-    channels: Sequence[Channel], epochs: Sequence[Epoch | None], params: XcorParams
+    channels: Sequence[Channel],
+    epochs: Sequence[Epoch | None],
+    params: XcorParams,
+    named: Pairs = (),
 ) -> PairTable:
     """Every pair that the parameters ask for, ordered by first, then second channel.
 
@@ -27,11 +31,17 @@ def pair_table(
         Metadata of each; where they lack coordinates those of stations.csv stand in, and where
         both do distances are NaN, and such pairs are kept whatever ``max_distance`` says.
     params : XcorParams
+    named : tuple of (str, str), optional
+        The rows of pairs.csv; without them all pairs.
     """
     coordinates = np.array(
         [_coordinates(c, e) for c, e in zip(channels, epochs, strict=True)], dtype=float
     ).reshape(-1, 3)
-    first, second = _wanted(channels, params)
+    if named:
+        found = sorted(indices(named, channels, params))
+        first, second = np.array(found, dtype=int).reshape(-1, 2).T
+    else:
+        first, second = _wanted(channels, params)
     latitude, longitude, elevation = coordinates.T
     azimuth, back_azimuth, metres = _WGS84.inv(
         longitude[first], latitude[first], longitude[second], latitude[second]
@@ -75,6 +85,10 @@ def _wanted(
         params.same_station | (station[first] != station[second]),
     ).astype(bool)
     if params.components and len(channels):
-        both = np.char.add(component[first], component[second])
-        want &= np.isin(both, params.components)
+        fits = np.zeros(first.size, dtype=bool)
+        for one, other in params.components:
+            fits |= ((one == "?") | (component[first] == one)) & (
+                (other == "?") | (component[second] == other)
+            )
+        want &= fits
     return first[want], second[want]

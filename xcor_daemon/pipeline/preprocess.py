@@ -18,17 +18,15 @@ import numpy as np
 import scipy  # its parts load when they are first used
 
 from ..errors import NoDataError
-from ..request import SECONDS_PER_DAY, XcorParams
+from ..params import SECONDS_PER_DAY, XcorParams
 from .datatypes import NS, Epoch, ResponseCurve, Samples, Segment, day_start
 from .fft import irfft, next_fast_len, rfft
 from .response import transfer
 
 _STOP_BAND = 96.0  # dB of the decimation filter by Kaiser's formula, which is 3 dB too hopeful
 _TAPER_SHARE, _TAPER_MOST = 0.05, 20.0  # of a window; s. As SeisNoise.jl.
-_CLIP = 3.0  # standard deviations
 _SMOOTH_BINS = 10  # on each side, of the spectra that coherence and deconvolution divide by
 _FLATTENING = ("coherence", "deconvolution")  # methods that divide by a spectrum
-_WATER_LEVEL = 0.01  # of the mean of those (Mehta et al., 2007)
 
 
 def margin(params: XcorParams) -> float:
@@ -37,12 +35,12 @@ def margin(params: XcorParams) -> float:
     The impulse response of the pre-filter, whose skirt is freqmin/4 wide, has died away (1e-4)
     after about ten periods of freqmin; the taper comes on top.
     """
-    return float(ceil(min(10 / params.freqmin, 1800) + _taper_seconds(params)))
+    return float(ceil(min(10 / params.lowest, 1800) + _taper_seconds(params)))
 
 
 def _taper_seconds(params: XcorParams) -> float:
     """Length of the taper at each end of a contiguous segment (s)."""
-    return max(_TAPER_MOST, 1 / params.freqmin)
+    return max(_TAPER_MOST, 1 / params.lowest)
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,18 @@ class Band:
     freqmax: float
     nyquist: float  # of the grid
     reach: float = 2.0  # the pre-filter is flat to so many times freqmax
+    skirt_low: float | None = None  # of the whitened band; None is 20 % of the corner
+    skirt_high: float | None = None
 
     @classmethod
     def of(cls, params: XcorParams) -> Band:
         """The band that the parameters ask for."""
-        # What whitening keeps ends at 1.2 freqmax; without it the band-pass has a longer tail.
-        flat = params.whiten or params.method in _FLATTENING
-        return cls(params.freqmin, params.freqmax, params.fs / 2, 1.25 if flat else 2.0)
+        reach = 2.0
+        if params.whiten or params.method in _FLATTENING:
+            # What whitening keeps ends at its skirt; without it the band-pass has a longer tail.
+            reach = max(1.25, 1.05 * (1 + (params.skirt_high or 0) / params.freqmax))
+        skirts = params.skirt_low, params.skirt_high
+        return cls(params.freqmin, params.freqmax, params.fs / 2, reach, *skirts)
 
     @property
     def flat_top(self) -> float:
@@ -90,10 +93,10 @@ class Band:
         return gain
 
     def whitened(self, frequency: np.ndarray) -> np.ndarray:
-        """Modulus of a whitened spectrum: 1 in the band, cos-squared skirts of 20 % outside."""
+        """Modulus of a whitened spectrum: 1 in the band, cos-squared skirts outside."""
         f = np.asarray(frequency, dtype=np.float64)
-        modulus = _ramp(f, 0.8 * self.freqmin, self.freqmin)
-        above = min(1.2 * self.freqmax, self.nyquist)
+        modulus = _ramp(f, self.freqmin - (self.skirt_low or 0.2 * self.freqmin), self.freqmin)
+        above = min(self.freqmax + (self.skirt_high or 0.2 * self.freqmax), self.nyquist)
         if above > self.freqmax:
             modulus *= _ramp(-f, -above, -self.freqmax)
         return modulus.astype(np.float32)
@@ -285,7 +288,11 @@ class Filtered:
 
 
 def to_spectrum(
-    samples: Samples, epochs: Sequence[Epoch], grid: Grid, params: XcorParams
+    samples: Samples,
+    epochs: Sequence[Epoch],
+    grid: Grid,
+    params: XcorParams,
+    band: Band | None = None,
 ) -> Filtered:
     """One channel as the spectrum of ground motion in the band, on the grid of a day.
 
@@ -303,13 +310,15 @@ def to_spectrum(
         The samples wanted.
     params : XcorParams
         Rate, band, kind of ground motion.
+    band : Band, optional
+        Instead of that of ``params``.
 
     Raises
     ------
     NoDataError
         If a segment has no response, or was sampled too slowly for the band.
     """
-    band = Band.of(params)
+    band = band or Band.of(params)
     if band.freqmax > samples.fs / 2 * (1 + 1e-9):
         raise NoDataError(
             f"sampled at {samples.fs:g} Hz, too slow for freqmax={band.freqmax:g} Hz", "refused"
@@ -519,19 +528,23 @@ def cut(motion: np.ndarray, starts: np.ndarray, params: XcorParams) -> np.ndarra
 
 
 def _normalise_in_time(windows: np.ndarray, params: XcorParams) -> None:
-    """One-bit, clipping or running absolute mean (Bensen et al., 2007), in place."""
+    """One-bit, clipping or running absolute mean (Bensen et al., 2007), in place.
+
+    What looks at the whole day (`loudness`) is done before.
+    """
     if params.time_norm == "onebit":
         np.sign(windows, out=windows)
     elif params.time_norm == "clip":
-        most = _CLIP * windows.std(axis=-1, keepdims=True)
+        most = params.clip_factor * windows.std(axis=-1, keepdims=True)
         np.clip(windows, -most, most, out=windows)
-    elif params.time_norm == "ram":
-        half = round(params.fs / params.freqmin / 4)  # a window of half the longest period
-        mean = _running_mean(np.abs(windows), half)
+    elif params.clamp is not None:
+        np.clip(windows, -params.clamp, params.clamp, out=windows)
+    elif params.time_norm == "ram" and not params.ram_of_day:
+        mean = running_mean(np.abs(windows), params.ram_half)
         np.divide(windows, mean, out=windows, where=mean > 0)
 
 
-def _running_mean(x: np.ndarray, half: int) -> np.ndarray:
+def running_mean(x: np.ndarray, half: int) -> np.ndarray:
     """Mean over 2 half + 1 samples of the last axis, fewer at the ends."""
     n = x.shape[-1]
     total = np.concatenate([np.zeros((*x.shape[:-1], 1)), np.cumsum(x, axis=-1, dtype=float)], -1)
@@ -585,7 +598,7 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
             # Powers of amplitudes in m/s (1e-9) and their ratios leave float32: work at unit size.
             peak = np.abs(windows).max(axis=-1, keepdims=True, initial=0)
             spectra = rfft(np.divide(windows, peak, out=np.zeros_like(windows), where=peak > 0))
-            first, other = _divided(spectra, modulus, params.method)
+            first, other = _divided(spectra, modulus, params)
             windows = irfft(first, n)
             if other is not None:  # the ratio of both amplitudes is what deconvolution is after
                 second = irfft(other, n) * peak
@@ -595,15 +608,15 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
 
 
 def _divided(
-    spectra: np.ndarray, modulus: np.ndarray, method: str
+    spectra: np.ndarray, modulus: np.ndarray, params: XcorParams
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Spectra over their smoothed modulus (coherence) or power (deconvolution), band-limited."""
     amplitude = np.abs(spectra)
-    divisor = amplitude if method == "coherence" else amplitude**2
-    smooth = _running_mean(divisor, _SMOOTH_BINS)
-    smooth += _WATER_LEVEL * divisor.mean(axis=-1, keepdims=True)
+    divisor = amplitude if params.method == "coherence" else amplitude**2
+    smooth = running_mean(divisor, _SMOOTH_BINS)
+    smooth += params.water_level * divisor.mean(axis=-1, keepdims=True)
     first = np.divide(spectra * modulus, smooth, out=np.zeros_like(spectra), where=smooth > 0)
-    return first, (spectra * modulus if method == "deconvolution" else None)
+    return first, (spectra * modulus if params.method == "deconvolution" else None)
 
 
 def _parts(windows: np.ndarray, params: XcorParams) -> np.ndarray:

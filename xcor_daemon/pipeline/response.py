@@ -231,6 +231,10 @@ def _problem(response: Response) -> str:
         return "the StationXML has a sensitivity but no response stages" if sensitivity else (
             "no response in the StationXML"
         )
+    numbers = sorted(stage.stage_sequence_number for stage in stages)
+    if numbers != list(range(1, len(numbers) + 1)):
+        shown = ", ".join(map(str, numbers[:20]))
+        return f"the response has the stages {shown}; each must be there, and once"
     units = _input_units(response)
     if units.upper() not in _MOTION:
         shown = repr(units[:20]) if units else "missing"

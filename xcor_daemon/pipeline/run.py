@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, fields
 from datetime import date
 from pathlib import Path
@@ -25,7 +25,7 @@ from . import corrfile, products
 from .datatypes import ChannelDay, Progress
 from .day import DayPlan, DayResult, correlate_day, finished
 from .executors import Outcome, run_units
-from .sources import open_source
+from .sources import open_sources
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ def correlate_job(
     processes: int = 0,
     report: Callable[[Progress], None] = lambda progress: None,
     images: bool = True,
+    sources: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Correlate a job folder: stations.csv and params.csv in, everything else out.
 
@@ -112,13 +113,15 @@ def correlate_job(
     folder : Path
         Holds the two files; results are written beside them.
     source : str
-        ``archive:PATH`` or ``fdsn:URL-or-name``.
+        ``archive:PATH``, ``fdsn:URL-or-name`` or ``s3:NAME``; for channels without a DataCenter.
     processes : int
         Processes to work in; 0 takes every core. The result does not depend on it.
     report : callable
         Called with the `Progress` whenever it changes.
     images : bool
         Draw the images of PLOT.
+    sources : mapping, optional
+        Configured names -> sources, for the column DataCenter of stations.csv.
 
     Returns
     -------
@@ -138,11 +141,13 @@ def correlate_job(
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
     reporter.stage("looking up stations and responses")
-    opened = open_source(source, folder / ".connections")
+    places = folder / ".connections", folder / ".downloads"
+    opened = open_sources(source, request.channels, sources or {}, *places)
     metadata = opened.metadata(request.channels, request.params.response)
     cores = processes
     processes, threads = _share(processes, len(request.days))
-    plan = DayPlan(folder, request.params, opened, metadata, _key(request, source), threads)
+    plan = DayPlan(folder, request.params, opened, metadata, _key(request, source), threads,
+                   request.pairs)  # fmt: skip
     results, lost = _all_days(plan, request, processes, reporter)
     _write_summary(folder / SUMMARY, results)
     units = {

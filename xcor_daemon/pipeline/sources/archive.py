@@ -16,7 +16,7 @@ from ...stations import Channel
 from ..datatypes import Metadata, Samples
 from ..response import MAX_XML_BYTES, metadata_from_inventory, read_stationxml
 from .miniseed import samples
-from .records import Records, channel_id_of, parse_heads, scan
+from .records import Records, channel_id_of, parse_heads, scan, what_it_is
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ _DAY = 86400 * 10**9  # ns
 _PROBE = 1 << 20  # bytes in which the first record must begin
 _LARGE = 1 << 28  # bytes above which a file is mapped, not read
 _HEAD = 128  # bytes in which a record tells its channel, time and length; the smallest record
+_SHOWN = 20  # files in the log, of those that are left out
 _COARSE = 32  # records from one header to the next that is looked at, to find a time in a file
 
 
@@ -64,14 +65,18 @@ class Archive:
         self.index: dict[str, list[Entry]] = {}
         self.xml: list[str] = []
         self.n_files = 0  # of miniSEED
-        self.n_skipped = 0  # neither miniSEED nor StationXML, or unreadable
+        self.skipped: dict[str, str] = {}  # neither miniSEED nor StationXML: what it is instead
         files = list(_files(self.path))
         believed = _sds_entries(self.path, files)
         for path in files:
             self._add(path, believed.get(path, {}))
+        for file, reason in list(self.skipped.items())[:_SHOWN]:
+            log.warning("%s is left out: %s", file, reason)
+        if len(self.skipped) > _SHOWN:
+            log.warning("%d more files are left out", len(self.skipped) - _SHOWN)
         if not self.index:
             raise ConfigError(
-                f"archive {str(path)!r} holds no miniSEED; {self.n_skipped} other files."
+                f"archive {str(path)!r} holds no miniSEED; {len(self.skipped)} other files."
             )
         for entries in self.index.values():
             entries.sort(key=lambda entry: (entry.start, entry.file))
@@ -154,16 +159,18 @@ class Archive:
                     is_station = b"FDSNStationXML" in opened.read(8192)
                 if is_station:
                     self.xml.append(file)
-                self.n_skipped += not is_station
+                else:
+                    self.skipped[file] = "XML of another kind"
                 return
             entries = entries or _entries(path, file)
+            if not entries:
+                self.skipped[file] = _why_not(path)
         except OSError as error:
-            log.warning("%s cannot be read: %s", file, error.strerror or error)
-            entries = {}
+            self.skipped[file] = f"cannot be read: {error.strerror or error}"
+            return
         for channel_id, entry in entries.items():
             self.index.setdefault(channel_id, []).append(entry)
         self.n_files += bool(entries)
-        self.n_skipped += not entries
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -205,6 +212,15 @@ def _entries(path: Path, file: str) -> dict[str, Entry]:
         channel_id: Entry(file, start, end, length)
         for channel_id, (start, end) in records.spans().items()
     }
+
+
+def _why_not(path: Path) -> str:
+    """What a file is in which there are no samples."""
+    records = scan(np.fromfile(path, np.uint8, _PROBE))
+    if records.rows.size:
+        return "records of text only"
+    with path.open("rb") as opened:
+        return what_it_is(opened.read(100))
 
 
 def _sds_entries(folder: Path, files: list[Path]) -> dict[Path, dict[str, Entry]]:

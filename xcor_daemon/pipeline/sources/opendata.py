@@ -1,0 +1,262 @@
+"""Open archives on S3: day objects of miniSEED and StationXML, read without an account.
+
+A public bucket answers a plain GET, so no AWS library is needed; and of the neighbours of a day
+only the bytes next to midnight are asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from ...errors import ConfigError, NoDataError, UnreachableError
+from ...stations import Channel
+from ..datatypes import NS, Metadata, Samples, day_start
+from ..response import metadata_from_inventory, read_stationxml
+from .miniseed import samples
+from .records import Records, scan, what_it_is
+from .web import Budget, Reply, WebError, ask
+
+log = logging.getLogger(__name__)
+
+_CONNECTIONS, _PER_SECOND = 16, 100  # S3 allows far more
+_DAY = 86400 * NS
+_BYTES_PER_SAMPLE = 4  # at most; and some records more
+_SPARE = 1 << 14
+_ALIGNED = 4096  # so that the end of an object begins with a record
+_RATE = 100.0  # Hz, where a request does not say
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a bucket keeps what; keys are formatted with the fields of a channel and a day."""
+
+    url: str
+    waveforms: str
+    metadata: str
+    versioned: bool = False  # ``#1``, ``#2`` ... stand behind the key; the last one holds
+
+
+LAYOUTS = {
+    # CIWBM__LHZ___2022001.ms: station and location filled with "_", and one more.
+    "SCEDC": Layout(
+        "https://scedc-pds.s3.us-west-2.amazonaws.com",
+        "continuous_waveforms/{year}/{year}_{doy}/"
+        "{network:_<2}{station:_<5}{channel}{location:_<2}_{year}{doy}.ms",
+        "FDSNstationXML/{network}/{network}_{station}.xml",
+    ),
+    "NCEDC": Layout(
+        "https://ncedc-pds.s3.amazonaws.com",
+        "continuous_waveforms/{network}/{year}/{year}.{doy}/"
+        "{station}.{network}.{channel}.{location}.D.{year}.{doy}",
+        "FDSNstationXML/{network}/{network}.{station}.xml",
+    ),
+    # One object a station, all channels in it; metadata are served by the station service only.
+    "EARTHSCOPE": Layout(
+        "https://earthscope-geophysical-data.s3.us-east-2.amazonaws.com",
+        "miniseed/{network}/{year}/{doy}/{station}.{network}.{year}.{doy}",
+        "",
+        versioned=True,
+    ),
+}
+
+
+class OpenData:
+    """Waveforms and StationXML of a public bucket. Making one asks nobody.
+
+    Parameters
+    ----------
+    place : str
+        A name of `LAYOUTS`, or ``NAME|URL`` where a bucket of that layout is somewhere else.
+    gate : path, optional
+        Folder for the locks of the processes that share a budget.
+    timeout : float
+        s to wait for an answer.
+    sleep : callable
+        Waits between attempts; a test passes a short one.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such layout.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        gate: str | Path | None = None,
+        timeout: float = 60.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        name, _, url = (part.strip() for part in place.partition("|"))
+        if name.upper() not in LAYOUTS:
+            known = ", ".join(LAYOUTS)
+            raise ConfigError(f"open data {name!r} are not known; write one of {known}.")
+        if url and not re.fullmatch(r"https?://[!-~]+", url):
+            raise ConfigError(f"open data {place!r}: {url!r} is not a valid URL.")
+        self.layout = LAYOUTS[name.upper()]
+        self.url = (url or self.layout.url).rstrip("/")
+        self.name = f"s3:{name.upper()}"
+        folder = Path(gate) / self.name.replace(":", "_") if gate else None
+        self.budget = Budget(folder, _CONNECTIONS, _PER_SECOND)
+        self.timeout = timeout
+        self._sleep = sleep
+
+    def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
+        """Coordinates and responses, from one object a station.
+
+        Raises
+        ------
+        UnreachableError
+            If the bucket does not answer.
+        """
+        channels = list(channels)
+        keys = {self.layout.metadata.format(**_fields(c, date.min)): c for c in channels}
+        inventories = []
+        for key in filter(None, keys):
+            try:
+                inventories.append(read_stationxml(self._get(key).body))
+            except NoDataError:
+                log.info("%s has no %s", self.name, key)
+            except WebError as error:
+                raise UnreachableError(f"{self.name} gives no metadata: {error}.") from error
+            except ValueError as error:
+                log.warning("%s: %s %s; it is left out", self.name, key, error)
+        return metadata_from_inventory(inventories, channels, response)
+
+    def fetch(
+        self, channels: Iterable[Channel], start: int, end: int
+    ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
+        """Samples of each channel in [start, end) (ns), or why there are none.
+
+        Objects are asked for in parallel, a few ahead of what is taken.
+        """
+        groups: dict[str, list[Channel]] = {}
+        for channel in channels:
+            key = self.layout.waveforms.format(**_fields(channel, date.min))
+            groups.setdefault(key, []).append(channel)
+        with ThreadPoolExecutor(_CONNECTIONS // 4) as pool:
+            pending: deque[Future[list[tuple[Channel, Samples | NoDataError]]]] = deque()
+            for group in groups.values():
+                pending.append(pool.submit(self._group, group, start, end))
+                if len(pending) > _CONNECTIONS // 2:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+
+    def _group(
+        self, channels: list[Channel], start: int, end: int
+    ) -> list[tuple[Channel, Samples | NoDataError]]:
+        """Channels that lie in the same objects."""
+        try:
+            parts = list(self._objects(channels, start, end))
+        except WebError as error:
+            reason = f"the download failed: {error}."
+            return [(channel, NoDataError(reason, "failed")) for channel in channels]
+        return [(channel, self._samples(parts, channel, start, end)) for channel in channels]
+
+    def _samples(
+        self, parts: list[Records], channel: Channel, start: int, end: int
+    ) -> Samples | NoDataError:
+        if not any(channel.id in part.codes for part in parts):
+            return NoDataError("the bucket has no samples of this time.")
+        try:
+            return samples(parts, channel.id, start, end, self.name)
+        except NoDataError as error:
+            return error
+
+    def _objects(self, channels: list[Channel], start: int, end: int) -> Iterator[Records]:
+        """What the days of a time hold; of a day that is only touched, the touched part."""
+        rate = sum(channel.sample_rate or _RATE for channel in channels)
+        first = date(1970, 1, 1) + timedelta(days=start // _DAY)
+        last = date(1970, 1, 1) + timedelta(days=(end - 1) // _DAY)
+        for k in range((last - first).days + 1):
+            day = first + timedelta(days=k)
+            midnight = day_start(day)
+            share = min(end, midnight + _DAY) - max(start, midnight)
+            part = round(share / NS * rate * _BYTES_PER_SAMPLE) + _SPARE
+            part += -part % _ALIGNED
+            whole = share > _DAY / 4 or self.layout.versioned
+            before = midnight < start  # its end is wanted
+            span = "" if whole else f"bytes=-{part}" if before else f"bytes=0-{part - 1}"
+            try:
+                yield self._day(channels[0], day, span, max(start, midnight), end)
+            except NoDataError as error:
+                log.debug("%s %s: %s", self.name, day, error)
+
+    def _day(self, channel: Channel, day: date, span: str, start: int, end: int) -> Records:
+        """The records of a day's object, or of the part that is enough for [start, end)."""
+        key = self.layout.waveforms.format(**_fields(channel, day))
+        if self.layout.versioned:
+            key = self._latest(key)
+        reply = self._get(key, {"Range": span} if span else {})
+        records = scan(reply.body)
+        is_part = len(reply.body) < reply.total
+        if is_part and not _reaches(records, start, min(end, day_start(day) + _DAY), span):
+            records = scan(self._get(key).body)
+        if not records.rows.size and reply.body:
+            raise WebError(f"{key} is {what_it_is(reply.body[:100])}")
+        return records
+
+    def _latest(self, key: str) -> str:
+        """The key with its largest version, from a listing."""
+        reply = self._get(f"?list-type=2&prefix={quote(key + '#', safe='')}")
+        if b"<!DOCTYPE" in reply.body:
+            raise WebError("the listing has a document type")
+        try:
+            names = [e.text or "" for e in ElementTree.fromstring(reply.body).iter() if
+                     e.tag.rpartition("}")[2] == "Key"]  # fmt: skip
+        except ElementTree.ParseError as error:
+            raise WebError(f"the listing cannot be read: {error}") from error
+        ends = [name[len(key) + 1 :] for name in names]
+        versions = [int(end) for end in ends if re.fullmatch(r"\d{1,9}", end)]
+        if not versions:
+            raise NoDataError("the bucket has no such object.")
+        return f"{key}#{max(versions)}"
+
+    def _get(self, key: str, headers: dict[str, str] | None = None) -> Reply:
+        """An object; a NoDataError where there is none."""
+        path = key if key.startswith("?") else quote(key)
+        try:
+            return ask(
+                f"{self.url}/{path}",
+                self.budget,
+                headers=headers,
+                timeout=self.timeout,
+                sleep=self._sleep,
+            )
+        except WebError as error:
+            # 403: S3's word for what is not there, to those who may not list.
+            if error.status in (403, 404):
+                raise NoDataError("the bucket has no such object.") from error
+            raise
+
+
+def _fields(channel: Channel, day: date) -> dict[str, str]:
+    return {
+        "network": channel.network,
+        "station": channel.station,
+        "location": channel.location,
+        "channel": channel.channel,
+        "year": f"{day.year:04d}",
+        "doy": f"{day.timetuple().tm_yday:03d}",
+    }
+
+
+def _reaches(records: Records, start: int, end: int, span: str) -> bool:
+    """Whether the part of an object that was asked for goes as far as it should."""
+    rows = records.rows
+    if not rows.size:
+        return False
+    if span.startswith("bytes=-"):
+        return bool(rows["start"].min() <= start)
+    return bool(rows["end"].max() >= end)
