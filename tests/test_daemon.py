@@ -498,6 +498,8 @@ def test_a_worker_that_was_started_but_not_recorded_is_adopted(host, store):
     host.tick()
 
     assert host.job().state == "running"
+    host.tick()
+    assert status(store)["state"] == "running", "its deadline counts from when it was found"
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ PREFIX = "xcor_daemon.pipeline."
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
     {"errors"},
-    {"config", "csvtable"},
+    {"config", "csvtable", "faults"},
     {"stations"},
     {"request"},
     {"estimate", "jobs"},
     {"outputs", "bucket", "launcher"},
-    {"publish", "submit", "status"},
+    {"publish", "submit", "status", "verdicts"},
+    {"corrs"},
     {"daemon"},
     {"cli"},
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 
 from botocore import exceptions as boto
 
+from . import faults
 from .config import Config
 from .csvtable import LIMITS
 from .errors import ConfigError, UnreachableError, XcorError
@@ -95,9 +97,10 @@ class Bucket:
 
         name, endpoint = config.need_bucket(), config.endpoint_url or None
         options = ClientConfig(
-            retries={"mode": "standard", "total_max_attempts": 8},
-            connect_timeout=5,
-            read_timeout=30,
+            # Few: every pass of the daemon is one more try, and one job must not hold up others.
+            retries={"mode": "standard", "total_max_attempts": 3},
+            connect_timeout=min(5.0, config.s3_timeout),
+            read_timeout=config.s3_timeout,
             tcp_keepalive=True,
             s3={"addressing_style": "path" if endpoint else "auto"},
         )
@@ -172,6 +175,12 @@ class Bucket:
         if there and there["ContentLength"] == size and there["Metadata"].get("sha256") == sha256:
             return
         described = {"ContentType": _content_type(key), "Metadata": {"sha256": sha256}}
+        with faults.step("result.upload"):
+            self._upload(key, file, size, sha256, described)
+
+    def _upload(
+        self, key: str, file: BinaryIO, size: int, sha256: str, described: dict[str, Any]
+    ) -> None:
         if size < self.multipart_from:
             checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
             self._call("put_object", Key=key, Body=file, ChecksumSHA256=checksum, **described)
@@ -189,9 +198,11 @@ class Bucket:
                 self.client.download_fileobj(self.name, key, file)
                 file.seek(0)
                 content = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
         if content != sha256:
             raise UnreachableError(f"S3 at {self.endpoint} gave {key} with another content.")
-        partial.replace(path)
+        with disk_errors(path), faults.step("corr.fetch"):
+            partial.replace(path)
 
     def commit_manifest(self, job_id: str, manifest: dict[str, Any]) -> dict[str, Any]:
         """Publish a job, once for all time.
@@ -205,7 +216,8 @@ class Bucket:
         options = {"ContentType": "application/json", "IfNoneMatch": "*"}
         body = _to_json(manifest)
         try:
-            self._call("put_object", ("PreconditionFailed",), Key=key, Body=body, **options)
+            with faults.step("manifest.commit"):
+                self._call("put_object", ("PreconditionFailed",), Key=key, Body=body, **options)
         except UnreachableError:
             # The answer was lost or ambiguous; what is there now decides.
             if (standing := self.read_manifest(job_id)) is None:
@@ -226,11 +238,14 @@ class Bucket:
 
     def put_status(self, job_id: str, status: dict[str, Any]) -> None:
         """Write status.json."""
-        self._put_view(f"processed/{job_id}/status.json", _to_json(status))
+        with faults.step("view.status"):
+            self._put_view(f"processed/{job_id}/status.json", _to_json(status))
 
     def put_files(self, job_id: str, lines: Sequence[str]) -> None:
         """Write files.txt, the original's view: a key a line."""
-        self._put_view(f"processed/{job_id}/files.txt", "".join(f"{x}\n" for x in lines).encode())
+        with faults.step("view.files"):
+            text = "".join(f"{line}\n" for line in lines)
+            self._put_view(f"processed/{job_id}/files.txt", text.encode())
 
     # --- S3 itself ---
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -97,13 +96,13 @@ def run_once(config: Config, wait: bool) -> None:
 @contextmanager
 def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
     """The daemon of this configuration, holding its work folder, and what stops it."""
+    from . import faults
     from .bucket import Bucket
-    from .daemon import Daemon
+    from .daemon import Daemon, stop_on_signals
     from .launcher import LocalLauncher, worker_command
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    faults.arm(config.fault)
+    stop = stop_on_signals()
     launcher = LocalLauncher(lambda job: worker_command(job, config.processes), os.environ)
     daemon = Daemon(Bucket.connect(config), launcher, config)
     with daemon.holding():

@@ -23,17 +23,20 @@ class Config:
     endpoint_url: str = ""  # of an S3 server that is not AWS
     work_dir: Path = Path("xcor-work")  # jobs are copied to WORK/YYYYMMDD_HHMMSS/ID/
     interval: float = 5.0  # s between two passes of `run`
+    s3_timeout: float = 20.0  # s that S3 may be silent
     settle: float = 2.0  # s that a job's files must have been unchanged
     max_parallel: int = 1  # workers that run at the same time
     max_attempts: int = 3  # times that a worker is started for one job
     deadline: float = 86400.0  # s after which a worker is stopped
     processes: int = 0  # of one worker; 0 takes every core
     source: str = DEFAULT_SOURCE  # where waveforms come from when a job names no source
+    fault: str = ""  # a fault to order, for tests; see faults.py
     # name -> source, for the column `source` of params.csv
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, low in (("interval", 0.05), ("settle", 0.0), ("deadline", 1.0)):
+        spans = {"interval": 0.05, "settle": 0.0, "deadline": 1.0, "s3_timeout": 0.1}
+        for name, low in spans.items():
             if not low <= getattr(self, name) <= _LONGEST:
                 need = f"it must be from {low:g} to {_LONGEST:g} s."
                 raise ConfigError(f"{name}={getattr(self, name)} s; {need}")

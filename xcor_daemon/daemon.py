@@ -5,30 +5,32 @@ job as far as it goes without waiting. Recovery after a crash is nothing but the
 from __future__ import annotations
 
 import logging
+import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from . import jobs, launcher, outputs
-from .bucket import Bucket, Waiting, result_key
+from . import faults, jobs, launcher, outputs
+from .bucket import Bucket, Waiting
 from .config import Config
+from .corrs import find_corr
 from .errors import ConfigError, Problem, RequestError, UnreachableError, XcorError
 from .estimate import estimate
 from .jobs import Job
 from .launcher import Launcher
 from .outputs import BrokenOutputs
-from .publish import SLICE, Publisher, iso
-from .request import PARAMS, STACKING, StackRequest, XcorRequest, read_request
+from .publish import Publisher, iso
+from .request import PARAMS, StackRequest, XcorRequest, read_request
+from .verdicts import Ending, classify
 
 log = logging.getLogger(__name__)
 
-_MOST_KILLED = 5  # workers killed from outside before a job is given up
-_MOST_REMOTE = 8  # workers that met a data centre out of order before a job is given up
+_LAST_PASS = 7.0  # s that a pass may go on after SIGTERM
 _LONGEST_WAIT = 3600.0  # s between two workers of a job
 
 
@@ -175,13 +177,14 @@ class Daemon:
             self._launch(job)
             return
         if job.state == jobs.QUEUED:  # the daemon died between start and record
-            job = self._change(job, state=jobs.RUNNING)
+            job = self._change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
         if worker.state == launcher.RUNNING:
             self._watch(job)
         elif worker.exit_code == 0:
             self._collect(job)
         else:
-            self._judge(job, worker.exit_code)
+            tail = outputs.log_tail(job.folder)
+            self._follow(job, classify(worker.exit_code, tail, self.config.max_attempts))
 
     def _launch(self, job: Job) -> None:
         """Start a worker when the request is good, the time has come and a place is free."""
@@ -203,15 +206,18 @@ class Daemon:
             self.publisher.show(job, f"waits for its turn, jobs ahead: {ahead}")
         else:
             self.launcher.start(job)
-            times = {"started": job.started or self.now(), "launched": self.now()}
-            job = self._change(job, state=jobs.RUNNING, reason="", **times)
+            job = self._change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
             self.publisher.show(job, "starting")
+
+    def _start_times(self, job: Job) -> dict[str, float]:
+        return {"started": job.started or self.now(), "launched": self.now()}
 
     def _check(self, job: Job) -> Job | None:
         """Settle where a job's data come from; None while correlations are being fetched."""
         request = read_request(job.folder)
         if isinstance(request, StackRequest):
-            corr = self._find_corr(job, request.params.job)
+            corr_id = request.params.job
+            corr = find_corr(self.bucket, job, corr_id, self.jobs.get(corr_id))
             return None if corr is None else self._change(job, corr=str(corr))
         estimate(request)
         try:
@@ -222,41 +228,6 @@ class Daemon:
             )
             raise RequestError([problem]) from error
         return self._change(job, source=source)
-
-    def _find_corr(self, job: Job, corr_id: str) -> Path | None:
-        """The folder that holds CORR/ of a finished correlation job, fetched if need be.
-
-        Raises
-        ------
-        RequestError
-            If that job cannot be stacked.
-        """
-        other = self.jobs.get(corr_id)
-        if other is not None and other.state == jobs.DONE and (other.folder / "CORR").is_dir():
-            return other.folder / "CORR"
-        manifest = self.bucket.read_manifest(corr_id)
-        if manifest is None:
-            status = self.bucket.read_status(corr_id) or {}
-            state = other.state if other is not None else status.get("state", "unknown")
-            need = {
-                jobs.QUEUED: "has not started yet; send the stacking job when it is done",
-                jobs.RUNNING: "is still running; send the stacking job when it is done",
-                "unknown": "is not a job of this service; check the number",
-            }.get(state, f"was {state}, so there is nothing to stack")
-            raise _wrong_job(corr_id, need)
-        files = [f for f in manifest["files"] if f["key"].endswith(".h5") and "/CORR/" in f["key"]]
-        if not files:
-            raise _wrong_job(corr_id, "has no correlations to stack")
-        stop_at = time.monotonic() + SLICE
-        prefix = result_key(corr_id, manifest["attempt"], "")
-        for file in files:
-            path = job.folder / "input" / file["key"].removeprefix(prefix)
-            if path.is_file():
-                continue
-            if time.monotonic() > stop_at:
-                return None
-            self.bucket.download(file["key"], path, file["sha256"])
-        return job.folder / "input" / "CORR"
 
     def _watch(self, job: Job) -> None:
         """Show how far a running worker is, and publish what is whole."""
@@ -278,7 +249,8 @@ class Daemon:
             expected = {f["name"]: (f["size"], f["sha256"]) for f in result["files"]}
             is_all_there = self.publisher.upload(job, {**expected, jobs.LOG_FILE: None})
         except BrokenOutputs as error:
-            self._retry(job, f"the worker ended well, but {error}", self.config.max_attempts)
+            reason = f"the worker ended well, but {error}"
+            self._follow(job, Ending("broken", reason, "", self.config.max_attempts))
             return
         if not is_all_there:
             self.publisher.show(job, "publishing the results")
@@ -299,33 +271,20 @@ class Daemon:
         self.publisher.announce(standing, outputs.log_tail(job.folder))
         self._change(job, state=jobs.DONE, verdict="", reason="")
 
-    def _judge(self, job: Job, exit_code: int | None) -> None:
-        """Decide what follows from a worker that did not end well."""
-        lines = [line for line in outputs.log_tail(job.folder) if line.strip()]
-        last = lines[-1].removeprefix("error: ") if lines else "its log is empty"
-        reason = f"the worker stopped with status {exit_code}: {last}"
-        if exit_code is None:
-            reason = "the worker was killed, perhaps for want of memory"
-            self._retry(job, reason, _MOST_KILLED, killed=True)
-        elif exit_code == RequestError.exit_code:
-            self._change(job, verdict=jobs.REJECTED, reason=last)
-        elif exit_code == ConfigError.exit_code:
-            self._change(job, verdict=jobs.FAILED, reason=reason)
-        elif exit_code in (69, 75):
-            self._retry(job, reason, max(_MOST_REMOTE, self.config.max_attempts))
-        else:
-            self._retry(job, reason, self.config.max_attempts)
-
-    def _retry(self, job: Job, reason: str, most: int, killed: bool = False) -> None:
-        count = (job.killed if killed else job.failures) + 1
-        counts = {"killed" if killed else "failures": count}
-        if count >= most:
-            verdict = {"verdict": jobs.FAILED, "reason": f"given up after {count} tries: {reason}"}
-            self._change(job, **counts, **verdict)
+    def _follow(self, job: Job, ending: Ending) -> None:
+        """Do what follows from a worker that did not end well."""
+        if ending.verdict:
+            self._change(job, verdict=ending.verdict, reason=ending.reason)
+            return
+        counted = "killed" if ending.kind == "killed" else "failures"
+        count = getattr(job, counted) + 1
+        if count >= ending.most:
+            reason = f"given up after {count} tries: {ending.reason}"
+            self._change(job, **{counted: count}, verdict=jobs.FAILED, reason=reason)
             return
         wait = min(self.backoff * 2 ** (count - 1), _LONGEST_WAIT) * random.uniform(0.5, 1)
-        again = self.now() + wait
-        self._change(job, state=jobs.QUEUED, reason=reason, not_before=again, **counts)
+        later = {"state": jobs.QUEUED, "not_before": self.now() + wait}
+        self._change(job, **{counted: count}, **later, reason=ending.reason)
 
     def _refuse(self, job: Job, error: RequestError) -> None:
         lines = [str(problem) for problem in error.problems]
@@ -346,13 +305,33 @@ class Daemon:
             return
         if not (job.folder / jobs.LOG_FILE).exists():
             line = f"job {job.id}: {job.verdict}: {job.reason}\n"
-            jobs.write_atomic(job.folder / jobs.LOG_FILE, line.encode())
+            with jobs.disk_errors(job.folder), faults.step("log.write"):
+                jobs.write_atomic(job.folder / jobs.LOG_FILE, line.encode())
         try:
             self.publisher.upload(job, {jobs.LOG_FILE: None})
         except BrokenOutputs as error:
             log.warning("job %s: %s", job.id, error)
         self.publisher.show(replace(job, state=job.verdict), job.verdict)
         self._change(job, state=job.verdict)
+
+
+def stop_on_signals() -> threading.Event:
+    """What SIGTERM and SIGINT set; a pass that goes on too long is then cut off, as by a crash."""
+    stop = threading.Event()
+
+    def leave(*_: object) -> None:
+        stop.set()
+        signal.setitimer(signal.ITIMER_REAL, _LAST_PASS)
+
+    def cut_off(*_: object) -> None:
+        log.warning("stopped in the middle of a pass; the next start goes on from there")
+        logging.shutdown()
+        os._exit(0)
+
+    signal.signal(signal.SIGALRM, cut_off)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    return stop
 
 
 @contextmanager
@@ -367,7 +346,3 @@ def _one_job(job_id: str) -> Iterator[None]:
 def _turn(job: Job) -> tuple[float, str]:
     """First come, first served."""
     return job.seen, job.id
-
-
-def _wrong_job(corr_id: str, need: str) -> RequestError:
-    return RequestError([Problem(STACKING, 2, "job", corr_id, need)])

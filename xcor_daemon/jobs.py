@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .errors import BusyError, DiskError, Problem
+from . import faults
+from .errors import BusyError, DiskError, Problem, XcorError
 from .request import STACKING
 
 JOB_FILE, LOG_FILE = "job.json", "xcor_log.txt"
@@ -81,10 +82,11 @@ class Job:
 
     def changed(self, **changes: Any) -> Job:
         """The job with other values, once job.json holds them."""
-        job = replace(self, **changes)
+        job = replace(self, **changes) if changes else self
         content = asdict(job)
         del content["folder"]
-        write_atomic(self.folder / JOB_FILE, json.dumps(content, indent=1).encode())
+        with disk_errors(self.folder), faults.step(_step(self, job)):
+            write_atomic(self.folder / JOB_FILE, json.dumps(content, indent=1).encode())
         return job
 
     @classmethod
@@ -96,19 +98,38 @@ class Job:
         return cls(folder=folder, **content)
 
 
+def _step(before: Job, after: Job) -> str:
+    """Which step of faults.py the change of a job is."""
+    if before is after:
+        return "stage.record"
+    if not after.is_live:
+        return "record.ended"
+    if after.verdict:
+        return "record.verdict"
+    if after.run > before.run:
+        return "record.retry"
+    return "record.running" if after.state == RUNNING else "record.queued"
+
+
 def create_job(
     work_dir: Path, job_id: str, contents: Mapping[str, bytes], inputs: Sequence[Input], seen: float
 ) -> Job:
     """Make the folder of a job and its inputs; job.json comes last, so half a folder shows."""
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     folder = work_dir / stamp / job_id
-    with disk_errors(folder):
-        folder.mkdir(parents=True)
-    for name, content in contents.items():
-        write_atomic(folder / name, content)
+    with disk_errors(folder), faults.step("stage.folder"):
+        folder.mkdir(parents=True, exist_ok=True)
     kind = "stack" if STACKING in contents else "xcor"
     attempt = f"{stamp}-{secrets.token_hex(3)}"
-    return Job(folder, job_id, kind, attempt, tuple(inputs), seen).changed()
+    try:
+        for name, content in contents.items():
+            with disk_errors(folder / name), faults.step("stage.input"):
+                write_atomic(folder / name, content)
+        return Job(folder, job_id, kind, attempt, tuple(inputs), seen).changed()
+    except XcorError:
+        # What is not known to this process must not be found by the next one.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def load_jobs(work_dir: Path) -> list[Job]:
