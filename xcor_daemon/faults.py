@@ -28,6 +28,7 @@ ON_DISK = {
     "record.retry": "job.json: a worker ended badly and another one follows",
     "record.verdict": "job.json: the end is decided",
     "record.ended": "job.json: the end is published",
+    "purge": "the folder of an ended job is removed",
     "corr.fetch": "a file of another job is copied to the folder",
     "log.write": "the log of a job that never had a worker is written",
 }
@@ -36,7 +37,11 @@ ELSEWHERE = {
     "worker.stop": "a worker is sent a signal",
     "result.upload": "a result is put under the attempt's prefix",
     "manifest.commit": "manifest.json is put: the job is published",
+    "lease.write": "leases/ID.json is put: this daemon does the job",
+    "lease.release": "leases/ID.json is deleted",
     "view.files": "files.txt is put",
+    "view.waiting": "status.json of a job that nobody has taken is put",
+    "view.service": "_service.json is put",
     "view.status": "status.json is put",
 }
 STEPS = {**ON_DISK, **ELSEWHERE}

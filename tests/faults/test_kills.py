@@ -18,15 +18,17 @@ _OF_REFUSED = {"record.verdict", "log.write"}
 _OF_STACK = {"corr.fetch"}
 _OF_BROKEN = {"record.retry"}
 _OF_CANCELLED = {"worker.stop"}
-_ODD = _OF_REFUSED | _OF_STACK | _OF_BROKEN | _OF_CANCELLED
+_OF_QUEUE = {"view.waiting"}
+_OF_FULL_DISK = {"purge"}
+_ODD = _OF_REFUSED | _OF_STACK | _OF_BROKEN | _OF_CANCELLED | _OF_QUEUE | _OF_FULL_DISK
 
 
 def points_of(steps: set[str]) -> list[str]:
     return [point for point in POINTS if point.rpartition(".")[0] in steps]
 
 
-def die_at(service, point: str) -> None:
-    daemon = service.start("wait", fault=f"{point}:kill")
+def die_at(service, point: str, **settings: float) -> None:
+    daemon = service.start("wait", fault=f"{point}:kill", max_parallel=8, **settings)
     assert daemon.wait(60) == -signal.SIGKILL, f"{point} was never reached\n{service.log}"
 
 
@@ -103,12 +105,38 @@ def test_a_kill_while_a_worker_is_stopped(service):
     assert service.store.read_status("41")["state"] == "cancelled"
 
 
+def test_a_kill_while_a_job_is_told_its_place_in_the_queue(service):
+    for number in range(8):
+        service.send(str(100 + number))
+    for point in points_of(_OF_QUEUE):
+        die_at(service, point)
+
+    service.run_until_quiet()
+
+    service.check(faults=2)
+
+
+def test_a_kill_while_room_is_made_on_the_disk(service):
+    # A job needs 1.72 MB: 1 MB, and 1.3 times 287 windows of 481 lags of 4 bytes.
+    service.send("41")
+    service.run_until_quiet()
+    points = points_of(_OF_FULL_DISK)
+    for number, point in enumerate(points):
+        service.send(str(100 + number))
+        die_at(service, point, quota=1_730_000)
+
+    service.run_until_quiet(quota=1_730_000)
+
+    service.check(faults=len(points))
+    assert not list(service.work_dir().glob("*/41")), "the oldest was purged"
+
+
 @pytest.mark.parametrize("action", ["raise", "enospc"])
 def test_an_error_at_every_point_delays_a_job_and_no_more(service, action):
     points = points_of((STEPS if action == "raise" else ON_DISK).keys() - _ODD)
     for number, point in enumerate(points):
         service.send(str(100 + number))
-        service.run_until_quiet(fault=f"{point}:{action}")
+        service.run_until_quiet(fault=f"{point}:{action}", max_parallel=8)
 
     service.check(faults=len(points))
     assert service.log.count(f"fault: {action} at") == len(points)
