@@ -16,15 +16,16 @@ PREFIX = "xcor_daemon.pipeline."
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
     {"errors"},
-    {"config", "csvtable", "faults"},
+    {"config", "csvtable", "faults", "logs"},
     {"stations"},
     {"request"},
     {"estimate", "jobs", "listing"},
-    {"outputs", "bucket", "launcher", "disk", "orders", "register"},
+    {"outputs", "bucket", "launcher", "disk", "orders", "register", "metrics"},
     {"publish", "submit", "status", "verdicts", "lease"},
-    {"corrs", "admission", "heartbeat", "audit"},
+    {"corrs", "admission", "heartbeat", "audit", "recovery", "doctor"},
     {"course"},
     {"daemon"},
+    {"operators"},
     {"cli"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

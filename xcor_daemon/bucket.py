@@ -235,6 +235,10 @@ class Bucket:
         """The status.json that the page sees."""
         return self._read_json(f"processed/{job_id}/status.json")
 
+    def read_files(self, job_id: str) -> list[str]:
+        """The lines of files.txt; none where there is none."""
+        return (self._read(f"processed/{job_id}/files.txt") or b"").decode().splitlines()
+
     def put_status(self, job_id: str, status: dict[str, Any]) -> None:
         """Write status.json."""
         with faults.step("view.status"):

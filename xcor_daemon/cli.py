@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,6 +20,8 @@ import click
 
 from .config import Config, check_source
 from .errors import XcorError
+from .logs import set_up as set_up_logs
+from .operators import COMMANDS
 
 if TYPE_CHECKING:
     from .daemon import Daemon
@@ -51,16 +52,15 @@ class _Commands(click.Group):
 @click.option("--work-dir", type=click.Path(path_type=Path), help="Where jobs run (XCOR_WORK_DIR).")
 @click.option("--interval", type=float, help="Seconds between two passes (XCOR_INTERVAL).")
 @click.option("--max-parallel", type=int, help="Workers at a time (XCOR_MAX_PARALLEL).")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="XCOR_LOG_FORMAT.")
 @click.pass_context
 def main(ctx: click.Context, **flags: Any) -> None:
     """Cross-correlate ambient noise: take jobs from S3, run them, publish the results.
 
     A flag beats an XCOR_* variable, which beats the default.
     """
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
-    log.setLevel(logging.INFO)
     ctx.obj = Config.from_env(os.environ, **flags)
+    set_up_logs(ctx.obj.log_format, log)
 
 
 @main.command()
@@ -107,23 +107,6 @@ def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
     daemon = Daemon(Bucket.connect(config), launcher, config)
     with daemon.holding():
         yield daemon, stop
-
-
-@main.command()
-@click.argument("job_id", required=False)
-@_as_json
-@click.pass_obj
-def status(config: Config, job_id: str | None, as_json: bool) -> None:
-    """Show the jobs, or one of them, as this machine and S3 know them."""
-    from .status import describe_job, describe_jobs, format_table
-
-    if job_id is None:
-        rows = describe_jobs(config)
-        click.echo(json.dumps(rows, indent=1) if as_json else format_table(rows))
-        return
-    job = describe_job(config, job_id)
-    lines = [f"{name}: {value}" for name, value in job.items() if name != "log_tail"]
-    click.echo(json.dumps(job, indent=1) if as_json else "\n".join([*lines, *job["log_tail"]]))
 
 
 @main.command()
@@ -253,6 +236,9 @@ def _progress_of(folder: Path) -> Iterator[Callable[[Progress], None]]:
 
         yield show
 
+
+for command in COMMANDS:
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -33,6 +33,8 @@ class Config:
     lease: float = 120.0  # s until another daemon takes over from one that is silent; 0: at once
     reserve: float = 1e9  # bytes of the disk that stay free
     quota: float = 0.0  # bytes that the work folder may take; 0 leaves it to the disk
+    log_format: str = "text"  # or json, with the figures of metrics.py as EMF lines among them
+    metrics_file: str = ""  # where the figures are written for Prometheus; empty: nowhere
     fault: str = ""  # a fault to order, for tests; see faults.py
     # name -> source, for the column `source` of params.csv
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -43,12 +45,16 @@ class Config:
             if not low <= getattr(self, name) <= _LONGEST:
                 need = f"it must be from {low:g} to {_LONGEST:g} s."
                 raise ConfigError(f"{name}={getattr(self, name)} s; {need}")
+        if 0 < self.interval < 0.05:
+            raise ConfigError(f"interval={self.interval} s; it must be from 0.05 s, or 0.")
         for name in ("reserve", "quota"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}={getattr(self, name)} bytes; it must not be negative.")
         for name, low in (("max_parallel", 1), ("max_attempts", 1), ("processes", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name}={getattr(self, name)}; it must be at least {low}.")
+        if self.log_format not in ("text", "json"):
+            raise ConfigError(f"log_format={self.log_format!r}; it must be text or json.")
         for source in (self.source, *self.sources.values()):
             check_source(source)
 

@@ -180,6 +180,7 @@ class Course:
             log.info("job %s: attempt %s was published first", job.id, standing["attempt"])
         else:
             self.register.endings["ok"] += 1
+            self.register.units += standing["units"]["done"]
         self.publisher.announce(standing, outputs.log_tail(job.folder))
         self.register.change(job, state=jobs.DONE, verdict="", reason="")
 

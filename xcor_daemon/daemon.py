@@ -8,10 +8,12 @@ import logging
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from . import jobs, orders
 from .admission import Admission
@@ -26,6 +28,7 @@ from .jobs import Job
 from .launcher import Launcher
 from .lease import Leases
 from .listing import Listing, Waiting
+from .metrics import Metrics
 from .orders import Order
 from .publish import Publisher
 from .register import Register
@@ -130,7 +133,9 @@ class Daemon:
                 with self._one_job(job.id):
                     self.course.advance_far(job)
         waiting = self._still_waiting(queue)
-        self.heartbeat.beat(self.register, len(waiting), time.monotonic() - began)
+        seconds = time.monotonic() - began
+        if self.heartbeat.beat(self.register, len(waiting), seconds):
+            self._measure(waiting, seconds)
         self.audit.look(self.register.ended)
         held = sum(job.is_held for job in self.register.live())
         others = sum(self.leases.is_others(job.id) for job in waiting)
@@ -155,6 +160,30 @@ class Daemon:
     def _still_waiting(self, queue: list[Waiting]) -> list[Waiting]:
         ended, knows = self.register.ended, self.register.knows
         return [job for job in queue if job.id not in ended and not knows(job.id)]
+
+    def _measure(self, waiting: list[Waiting], seconds: float) -> None:
+        """Give the figures to those who watch the service."""
+        ready = [job.seen for job in waiting]
+        ready += [job.seen for job in self.register.live() if job.state == jobs.QUEUED]
+        states = {**dict.fromkeys((*jobs.TERMINAL, jobs.RUNNING), 0), **self.register.counts()}
+        states["waiting"] = len(waiting)
+        metrics = Metrics(
+            {
+                "xcor_jobs": states,
+                "xcor_oldest_ready_seconds": self.now() - min(ready, default=self.now()),
+                "xcor_pass_seconds": seconds,
+                "xcor_last_success_timestamp_seconds": self.now(),
+                "xcor_s3_errors_total": dict(self.bucket.errors),
+                "xcor_worker_end_total": dict(self.register.endings),
+                "xcor_disk_free_bytes": float(self.admission.disk.free()),
+                "xcor_lease_lost_total": self.leases.lost,
+                "xcor_units_done_total": self.register.units,
+            }
+        )
+        if self.config.metrics_file:
+            metrics.write(Path(self.config.metrics_file))
+        if self.config.log_format == "json":
+            print(metrics.emf(self.now()), file=sys.stderr)
 
     def _count_strangers(self, listing: Listing) -> None:
         if listing.ignored != self._ignored:

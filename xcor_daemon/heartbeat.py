@@ -25,8 +25,8 @@ class Heartbeat:
     _said: tuple[int, int] | None = None
     _when: float = float("-inf")
 
-    def beat(self, register: Register, waiting: int, seconds: float) -> None:
-        """Write the heartbeat where it is due.
+    def beat(self, register: Register, waiting: int, seconds: float) -> bool:
+        """Write the heartbeat where it is due, and say whether it was.
 
         Parameters
         ----------
@@ -38,7 +38,7 @@ class Heartbeat:
         counts = register.counts()
         figures = (counts[QUEUED] + waiting, counts[RUNNING])
         if self.now() < self._when + (_EVERY if figures == self._said else _AT_MOST_EVERY):
-            return
+            return False
         state = {
             "version": __version__,
             "updated": iso(self.now()),
@@ -50,3 +50,4 @@ class Heartbeat:
         }
         self.bucket.put_service(state)
         self._said, self._when = figures, self.now()
+        return True

@@ -162,18 +162,19 @@ def create_job(
 
 def load_jobs(work_dir: Path) -> list[Job]:
     """Every job of a work folder, oldest folder first; unfinished stagings are left out."""
-    return [Job.load(folder) for folder in _job_folders(work_dir) if (folder / JOB_FILE).is_file()]
+    return [Job.load(folder) for folder in job_folders(work_dir) if (folder / JOB_FILE).is_file()]
 
 
 def sweep_unfinished(work_dir: Path) -> list[Path]:
     """Remove stagings that a crash cut short; their jobs wait in S3 and are staged again."""
-    halves = [folder for folder in _job_folders(work_dir) if not (folder / JOB_FILE).is_file()]
+    halves = [folder for folder in job_folders(work_dir) if not (folder / JOB_FILE).is_file()]
     for folder in halves:
         shutil.rmtree(folder)
     return halves
 
 
-def _job_folders(work_dir: Path) -> Iterator[Path]:
+def job_folders(work_dir: Path) -> Iterator[Path]:
+    """Every folder that is named as a job's is, oldest first."""
     for stamp in _folders_named(work_dir, _STAMP):
         yield from _folders_named(stamp, _ID)
 

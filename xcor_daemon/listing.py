@@ -59,8 +59,13 @@ class Listing:
     """What one look at incoming/ shows."""
 
     jobs: tuple[Waiting, ...]  # oldest first
-    ignored: int  # keys that are no file of a job
+    strangers: tuple[str, ...]  # keys that are no file of a job
     clock: float  # S3's (s since 1970)
+
+    @property
+    def ignored(self) -> int:
+        """How many keys are no file of a job."""
+        return len(self.strangers)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def gather(pages: Iterable[Page], clock: float, settle: float, skip: Collection[
                 found.setdefault(job_id, {}).update(files)
     jobs = [_waiting(job_id, files, clock - settle) for job_id, files in found.items()]
     jobs.sort(key=lambda job: (job.seen, job.id))
-    return Listing(tuple(jobs), len(strangers), clock)
+    return Listing(tuple(jobs), tuple(sorted(strangers)), clock)
 
 
 def _waiting(job_id: str, files: dict[str, Remote], latest: float) -> Waiting:

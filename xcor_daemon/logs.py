@@ -48,5 +48,5 @@ def set_up(kind: str, log: logging.Logger) -> None:
     """Write a logger's lines to stderr as ``text`` or ``json``."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if kind == "json" else TextLines())
-    logging.getLogger().handlers[:] = [handler]
+    log.handlers[:] = [handler]
     log.setLevel(logging.INFO)

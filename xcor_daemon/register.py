@@ -21,6 +21,7 @@ class Register:
         self.work_dir = work_dir
         self.jobs: dict[str, Job] = {}
         self.ended: set[str] = set()  # ids that came to their end, here or elsewhere
+        self.units = 0  # days of the jobs that were published here
         self.endings: Counter[str] = Counter()  # how workers ended
 
     def load(self) -> None:
