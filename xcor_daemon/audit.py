@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from .bucket import Bucket
-from .jobs import TERMINAL
+from .jobs import DONE
 from .publish import Publisher
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Audit:
         self._when = self.now()
         self._last = min((i for i in ended if i > self._last), default=min(ended))
         status = self.bucket.read_status(self._last) or {}
-        if status.get("state") in TERMINAL:
+        if status.get("state") == DONE:
             return
         if manifest := self.bucket.read_manifest(self._last):
             log.warning("job %s: its status.json was not that of a published job", self._last)
