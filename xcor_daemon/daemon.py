@@ -134,9 +134,11 @@ class Daemon:
                     self.course.advance_far(job)
         waiting = self._still_waiting(queue)
         seconds = time.monotonic() - began
-        if self.heartbeat.beat(self.register, len(waiting), seconds):
-            self._measure(waiting, seconds)
-        self.audit.look(self.register.ended)
+        with _not_fatal("heartbeat"):
+            if self.heartbeat.beat(self.register, len(waiting), seconds):
+                self._measure(waiting, seconds)
+        with _not_fatal("audit"):
+            self.audit.look(self.register.ended)
         held = sum(job.is_held for job in self.register.live())
         others = sum(self.leases.is_others(job.id) for job in waiting)
         unsettled = sum(
@@ -252,6 +254,15 @@ class Daemon:
     def _rests(self, job_id: str) -> bool:
         """Whether a job failed again and again and must not hold up every pass."""
         return time.monotonic() < self._troubles.get(job_id, (0, 0.0))[1]
+
+
+@contextmanager
+def _not_fatal(what: str) -> Iterator[None]:
+    """Do what a pass can do without."""
+    try:
+        yield
+    except XcorError as error:
+        log.warning("%s: %s", what, error)
 
 
 def stop_on_signals() -> threading.Event:

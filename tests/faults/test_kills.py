@@ -28,7 +28,7 @@ def points_of(steps: set[str]) -> list[str]:
 
 
 def die_at(service, point: str, **settings: float) -> None:
-    daemon = service.start("wait", fault=f"{point}:kill", max_parallel=8, **settings)
+    daemon = service.start("wait", fault=f"{point}:kill", **{"max_parallel": 8, **settings})
     assert daemon.wait(60) == -signal.SIGKILL, f"{point} was never reached\n{service.log}"
 
 
@@ -109,7 +109,7 @@ def test_a_kill_while_a_job_is_told_its_place_in_the_queue(service):
     for number in range(8):
         service.send(str(100 + number))
     for point in points_of(_OF_QUEUE):
-        die_at(service, point)
+        die_at(service, point, max_parallel=1)
 
     service.run_until_quiet()
 
