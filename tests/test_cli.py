@@ -202,16 +202,16 @@ def test_correlate_and_stack_work_on_folders_and_tell_each_day(real_folder, nors
 
     assert done.returncode == 0, done.stderr
     assert "job my-job: 2019-01-01: 3 pairs" in done.stderr
-    assert done.stdout == ""
+    assert done.stdout.startswith("3 pairs, 138 pair-windows kept, 1 of 1 days with data\n")
     assert (real_folder / "CORR/2019-01-01.h5").exists()
     assert json.loads((real_folder / "outputs.json").read_text())["units"]["done"] == 1
 
     stack = tmp_path / "my-stack"
     stack.mkdir()
     (stack / "stacking_params.csv").write_bytes(STACKING)
-    done = run("stack", stack, "--corr", real_folder / "CORR", "--processes", "1")
+    done = run("stack", stack, "--corr", real_folder / "CORR", "--processes", "1", "--json")
     assert done.returncode == 0, done.stderr
-    assert (stack / "outputs.json").exists()
+    assert json.loads(done.stdout) == json.loads((stack / "outputs.json").read_text())
 
 
 @pytest.mark.real

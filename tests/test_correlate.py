@@ -165,16 +165,31 @@ def test_a_list_of_some_pairs_gives_the_rows_of_all_of_them():
     np.testing.assert_array_equal(corr, everything[some])
 
 
-@pytest.mark.parametrize("change", [{"threads": 3}, {"memory": 1}])
-def test_bytes_do_not_depend_on_threads_or_on_batches(monkeypatch, change):
-    windows = noise(25, 5, 1, 2000)
-    plain = correlate_all(windows, 100)
+@pytest.mark.parametrize("groups", [None, np.array([0, 0, 1, 1, 1])])
+@pytest.mark.parametrize("change", [{"threads": 3}, {"memory": 1}, {"memory": 1_000_000}])
+def test_bytes_do_not_depend_on_threads_on_batches_or_on_blocks(monkeypatch, change, groups):
+    windows, kept = noise(29, 5, 1, 2000), np.ones((29, 5), dtype=bool)
+    kept[17, 1:4], kept[3, 0] = False, False
+    plain = correlate_all(windows, 100, kept=kept, groups=groups)
     if "memory" in change:
-        monkeypatch.setattr(engine, "MEMORY", 1)
+        monkeypatch.setattr(engine, "MEMORY", change["memory"])
 
-    corr = correlate_all(windows, 100, threads=change.get("threads", 1))
+    threads = change.get("threads", 1)
+    corr = correlate_all(windows, 100, kept=kept, groups=groups, threads=threads)
 
     assert corr.tobytes() == plain.tobytes()
+
+
+def test_a_stack_of_many_windows_equals_the_mean_of_its_windows():
+    windows = noise(50, 40, 1, 900)  # more blocks than a small tile takes at a time
+    i, j = np.triu_indices(50)
+    groups = np.zeros(40, dtype=int)
+
+    stack = correlate_all(windows, 60, groups=groups)[:, 0]
+
+    for row in (0, 7, 700, i.size - 1):
+        mean = np.mean([expected(windows, (i[row], j[row]), w, 60) for w in range(40)], axis=0)
+        assert_close(stack[row], mean, windows)
 
 
 def test_what_a_sink_raises_reaches_the_caller():

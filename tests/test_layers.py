@@ -15,7 +15,7 @@ PREFIX = "xcor_daemon.pipeline."
 
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
-    {"errors"},
+    {"errors", "report"},
     {"config", "csvtable", "faults", "logs"},
     {"stations"},
     {"request"},
@@ -83,12 +83,19 @@ def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
         assert rooms_of(path) <= {"errors", "stations", "request", "pipeline"}, path
 
 
+def test_results_are_opened_without_the_service_and_without_the_pipeline():
+    for path in PACKAGE.glob("results/*.py"):
+        assert rooms_of(path) <= {"errors", "results"}, path
+
+
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
-    {"datatypes", "fft", "executors"},
+    {"datatypes", "fft", "executors", "shelf"},
     {"kernel", "response"},
-    {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile"},
-    {"day"},
+    {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile",
+     "monitoring"},
+    {"day", "stacking"},
+    {"drawing"},
     {"products"},
     {"run"},
 ]
@@ -97,7 +104,8 @@ PIPELINE_HEIGHT = {name: height for height, layer in enumerate(PIPELINE) for nam
 
 def test_every_room_of_the_pipeline_imports_only_from_layers_below():
     folder = PACKAGE / "pipeline"
-    rooms = {path.stem for path in folder.glob("*.py")} - {"__init__"} | {"sources"}
+    rooms = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    rooms |= {"sources", "stack", "plots"}
     assert rooms == PIPELINE_HEIGHT.keys()
     for path in folder.rglob("*.py"):
         room = path.relative_to(folder).parts[0].removesuffix(".py")

@@ -10,6 +10,7 @@ from obspy.geodetics import gps2dist_azimuth
 
 from xcor_daemon.pipeline import plots
 from xcor_daemon.pipeline.datatypes import ChannelDay
+from xcor_daemon.pipeline.plots import correlograms, maps, words
 
 LAGS = np.arange(-200, 201) / 4.0
 GREY = 0.8
@@ -73,7 +74,32 @@ def draw_availability(path, rows=None):
     return plots.availability(rows, "Windows kept", path=path / "availability")
 
 
+def draw_overview(path, n_pairs=3, days=("2019-01-01", "2019-01-04"), **changes):
+    arguments = {"n_windows": np.full((n_pairs, len(days)), 20), "days": days}
+    arguments |= {"snr": np.linspace(5, 50, n_pairs), "distances": np.linspace(1, 90, n_pairs)}
+    arguments |= {"names": section(n_pairs)[2], "title": "Windows and clarity", "most": 40}
+    return plots.overview(**(arguments | changes), path=path / "overview")
+
+
+def draw_spectrum(path, n_pairs=3, **changes):
+    wave = np.cos(2 * np.pi * 0.5 * LAGS) * np.exp(-((LAGS / 20) ** 2))
+    arguments = {"stacks": np.tile(wave, (n_pairs, 1)), "lags": LAGS, "band": (0.3, 0.7)}
+    arguments |= {"names": section(n_pairs)[2], "title": "Spectra", "clearest": 0}
+    return plots.spectrum(**(arguments | changes), path=path / "spectrum")
+
+
+def draw_changes(path, n_pairs=3, **changes):
+    dvv = np.tile(1e-3 * np.sin(np.arange(10.0)), (n_pairs, 1))
+    starts = 1546300800.0 + 86400 * np.arange(10)
+    arguments = {"dvv": dvv, "errors": np.full(dvv.shape, 1e-4)}
+    arguments |= {"correlations": np.full(dvv.shape, 0.9), "title": "dv/v"}
+    arguments |= {"intervals": np.column_stack([starts, starts + 86400])}
+    arguments |= {"names": section(n_pairs)[2]}
+    return plots.velocity_changes(**(arguments | changes), path=path / "dvv")
+
+
 ALL = [draw_section, draw_shot, draw_correlogram, draw_map, draw_availability]
+ALL += [draw_overview, draw_spectrum, draw_changes]
 
 
 def text(written):
@@ -302,7 +328,7 @@ def test_rows_of_time_hold_their_windows():
     windows[4] = np.nan
     times = np.array([0.0, 450.0, 900.0, 1350.0, 2250.0, 2700.0])
 
-    rows, begin, length, step = plots._time_rows(windows, times)
+    rows, begin, length, step = correlograms._time_rows(windows, times)
 
     assert (begin, length, step) == (0.0, 450.0, 450.0)
     assert np.array_equal(rows[:, 0], [0, 1, 2, 3, np.nan, np.nan, 5], equal_nan=True)
@@ -353,7 +379,7 @@ def test_a_map_lists_the_stations_and_those_without_coordinates(tmp_path):
     ],
 )
 def test_longitudes_are_cut_at_the_widest_gap(longitude, width):
-    cut = plots._unwrapped(np.array(longitude))
+    cut = maps._unwrapped(np.array(longitude))
 
     assert np.nanmax(cut) - np.nanmin(cut) == pytest.approx(width)
     np.testing.assert_allclose(cut % 360, np.array(longitude) % 360)
@@ -365,7 +391,7 @@ def test_a_degree_east_is_as_long_as_it_is_on_the_ground():
     axes = Figure().subplots()
     longitude, latitude = np.array([10.0, 11.0]), np.array([60.0, 60.5])
 
-    _, _, per_km = plots._map_axes(axes, longitude, latitude, np.ones(2, dtype=bool))
+    _, _, per_km = maps._map_axes(axes, longitude, latitude, np.ones(2, dtype=bool))
 
     metres = gps2dist_azimuth(60.25, 10.0, 60.25, 11.0)[0]
     assert per_km == pytest.approx(1000 / metres, rel=0.005)
@@ -399,8 +425,10 @@ def test_stations_at_one_place_and_at_a_pole_are_drawn(tmp_path):
 
 def test_a_crowded_map_says_what_it_leaves_out(tmp_path, monkeypatch):
     titles = []
-    write = plots._title
-    monkeypatch.setattr(plots, "_title", lambda *words: titles.append(words[-1]) or write(*words))
+    write = maps.write_title
+    monkeypatch.setattr(
+        maps, "write_title", lambda *said: titles.append(said[-1]) or write(*said)
+    )
     random = np.random.default_rng(0)
 
     draw_map(
@@ -461,4 +489,78 @@ def test_no_rows_are_drawn(tmp_path):
     ],
 )
 def test_ordinals_are_english(n, word):
-    assert plots._ordinal(n) == word
+    assert words.ordinal(n) == word
+
+
+# Overview, spectrum, changes
+
+
+def test_an_overview_names_the_pairs_with_the_fewest_windows_and_shows_days_without_any(tmp_path):
+    n_windows = np.array([[40, 40], [0, 3], [40, 20]])
+
+    written = draw_overview(tmp_path, n_windows=n_windows)
+
+    assert "up to 40 windows a day; 59.6 % of all windows have data." in text(written)
+    fewest = text(written).split("fewest windows:\n")[1].splitlines()[0]
+    assert fewest == "  XX.A0001..BHZ|XX.B0001..BHZ: 3 windows"
+    assert share_of(written, GREY) > 0.05  # the two days between
+
+
+def test_an_overview_of_many_pairs_says_what_it_leaves_out(tmp_path):
+    written = draw_overview(tmp_path, n_pairs=901)
+
+    assert "Note: left: every 4th of 901 pairs." in text(written)
+    assert "901 pairs, 2 days" in text(written)
+
+
+@pytest.mark.parametrize("n_pairs", [0, 1])
+def test_few_pairs_and_none_have_an_overview_and_a_spectrum(n_pairs, tmp_path):
+    draw_overview(tmp_path, n_pairs)
+    draw_spectrum(tmp_path, n_pairs, clearest=0 if n_pairs else None)
+
+
+def test_pairs_without_distance_or_ratio_have_an_overview(tmp_path):
+    unknown = np.full(3, np.nan)
+
+    draw_overview(tmp_path, distances=unknown)
+    draw_overview(tmp_path, distances=unknown, snr=unknown)
+
+
+def test_a_spectrum_says_where_it_is_largest(tmp_path):
+    written = draw_spectrum(tmp_path)
+
+    said = text(written).split("The median is largest at ")[1]
+    assert float(said.split()[0]) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_spectrum_leaves_out_pairs_without_a_stack(tmp_path):
+    stacks = np.ones((3, LAGS.size))
+    stacks[0, 3] = np.nan
+    stacks[1] = 0
+
+    assert "1 pair with a stack" in text(draw_spectrum(tmp_path, stacks=stacks))
+
+
+def test_changes_are_listed_with_their_sign_and_error(tmp_path):
+    dvv = np.array([[0.0012, np.nan, -0.0005]])
+
+    written = draw_changes(
+        tmp_path,
+        1,
+        dvv=dvv,
+        errors=np.full((1, 3), 2e-4),
+        correlations=np.array([[0.9, np.nan, 0.4]]),
+        intervals=1546300800.0 + np.array([[0, 86400], [86400, 172800], [172800, 259200]]),
+    )
+
+    assert "2 of 3 changes are known" in text(written)
+    assert "from 2019-01-01T00:00:00: +0.1200 % (error 0.02 %)" in text(written)
+    assert "from 2019-01-03T00:00:00: -0.0500 % (error 0.02 %)" in text(written)
+
+
+def test_no_known_change_is_drawn(tmp_path):
+    nothing = np.full((2, 10), np.nan)
+
+    written = draw_changes(tmp_path, 2, dvv=nothing, errors=nothing, correlations=nothing)
+
+    assert "0 of 20 changes are known" in text(written)

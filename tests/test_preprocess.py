@@ -8,7 +8,7 @@ import numpy as np
 import obspy
 import pytest
 from reference import whiten
-from truth import DAY, MIDNIGHT, PARAMS, SPAN, Noise, motion, record
+from truth import DAY, MIDNIGHT, PARAMS, SPAN, Noise, prepared, record
 
 from xcor_daemon.errors import NoDataError
 from xcor_daemon.pipeline.datatypes import NS, Epoch, Samples, Segment
@@ -76,7 +76,7 @@ def test_ground_motion_equals_obspys_remove_response_in_band_to_half_a_percent(n
     trace.detrend("linear").taper(None, max_length=20)
     trace.remove_response(output="VEL", pre_filt=(0.025, 0.05, 4.0, 5.0), water_level=None)
 
-    ours = prepare("X", samples, epochs, SPAN, DAY, params).data
+    ours = prepare("X", samples, epochs, SPAN, DAY, params).motion()
 
     first = 400 * 20
     theirs = trace.data[first : first + 86400 * 20 : 2]
@@ -95,10 +95,11 @@ def test_two_response_epochs_in_a_day_are_two_responses(noise):
     double = replace(one, log_amplitude=one.log_amplitude + np.log(2))
     noon = MIDNIGHT + 43200 * NS
     samples, params = record(noise, 0.0), replace(PARAMS, response="velocity")
-    whole = prepare("X", samples, (Epoch(0, 2 * noon, response=one),), SPAN, DAY, params).data
+    single = (Epoch(0, 2 * noon, response=one),)
+    whole = prepare("X", samples, single, SPAN, DAY, params).motion()
     epochs = (Epoch(0, noon, response=one), Epoch(noon, 2 * noon, response=double))
 
-    both = prepare("X", samples, epochs, SPAN, DAY, params).data
+    both = prepare("X", samples, epochs, SPAN, DAY, params).motion()
 
     away = 1200 * 10  # samples from the change, where tapers ring
     noon_at = 43200 * 10
@@ -115,7 +116,7 @@ def test_an_epoch_without_a_response_is_refused_with_its_reason(noise):
 
 def test_a_channel_too_slow_for_the_band_is_refused():
     with pytest.raises(NoDataError, match="sampled at 1 Hz, too slow for freqmax=2 Hz"):
-        motion(constant(86400))
+        prepared(constant(86400))
 
 
 def test_the_band_has_half_its_gain_at_both_corners_and_none_below_freqmin_over_4():
@@ -149,7 +150,7 @@ def test_samples_outside_the_times_asked_for_count_as_missing():
 def test_min_coverage_decides_which_windows_are_kept(noise, least, n_kept):
     gap = (3600.0, 3900.0)  # 300 of 3600 s are missing in two windows
 
-    result = motion(record(noise, 0.0, gaps=[gap]), replace(PARAMS, min_coverage=least))
+    result = prepared(record(noise, 0.0, gaps=[gap]), replace(PARAMS, min_coverage=least))
 
     assert int(result.kept.sum()) == n_kept
     assert result.coverage[[1, 2]] == pytest.approx(1 - 300 / 3600, abs=1e-3)
@@ -168,10 +169,10 @@ def test_windows_are_detrended_and_tapered_over_20_s():
 
 
 def test_whitened_windows_have_the_modulus_asked_for_and_their_own_phase(noise):
-    made = cut(motion(record(noise, 0.0)).data, np.array([36000]), PARAMS)
+    made = cut(prepared(record(noise, 0.0)).motion(), np.array([36000]), PARAMS)
     modulus = Band.of(PARAMS).whitened(np.fft.rfftfreq(36000, 0.1))
 
-    white, _ = normalise(made, PARAMS)
+    white, _ = normalise(made.copy(), PARAMS)
 
     reference = whiten(made[0], modulus)
     assert np.abs(white[0, 0] - reference).max() < 1e-5 * np.abs(reference).max()
@@ -181,11 +182,11 @@ def test_whitened_windows_have_the_modulus_asked_for_and_their_own_phase(noise):
 @pytest.mark.parametrize("method", ["cross-correlation", "coherence", "deconvolution"])
 def test_the_unit_of_a_window_divides_out(noise, scale, method):
     params = replace(PARAMS, whiten=method == "cross-correlation", method=method)
-    made = cut(motion(record(noise, 0.0)).data, np.array([36000]), PARAMS)
+    made = cut(prepared(record(noise, 0.0)).motion(), np.array([36000]), PARAMS)
     made /= np.abs(made).max()
     powers = (-1, 1) if method == "deconvolution" else (0, 0)  # as first, as second
 
-    plain = normalise(made, params)
+    plain = normalise(made.copy(), params)
     scaled = normalise(made * np.float32(scale), params)
 
     for one, other, power in zip(plain, scaled, powers, strict=True):

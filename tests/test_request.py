@@ -469,7 +469,7 @@ def test_the_stacking_row_of_the_contract_is_read():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("median,,false,1", "type 'median' is not one of linear, phase-weighted, robust"),
+        ("mean,,false,1", "type 'mean' is not one of linear, phase-weighted, robust"),
         ("linear,2,false,1", "line 2: phase_smooth '2' goes with type=phase-weighted only"),
         ("phase-weighted,-1,false,1", "phase_smooth '-1' s is not from 0"),
         ("linear,,maybe,1", "stack_all 'maybe' is neither true nor false"),
@@ -484,6 +484,72 @@ def test_a_wrong_stacking_row_is_refused(row, message):
         parse_stacking(f"type,phase_smooth,stack_all,job\n{row}\n".encode())
 
     assert caught.value.problems[0].file == "stacking_params.csv"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"type": "linear", "power": 2}, "power '2' goes with type=phase-weighted or tf-"),
+        ({"type": "median", "select": "snr"}, "select 'snr' goes with type=selective only"),
+        ({"threshold": 0.5}, "threshold '0.5' goes with type=selective only"),
+        ({"type": "nth-root", "power": 0.5}, "is no order of a root"),
+        ({"type": "selective", "threshold": 2}, "more than any correlation"),
+        ({"bootstrap": 1}, "write 0, or a whole number from 2 on"),
+        ({"bootstrap": 2.5}, "write 0, or a whole number from 2 on"),
+        ({"type": "robust", "bootstrap": 20}, "takes a window drawn twice for agreement"),
+        ({"stack_all": "true", "interval": "7D"}, "interval '7D' has no meaning with stack_all"),
+        ({"stack_all": "true", "moving": "7D"}, "moving '7D' has no meaning with stack_all"),
+        ({"interval": "7"}, "is not a number of hours, days or months"),
+        ({"interval": "0D"}, "is not a number of hours, days or months"),
+        ({"moving": "1D"}, "not shorter than interval=1D"),
+        ({"interval": "1ME", "moving": "7D"}, "months go with months only"),
+        ({"stack_all": "true", "dvv": "stretching"}, "compares intervals with each other"),
+        ({"dvv_min_lag": 5}, "has no meaning without dvv"),
+        ({"dvv": "stretching", "dvv_min_lag": 9, "dvv_max_lag": 9}, "is not above dvv_min_lag=9"),
+        ({"dvv": "both"}, "is not one of none, stretching, cross-spectrum"),
+        ({"pairs": "A-B"}, "is not a list of pairs such as"),
+        ({"shots": ";".join(["NO.A..BHZ"] * 21)}, "names 21 channels; at most 20 are drawn"),
+    ],
+)
+def test_columns_of_a_stacking_job_that_contradict_each_other_are_refused(changes, message):
+    values = {"type": "linear", "phase_smooth": "", "stack_all": "false", "job": "1"} | changes
+    lines = [",".join(values), ",".join(str(value) for value in values.values())]
+
+    with pytest.raises(RequestError, match=message) as caught:
+        parse_stacking("\n".join(lines).encode())
+
+    assert {p.line for p in caught.value.problems} == {2}
+
+
+def starts(first, last, **columns):
+    params = StackParams("linear", None, False, "1", **columns)
+    found = params.starts(date.fromisoformat(first), date.fromisoformat(last))
+    return [(f"{a:%m-%dT%H}", f"{b:%m-%dT%H}") for a, b in found]
+
+
+def test_intervals_are_days_unless_something_else_is_asked_for():
+    assert starts("2019-02-27", "2019-03-01") == [
+        ("02-27T00", "02-28T00"), ("02-28T00", "03-01T00"), ("03-01T00", "03-02T00"),
+    ]  # fmt: skip
+    assert starts("2019-01-01", "2019-01-09", interval="7D") == [
+        ("01-01T00", "01-08T00"), ("01-08T00", "01-15T00"),
+    ]  # fmt: skip
+    assert starts("2019-01-01", "2019-01-01", interval="12h") == [
+        ("01-01T00", "01-01T12"), ("01-01T12", "01-02T00"),
+    ]  # fmt: skip
+    assert starts("2019-01-30", "2019-03-02", interval="1ME") == [
+        ("01-01T00", "02-01T00"), ("02-01T00", "03-01T00"), ("03-01T00", "04-01T00"),
+    ]  # fmt: skip
+
+
+def test_moving_intervals_overlap_and_end_with_the_last_day():
+    assert starts("2019-01-01", "2019-01-05", interval="3D", moving="1D") == [
+        ("01-01T00", "01-04T00"), ("01-02T00", "01-05T00"), ("01-03T00", "01-06T00"),
+    ]  # fmt: skip
+    assert starts("2019-01-01", "2019-04-30", interval="3ME", moving="1ME") == [
+        ("01-01T00", "04-01T00"), ("02-01T00", "05-01T00"),
+    ]  # fmt: skip
+
 
 
 # A job

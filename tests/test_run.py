@@ -346,3 +346,14 @@ def test_progress_counts_days_and_ends_complete(ta_job):
     assert progress["stage"] == "finished"
 
 
+
+
+def test_without_images_only_they_are_missing(tmp_path, truth_archive, truth_job):
+    folder = job(tmp_path / "j", TRUTH_STATIONS, TRUTH_PARAMS)
+
+    outputs = correlate_job(folder, f"archive:{truth_archive}", 1, images=False)
+
+    names = {file["name"] for file in truth_job[1]["files"]}
+    made = {file["name"] for file in outputs["files"]}
+    assert made == {name for name in names if not name.startswith("PLOT/")}
+    assert not (folder / "PLOT").exists()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from truth import DELAYS, PARAMS, Noise, motion, record
+from truth import DELAYS, PARAMS, Noise, prepared, record
 
 from xcor_daemon.pipeline.correlate import correlate, plan_blocks
 from xcor_daemon.pipeline.preprocess import n_parts, windows
@@ -29,8 +29,9 @@ def late(noise):
 
 def corr_of(first, second, params=PARAMS):
     """(n_windows, n_lags) of two records, through the shipped chain."""
-    motions = [motion(first, params), motion(second, params)]
-    kept = np.array([one.kept for one in motions])
+    made = [prepared(first, params), prepared(second, params)]
+    kept = np.array([one.kept for one in made])
+    motions = [one.motion() for one in made]
     corr = np.zeros((params.n_windows, 2 * params.n_lags + 1), dtype=np.float32)
 
     def sink(rows, row, part):
@@ -114,8 +115,7 @@ def test_a_day_has_47_windows_of_an_hour_every_half_hour_and_189_at_the_defaults
 
 def test_an_autocorrelation_is_largest_at_zero_lag_and_there_the_sum_of_squares(early):
     params = replace(PARAMS, whiten=False)
-    motions = motion(early, params)
-    cut, _ = windows(motions, np.arange(params.n_windows), params)
+    cut, _ = windows(prepared(early, params).motion(), np.arange(params.n_windows), params)
 
     corr = corr_of(early, early, params)
 

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 
-from xcor_daemon.pipeline.datatypes import NS, Motion, Samples, Segment, day_start
-from xcor_daemon.pipeline.preprocess import prepare
+from xcor_daemon.pipeline.datatypes import NS, Samples, Segment, day_start
+from xcor_daemon.pipeline.preprocess import Covered, prepare
 from xcor_daemon.request import XcorParams
 
 DAY = date(2020, 1, 1)
@@ -72,9 +72,9 @@ def record(
     return Samples(segments, "truth", data.nbytes)
 
 
-def motion(samples: Samples, params: XcorParams = PARAMS, channel: str = "XX.S00..BHZ") -> Motion:
-    """The sample's ground motion for the day."""
-    return prepare(channel, samples, (), SPAN, DAY, params)
+def prepared(samples: Samples, params: XcorParams = PARAMS) -> Covered:
+    """The chain up to the ground motion of the day, and which windows are covered."""
+    return prepare("XX.S00..BHZ", samples, (), SPAN, DAY, params)
 
 
 def utc(text: str) -> datetime:

@@ -158,8 +158,17 @@ def estimate(folder: Path, as_json: bool) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--source", help="A configured name, archive:PATH or fdsn:URL-or-name (XCOR_SOURCE).")
 @_processes
+@click.option("--images/--no-images", default=True, help="Draw the images of PLOT.")
+@_as_json
 @click.pass_obj
-def correlate(config: Config, folder: Path, source: str | None, processes: int | None) -> None:
+def correlate(
+    config: Config,
+    folder: Path,
+    source: str | None,
+    processes: int | None,
+    images: bool,
+    as_json: bool,
+) -> None:
     """Correlate a folder that holds stations.csv and params.csv; results come beside them.
 
     \b
@@ -176,15 +185,17 @@ def correlate(config: Config, folder: Path, source: str | None, processes: int |
     else:
         source = config.source_named(source)
     with _progress_of(folder) as report:
-        correlate_job(folder, source, _chosen(processes, config), report)
+        outputs = correlate_job(folder, source, _chosen(processes, config), report, images)
+    _show(outputs, folder, as_json)
 
 
 @main.command()
 @click.argument("folder", type=_FOLDER)
 @click.option("--corr", type=_FOLDER, required=True, help="CORR folder of the correlation job.")
 @_processes
+@_as_json
 @click.pass_obj
-def stack(config: Config, folder: Path, corr: Path, processes: int | None) -> None:
+def stack(config: Config, folder: Path, corr: Path, processes: int | None, as_json: bool) -> None:
     """Stack correlations as stacking_params.csv of a folder says.
 
     \b
@@ -193,7 +204,37 @@ def stack(config: Config, folder: Path, corr: Path, processes: int | None) -> No
     from .pipeline.run import stack_job
 
     with _progress_of(folder) as report:
-        stack_job(folder, corr, _chosen(processes, config), report)
+        outputs = stack_job(folder, corr, _chosen(processes, config), report)
+    _show(outputs, folder, as_json)
+
+
+@main.command()
+@click.argument("where")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--format", "kind", default="sac", show_default=True,
+              type=click.Choice(["sac", "mseed", "npz", "csv", "hdf5"]))  # fmt: skip
+@click.option("--what", default="linear", show_default=True,
+              help="Method of a stack, or corr for every window.")  # fmt: skip
+@click.option("--pair", "pairs", multiple=True,
+              help="FIRST|SECOND, or a channel or station NET.STA in either.")  # fmt: skip
+@click.option("--component", "components", multiple=True, help="Such as ZZ.")
+@click.option("--min-distance", type=float, default=0.0, help="km")
+@click.option("--max-distance", type=float, default=float("inf"), help="km")
+@click.option("--day", "days", multiple=True, help="Such as 2019-01-01.")
+def export(where: str, folder: Path, kind: str, what: str, **selected: Any) -> None:
+    """Write results as files of other tools, into FOLDER; prints how many.
+
+    WHERE is a job's folder, s3://BUCKET/processed/ID or the public address of that.
+
+    \b
+        xcor-daemon export my-job sac-files --format sac --component ZZ --max-distance 100
+    """
+    from .results import Selection, open_results
+    from .results import export as write
+
+    with open_results(where) as results:
+        written = write(results, folder, kind, what, Selection(**selected))
+    click.echo(f"{len(written)} files in {folder}")
 
 
 @main.command()
@@ -204,6 +245,12 @@ def demo(once: bool, port: int | None) -> None:
     from .demo import run_demo
 
     run_demo(once, port)
+
+
+def _show(outputs: dict[str, Any], folder: Path, as_json: bool) -> None:
+    from .report import job_report
+
+    click.echo(json.dumps(outputs, indent=1) if as_json else "\n".join(job_report(outputs, folder)))
 
 
 def _chosen(processes: int | None, config: Config) -> int:
@@ -231,7 +278,7 @@ def _progress_of(folder: Path) -> Iterator[Callable[[Progress], None]]:
     with tqdm(desc=job_id, unit="day", file=sys.stderr) as bar:
 
         def show(progress: Progress) -> None:
-            bar.total, bar.n = progress.days or None, progress.days_done
+            bar.total, bar.n = progress.days or None, round(progress.days_done + progress.part, 2)
             bar.set_postfix_str(progress.stage)
 
         yield show

@@ -19,6 +19,13 @@ LIMITS: dict[str, Any] = json.loads((files(__package__) / "limits.json").read_te
 
 _NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?", re.ASCII)
 _JOB_ID = re.compile(r"[0-9]{1,16}")
+_INTERVAL = re.compile(r"[1-9][0-9]{0,3}(h|D|ME)")
+_CHANNEL = r"[A-Z0-9]{1,8}\.[A-Z0-9]{1,8}\.[A-Z0-9]{0,2}\.[A-Z0-9]{1,3}"
+_LISTS = {
+    "channels": (_CHANNEL, "NO.NAO00..BHZ;NO.NAO01..BHZ"),
+    "pairs": (rf"{_CHANNEL}\|{_CHANNEL}", "NO.NAO00..BHZ|NO.NAO01..BHZ"),
+}
+_MAX_LISTED = 20
 
 
 def one_row(file: str, content: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -48,7 +55,7 @@ def one_row(file: str, content: bytes, limits: dict[str, Any]) -> tuple[dict[str
 
 
 def default_of(limit: dict[str, Any]) -> Any:
-    return () if limit["kind"] == "components" else limit["default"]
+    return () if limit["kind"] in ("components", *_LISTS) else limit["default"]
 
 
 def _parse_value(limit: dict[str, Any], text: str) -> Any:
@@ -78,6 +85,18 @@ def _parse_value(limit: dict[str, Any], text: str) -> Any:
         if not _JOB_ID.fullmatch(text):
             raise ValueError("is not the id of a job; write its 1 to 16 digits")
         return text
+    if kind == "interval":
+        if not _INTERVAL.fullmatch(text):
+            raise ValueError("is not a number of hours, days or months such as 6h, 7D or 1ME")
+        return text
+    if kind in _LISTS:
+        pattern, example = _LISTS[kind]
+        parts = tuple(text.split(";"))
+        if not all(re.fullmatch(pattern, part) for part in parts):
+            raise ValueError(f"is not a list of {kind} such as {example}")
+        if len(parts) > _MAX_LISTED:
+            raise ValueError(f"names {len(parts)} {kind}; at most {_MAX_LISTED} are drawn")
+        return parts
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
         raise ValueError("is not the name of a data source")
     return text

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,11 @@ class XcorParams:
 
     @property
     def n_windows(self) -> int:
-        """Windows in a day: all that fit from midnight to midnight."""
+        """Windows in a day: all that fit from midnight to midnight.
+
+        >>> XcorParams(10, 0.1, 0.2, cc_step=450, cc_len=1800, maxlag=60).n_windows
+        189
+        """
         return math.floor((SECONDS_PER_DAY - self.cc_len) / self.cc_step + 1e-9) + 1
 
     @property
@@ -151,20 +155,151 @@ class XcorParams:
         return not self.components or first.channel[-1] + second.channel[-1] in self.components
 
 
+_EXPONENT = {"phase-weighted": 2.0, "tf-phase-weighted": 2.0, "nth-root": 2.0,
+             "adaptive-covariance": 1.0}  # fmt: skip
+_THRESHOLD = {"correlation": 0.0, "snr": 5.0}
+
+
 @dataclass(frozen=True)
 class StackParams:
-    """The row of stacking_params.csv."""
+    """The row of stacking_params.csv.
+
+    ``type``, ``phase_smooth`` and ``stack_all`` are the original's, with its three types;
+    the defaults of the others do what it did. What does not go together is refused.
+    """
 
     type: str
     phase_smooth: float | None  # s; phase-weighted only
     stack_all: bool
     job: str  # id of the correlation job
+    interval: str = ""  # such as 7D; one trace each. Empty: a day
+    moving: str = ""  # from one start to the next. Empty: the interval
+    power: float | None = None
+    select: str | None = None
+    threshold: float | None = None
+    bootstrap: float = 0  # resamples
+    dvv: str = "none"
+    dvv_min_lag: float | None = None  # s
+    dvv_max_lag: float | None = None  # s
+    dvv_max: float | None = None
+    pairs: tuple[str, ...] = ()  # FIRST|SECOND
+    shots: tuple[str, ...] = ()  # channel ids
+    svg: bool = False
 
     def __post_init__(self) -> None:
-        if self.phase_smooth is not None and self.type != "phase-weighted":
-            need = f"goes with type=phase-weighted only, not with {self.type}; leave it empty"
-            smooth = f"{self.phase_smooth:g}"
-            raise RequestError([Problem(STACKING, 0, "phase_smooth", smooth, need)])
+        wrong = list(self._conflicts())
+        if wrong:
+            raise RequestError([Problem(STACKING, 0, c, v, need) for c, v, need in wrong])
+
+    def _conflicts(self) -> Iterable[tuple[str, str, str]]:
+        """(column, value, what is needed) of everything that does not go together."""
+        for name, types in (
+            ("phase_smooth", ("phase-weighted",)),
+            ("power", tuple(_EXPONENT)),
+            ("select", ("selective",)),
+            ("threshold", ("selective",)),
+        ):
+            if getattr(self, name) is not None and self.type not in types:
+                need = f"goes with type={' or '.join(types)} only, not with {self.type}"
+                yield name, format_value(getattr(self, name)), f"{need}; leave it empty"
+        if self.type == "nth-root" and self.power is not None and self.power < 1:
+            yield "power", f"{self.power:g}", "is no order of a root; write 1 or more"
+        if self.selected_by == "correlation" and (self.threshold or 0) > 1:
+            yield "threshold", f"{self.threshold:g}", "is more than any correlation; write up to 1"
+        if self.bootstrap == 1 or self.bootstrap % 1:
+            need = "is no number of resamples; write 0, or a whole number from 2 on"
+            yield "bootstrap", f"{self.bootstrap:g}", need
+        elif self.bootstrap and self.type == "robust":
+            need = "cannot go with type=robust, which takes a window drawn twice for agreement"
+            yield "bootstrap", f"{self.bootstrap:g}", f"{need}; write 0"
+        yield from self._interval_conflicts()
+        yield from self._dvv_conflicts()
+
+    def _interval_conflicts(self) -> Iterable[tuple[str, str, str]]:
+        for name in ("interval", "moving"):
+            if getattr(self, name) and self.stack_all:
+                need = "has no meaning with stack_all=true, which makes one trace of all days"
+                yield name, getattr(self, name), f"{need}; write false, or leave it empty"
+        if not self.moving or self.stack_all:
+            return
+        (length, unit), (step, step_unit) = (_interval(self.every), _interval(self.moving))
+        if unit != step_unit:
+            need = f"is not in the unit of interval={self.every}; months go with months only"
+            yield "moving", self.moving, need
+        elif step >= length:
+            need = f"is not shorter than interval={self.every}, so nothing moves; leave it empty"
+            yield "moving", self.moving, need
+
+    def _dvv_conflicts(self) -> Iterable[tuple[str, str, str]]:
+        if self.dvv == "none":
+            for name in ("dvv_min_lag", "dvv_max_lag", "dvv_max"):
+                if getattr(self, name) is not None:
+                    need = "has no meaning without dvv; write stretching or cross-spectrum there"
+                    yield name, f"{getattr(self, name):g}", need
+            return
+        if self.stack_all:
+            need = "compares intervals with each other, and stack_all=true makes one trace of all"
+            yield "dvv", self.dvv, f"{need}; write false"
+        if self.dvv_max_lag is not None and (self.dvv_min_lag or 0) >= self.dvv_max_lag:
+            need = f"s is not above dvv_min_lag={self.dvv_min_lag:g} s"
+            yield "dvv_max_lag", f"{self.dvv_max_lag:g}", need
+
+    @property
+    def exponent(self) -> float:
+        """``power``, or what the type takes without it."""
+        return _EXPONENT[self.type] if self.power is None else self.power
+
+    @property
+    def selected_by(self) -> str:
+        """What a selective stack looks at."""
+        return self.select or "correlation"
+
+    @property
+    def least_selected(self) -> float:
+        """``threshold``, or what the selection takes without it."""
+        return _THRESHOLD[self.selected_by] if self.threshold is None else self.threshold
+
+    @property
+    def every(self) -> str:
+        """``interval``, or the day that it is without."""
+        return self.interval or "1D"
+
+    def starts(self, first: date, last: date) -> tuple[tuple[datetime, datetime], ...]:
+        """Start and end of every interval that begins on these days, the last included.
+
+        Hours and days are counted from the first day, months by the calendar. A moving
+        interval reaches beyond the last day where it must, never before the first.
+        """
+        length, unit = _interval(self.every)
+        step, _ = _interval(self.moving) if self.moving else (length, unit)
+        begin, end = (datetime(d.year, d.month, d.day) for d in (first, last + timedelta(days=1)))
+        found = []
+        if unit == "ME":
+            begin = begin.replace(day=1)
+        at = begin
+        while at < end:
+            k = len(found) + 1
+            if unit == "ME":
+                found.append((at, _months_later(at, length)))
+                at = _months_later(begin, k * step)
+            else:
+                found.append((at, at + timedelta(hours=length)))
+                at = begin + timedelta(hours=k * step)
+            if self.moving and found[-1][1] >= end:
+                break  # the next would only hold less of the same
+        return tuple(found)
+
+
+def _interval(text: str) -> tuple[int, str]:
+    """Hours, days as hours, or months (ME)."""
+    if text.endswith("ME"):
+        return int(text[:-2]), "ME"
+    return int(text[:-1]) * (24 if text.endswith("D") else 1), "h"
+
+
+def _months_later(time: datetime, months: int) -> datetime:
+    years, month = divmod(time.month - 1 + months, 12)
+    return time.replace(year=time.year + years, month=month + 1)
 
 
 @dataclass(frozen=True)
@@ -364,7 +499,13 @@ def parse_stacking(content: bytes) -> StackParams:
 
 
 def format_params(params: XcorParams) -> str:
-    """The params.csv that `parse_params` reads back: the six, and what is not the default."""
+    """The params.csv that `parse_params` reads back: the six, and what is not the default.
+
+    >>> params = XcorParams(10, 0.1, 0.2, cc_step=450, cc_len=1800, maxlag=60, time_norm="onebit")
+    >>> print(format_params(params), end="")
+    fs,freqmin,freqmax,cc_step,cc_len,maxlag,time_norm
+    10,0.1,0.2,450,1800,60,onebit
+    """
     limits = LIMITS["params"]
     names = [
         f.name
@@ -373,4 +514,3 @@ def format_params(params: XcorParams) -> str:
     ]
     values = [format_value(getattr(params, name)) for name in names]
     return ",".join(names) + "\n" + ",".join(values) + "\n"
-

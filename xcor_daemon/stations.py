@@ -70,6 +70,10 @@ class Channel:
 def parse_stations(content: bytes) -> tuple[Channel, ...]:
     """stations.csv -> channels in id order, rows of one channel merged where they touch.
 
+    >>> rows = b"TA,I07A,,BHZ,2006-07-21,2006-07-22\\nTA,I07A,,BHZ,2006-07-22,2006-07-23\\n"
+    >>> [(channel.id, len(channel.spans)) for channel in parse_stations(rows)]
+    [('TA.I07A..BHZ', 1)]
+
     Raises
     ------
     RequestError

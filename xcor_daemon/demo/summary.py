@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..report import clearest_pairs
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -28,8 +30,7 @@ def summarise(manifest: Mapping[str, Any], folder: Path, results: str) -> str:
         f"Job {manifest['id']} is done: {channels} channels, {summary['pairs']} pairs, "
         f"{summary['windows_kept']} pair-windows kept, {units['done']} of {_days(units)} day(s).",
         "",
-        "The clearest pairs (lag > 0: the wave reaches the second station later)",
-        *_table(summary["best"]),
+        *clearest_pairs(summary["best"]),
         "",
         f"Files, here   {folder}",
         f"Files, in S3  {results}/{prefix}",
@@ -43,25 +44,6 @@ def summarise(manifest: Mapping[str, Any], folder: Path, results: str) -> str:
 
 def _days(units: Mapping[str, Any]) -> int:
     return units["done"] + units["empty"] + len(units["failed"])
-
-
-def _table(best: Sequence[Mapping[str, Any]]) -> list[str]:
-    head = f"  {'pair':<36}{'distance':>10}{'SNR':>7}{'lag':>9}  apparent speed"
-    rows = [
-        f"  {row['pair'].replace('|', ' - '):<36}"
-        + _number(row["distance_km"], "8.1f", "km", 10)
-        + _number(row["snr"], "7.1f", "", 7)
-        + _number(row["lag_s"], "+7.2f", "s", 9)
-        + _number(row["speed_km_s"], "8.2f", "km/s", 15)
-        for row in best
-    ]
-    return [head, *rows]
-
-
-def _number(value: float | None, form: str, unit: str, width: int) -> str:
-    """A cell of the table; a dash where the value is unknown."""
-    text = "-" if value is None else f"{value:{form}} {unit}".rstrip()
-    return f"{text:>{width}}"
 
 
 def _images(files: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:

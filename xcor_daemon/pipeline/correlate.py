@@ -20,15 +20,22 @@ from .fft import BACKEND, irfft, next_fast_len, rfft
 from .kernel import (
     LANE,
     empty_spectra,
-    fill_blocks,
+    fill_narrow,
+    fill_wide,
     multiply_tile,
     n_chunks,
     spectra_bytes,
     store_spectra,
 )
 
-TILE = 12  # channels on a side: their spectra of one chunk stay in the second-level cache
+TILE = 12  # channels on a side: their spectra of one chunk stay in the first-level cache
+# Where many windows are averaged the products outweigh the transforms, and a larger tile reads
+# the spectra less often.
+_TILE_OF_STACKS, _MANY_BLOCKS = 48, 64
 MEMORY = 600_000_000  # bytes of block spectra held at a time
+_TOGETHER = 32  # channels, at most, that a thread cuts before it transforms their blocks
+# Output rows at a time: enough for long writes, and little memory that is touched the first time.
+_ROWS = 4
 # Rates of one core (flop/s) that weigh products against transforms when a block is chosen; only
 # their ratio matters, and only for speed.
 _RATE_PRODUCT = 40e9
@@ -58,6 +65,10 @@ class Blocks:
 
 def plan_blocks(n_samples: int, n_lags: int, circular: bool) -> Blocks:
     """The cheapest exact way to cut a window.
+
+    >>> plan = plan_blocks(n_samples=36000, n_lags=1000, circular=False)
+    >>> plan.n_fft == plan.n_block + 2 * plan.n_lags, plan.n_blocks * plan.n_block >= 36000
+    (True, True)
 
     Above a quarter of the window the blocks save nothing, and it is taken whole.
     """
@@ -130,29 +141,31 @@ def correlate(
     """
     _check(kept, pairs, groups)
     n_channels, n_windows = kept.shape
+    if not pairs[0].size or not n_windows:
+        return
     rows = np.arange(n_windows) if groups is None else groups
-    tiles = list(_tiles(pairs, n_channels))
+    n_blocks = int(np.bincount(rows).max()) * n_parts * plan.n_blocks  # of the largest row
+    per_channel = spectra_bytes(1, n_blocks, plan.n_fft)
+    # Of more channels than fit, a block at a time meets every block that comes after it.
+    width = min(n_channels, max(TILE, MEMORY // per_channel))
+    side = TILE if n_blocks <= _MANY_BLOCKS else _TILE_OF_STACKS
+    tiles = _tiles_by_block(pairs, width, side, n_channels)
     scratch = local()
-    most = np.bincount(rows, minlength=1).max()  # windows of the largest group
-    per_row = 2 * spectra_bytes(n_channels, most * n_parts * plan.n_blocks, plan.n_fft)
-    room: list[_Spectra] = []
+    room: list[np.ndarray] = []
+    most = max(1, min(MEMORY // (width * per_channel), _ROWS))
     with ThreadPoolExecutor(threads) as pool:
-        for a, b in _batches(rows, max(1, MEMORY // per_row)):
+        for a, b in _batches(rows, most):
             windows = [np.flatnonzero(rows == row) for row in range(a, b)]
-            spectra = _make_room(room, windows, kept, plan, n_parts)
-            batch = _Batch(plan, n_parts, windows, spectra)
+            batch = _Batch(cut, kept, windows, plan, n_parts, width, scratch, room, threads)
+            for (i, j), here in tiles.items():
+                batch.hold(i, j, pool)
 
-            def transform(channel: int, batch: _Batch = batch) -> None:
-                batch.transform(channel, cut, kept, scratch)
+                def multiply(tile: _Tile, batch: _Batch = batch, row: int = a) -> None:
+                    corr = _correlate_tile(tile, batch.spectra, plan, side, scratch)
+                    for begin, end in tile.runs:
+                        sink(tile.rows[begin:end], row, corr[begin:end])
 
-            def multiply(tile: _Tile, batch: _Batch = batch, row: int = a) -> None:
-                corr = _correlate_tile(tile, batch.spectra, plan, scratch)
-                for begin, end in tile.runs:
-                    sink(tile.rows[begin:end], row, corr[begin:end])
-
-            # list() passes on what a thread raised.
-            list(pool.map(transform, range(n_channels)))
-            list(pool.map(multiply, tiles))
+                list(pool.map(multiply, here))  # list() passes on what a thread raised
 
 
 def _check(
@@ -178,31 +191,41 @@ def _batches(rows: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Tile:
-    """Pairs of a block of channels with another."""
+    """Pairs of some channels with others; i0 and j0 count from the start of their blocks."""
 
     i0: int
     n_i: int
     j0: int
     n_j: int
+    ahead: int  # from the start of the first channels' block to that of the second's
     rows: np.ndarray  # in the pair list
     local: np.ndarray  # i * n_j + j of each
     runs: list[tuple[int, int]]  # stretches of consecutive rows
     batches: list[tuple[int, int]]  # stretches of consecutive ``local``, to transform together
 
 
-def _tiles(pairs: tuple[np.ndarray, np.ndarray], n_channels: int) -> Iterator[_Tile]:
-    """Every pair once, by tiles of channels."""
+def _tiles_by_block(
+    pairs: tuple[np.ndarray, np.ndarray], width: int, side: int, n_channels: int
+) -> dict[tuple[int, int], list[_Tile]]:
+    """Every pair once, in tiles, by the blocks (of ``width`` channels) of its two channels."""
     i, j = pairs
-    n_tiles = ceil(n_channels / TILE)
-    code = (i // TILE) * n_tiles + j // TILE
-    order = np.argsort(code, kind="stable")
-    edges = np.flatnonzero(np.diff(code[order], prepend=-1, append=-1))
+    found: dict[tuple[int, int], list[_Tile]] = {}
+    code = np.stack([i // width, j // width, i % width // side, j % width // side])
+    order = np.lexsort(code[::-1])
+    changes = (np.diff(code[:, order], axis=1) != 0).any(axis=0)
+    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), order.size]
     for a, b in zip(edges[:-1], edges[1:], strict=True):
-        rows = order[a:b]
-        i0, j0 = i[rows[0]] // TILE * TILE, j[rows[0]] // TILE * TILE
-        n_i, n_j = min(TILE, n_channels - i0), min(TILE, n_channels - j0)
-        inside = (i[rows] - i0) * n_j + (j[rows] - j0)
-        yield _Tile(i0, n_i, j0, n_j, rows, inside, _runs(rows), _runs(inside, TILE))
+        rows = np.sort(order[a:b])
+        block_i, block_j, tile_i, tile_j = (int(part) for part in code[:, rows[0]])
+        i0, j0 = tile_i * side, tile_j * side
+        n_i = min(side, width - i0, n_channels - block_i * width - i0)
+        n_j = min(side, width - j0, n_channels - block_j * width - j0)
+        inside = (i[rows] % width - i0) * n_j + (j[rows] % width - j0)
+        ahead = (block_j - block_i) * width
+        found.setdefault((block_i, block_j), []).append(
+            _Tile(i0, n_i, j0, n_j, ahead, rows, inside, _runs(rows), _runs(inside, TILE))
+        )
+    return found
 
 
 def _runs(numbers: np.ndarray, most: int | None = None) -> list[tuple[int, int]]:
@@ -218,107 +241,152 @@ def _runs(numbers: np.ndarray, most: int | None = None) -> list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class _Spectra:
-    """Block spectra of all channels for one output row."""
+    """Block spectra of a block of first and one of second channels, for one output row."""
 
     first: np.ndarray
     second: np.ndarray
-    count: np.ndarray  # windows that both channels kept, (n_channels, n_channels)
+    count: np.ndarray  # windows that both channels kept, (first channels, second channels)
 
 
-def _make_room(
-    room: list[_Spectra],
-    windows: list[np.ndarray],
-    kept: np.ndarray,
-    plan: Blocks,
-    n_parts: int,
-) -> list[_Spectra]:
-    """Block spectra for each output row, in the arrays of the batch before where they fit."""
-    spectra = []
-    for k, indices in enumerate(windows):
-        n_blocks = indices.size * n_parts * plan.n_blocks
-        both = kept[:, indices].astype(np.float32)
-        if k < len(room) and room[k].first.shape[2] == n_blocks:
-            arrays = room[k].first, room[k].second
-        else:
-            arrays = tuple(empty_spectra(len(kept), n_blocks, plan.n_fft) for _ in range(2))
-        spectra.append(_Spectra(*arrays, both @ both.T))
-    room[:] = spectra
-    return spectra
-
-
-@dataclass
 class _Batch:
-    """Some output rows: the windows of each, and room for the block spectra of all channels."""
+    """Some output rows: holds the block spectra of two blocks of channels at a time.
 
-    plan: Blocks
-    n_parts: int
-    windows: list[np.ndarray]
-    spectra: list[_Spectra]
+    ``room`` has an array for both sides of each row, and is used again by the next batch: memory
+    that is touched for the first time costs as much as the transforms that fill it.
+    """
 
-    def transform(self, channel: int, cut: Cutter, kept: np.ndarray, scratch: local) -> None:
-        """Cut, and transform block by block, one channel's windows; what is not kept is zero."""
-        here = kept[channel, np.concatenate(self.windows)]
-        if here.any():
-            first, second = cut(channel, np.concatenate(self.windows)[here])
+    def __init__(
+        self,
+        cut: Cutter,
+        kept: np.ndarray,
+        windows: list[np.ndarray],
+        plan: Blocks,
+        n_parts: int,
+        width: int,
+        scratch: local,
+        room: list[np.ndarray],
+        threads: int,
+    ) -> None:
+        self._together = min(_TOGETHER, ceil(min(width, len(kept)) / threads))
+        self._cut, self._kept, self._windows = cut, kept, windows
+        self._plan, self._n_parts, self._width, self._scratch = plan, n_parts, width, scratch
+        self._first = -1  # the block held as first channels
+        self._room = room
+        for k, indices in enumerate(windows):
+            n_blocks = indices.size * n_parts * plan.n_blocks
+            if k == len(room):
+                room.append(np.empty(0))
+            if room[k].shape[3:4] != (n_blocks,):
+                room[k] = empty_spectra(width, n_blocks, plan.n_fft)
+        self.spectra: list[_Spectra] = []
+
+    def hold(self, i: int, j: int, pool: ThreadPoolExecutor) -> None:
+        """Transform what is missing of block i as first and block j as second channels."""
+        if self._first != i:  # block i meets itself before any other
+            list(pool.map(self._transform_first_and_second, self._groups(i)))
+            self._first = i
+        if j != i:
+            list(pool.map(self._transform_second, self._groups(j)))
+        first, second = (self._kept[self._slice(k)].astype(np.float32) for k in (i, j))
+        self.spectra = [
+            _Spectra(x, y, first[:, indices] @ second[:, indices].T)
+            for (x, y), indices in zip(self._room, self._windows, strict=False)
+        ]
+
+    def _slice(self, block: int) -> slice:
+        return slice(block * self._width, min((block + 1) * self._width, len(self._kept)))
+
+    def _groups(self, block: int) -> list[range]:
+        """The channels of a block, some at a time for a thread."""
+        here = self._slice(block)
+        return [
+            range(k, min(k + self._together, here.stop))
+            for k in range(here.start, here.stop, self._together)
+        ]
+
+    def _transform_first_and_second(self, channels: range) -> None:
+        self._transform(channels, (0, 1))
+
+    def _transform_second(self, channels: range) -> None:
+        self._transform(channels, (1,))
+
+    def _transform(self, channels: range, sides: tuple[int, ...]) -> None:
+        """Cut the windows of some channels, then transform them block by block."""
+        batch = np.concatenate(self._windows)
+        # mkl_fft keeps one plan only: first what ``cut`` transforms, then the blocks.
+        cuts = {
+            channel: self._cut(channel, batch[here])
+            for channel in channels
+            if (here := self._kept[channel, batch]).any()
+        }
+        for channel in channels:
+            self._store(channel, cuts.get(channel), self._kept[channel, batch], sides)
+
+    def _store(
+        self,
+        channel: int,
+        cut: tuple[np.ndarray, np.ndarray] | None,
+        here: np.ndarray,
+        sides: tuple[int, ...],
+    ) -> None:
+        """The block spectra of a channel's windows; of those that are not ``here``, zeros."""
         which = np.cumsum(here) - 1  # of the windows that were cut
+        n_blocks = self._n_parts * self._plan.n_blocks
         position = 0
-        for windows, spectra in zip(self.windows, self.spectra, strict=True):
-            for place in range(windows.size):
+        for indices, room in zip(self._windows, self._room, strict=False):
+            for place in range(indices.size):
                 # Blocks keep the place of their window: both channels of a pair must agree.
-                n_blocks = self.n_parts * self.plan.n_blocks
-                blocks = slice(place * n_blocks, (place + 1) * n_blocks)
-                if here[position]:
-                    k = which[position]
-                    self._put(channel, blocks.start, first[k], second[k], spectra, scratch)
-                else:
-                    spectra.first[:, channel, blocks] = 0
-                    spectra.second[:, channel, blocks] = 0
+                begin = place * n_blocks
+                for side in sides:
+                    if cut is not None and here[position]:
+                        self._put(side, channel, begin, cut[side][which[position]], room[side])
+                    else:
+                        at = channel % self._width
+                        room[side][:, at, begin : begin + n_blocks] = 0
                 position += 1
 
     def _put(
-        self,
-        channel: int,
-        block: int,
-        first: np.ndarray,
-        second: np.ndarray,
-        spectra: _Spectra,
-        scratch: local,
+        self, side: int, channel: int, block: int, window: np.ndarray, out: np.ndarray
     ) -> None:
         """The block spectra of one window (n_parts, n_samples) of a channel, from ``block`` on."""
-        plan = self.plan
-        narrow, wide = _block_room(plan, scratch)
-        shape = (plan.n_block, plan.n_lags, plan.circular)
-        for part in range(self.n_parts):
-            fill_blocks(first[part], *shape, narrow, wide)
-            store_spectra(rfft(narrow), channel, block, spectra.first)
-            fill_blocks(second[part], *shape, narrow, wide)
-            store_spectra(rfft(wide), channel, block, spectra.second)
+        plan = self._plan
+        room = _block_room(plan, side, self._scratch)
+        for part in window:
+            if side == 0:
+                fill_narrow(part, plan.n_block, room)
+            else:
+                fill_wide(part, plan.n_block, plan.n_lags, plan.circular, room)
+            spectra = rfft(room).view(np.float32)
+            store_spectra(spectra, channel % self._width, block, out)
             block += plan.n_blocks
 
 
-def _block_room(plan: Blocks, scratch: local) -> tuple[np.ndarray, np.ndarray]:
-    """The thread's own arrays for the blocks of a window."""
+def _block_room(plan: Blocks, side: int, scratch: local) -> np.ndarray:
+    """The thread's own array for the blocks of a window, one for each side of a pair."""
     if getattr(scratch, "plan", None) != plan:
         scratch.plan = plan
-        scratch.narrow = np.zeros((plan.n_blocks, plan.n_fft), dtype=np.float32)
-        scratch.wide = np.zeros_like(scratch.narrow)
-    return scratch.narrow, scratch.wide
+        shape = (plan.n_blocks, plan.n_fft)
+        scratch.blocks = [np.zeros(shape, dtype=np.float32) for _ in range(2)]
+    return scratch.blocks[side]
 
 
 def _correlate_tile(
-    tile: _Tile, spectra: list[_Spectra], plan: Blocks, scratch: local
+    tile: _Tile, spectra: list[_Spectra], plan: Blocks, side: int, scratch: local
 ) -> np.ndarray:
     """(n_pairs, n_rows, n_lags) of a tile; the array is the thread's own and used again."""
     n_kept, n_bins = 2 * plan.n_lags + 1, plan.n_fft // 2 + 1
-    size = (TILE * TILE, len(spectra), n_kept)
+    size = (side * side, len(spectra), n_kept)
     if getattr(scratch, "corr", np.empty(0)).shape != size:
         scratch.corr = np.empty(size, dtype=np.float32)
-        scratch.product = np.zeros((TILE * TILE, n_chunks(plan.n_fft) * LANE), dtype=np.complex64)
+        n_bins_stored = n_chunks(plan.n_fft) * LANE
+        scratch.product = np.zeros((side * side, n_bins_stored), dtype=np.complex64)
         scratch.series = np.empty((TILE, plan.n_fft), dtype=np.float32)
     corr, product = scratch.corr[: tile.rows.size], scratch.product
     i, j = tile.i0 + tile.local // tile.n_j, tile.j0 + tile.local % tile.n_j
     for w, one in enumerate(spectra):
-        multiply_tile(one.first, one.second, tile.i0, tile.n_i, tile.j0, tile.n_j, product)
+        multiply_tile(
+            one.first, one.second, tile.i0, tile.n_i, tile.j0, tile.n_j, tile.ahead, product
+        )
         for a, b in tile.batches:
             wanted = product[tile.local[a] : tile.local[b - 1] + 1, :n_bins]
             series = irfft(wanted, plan.n_fft, scratch.series[: b - a])

@@ -170,45 +170,94 @@ def create(
     writer.finish()
 
 
-def write_stack(
+@dataclass(frozen=True)
+class StackWriter:
+    """A stack file while it is written; processes may write different pairs."""
+
+    partial: Path
+    places: Mapping[str, tuple[int, np.dtype, tuple[int, ...]]]  # offset, type and shape
+
+    def write(self, name: str, row: int, values: np.ndarray) -> None:
+        """Put the values of consecutive pairs, from row ``row`` on."""
+        offset, dtype, shape = self.places[name]
+        if values.shape[1:] != shape[1:]:
+            raise ValueError(f"{name} has rows of {shape[1:]}, not of {values.shape[1:]}.")
+        view = memoryview(np.ascontiguousarray(values, dtype=dtype)).cast("B")
+        offset += row * dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
+        with _disk_errors(self.partial):
+            file = os.open(self.partial, os.O_WRONLY)
+            try:
+                while view:
+                    done = os.pwrite(file, view, offset)
+                    view, offset = view[done:], offset + done
+            finally:
+                os.close(file)
+
+
+@contextmanager
+def create_stack(
     path: Path,
     pairs: PairTable,
-    stack: np.ndarray,
-    n_windows: np.ndarray,
     params: XcorParams,
-    method: str,
-    days: list[str],
-) -> None:
-    """Write stacks: ``stack`` (pair, lag) over all days, or (pair, day, lag).
+    said: Mapping[str, Any],
+    intervals: np.ndarray | None,
+    variables: Mapping[str, tuple[str, str, str]],
+) -> Iterator[StackWriter]:
+    """Make a stack file with room for every pair; it appears when the block ends well.
 
     Parameters
     ----------
-    stack : float32 array
-    n_windows : int array, shape of ``stack`` without lags
-        Windows that went in.
-    method : str
-    days : list of str
-        The days that went in; one a row where the stack has days.
+    path : Path
+        Its name; until it is whole it is called ``.partial``.
+    pairs : PairTable
+    params : XcorParams
+        Of the correlations.
+    said : mapping
+        Further attributes: ``method`` and how it was set.
+    intervals : float64 array, shape (n_intervals, 2), optional
+        Start and end of each, seconds since 1970 UTC; the dimension is called ``day``. Without
+        them, a trace a pair.
+    variables : mapping
+        Name -> (dimensions, unit, meaning); dimensions such as ``pair day lag``. ``n_windows``
+        is int32, the others are float32.
+
+    Raises
+    ------
+    DiskError
+        If there is no room, or the disk refuses.
     """
     partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _need_room(path.parent, stack.nbytes)
-    dims = ("pair", "lag") if stack.ndim == 2 else ("pair", "day", "lag")
+    n_days = 0 if intervals is None else len(intervals)
+    sizes = {"pair": pairs.first.size, "day": n_days, "lag": 2 * params.n_lags + 1}
+    shapes = {
+        name: tuple(sizes[dim] for dim in dims.split()) for name, (dims, _, _) in variables.items()
+    }
+    _need_room(path.parent, 4 * sum(int(np.prod(shape)) for shape in shapes.values()))
+    places = {}
     with h5py.File(partial, "w", libver="earliest") as file:
-        file.attrs.update(attributes(params))
-        file.attrs["method"] = method
-        file.attrs["days"] = " ".join(days)
+        file.attrs.update({**attributes(params), "corr_method": params.method, **said})
         _write_pairs(file, pairs)
-        if stack.ndim == 3:
-            start = np.array(days, dtype="datetime64[s]").astype(np.float64)
-            _scale(file, "day", start, units=_EPOCH, calendar="standard", long_name="UTC day")
+        if intervals is not None:
+            _scale(file, "day", intervals[:, 0], units=_EPOCH, calendar="standard",
+                   long_name="start of the interval, UTC")  # fmt: skip
+            _variable(file, "day_end", intervals[:, 1], ("day",), units=_EPOCH,
+                      calendar="standard", long_name="end of the interval, UTC")  # fmt: skip
         _scale(file, "lag", lags(params), units="s", long_name=LAG_CONVENTION)
-        _variable(file, "n_windows", n_windows.astype(np.int32), dims[:-1], units="1",
-                  long_name="windows that went in")  # fmt: skip
-        _variable(file, "stack", stack.astype(np.float32), dims, units=units(params),
-                  long_name=f"{method} stack; NaN where no window is")  # fmt: skip
-    with _disk_errors(path), partial.open("rb") as file:
-        os.fsync(file.fileno())
+        for name, (dims, unit, meaning) in variables.items():
+            kind = h5py.h5t.STD_I32LE if name == "n_windows" else h5py.h5t.IEEE_F32LE
+            data = _preallocate(file, name, shapes[name], kind)
+            _describe(file, data, tuple(dims.split()), units=unit, long_name=meaning)
+            offset = data.id.get_offset()
+            assert offset is not None
+            places[name] = (offset, data.dtype, shapes[name])
+    try:
+        yield StackWriter(partial, places)
+    except BaseException:
+        partial.unlink()
+        raise
+    with _disk_errors(path), partial.open("rb") as raw:
+        os.fsync(raw.fileno())
     check(partial)
     _rename(partial, path)
 
@@ -269,15 +318,17 @@ def _describe(file: h5py.File, dataset: h5py.Dataset, dims: tuple[str, ...], **a
         dataset.dims[axis].attach_scale(file[dim])
 
 
-def _preallocate(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
-    """A contiguous float32 data set whose bytes have their place but are not written."""
+def _preallocate(
+    file: h5py.File, name: str, shape: tuple[int, ...], kind: h5py.h5t.TypeID = h5py.h5t.IEEE_F32LE
+) -> h5py.Dataset:
+    """A contiguous data set whose bytes have their place but are not written."""
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_layout(h5py.h5d.CONTIGUOUS)
     plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(shape)
     return h5py.Dataset(
-        h5py.h5d.create(file.id, name.encode(), h5py.h5t.IEEE_F32LE, space, plist)
+        h5py.h5d.create(file.id, name.encode(), kind, space, plist)
     )
 
 
@@ -376,6 +427,12 @@ class CorrFile:
         """Correlations of some pairs: float32 (n, n_windows, n_lags)."""
         with h5py.File(self.path) as file:
             return file["corr"][rows]
+
+
+def read_variable(path: Path, name: str, rows: slice = slice(None)) -> np.ndarray:
+    """A variable of a file, or some rows of it."""
+    with h5py.File(path) as file:
+        return file[name][rows]
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -123,16 +123,6 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Motion:
-    """One channel-day as ground motion on the grid, ready to be cut into windows."""
-
-    channel_id: str
-    data: np.ndarray  # float32 (n_day,): from midnight on, zero in the gaps
-    coverage: np.ndarray  # float32 (n_windows,): share of real samples
-    kept: np.ndarray  # bool (n_windows,): covered well enough
-
-
-@dataclass(frozen=True)
 class PairTable:
     """The pairs of a day: which channels, how far and in which direction."""
 
@@ -178,6 +168,7 @@ class Progress:
     stage: str = "starting"
     days_done: int = 0
     days: int = 0
+    part: float = 0.0  # of the day under way, 0 to 1
     pairs: int = 0
     eta: float | None = None  # s
     warnings: list[dict[str, str]] = field(default_factory=list)

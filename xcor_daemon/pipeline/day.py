@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -28,7 +28,6 @@ from .datatypes import (
     ChannelDay,
     Epoch,
     Metadata,
-    Motion,
     PairTable,
     Samples,
     Source,
@@ -36,9 +35,11 @@ from .datatypes import (
     nanoseconds,
 )
 from .pairs import pair_table
-from .preprocess import margin, n_parts, prepare, windows
+from .preprocess import Covered, Grid, margin, n_parts, prepare, windows
+from .shelf import Shelf
 
 DAY_NS = 86400 * NS
+_TOGETHER = 32  # channels whose series are computed one after the other
 # (channels or tiles done, all, what is being done)
 Report = Callable[[int, int, str], None]
 
@@ -87,96 +88,135 @@ def correlate_day(
         If the file cannot be written.
     """
     began = perf_counter()
-    motions, rows, warnings = _prepare_all(plan, day, channels, report)
-    present = [c for c in channels if c.id in motions]
-    pairs = pair_table(present, [_epoch(plan, day, c) for c in present], plan.params)
-    kept = np.array([motions[c.id].kept for c in present], dtype=bool)
-    kept = kept.reshape(len(present), plan.params.n_windows)
-    together = int((kept[pairs.first] & kept[pairs.second]).sum()) if present else 0
-    name = None
-    if together:
-        name = f"CORR/{day}.h5"
-        _write(plan, day, pairs, [motions[c.id] for c in present], kept, report)
+    size = Grid.of(day, plan.params).n_day
+    with Shelf(plan.folder, len(channels), size) as shelf:
+        made = _prepare_all(plan, day, channels, shelf, report)
+        present = [k for k, channel in enumerate(channels) if channel.id in made.kept]
+        some = [channels[k] for k in present]
+        pairs = pair_table(some, [_epoch(plan, day, c) for c in some], plan.params)
+        kept = np.array([made.kept[c.id] for c in some], dtype=bool)
+        kept = kept.reshape(len(some), plan.params.n_windows)
+        together = int((kept[pairs.first] & kept[pairs.second]).sum())
+        name = None
+        if together:
+            name = f"CORR/{day}.h5"
+            coverage = np.array([made.coverage[c.id] for c in some])
+            _write(plan, day, pairs, lambda k: shelf.take(present[k]), kept, coverage, report)
     result = DayResult(
         day=str(day),
         key=plan.key,
         file=name,
         pairs=pairs.first.size if together else 0,
         windows_kept=together,
-        rows=rows,
-        warnings=warnings,
+        rows=made.rows,
+        warnings=made.warnings,
         seconds=round(perf_counter() - began, 3),
     )
     _save(plan.folder, result)
     return result
 
 
+@dataclass
+class _Made:
+    """What became of the channels of a day; their series lie on the shelf."""
+
+    rows: list[ChannelDay]
+    kept: dict[str, np.ndarray]  # channel id -> bool (n_windows,); only those with any
+    coverage: dict[str, np.ndarray]  # channel id -> float32 (n_windows,)
+    warnings: list[dict[str, str]]
+
+
 def _prepare_all(
-    plan: DayPlan, day: date, channels: Sequence[Channel], report: Report
-) -> tuple[dict[str, Motion], list[ChannelDay], list[dict[str, str]]]:
-    """Every channel as motion, or as a row that says why not; rows in channel order."""
+    plan: DayPlan, day: date, channels: Sequence[Channel], shelf: Shelf, report: Report
+) -> _Made:
+    """Every channel as motion on the shelf, or as a row that says why not."""
     aside = round(margin(plan.params) * NS)
     midnight = day_start(day)
     start, end = midnight - aside, midnight + DAY_NS + aside
-    motions: dict[str, Motion] = {}
+    place = {channel.id: k for k, channel in enumerate(channels)}
     rows: dict[str, ChannelDay] = {}
-    warnings: list[dict[str, str]] = []
+    made = _Made([], {}, {}, [])
 
-    def one(fetched: tuple[Channel, Samples | NoDataError]) -> None:
+    def one(fetched: tuple[Channel, Samples | NoDataError]) -> Covered | None:
         channel, samples = fetched
-        rows[channel.id] = _prepare_one(plan, day, channel, samples, motions)
+        rows[channel.id], covered = _prepare_one(plan, day, channel, samples)
         report(len(rows), len(channels), "channels")
+        return covered
+
+    def finish(covered: Covered) -> None:
+        shelf.put(place[covered.channel_id], covered.motion())
+        made.kept[covered.channel_id] = covered.kept
+        made.coverage[covered.channel_id] = covered.coverage
 
     with ThreadPoolExecutor(plan.threads) as pool:
-        pending: deque[Future[None]] = deque()
-        for fetched in plan.source.fetch(channels, start, end):
-            pending.append(pool.submit(one, fetched))
-            while len(pending) > plan.threads:  # more would only fill the memory with samples
-                pending.popleft().result()
-        while pending:
-            pending.popleft().result()
+        for group in _in_groups(pool, one, plan.source.fetch(channels, start, end), plan.threads):
+            list(pool.map(finish, group))
     for channel in channels:
         row = rows[channel.id]
+        made.rows.append(row)
         if row.reason:
-            warnings.append(
-                {"code": row.status, "channel": channel.id, "day": str(day), "text": row.reason}
-            )
-    return motions, [rows[c.id] for c in channels], warnings
+            warning = {"channel": channel.id, "day": str(day), "text": row.reason}
+            made.warnings.append({"code": row.status, **warning})
+    return made
+
+
+def _in_groups(
+    pool: Executor,
+    one: Callable[[tuple[Channel, Samples | NoDataError]], Covered | None],
+    fetched: Iterable[tuple[Channel, Samples | NoDataError]],
+    ahead: int,
+) -> Iterator[list[Covered]]:
+    """Prepare channels as they come, no more than ``ahead`` waiting, and give them in groups.
+
+    mkl_fft keeps one plan only, so transforms there and back are not taken in turn.
+    """
+    group: list[Covered] = []
+    pending: deque[Future[Covered | None]] = deque()
+
+    def take() -> None:
+        if (covered := pending.popleft().result()) is not None:
+            group.append(covered)
+
+    for item in fetched:
+        pending.append(pool.submit(one, item))
+        while len(pending) > ahead:  # more would only fill the memory with samples
+            take()
+        if len(group) >= _TOGETHER:
+            yield group
+            group.clear()
+    while pending:
+        take()
+    yield group
 
 
 def _prepare_one(
-    plan: DayPlan,
-    day: date,
-    channel: Channel,
-    samples: Samples | NoDataError,
-    motions: dict[str, Motion],
-) -> ChannelDay:
-    """One channel's row; its motion goes into ``motions`` if any window is covered."""
+    plan: DayPlan, day: date, channel: Channel, samples: Samples | NoDataError
+) -> tuple[ChannelDay, Covered | None]:
+    """One channel's row; and what becomes its motion, if any window is covered."""
     row = ChannelDay(str(day), channel.id, "nodata", windows=plan.params.n_windows)
     if isinstance(samples, NoDataError):
-        return replace(row, status=samples.status, source=plan.source.name, reason=str(samples))
+        row = replace(row, status=samples.status, source=plan.source.name, reason=str(samples))
+        return row, None
     midnight = day_start(day)
     inside = _inside(samples, midnight, midnight + DAY_NS)
     row = replace(row, source=samples.source, n_bytes=samples.n_bytes, fs_raw=samples.fs, **inside)
     if not row.samples:
-        return replace(row, reason="no samples on this day")
+        return replace(row, reason="no samples on this day"), None
     epochs = plan.metadata.at(channel.id, samples.segments[0].start, samples.segments[-1].end)
     spans = [(nanoseconds(a), nanoseconds(b)) for a, b in channel.spans]
     try:
         if plan.params.response != "none" and not epochs:
             raise NoDataError("no metadata, so no response to remove", "refused")
-        motion = prepare(channel.id, samples, epochs, spans, day, plan.params)
+        covered = prepare(channel.id, samples, epochs, spans, day, plan.params)
     except NoDataError as error:
-        return replace(row, status=error.status, reason=str(error))
+        return replace(row, status=error.status, reason=str(error)), None
     notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
-    n_kept = int(motion.kept.sum())
-    if n_kept:
-        motions[channel.id] = motion
-    else:
+    n_kept = int(covered.kept.sum())
+    if not n_kept:
         notes.append("no window has enough samples")
-    return replace(
-        row, status="kept" if n_kept else "empty", windows_kept=n_kept, reason="; ".join(notes)
-    )
+    status = "kept" if n_kept else "empty"
+    row = replace(row, status=status, windows_kept=n_kept, reason="; ".join(notes))
+    return row, covered if n_kept else None
 
 
 def _inside(samples: Samples, start: int, end: int) -> dict[str, float]:
@@ -203,8 +243,9 @@ def _write(
     plan: DayPlan,
     day: date,
     pairs: PairTable,
-    motions: Sequence[Motion],
+    motion: Callable[[int], np.ndarray],
     kept: np.ndarray,
+    coverage: np.ndarray,
     report: Report,
 ) -> None:
     """Correlate all pairs of a day into its file, without the windows that no pair has."""
@@ -216,13 +257,11 @@ def _write(
     filled, rows_of = np.unique(interval, return_inverse=True)
     starts = day_start(day) / NS + filled * length
     count = np.bincount(rows_of)
-    covered = np.array(
-        [np.bincount(rows_of, motion.coverage[used]) / count for motion in motions], dtype="f4"
-    )
+    covered = np.array([np.bincount(rows_of, row[used]) / count for row in coverage], dtype="f4")
     done = 0
 
     def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return windows(motions[channel], used[indices], params)
+        return windows(motion(channel), used[indices], params)
 
     path = plan.folder / "CORR" / f"{day}.h5"
     with corrfile.create(path, pairs, starts, covered, params) as file:

@@ -51,7 +51,11 @@ def irfft(spectra: np.ndarray, n: int, out: np.ndarray | None = None) -> np.ndar
 
 
 def next_fast_len(n: int) -> int:
-    """The smallest even length that is at least ``n`` and has no prime factor above 5."""
+    """The smallest even length that is at least ``n`` and has no prime factor above 5.
+
+    >>> next_fast_len(1001)
+    1024
+    """
     n += n % 2
     while (rest := n) % 2 == 0:
         for prime in (2, 3, 5):

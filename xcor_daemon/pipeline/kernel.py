@@ -20,6 +20,7 @@ def _floats_in_a_register() -> int:
 
 
 LANE = _floats_in_a_register()
+_STEP = 48  # blocks at a time: those of a tile's channels stay in the second-level cache
 
 
 def n_chunks(n_fft: int) -> int:
@@ -28,83 +29,88 @@ def n_chunks(n_fft: int) -> int:
 
 
 def empty_spectra(n_channels: int, n_blocks: int, n_fft: int) -> np.ndarray:
-    """Room for the block spectra of all channels of one window."""
-    return np.zeros((n_chunks(n_fft), n_channels, n_blocks, 2, LANE), dtype=np.float32)
+    """Room for block spectra as first and as second of a pair, for one output row."""
+    return np.zeros((2, n_chunks(n_fft), n_channels, n_blocks, 2, LANE), dtype=np.float32)
 
 
 def spectra_bytes(n_channels: int, n_blocks: int, n_fft: int) -> int:
     """What `empty_spectra` takes."""
-    return n_chunks(n_fft) * n_channels * n_blocks * 2 * LANE * 4
+    return 2 * n_chunks(n_fft) * n_channels * n_blocks * 2 * LANE * 4
 
 
 @numba.njit(nogil=True, cache=True)
-def fill_blocks(
-    window: np.ndarray, n_block: int, n_lags: int, circular: bool, narrow: np.ndarray,
-    wide: np.ndarray,
-) -> None:
-    """Cut a window into blocks for both sides of a pair, ready to be transformed.
+def fill_narrow(window: np.ndarray, n_block: int, out: np.ndarray) -> None:
+    """Cut a window (n_samples,) into the blocks of a first channel, ready to be transformed.
 
-    Parameters
-    ----------
-    window : float32 array, shape (n_samples,)
-    n_block, n_lags : int
-        Samples of a block, and by how many it is widened on both sides.
-    circular : bool
-        Widen beyond the window's ends with its other end, else with zeros.
-    narrow : float32 array, shape (n_blocks, n_fft)
-        Becomes the blocks of the first channel. What lies beyond ``n_block`` must be zero.
-    wide : float32 array, shape (n_blocks, n_fft)
-        Becomes the widened blocks of the second channel.
+    ``out`` (n_blocks, n_fft) becomes the blocks of ``n_block`` samples; what lies beyond them
+    must be zero.
+    """
+    for b in range(out.shape[0]):
+        start = b * n_block
+        length = min(n_block, window.size - start)
+        out[b, :length] = window[start : start + length]
+        out[b, length:n_block] = 0
+
+
+@numba.njit(nogil=True, cache=True)
+def fill_wide(
+    window: np.ndarray, n_block: int, n_lags: int, circular: bool, out: np.ndarray
+) -> None:
+    """Cut a window (n_samples,) into the blocks of a second channel, ready to be transformed.
+
+    ``out`` (n_blocks, n_fft) becomes the blocks widened by ``n_lags`` samples on both sides;
+    beyond the window's ends stands its other end if ``circular``, else zeros.
     """
     n = window.size
-    for b in range(narrow.shape[0]):
-        start = b * n_block
-        length = min(n_block, n - start)
-        narrow[b, :length] = window[start : start + length]
-        narrow[b, length:n_block] = 0
-        begin = start - n_lags
-        low, high = max(0, -begin), min(wide.shape[1], n - begin)
-        wide[b, low:high] = window[begin + low : begin + high]
+    for b in range(out.shape[0]):
+        begin = b * n_block - n_lags
+        low, high = max(0, -begin), min(out.shape[1], n - begin)
+        out[b, low:high] = window[begin + low : begin + high]
         if circular:
             for k in range(low):
-                wide[b, k] = window[begin + k + n]
-            for k in range(high, wide.shape[1]):
-                wide[b, k] = window[(begin + k) % n]
+                out[b, k] = window[begin + k + n]
+            for k in range(high, out.shape[1]):
+                out[b, k] = window[(begin + k) % n]
         else:
-            wide[b, :low] = 0
-            wide[b, high:] = 0
+            out[b, :low] = 0
+            out[b, high:] = 0
 
 
 @numba.njit(nogil=True, cache=True)
 def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.ndarray) -> None:
-    """Put block spectra (n_blocks, n_frequencies) of a channel where the products read them."""
-    n_frequencies = spectra.shape[1]
-    whole = n_frequencies // LANE
+    """Put block spectra of a channel where the products read them.
+
+    ``spectra`` is complex64 (n_blocks, n_frequencies) seen as float32, real and imaginary parts
+    in turn: so seen, the compiler sorts them by whole registers.
+    """
+    n_floats = spectra.shape[1]
+    whole = n_floats // (2 * LANE)
     for c in range(whole):
+        base = c * 2 * LANE
         for b in range(spectra.shape[0]):
+            source, target = spectra[b], out[c, channel, first_block + b]
             for q in range(LANE):
-                z = spectra[b, c * LANE + q]
-                out[c, channel, first_block + b, 0, q] = z.real
-                out[c, channel, first_block + b, 1, q] = z.imag
-    for q in range(n_frequencies - whole * LANE):
-        for b in range(spectra.shape[0]):
-            z = spectra[b, whole * LANE + q]
-            out[whole, channel, first_block + b, 0, q] = z.real
-            out[whole, channel, first_block + b, 1, q] = z.imag
+                target[0, q] = source[base + 2 * q]
+                target[1, q] = source[base + 2 * q + 1]
+    base = whole * 2 * LANE
+    for b in range(spectra.shape[0]):
+        for q in range((n_floats - base) // 2):
+            out[whole, channel, first_block + b, 0, q] = spectra[b, base + 2 * q]
+            out[whole, channel, first_block + b, 1, q] = spectra[b, base + 2 * q + 1]
 
 
 @intrinsic
-def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numba calls it
+def _multiply_2x2(typingctx, x, y, out, n_blocks, fresh):
     """Sum over blocks of conj(x_i) y_j for two channels by two, LANE frequencies at a time.
 
     ``x`` and ``y`` are pairs of addresses of the channels' blocks, ``out`` four addresses of
-    complex64 results. Written as vector instructions: left to itself the compiler keeps the
-    eight sums in memory, not in registers, and is half as fast.
+    complex64 results, which are added to unless ``fresh``. Written as vector instructions: left
+    to itself the compiler keeps the eight sums in memory, not in registers, and is half as fast.
     """
-    signature = types.void(x, y, out, n_blocks)
+    signature = types.void(x, y, out, n_blocks, fresh)
 
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
-        x, y, out, n_blocks = arguments
+    def generate(context, builder, signature, arguments):
+        x, y, out, n_blocks, fresh = arguments
         vector = ir.VectorType(ir.FloatType(), LANE)
         integer = ir.IntType(64)
         multiply_add = builder.module.globals.get(f"llvm.fma.v{LANE}f32") or ir.Function(
@@ -112,6 +118,19 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numb
         )
         xs = [builder.extract_value(x, k) for k in range(2)]
         ys = [builder.extract_value(y, k) for k in range(2)]
+        wide = ir.VectorType(ir.FloatType(), 2 * LANE)
+        places = [builder.inttoptr(builder.extract_value(out, k), wide.as_pointer())
+                  for k in range(4)]  # fmt: skip
+        zero = ir.Constant(vector, [0.0] * LANE)
+        starts = []
+        for place in places:
+            stored = builder.load(place)
+            stored.align = 4
+            for part in range(2):
+                order = list(range(part, 2 * LANE, 2))
+                every_other = ir.Constant(ir.VectorType(ir.IntType(32), LANE), order)
+                values = builder.shuffle_vector(stored, stored, every_other)
+                starts.append(builder.select(fresh, zero, values))
         before = builder.block
         loop = builder.append_basic_block("blocks")
         after = builder.append_basic_block("sums")
@@ -121,14 +140,14 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numb
         block = builder.phi(integer)
         block.add_incoming(ir.Constant(integer, 0), before)
         sums = []
-        for _ in range(8):
+        for start in starts:
             total = builder.phi(vector)
-            total.add_incoming(ir.Constant(vector, [0.0] * LANE), before)
+            total.add_incoming(start, before)
             sums.append(total)
         real = builder.mul(block, ir.Constant(integer, 2 * LANE * 4))
         imaginary = builder.add(real, ir.Constant(integer, LANE * 4))
 
-        def load(address, offset):  # noqa: ANN001, ANN202
+        def load(address, offset):
             place = builder.inttoptr(builder.add(address, offset), vector.as_pointer())
             loaded = builder.load(place)
             loaded.align = 4
@@ -154,11 +173,9 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numb
         # Real and imaginary parts side by side, as complex64 has them.
         order = [k // 2 + k % 2 * LANE for k in range(2 * LANE)]
         mask = ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANE), order)
-        wide = ir.VectorType(ir.FloatType(), 2 * LANE).as_pointer()
-        for k in range(4):
+        for k, place in enumerate(places):
             both = builder.shuffle_vector(new[2 * k], new[2 * k + 1], mask)
-            stored = builder.store(both, builder.inttoptr(builder.extract_value(out, k), wide))
-            stored.align = 4
+            builder.store(both, place).align = 4
         return context.get_dummy_value()
 
     return signature, generate
@@ -166,7 +183,8 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks):  # noqa: ANN001, ANN202  numb
 
 @numba.njit(nogil=True, cache=True)
 def multiply_tile(
-    first: np.ndarray, second: np.ndarray, i0: int, n_i: int, j0: int, n_j: int, out: np.ndarray
+    first: np.ndarray, second: np.ndarray, i0: int, n_i: int, j0: int, n_j: int, ahead: int,
+    out: np.ndarray,
 ) -> None:
     """Sum over blocks of conj(first_i) second_j for a tile of pairs.
 
@@ -176,32 +194,43 @@ def multiply_tile(
         Contiguous, from `empty_spectra`.
     i0, n_i, j0, n_j : int
         First channel and number of channels on either side of the tile.
+    ahead : int
+        By how much channel 0 of ``second`` comes after channel 0 of ``first``.
     out : complex64 array, shape (>= n_i * n_j, n_chunks * LANE)
-        ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i and j0 + j; where
-        j0 + j + 1 < i0 + i (pairs that nobody asks for) it may be left as it was.
+        ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i and j0 + j. Where the
+        second comes before the first (pairs that nobody asks for) it may be left as it was.
     """
     n_blocks = first.shape[2]
     x_chunk, x_channel = first.strides[0], first.strides[1]
     y_chunk, y_channel = second.strides[0], second.strides[1]
-    row = out.strides[0]
+    # The sums of one chunk side by side: in ``out`` every pair lies on a page of its own.
+    sums = np.zeros((n_i * n_j, LANE), dtype=np.complex64)
+    row = sums.strides[0]
+    z = sums.ctypes.data
     for c in range(first.shape[0]):
-        x = first.ctypes.data + c * x_chunk + i0 * x_channel
-        y = second.ctypes.data + c * y_chunk + j0 * y_channel
-        z = out.ctypes.data + c * LANE * 8
-        for i in range(0, n_i, 2):
-            i1 = min(i + 1, n_i - 1)  # at an odd edge a channel is done twice
-            for j in range(0, n_j, 2):
-                j1 = min(j + 1, n_j - 1)
-                if j0 + j1 < i0 + i:
-                    continue
-                _multiply_2x2(
-                    (x + i * x_channel, x + i1 * x_channel),
-                    (y + j * y_channel, y + j1 * y_channel),
-                    (
-                        z + (i * n_j + j) * row,
-                        z + (i * n_j + j1) * row,
-                        z + (i1 * n_j + j) * row,
-                        z + (i1 * n_j + j1) * row,
-                    ),
-                    n_blocks,
-                )
+        for b in range(0, n_blocks, _STEP):
+            x = first.ctypes.data + c * x_chunk + i0 * x_channel + b * 2 * LANE * 4
+            y = second.ctypes.data + c * y_chunk + j0 * y_channel + b * 2 * LANE * 4
+            n_step = min(_STEP, n_blocks - b)
+            for i in range(0, n_i, 2):
+                i1 = min(i + 1, n_i - 1)  # at an odd edge a channel is done twice
+                for j in range(0, n_j, 2):
+                    j1 = min(j + 1, n_j - 1)
+                    if ahead + j0 + j1 < i0 + i:
+                        continue
+                    _multiply_2x2(
+                        (x + i * x_channel, x + i1 * x_channel),
+                        (y + j * y_channel, y + j1 * y_channel),
+                        (
+                            z + (i * n_j + j) * row,
+                            z + (i * n_j + j1) * row,
+                            z + (i1 * n_j + j) * row,
+                            z + (i1 * n_j + j1) * row,
+                        ),
+                        n_step,
+                        b == 0,
+                    )
+        base = c * LANE
+        for k in range(n_i * n_j):
+            for q in range(LANE):
+                out[k, base + q] = sums[k, q]

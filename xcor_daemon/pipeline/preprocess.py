@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import NoDataError
 from ..request import SECONDS_PER_DAY, XcorParams
-from .datatypes import NS, Epoch, Motion, ResponseCurve, Samples, Segment, day_start
+from .datatypes import NS, Epoch, ResponseCurve, Samples, Segment, day_start
 from .fft import irfft, next_fast_len, rfft
 from .response import transfer
 
@@ -26,6 +26,7 @@ _STOP_BAND = 96.0  # dB of the decimation filter by Kaiser's formula, which is 3
 _TAPER_SHARE, _TAPER_MOST = 0.05, 20.0  # of a window; s. As SeisNoise.jl.
 _CLIP = 3.0  # standard deviations
 _SMOOTH_BINS = 10  # on each side, of the spectra that coherence and deconvolution divide by
+_FLATTENING = ("coherence", "deconvolution")  # methods that divide by a spectrum
 _WATER_LEVEL = 0.01  # of the mean of those (Mehta et al., 2007)
 
 
@@ -50,21 +51,24 @@ class Band:
     freqmin: float
     freqmax: float
     nyquist: float  # of the grid
+    reach: float = 2.0  # the pre-filter is flat to so many times freqmax
 
     @classmethod
     def of(cls, params: XcorParams) -> Band:
         """The band that the parameters ask for."""
-        return cls(params.freqmin, params.freqmax, params.fs / 2)
+        # What whitening keeps ends at 1.2 freqmax; without it the band-pass has a longer tail.
+        flat = params.whiten or params.method in _FLATTENING
+        return cls(params.freqmin, params.freqmax, params.fs / 2, 1.25 if flat else 2.0)
 
     @property
     def flat_top(self) -> float:
         """Upper end of the pre-filter's flat part; the whitening's skirt lies below it."""
-        return max(self.freqmax, min(2 * self.freqmax, 0.9 * self.nyquist))
+        return max(self.freqmax, min(self.reach * self.freqmax, 0.9 * self.nyquist))
 
     @property
     def top(self) -> float:
         """Above this nothing is kept."""
-        return min(2.5 * self.freqmax, self.nyquist)
+        return min(1.25 * self.reach * self.freqmax, self.nyquist)
 
     def gain(self, frequency: np.ndarray) -> np.ndarray:
         """Pre-filter and band-pass together, real: no phase, hence no delay.
@@ -149,7 +153,7 @@ def plan_rates(fs_raw: float, fs: float, n: int, top: float) -> Rates:
     """Choose the decimation for a channel.
 
     The filter keeps what lies below ``top`` (Hz) and must stop what would fold onto it, that is
-    all above fs_middle - top. A middle rate of 4 top makes it short; the transform that follows
+    all above fs_middle - top. A middle rate of 3 top keeps it short; the transform that follows
     then reaches any fs, whether their ratio is whole or not, and larger or smaller.
 
     Parameters
@@ -161,7 +165,7 @@ def plan_rates(fs_raw: float, fs: float, n: int, top: float) -> Rates:
     top : float
         Highest frequency that is kept (Hz).
     """
-    factor = max(1, floor(fs_raw / (4 * top) + 1e-9))
+    factor = max(1, floor(fs_raw / (3 * top) + 1e-9))
     # A drift of 2e-9 is 0.2 ms in a day.
     exact = fs * factor / fs_raw
     for denominator in (16, 256, 4096, 65536, 10**7):
@@ -221,30 +225,68 @@ def _detrend_taper(data: np.ndarray, n_taper: int, out: np.ndarray) -> None:
         out[n - 1 - i] *= w
 
 
+_STRETCH = 2048  # outputs at a time, so that their inputs stay in the first-level cache
+
+
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _decimate(x: np.ndarray, first: int, factor: int, taps: np.ndarray, out: np.ndarray) -> None:
-    """Every ``factor``-th sample of x filtered: ``out[m]`` is centred on ``x[first + m factor]``.
+def _decimate(
+    data: np.ndarray, reference: float, first: int, factor: int, phases: np.ndarray, half: int,
+    out: np.ndarray,
+) -> None:
+    """Every ``factor``-th sample of ``data - reference``, filtered; straight from int32.
 
-    x is zero outside its ends, so only outputs that the filter reaches are touched; they are added.
+    ``out[m]`` is centred on ``data[first + m factor]`` and written where that is a sample of
+    ``data``; data is zero outside its ends. One phase of the filter after the other is applied
+    to the samples that it meets, which lie side by side once they are sorted by phase.
+
+    ``phases`` (factor, taps of a phase, a multiple of 4) holds tap ``p + k factor`` at [p, k].
     """
-    half = taps.size // 2
-    n = x.size
-    low = max(0, -((first + half) // factor))
-    high = min(out.size, (n - 1 - first + half) // factor + 1)
-    for m in range(low, high):
-        centre = first + m * factor
-        a, b = max(0, centre - half), min(n, centre + half + 1)
-        total = np.float32(0)
-        shift = half - centre
-        for i in range(a, b):
-            total += taps[i + shift] * x[i]
-        out[m] += total
+    n = data.size
+    low = max(0, -(first // factor))
+    high = min(out.size, (n - 1 - first) // factor + 1)
+    n_taps = phases.shape[1]
+    row = np.empty(_STRETCH + n_taps, dtype=np.float32)
+    shift = np.float32(reference)
+    for m0 in range(low, high, _STRETCH):
+        m1 = min(m0 + _STRETCH, high)
+        n_out = m1 - m0
+        result = out[m0:m1]
+        for p in range(factor):
+            begin = first + m0 * factor - half + p
+            n_row = n_out + n_taps - 1
+            k0 = min(n_row, max(0, -(begin // factor)))
+            k1 = max(k0, min(n_row, (n - 1 - begin) // factor + 1))
+            row[:k0] = 0
+            row[k1 : n_row + 1] = 0
+            for k in range(k0, k1):
+                row[k] = np.float32(data[begin + k * factor]) - shift
+            for t in range(0, n_taps, 4):
+                h0, h1, h2, h3 = phases[p, t], phases[p, t + 1], phases[p, t + 2], phases[p, t + 3]
+                x0, x1, x2, x3 = row[t:], row[t + 1 :], row[t + 2 :], row[t + 3 :]
+                for k in range(n_out):
+                    result[k] += h0 * x0[k] + h1 * x1[k] + h2 * x2[k] + h3 * x3[k]
 
 
-def to_grid(
+def _by_phase(taps: np.ndarray, factor: int) -> np.ndarray:
+    """Taps (factor, n) as `_decimate` wants them, filled up with zeros."""
+    n = -(-taps.size // factor)
+    padded = np.zeros((n + -n % 4) * factor, dtype=np.float32)
+    padded[: taps.size] = taps
+    return np.ascontiguousarray(padded.reshape(-1, factor).T)
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """One channel-day as the spectrum of ground motion, before it becomes a time series."""
+
+    bins: np.ndarray  # complex64: the frequencies k * fs / n_grid that are kept
+    n_grid: int  # samples of the series
+
+
+def to_spectrum(
     samples: Samples, epochs: Sequence[Epoch], grid: Grid, params: XcorParams
-) -> np.ndarray:
-    """One channel as ground motion in the band, on the grid of a day.
+) -> Filtered:
+    """One channel as the spectrum of ground motion in the band, on the grid of a day.
 
     Every contiguous segment is detrended and tapered by itself; gaps are zero. Segments whose
     clocks tick at another fraction of a sample, or that fall into another response epoch, are
@@ -261,11 +303,6 @@ def to_grid(
     params : XcorParams
         Rate, band, kind of ground motion.
 
-    Returns
-    -------
-    motion : float32 array, shape (grid.n_day,)
-        From midnight on; m/s, m or m/s^2, or counts.
-
     Raises
     ------
     NoDataError
@@ -278,17 +315,28 @@ def to_grid(
         )
     top = min(band.top, samples.fs / 2)
     rates = plan_rates(samples.fs, grid.fs, grid.n, top)
-    spectrum = np.zeros(rates.n_grid // 2 + 1, dtype=np.complex64)
-    n_bins = min(floor(top * rates.n_grid / grid.fs) + 1, rates.n_middle // 2 + 1, spectrum.size)
+    n_bins = 1 + min(floor(top * rates.n_grid / grid.fs), rates.n_middle // 2, rates.n_grid // 2)
+    total = None
     for group in _groups(samples, epochs, grid, params):
-        middle = _decimated(group, rates, grid, top, params)
-        bins = rfft(middle)[:n_bins]
+        bins = rfft(_decimated(group, rates, top, params))[:n_bins]
         bins *= _gain(group.response, rates, grid.fs, n_bins, band)
         if group.offset:
             bins *= _phase_ramp(n_bins, group.offset * grid.fs / NS / rates.n_grid)
-        spectrum[:n_bins] += bins
-    spectrum *= np.float32(rates.n_grid / rates.n_middle)
-    return irfft(spectrum, rates.n_grid)[grid.n_margin : grid.n_margin + grid.n_day]
+        total = bins if total is None else total + bins
+    if total is None:
+        raise NoDataError("no response in the metadata covers the samples", "refused")
+    return Filtered(total, rates.n_grid)
+
+
+def to_grid(filtered: Filtered, grid: Grid) -> np.ndarray:
+    """The time series of a spectrum: float32 (grid.n_day,), from midnight on.
+
+    In m/s, m or m/s^2, or counts where no response was removed.
+    """
+    spectrum = np.zeros(filtered.n_grid // 2 + 1, dtype=np.complex64)
+    spectrum[: filtered.bins.size] = filtered.bins
+    series = irfft(spectrum, filtered.n_grid)
+    return series[grid.n_margin : grid.n_margin + grid.n_day].copy()
 
 
 @dataclass(frozen=True)
@@ -339,20 +387,24 @@ def _by_epoch(
     return pieces
 
 
-def _decimated(
-    group: _Group, rates: Rates, grid: Grid, top: float, params: XcorParams
-) -> np.ndarray:
-    """The segments of a group, detrended and tapered, at the middle rate, zero in the gaps."""
+def _decimated(group: _Group, rates: Rates, top: float, params: XcorParams) -> np.ndarray:
+    """The segments of a group at the middle rate, detrended and tapered, zero in the gaps."""
     taps = decimation_filter(rates.fs_raw, rates.factor, top)
+    phases = _by_phase(taps, rates.factor)
     middle = np.zeros(rates.n_middle, dtype=np.float32)
     origin = group.segments[0].start
     for segment in group.segments:
-        n = segment.data.size
-        n_taper = min(n // 10, round(_taper_seconds(params) * rates.fs_raw))
-        flat = np.empty(n, dtype=np.float32)
-        _detrend_taper(segment.data, n_taper, flat)
-        begin = round((segment.start - origin) * rates.fs_raw / NS)
-        _decimate(flat, group.first - begin, rates.factor, taps, middle)
+        first = group.first - round((segment.start - origin) * rates.fs_raw / NS)
+        low = max(0, -(first // rates.factor))
+        high = min(middle.size, (segment.data.size - 1 - first) // rates.factor + 1)
+        if high <= low:
+            continue
+        # Any constant will do, the line is taken out below; it spares float32 the offset.
+        reference = float(np.median(segment.data[:: max(1, segment.data.size // 1000)]))
+        _decimate(segment.data, reference, first, rates.factor, phases, taps.size // 2, middle)
+        part = middle[low:high]
+        n_taper = min(part.size // 10, round(_taper_seconds(params) * rates.fs_middle))
+        _detrend_taper(part, n_taper, part)
     return middle
 
 
@@ -377,6 +429,7 @@ def _gain(
         return _gains[key][1]
     top = min(band.top, rates.fs_raw / 2)
     gain = _gain_without_response(rates.fs_raw, rates.factor, rates.n_grid, fs, n_bins, band, top)
+    gain = gain * (rates.n_grid / rates.n_middle)  # transforms are scaled by their length
     result = gain.astype(np.complex64)
     if response is not None:
         frequency = np.arange(n_bins) * (fs / rates.n_grid)
@@ -487,16 +540,15 @@ def _running_mean(x: np.ndarray, half: int) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _whiten(spectra: np.ndarray, modulus: np.ndarray) -> None:
-    """Give every spectrum the same modulus and leave its phase, in place; 0 stays 0."""
-    for k in range(spectra.shape[0]):
-        for q in range(spectra.shape[1]):
-            z = spectra[k, q]
-            power = z.real * z.real + z.imag * z.imag
-            if modulus[q] == 0 or power == 0:
-                spectra[k, q] = 0
-            else:
-                spectra[k, q] = z * (modulus[q] / np.sqrt(power))
+def _whiten(spectrum: np.ndarray, modulus: np.ndarray) -> None:
+    """Give a spectrum this modulus and leave its phase, in place; 0 stays 0."""
+    for q in range(spectrum.size):
+        z = spectrum[q]
+        power = z.real * z.real + z.imag * z.imag
+        if modulus[q] == 0 or power == 0:
+            spectrum[q] = 0
+        else:
+            spectrum[q] = z * (modulus[q] / np.sqrt(power))
 
 
 def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.ndarray]:
@@ -505,6 +557,7 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     Parameters
     ----------
     windows : float32 array, shape (n, n_samples)
+        Used as room for the result.
 
     Returns
     -------
@@ -520,15 +573,17 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     """
     n = params.n_samples
     second = None
-    if params.whiten or params.method in ("coherence", "deconvolution"):
+    if params.whiten or params.method in _FLATTENING:
         modulus = Band.of(params).whitened(np.arange(n // 2 + 1) * (params.fs / n))
-        # Powers of amplitudes in m/s (1e-9) come near the end of float32: work at unit size.
-        peak = np.abs(windows).max(axis=-1, keepdims=True, initial=0)
-        spectra = rfft(np.divide(windows, peak, out=np.zeros_like(windows), where=peak > 0))
         if params.whiten:
-            _whiten(spectra, modulus)
-            windows = irfft(spectra, n)
+            for window in windows:  # one at a time stays in the cache
+                spectrum = rfft(window)
+                _whiten(spectrum, modulus)
+                window[:] = irfft(spectrum, n)
         else:
+            # Powers of amplitudes in m/s (1e-9) and their ratios leave float32: work at unit size.
+            peak = np.abs(windows).max(axis=-1, keepdims=True, initial=0)
+            spectra = rfft(np.divide(windows, peak, out=np.zeros_like(windows), where=peak > 0))
             first, other = _divided(spectra, modulus, params.method)
             windows = irfft(first, n)
             if other is not None:  # the ratio of both amplitudes is what deconvolution is after
@@ -566,6 +621,23 @@ def _parts(windows: np.ndarray, params: XcorParams) -> np.ndarray:
     return windows.astype(np.float32, copy=False)[:, None, :]
 
 
+@dataclass(frozen=True)
+class Covered:
+    """A channel-day before its series is computed: transforms of one length go together."""
+
+    channel_id: str
+    grid: Grid
+    filtered: Filtered | None  # None where no window is kept
+    coverage: np.ndarray  # float32 (n_windows,)
+    kept: np.ndarray  # bool (n_windows,)
+
+    def motion(self) -> np.ndarray:
+        """The time series of the day, float32 (grid.n_day,); zero where no window is kept."""
+        if self.filtered is None:
+            return np.zeros(self.grid.n_day, dtype=np.float32)
+        return to_grid(self.filtered, self.grid)
+
+
 def prepare(
     channel_id: str,
     samples: Samples,
@@ -573,8 +645,8 @@ def prepare(
     spans: Sequence[tuple[int, int]],
     day: date,
     params: XcorParams,
-) -> Motion:
-    """Samples of a channel-day -> ground motion on the grid, and which windows are covered.
+) -> Covered:
+    """Samples of a channel-day -> its spectrum as ground motion, and which windows are covered.
 
     Parameters
     ----------
@@ -593,18 +665,15 @@ def prepare(
     grid = Grid.of(day, params)
     covered = coverage(real_samples(samples, spans, grid), params)
     kept = covered >= params.min_coverage - 1e-6
-    if kept.any():
-        data = to_grid(samples, epochs, grid, params)
-    else:
-        data = np.zeros(grid.n_day, dtype=np.float32)
-    return Motion(channel_id, data, covered, kept)
+    filtered = to_spectrum(samples, epochs, grid, params) if kept.any() else None
+    return Covered(channel_id, grid, filtered, covered, kept)
 
 
 def windows(
-    motion: Motion, indices: np.ndarray, params: XcorParams
+    motion: np.ndarray, indices: np.ndarray, params: XcorParams
 ) -> tuple[np.ndarray, np.ndarray]:
     """Some windows of a channel-day, as first and as second of a pair: `cut`, then `normalise`."""
-    return normalise(cut(motion.data, indices * params.n_step, params), params)
+    return normalise(cut(motion, indices * params.n_step, params), params)
 
 
 def n_parts(params: XcorParams) -> int:

@@ -16,7 +16,6 @@ from obspy import UTCDateTime, read_inventory
 from obspy.core.inventory import Inventory, Response
 from obspy.core.inventory import PolynomialResponseStage as Polynomial
 from obspy.core.util.obspy_types import ObsPyException
-from scipy.interpolate import CubicSpline
 
 from ..stations import Channel
 from .datatypes import Epoch, Metadata, ResponseCurve, nanoseconds
@@ -123,6 +122,8 @@ def transfer(curve: ResponseCurve, frequencies: np.ndarray) -> np.ndarray:
     response : complex128 array
         Divide a spectrum of counts by it; error about 1e-9 of evalresp's value in the passband.
     """
+    from scipy.interpolate import CubicSpline  # half a second to import, and not always needed
+
     grid = np.log(curve.frequency)
     spline = CubicSpline(grid, np.column_stack([curve.log_amplitude, curve.phase]))
     inside = np.clip(frequencies, curve.frequency[0], curve.frequency[-1])

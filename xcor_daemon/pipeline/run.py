@@ -30,7 +30,7 @@ from .sources import open_source
 log = logging.getLogger(__name__)
 
 REQUEST, PROGRESS, SUMMARY, OUTPUTS = "request.json", "progress.json", "summary.csv", "outputs.json"
-_PROGRESS_EVERY = 0.5  # s between two writes of progress.json
+_SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json
 
 
 class Reporter:
@@ -40,7 +40,7 @@ class Reporter:
         self.progress = Progress()
         self._folder, self._report = folder, report
         self._began = monotonic()
-        self._written = 0.0
+        self._shown = self._written = 0.0
         self._restored = 0  # days that an earlier run had done
 
     def begin(self, days: int, restored: int) -> None:
@@ -48,17 +48,39 @@ class Reporter:
         self.progress.days, self.progress.days_done = days, restored
         self._restored, self._began = restored, monotonic()
 
-    def stage(self, stage: str, part: float = 0.0, force: bool = True) -> None:
-        """A new step, or ``part`` of a day's work more."""
+    def stage(self, stage: str) -> None:
+        """A new step."""
+        self._update(stage, 0.0)
+        self._show()
+        self._write()
+
+    def within_day(self, day: date, done: int, of: int, what: str, rate: float) -> None:
+        """So many channels, then pair-windows, of a day are done, ``rate`` a second."""
+        if monotonic() - self._shown < _SHOW_EVERY:
+            return
+        # Roughly: channels take as long as pairs.
+        self._update(
+            f"{day}: {done:,} of {of:,} {what}, {rate:,.0f}/s",
+            0.5 * done / of + 0.5 * (what != "channels"),
+        )
+        self._show()
+        if monotonic() - self._written > _WRITE_EVERY:
+            self._write()
+
+    def _update(self, stage: str, part: float) -> None:
         progress = self.progress
-        progress.stage = stage
+        progress.stage, progress.part = stage, part
         done = progress.days_done - self._restored + part
         left = progress.days - progress.days_done - part
         progress.eta = round((monotonic() - self._began) * left / done, 1) if done > 0.02 else None
-        self._report(progress)
-        if force or monotonic() - self._written > _PROGRESS_EVERY:
-            self._written = monotonic()
-            write_json(self._folder / PROGRESS, self._content())
+
+    def _show(self) -> None:
+        self._shown = monotonic()
+        self._report(self.progress)
+
+    def _write(self) -> None:
+        self._written = monotonic()
+        write_json(self._folder / PROGRESS, self._content())
 
     def day(self, result: DayResult) -> None:
         """A day is done."""
@@ -79,6 +101,7 @@ def correlate_job(
     source: str,
     processes: int = 0,
     report: Callable[[Progress], None] = lambda progress: None,
+    images: bool = True,
 ) -> dict[str, Any]:
     """Correlate a job folder: stations.csv and params.csv in, everything else out.
 
@@ -94,6 +117,8 @@ def correlate_job(
         Processes to work in; 0 takes every core. The result does not depend on it.
     report : callable
         Called with the `Progress` whenever it changes.
+    images : bool
+        Draw the images of PLOT.
 
     Returns
     -------
@@ -115,6 +140,7 @@ def correlate_job(
     reporter.stage("looking up stations and responses")
     opened = open_source(source, folder / ".connections")
     metadata = opened.metadata(request.channels, request.params.response)
+    cores = processes
     processes, threads = _share(processes, len(request.days))
     plan = DayPlan(folder, request.params, opened, metadata, _key(request, source), threads)
     results, lost = _all_days(plan, request, processes, reporter)
@@ -126,8 +152,10 @@ def correlate_job(
     }
     if lost and not results:
         raise XcorError(f"no day could be done; the first, {lost[0]['day']}: {lost[0]['reason']}")
-    reporter.stage("stacking and drawing")
-    made, summary = products.of_correlation(folder, results, request.params)
+    reporter.stage("stacking and drawing" if images else "stacking")
+    made, summary = products.of_correlation(
+        folder, results, request.params, _cores(cores), _stacked(reporter), images
+    )
     names = [REQUEST, SUMMARY, *(r.file for r in results if r.file), *made]
     return _finish(folder, names, units, reporter, summary)
 
@@ -149,9 +177,19 @@ def _key(request: XcorRequest, source: str) -> str:
 
 def _share(processes: int, days: int) -> tuple[int, int]:
     """Processes, and threads in each, for so many days."""
-    cores = len(os.sched_getaffinity(0))
-    used = max(1, min(processes or cores, days))
-    return used, max(1, (processes or cores) // used)
+    cores = _cores(processes)
+    used = max(1, min(cores, days))
+    return used, max(1, cores // used)
+
+
+def _cores(processes: int) -> int:
+    """So many processes, or as many as there are cores."""
+    return processes or len(os.sched_getaffinity(0))
+
+
+def _stacked(reporter: Reporter) -> Callable[[int, int], None]:
+    """Tells how many pairs are stacked."""
+    return lambda done, of: reporter.stage(f"stacking: {done:,} of {of:,} pairs")
 
 
 def _all_days(
@@ -165,10 +203,12 @@ def _all_days(
     single = processes == 1
 
     def work(day: date) -> DayResult:
+        began: dict[str, float] = {}
+
         def within(done: int, of: int, what: str) -> None:
             if single:  # a process apart has no way to tell
-                part = 0.5 * done / of + 0.5 * (what != "channels")
-                reporter.stage(f"{day}: {done} of {of} {what}", part, force=False)
+                spent = monotonic() - began.setdefault(what, monotonic())
+                reporter.within_day(day, done, of, what, done / spent if spent > 0 else 0.0)
 
         return correlate_day(plan, day, request.on(day), within)
 
@@ -225,7 +265,7 @@ def stack_job(
     Raises
     ------
     RequestError
-        If the folder is no stacking job, or the other has no correlations.
+        If the folder is no stacking job, or the other has no correlations, or not those asked for.
     """
     request = _read(folder, StackRequest, STACKING)
     write_json(folder / REQUEST, request.to_json())
@@ -236,7 +276,9 @@ def stack_job(
         raise RequestError([Problem(STACKING, 2, "job", request.params.job, need)])
     reporter.begin(len(files), 0)
     reporter.stage(f"stacking {len(files)} days")
-    made, summary = products.of_stacking(folder, files, request.params)
+    made, summary = products.of_stacking(
+        folder, files, request.params, _cores(processes), _stacked(reporter)
+    )
     reporter.progress.days_done = len(files)
     units = {"done": len(files), "empty": 0, "failed": []}
     return _finish(folder, [REQUEST, *made], units, reporter, summary)

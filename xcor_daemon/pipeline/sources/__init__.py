@@ -6,8 +6,6 @@ from pathlib import Path
 
 from ...errors import ConfigError
 from ..datatypes import Source
-from .archive import Archive
-from .fdsn import Fdsn
 
 
 def open_source(text: str, gate: Path | None = None) -> Source:
@@ -30,7 +28,11 @@ def open_source(text: str, gate: Path | None = None) -> Source:
     """
     kind, _, place = text.partition(":")
     if kind == "archive" and place:
+        from .archive import Archive
+
         return Archive(place)
     if kind == "fdsn" and place:
+        from .fdsn import Fdsn  # its HTTP libraries take a while to import
+
         return Fdsn(place, gate=gate)
     raise ConfigError(f"source {text!r} is neither archive:PATH nor fdsn:URL-or-name.")

@@ -1,0 +1,411 @@
+"""Time the shipped functions on synthetic noise, beside ObsPy and scipy, on the same windows.
+
+One thread; CPU seconds, medians of several rounds in which every way takes its turn, so that the
+machine's mood falls on all alike. Trust the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from threading import local
+
+import xcor_daemon.pipeline  # noqa: F401  first: it keeps BLAS and MKL to one thread
+
+import numpy as np  # isort: skip
+import obspy
+import scipy.fft
+from obspy.core.inventory import Channel as StationChannel
+from obspy.core.inventory import Inventory, Network, Station
+from obspy.signal.cross_correlation import correlate as obspy_correlate
+
+from xcor_daemon.pipeline import correlate as engine
+from xcor_daemon.pipeline import corrfile, preprocess
+from xcor_daemon.pipeline.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.datatypes import NS, PairTable, day_start
+from xcor_daemon.pipeline.day import DayPlan, correlate_day
+from xcor_daemon.pipeline.fft import BACKEND
+from xcor_daemon.pipeline.sources import open_source
+from xcor_daemon.request import XcorParams
+from xcor_daemon.stations import Channel
+
+DAY = date(2020, 1, 1)
+BASE = XcorParams(fs=10, freqmin=0.1, freqmax=4, cc_step=3600, cc_len=3600, maxlag=100)
+SPAN = ((datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC)),)
+
+
+class Table:
+    """Rows as they come, on stdout, and all of them for the JSON file."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, object]] = []
+
+    def add(self, what: str, value: float, unit: str, note: str = "") -> None:
+        """A figure."""
+        self.rows.append({"what": what, "value": value, "unit": unit, "note": note})
+        print(f"{what:<62}{value:>12.4g} {unit:<16}{note}", flush=True)
+
+
+def seconds(*ways: Callable[[], object], rounds: int = 5) -> list[float]:
+    """Median CPU seconds of each way, taken in turn."""
+    taken: list[list[float]] = [[] for _ in ways]
+    for way in ways:
+        way()
+    for _ in range(rounds):
+        for way, times in zip(ways, taken, strict=True):
+            begin = time.process_time()
+            way()
+            times.append(time.process_time() - begin)
+    return [statistics.median(times) for times in taken]
+
+
+def noise(*shape: int) -> np.ndarray:
+    """Seeded white noise, float32."""
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def pair_stage(table: Table, name: str, cc_len: float, maxlag: float, n_channels: int = 36) -> None:
+    """Products, transforms and lags of pair-windows, from block spectra; beside the usual ways."""
+    n_samples, n_lags, n_windows = round(cc_len * 10), round(maxlag * 10), 3
+    windows = noise(n_channels, n_windows, 1, n_samples)
+    plan = plan_blocks(n_samples, n_lags, circular=False)
+    kept = np.ones((n_channels, n_windows), dtype=bool)
+    i, j = np.triu_indices(n_channels, 1)
+    tiles = engine._tiles_by_block((i, j), n_channels, engine.TILE, n_channels)[0, 0]
+    each = [np.array([k]) for k in range(n_windows)]
+
+    def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return windows[channel, indices], windows[channel, indices]
+
+    batch = engine._Batch(cut, kept, each, plan, 1, n_channels, local(), [], 1)
+    scratch = local()
+    n_full = scipy.fft.next_fast_len(n_samples + n_lags, real=True)
+    spectra = scipy.fft.rfft(windows[:, 0, 0], n_full)
+    some = range(0, 96, 12)
+
+    def transform() -> None:
+        batch._first = -1
+        batch.hold(0, 0, pool)
+
+    def ours() -> None:
+        for tile in tiles:
+            engine._correlate_tile(tile, batch.spectra, plan, engine.TILE, scratch)
+
+    def full_length() -> None:
+        for p in some:
+            product = np.conj(spectra[i[p : p + 12]]) * spectra[j[p : p + 12]]
+            circular = scipy.fft.irfft(product, n_full)
+            np.concatenate([circular[:, -n_lags:], circular[:, : n_lags + 1]], axis=1)
+
+    def obspys() -> None:
+        for p in range(4):
+            first, second = windows[i[p], 0, 0], windows[j[p], 0, 0]
+            obspy_correlate(second, first, n_lags, demean=False, normalize=None)
+
+    with ThreadPoolExecutor(1) as pool:
+        transform()
+        times = seconds(transform, ours, full_length, obspys)
+    prepared = times[0] / (n_channels * n_windows)
+    pair, full, peer = (
+        t / n for t, n in zip(times[1:], (i.size * n_windows, 96, 4), strict=True)
+    )
+    blocks = f"{plan.n_blocks} blocks, transform of {plan.n_fft}"
+    table.add(f"{name}: pair-window, {BACKEND}", pair * 1e6, "us", blocks)
+    table.add(f"{name}: full-length batched scipy.fft", full * 1e6, "us", f"{full / pair:.1f} x")
+    table.add(f"{name}: ObsPy correlate", peer * 1e6, "us", f"{peer / pair:.0f} x")
+    table.add(f"{name}: block spectra of a channel-window", prepared * 1e6, "us")
+
+
+def stacks(table: Table, n_channels: int, n_windows: int = 24) -> None:
+    """A day's stack of every pair without forming the windows; and the machine's cgemm."""
+    windows = noise(n_channels, 1, 36000)
+    kept = np.ones((n_channels, n_windows), dtype=bool)
+    i, j = np.triu_indices(n_channels, 1)
+    plan = plan_blocks(36000, 1000, circular=False)
+    square = noise(768, 768).astype(np.complex64)
+
+    def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        same = np.broadcast_to(windows[channel], (indices.size, 1, 36000))
+        return same, same
+
+    def stack(n: int) -> None:
+        some = i < n
+        some &= j < n
+        groups = np.zeros(n_windows, dtype=int)
+        correlate(cut, kept[:n], (i[some], j[some]), plan, lambda *_: None, groups=groups)
+
+    stack(2)  # loads the kernels
+    spent = {"spectra": 0.0, "products": 0.0}
+    multiply, hold = engine._correlate_tile, engine._Batch.hold
+
+    def timed(way: Callable[..., object], key: str) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            begin = time.process_time()
+            result = way(*arguments)
+            spent[key] += time.process_time() - begin
+            return result
+
+        return call
+
+    engine._correlate_tile = timed(multiply, "products")
+    engine._Batch.hold = timed(hold, "spectra")
+    stack(n_channels)
+    engine._correlate_tile, engine._Batch.hold = multiply, hold
+    (gemm,) = seconds(lambda: square @ square)
+    peak = 8 * 768**3 / gemm
+    pair_day = spent["products"] / i.size
+    rate = 8 * n_windows * plan.n_blocks * (plan.n_fft // 2 + 1) / pair_day
+    (peer,) = seconds(
+        lambda: obspy_correlate(windows[0, 0], windows[1, 0], 1000, demean=False, normalize=None)
+    )
+    name = f"stack only, N = {n_channels}"
+    table.add(f"{name}: pair-day", pair_day * 1e6, "us",
+              f"{n_windows * peer / pair_day:.0f} x ObsPy's windows")  # fmt: skip
+    table.add(f"{name}: product and transform", rate / 1e9, "GFLOP/s",
+              f"{100 * rate / peak:.0f} % of cgemm's {peak / 1e9:.0f}")  # fmt: skip
+    table.add(f"{name}: spectra of a channel-day", spent["spectra"] / n_channels * 1e3, "ms")
+
+
+def archive(folder: Path, n_channels: int, fs: float) -> Path:
+    """Day files of Steim2 with two gaps, and StationXML with a response of four stages."""
+    folder.mkdir()
+    response = obspy.read_inventory().select(station="RJOB", channel="EHZ")[0][-1][0].response
+    rng = np.random.default_rng(1)
+    start = obspy.UTCDateTime(2020, 1, 1)
+    stations = []
+    n = round(86400 * fs)
+    for k in range(n_channels):
+        data = (np.cumsum(rng.integers(-99, 100, n)) % 4000 - 2000).astype(np.int32)
+        header = {"network": "XX", "station": f"S{k:03}", "channel": "BHZ",
+                  "sampling_rate": fs, "starttime": start}  # fmt: skip
+        stream = obspy.Stream([obspy.Trace(data, header)])
+        stream.write(str(folder / f"{k}.mseed"), format="MSEED", encoding="STEIM2", reclen=4096)
+        channel = StationChannel("BHZ", "", 45, 5 + 0.1 * k, 0, 0, sample_rate=fs,
+                                 response=response)  # fmt: skip
+        stations.append(Station(f"S{k:03}", 45, 5 + 0.1 * k, 0, channels=[channel]))
+    inventory = Inventory([Network("XX", stations)], source="benchmark")
+    inventory.write(str(folder / "stations.xml"), format="STATIONXML")
+    return folder
+
+
+def channels_of(n: int) -> list[Channel]:
+    """The channels of `archive`."""
+    return [Channel("XX", f"S{k:03}", "", "BHZ", SPAN) for k in range(n)]
+
+
+def channel_day(table: Table, folder: Path, fs: float) -> None:
+    """miniSEED to whitened windows, one channel, response removed."""
+    source = open_source(f"archive:{archive(folder, 2, fs)}")
+    channels = channels_of(2)
+    metadata = source.metadata(channels, "velocity")
+    midnight = day_start(DAY)
+    aside = round(preprocess.margin(BASE) * NS)
+    spans = [(midnight, midnight + 86400 * NS)]
+    held: dict[str, list] = {"samples": [], "covered": [], "motion": []}
+
+    def read() -> None:
+        held["samples"] = list(source.fetch(channels, midnight - aside, spans[0][1] + aside))
+
+    def prepare() -> None:
+        held["covered"] = [
+            preprocess.prepare(c.id, s, metadata.at(c.id, *spans[0]), spans, DAY, BASE)
+            for c, s in held["samples"]
+        ]
+
+    def motion() -> None:
+        held["motion"] = [covered.motion() for covered in held["covered"]]
+
+    def windows() -> None:
+        for series in held["motion"]:
+            preprocess.windows(series, np.arange(BASE.n_windows), BASE)
+
+    times = seconds(read, prepare, motion, windows)
+    name = f"channel-day, {fs:g} Hz"
+    parts = "read {:.0f}, filter {:.0f}, series {:.0f}, windows {:.0f}"
+    note = parts.format(*(t / 2 * 1e3 for t in times))
+    table.add(f"{name}: miniSEED to windows", sum(times) / 2 * 1e3, "ms", note)
+
+
+def whole_day(table: Table, folder: Path, n_channels: int, params: XcorParams, name: str) -> float:
+    """miniSEED to HDF5, every stage, one thread: CPU seconds."""
+    source_folder = folder / f"archive{n_channels}"
+    fs = 100.0
+    if not source_folder.exists():
+        archive(source_folder, n_channels, fs)
+    source = open_source(f"archive:{source_folder}")
+    channels = channels_of(n_channels)
+    job = folder / f"job-{name.replace(' ', '-').replace('/', '-')}"
+    job.mkdir()
+    plan = DayPlan(job, params, source, source.metadata(channels, params.response), "", 1)
+    begin = time.process_time()
+    result = correlate_day(plan, DAY, channels)
+    spent = time.process_time() - begin
+    size = sum(path.stat().st_size for path in job.glob("CORR/*.h5"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    note = f"{result.pairs} pairs, {size / 1e6:.0f} MB, peak {peak:.2f} GB"
+    table.add(f"day, N = {n_channels} at {fs:g} Hz, {name}", spent, "CPU s", note)
+    for path in job.glob("CORR/*"):
+        path.unlink()
+    return spent
+
+
+def scaling(table: Table, days: dict[int, float]) -> None:
+    """Fit seconds of a day to N channels and N(N-1)/2 pairs of 24 windows."""
+    law = np.array([[n, n * (n - 1) / 2] for n in days])
+    channel, pair = np.linalg.lstsq(law, np.array(list(days.values())), rcond=None)[0]
+    worst = np.abs(law @ [channel, pair] / np.array(list(days.values())) - 1).max()
+    table.add("scaling: a channel-day with its 24 windows", channel * 1e3, "ms")
+    table.add("scaling: a pair-window", pair / 24 * 1e6, "us", f"fits within {100 * worst:.0f} %")
+
+
+def many_channels(n_channels: int) -> None:
+    """Correlate synthetic windows of many channels; prints seconds and peak memory as JSON."""
+    n_windows = 2
+    windows = noise(16, 1, 36000)
+    kept = np.ones((n_channels, n_windows), dtype=bool)
+    pairs = np.triu_indices(n_channels, 1)
+    plan = plan_blocks(36000, 1000, circular=False)
+
+    def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        same = np.broadcast_to(windows[channel % 16], (indices.size, 1, 36000))
+        return same, same
+
+    found = {}
+    for name, groups in (("windows", None), ("stack", np.zeros(n_windows, dtype=int))):
+        begin = time.process_time()
+        correlate(cut, kept, pairs, plan, lambda *_: None, groups=groups)
+        found[name] = time.process_time() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(json.dumps({**found, "peak_gb": peak}))
+
+
+def memory(table: Table, n_channels: int) -> None:
+    """Peak memory of many channels, in a process of its own."""
+    command = [sys.executable, __file__, "--channels", str(n_channels)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    pairs = n_channels * (n_channels - 1) // 2
+    note = f"{pairs} pairs, 2 windows: {found['windows']:.0f} CPU s, stacked {found['stack']:.0f}"
+    table.add(f"peak memory, N = {n_channels} synthetic", found["peak_gb"], "GB", note)
+
+
+def small_job(table: Table, folder: Path) -> None:
+    """The whole command on 8 stations and 2 days at 20 Hz, one process."""
+    source = folder / "small"
+    source.mkdir()
+    rng = np.random.default_rng(2)
+    for k in range(8):
+        for day in range(2):
+            data = rng.integers(-2000, 2000, 86400 * 20).astype(np.int32)
+            start = obspy.UTCDateTime(2020, 1, 1 + day)
+            header = {"network": "XX", "station": f"S{k:03}", "channel": "BHZ",
+                      "sampling_rate": 20.0, "starttime": start}  # fmt: skip
+            path = str(source / f"{k}.{day}.mseed")
+            obspy.Trace(data, header).write(path, format="MSEED", encoding="STEIM2", reclen=4096)
+    job = folder / "small-job"
+    job.mkdir()
+    rows = [f"XX,S{k:03},,BHZ,2020-01-01,2020-01-03\n" for k in range(8)]
+    (job / "stations.csv").write_text("".join(rows))
+    (job / "params.csv").write_text(
+        "fs,freqmin,freqmax,cc_step,cc_len,maxlag,response\n10,0.1,2,1800,3600,60,none\n"
+    )
+    command = [sys.executable, "-m", "xcor_daemon.cli", "correlate", str(job),
+               "--source", f"archive:{source}", "--processes", "1"]  # fmt: skip
+    for extra, words in (([], "with images"), (["--no-images"], "without images")):
+        walls = []
+        for _ in range(4):
+            for path in [*job.glob("*/*"), *job.glob(".units/*")]:
+                path.unlink()
+            begin = time.perf_counter()
+            subprocess.run([*command, *extra], check=True, capture_output=True)
+            walls.append(time.perf_counter() - begin)
+        table.add(f"command, 8 stations x 2 days, 20 Hz, {words}", statistics.median(walls[1:]),
+                  "s wall", f"first run {walls[0]:.1f} s")  # fmt: skip
+
+
+def writing(table: Table, folder: Path) -> None:
+    """A correlation file against a plain file of the same bytes, both to disk."""
+    n_pairs, n_windows = 1830, 24
+    params = BASE
+    part = noise(61, n_windows, 2 * params.n_lags + 1)
+    i, j = np.triu_indices(60)
+    flat, ids = np.zeros(n_pairs), tuple(f"XX.S{k:03}..BHZ" for k in range(60))
+    pairs = PairTable(ids, i, j, flat, flat, flat, flat[:60], flat[:60], flat[:60])
+
+    def ours() -> float:
+        begin = time.perf_counter()
+        starts, covered = np.arange(24.0), np.ones((60, 24), dtype=np.float32)
+        with corrfile.create(folder / "w.h5", pairs, starts, covered, params) as file:
+            for a in range(0, n_pairs, 61):
+                rows = np.arange(a, min(a + 61, n_pairs))
+                file.write(rows, 0, part[: rows.size])
+        return time.perf_counter() - begin
+
+    def plain() -> float:
+        begin = time.perf_counter()
+        with (folder / "w.raw").open("wb", buffering=0) as file:
+            for a in range(0, n_pairs, 61):
+                file.write(memoryview(part[: min(61, n_pairs - a)]).cast("B"))
+            os.fsync(file.fileno())
+        return time.perf_counter() - begin
+
+    times = [(ours(), plain()) for _ in range(5)]
+    mine, raw = (statistics.median(column) for column in zip(*times, strict=True))
+    size = n_pairs * n_windows * (2 * params.n_lags + 1) * 4
+    table.add("HDF5 file of 352 MB, synced", size / mine / 1e6, "MB/s",
+              f"{100 * raw / mine:.0f} % of a plain file's {size / raw / 1e6:.0f}")  # fmt: skip
+    (folder / "w.h5").unlink()
+    (folder / "w.raw").unlink()
+
+
+def main() -> None:
+    """Run the parts and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="only the pair stage and the stacks")
+    parser.add_argument("--channels", type=int, help="only correlate so many synthetic channels")
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    arguments = parser.parse_args()
+    if arguments.channels:
+        many_channels(arguments.channels)
+        return
+    table = Table()
+    features = platform.processor() or platform.machine()
+    print(f"{features}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+          f"numpy {np.__version__}, {BACKEND}; one thread, medians of CPU time\n")  # fmt: skip
+    pair_stage(table, "base (cc_len 3600, maxlag 100)", 3600, 100)
+    pair_stage(table, "maxlag 300", 3600, 300)
+    pair_stage(table, "small windows (cc_len 1800, maxlag 60)", 1800, 60)
+    stacks(table, 60)
+    if not arguments.quick:
+        stacks(table, 200)
+        memory(table, 1000)
+        with tempfile.TemporaryDirectory(prefix="xcor-benchmark-") as name:
+            folder = Path(name)
+            channel_day(table, folder / "100", 100.0)
+            channel_day(table, folder / "40", 40.0)
+            small_job(table, folder)
+            writing(table, folder)
+            days = {n: whole_day(table, folder, n, BASE, "24 windows") for n in (2, 15, 30, 60)}
+            scaling(table, {n: spent for n, spent in days.items() if n > 2})  # 2 loads the kernels
+            whole_day(table, folder, 60, replace(BASE, substack=86400.0), "stack only")
+            dense = replace(BASE, freqmax=0.2, cc_len=1800, cc_step=450, maxlag=60)
+            whole_day(table, folder, 60, dense, "the original's defaults")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"backend": BACKEND, "rows": table.rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The README's commands do what it says."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"<!-- run(?:: fails with (\d+))? -->\n```(console|python)\n(.*?)```", re.DOTALL)
+
+
+def blocks():
+    text = (ROOT / "README.md").read_text()
+    return [(int(code or 0), kind, body) for code, kind, body in BLOCK.findall(text)]
+
+
+def steps(body):
+    """The commands of a console block, each with the output shown below it."""
+    parts = re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]
+    return [(part.partition("\n")[0], part.partition("\n")[2]) for part in parts]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a reader stands: a checkout whose project is installed."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "xcor_daemon").symlink_to(ROOT / "xcor_daemon")
+    return folder
+
+
+def run(command, folder):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env={**os.environ, "PATH": path}, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_readmes_commands_print_what_it_shows(folder):
+    same = doctest.OutputChecker().check_output
+    assert len(blocks()) >= 4
+    for code, kind, body in blocks():
+        if kind == "python":
+            done = subprocess.run([sys.executable, "-c", body], cwd=folder, check=True,
+                                  capture_output=True, text=True)  # fmt: skip
+            shown = re.findall(r"# (\{.*\})$", body, flags=re.MULTILINE)
+            assert all(line in done.stdout for line in shown), done.stdout
+            continue
+        *_, last = steps(body)
+        for command, shown in steps(body):
+            done = run(command, folder)
+            assert done.returncode == (code if command == last[0] else 0), done.stderr
+            if not code:
+                assert same(shown, done.stdout, doctest.ELLIPSIS), f"{command}\n{done.stdout}"
+            elif command == last[0]:
+                assert shown.strip() in done.stderr

@@ -1,0 +1,142 @@
+"""Which images a finished job has, and what each is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import corrfile, plots
+from .datatypes import PairTable
+from .day import DayResult
+from .stack import peak
+from .stacking import Stacked, StackPlan, windows_of
+
+
+def draw_availability(folder: Path, results: Sequence[DayResult]) -> list[str]:
+    """The share of windows kept, by channel and day; names of the files, in the job folder."""
+    (folder / "PLOT").mkdir(exist_ok=True)
+    rows = [row for result in results for row in result.rows]
+    title = f"Windows kept, {span([result.day for result in results])}"
+    return _names(folder, plots.availability(rows, title, path=folder / "PLOT" / "availability"))
+
+
+def draw_stacks(folder: Path, plan: StackPlan, stacked: Stacked, clear: int) -> list[str]:
+    """The images: all pairs, overview, spectrum, map, and those of some pairs and channels.
+
+    ``clear`` is the row of the clearest pair, which is drawn where the request names none.
+    Returns the names of the files, in the job folder.
+    """
+    (folder / "PLOT").mkdir(exist_ok=True)
+    s, pairs, lags = plan.stacking, stacked.pairs, plan.lags
+    names, what, plot = pairs.names, _what(plan), folder / "PLOT"
+    measures = {"snr": stacked.snr, "peak_lags": peak(stacked.stack, lags)[0], "svg": s.svg}
+    section = (stacked.stack, lags, pairs.distance, names)
+    made = plots.record_section(
+        *section, f"All pairs, {what}", path=plot / "record_section", **measures
+    )
+    made += plots.overview(
+        stacked.n_windows,
+        plan.days,
+        stacked.snr,
+        pairs.distance,
+        names,
+        f"Windows and clarity, {what}",
+        path=plot / "overview",
+        most=plan.params.n_kept,
+        svg=s.svg,
+    )
+    made += plots.spectrum(
+        stacked.stack,
+        lags,
+        names,
+        f"Spectra, {what}",
+        path=plot / "spectrum",
+        band=(plan.params.freqmin, plan.params.freqmax),
+        clearest=clear,
+        svg=s.svg,
+    )
+    made += _draw_map(plot, pairs, s.svg)
+    shots = s.shots or (pairs.channels[pairs.first[clear]],)
+    for channel in shots:
+        path = plot / (f"virtual_shot_{channel}" if s.shots else "virtual_shot")
+        title = f"Virtual shot at {channel}, {what}"
+        made += plots.virtual_shot(*section, channel, title, path=path, **measures)
+    for name in s.pairs or (names[clear],):
+        path = plot / (f"correlogram_{name.replace('|', '_')}" if s.pairs else "correlogram")
+        made += _draw_correlogram(plan, stacked, names.index(name), measures, path)
+    if s.dvv != "none":
+        drawn = [names.index(name) for name in s.pairs] or [clear]
+        for pair in drawn:
+            path = plot / (f"dvv_{names[pair].replace('|', '_')}" if s.pairs else "dvv")
+            made += _draw_changes(plan, stacked, pair, path)
+    return _names(folder, made)
+
+
+def _draw_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:
+    return plots.station_map(
+        pairs.longitude,
+        pairs.latitude,
+        pairs.channels,
+        f"{len(pairs.channels)} channels, pairs joined: {pairs.first.size:,}",
+        path=plot / "station_map",
+        pairs=np.column_stack([pairs.first, pairs.second]),
+        svg=svg,
+    )
+
+
+def _draw_correlogram(
+    plan: StackPlan, stacked: Stacked, pair: int, measures: dict[str, Any], path: Path
+) -> list[Path]:
+    return plots.correlogram(
+        windows_of(plan, pair),
+        plan.lags,
+        np.concatenate([file.starts for file in plan.files]),
+        stacked.stack[pair],
+        f"{stacked.pairs.names[pair].replace('|', ' to ')}, {_what(plan)}",
+        path=path,
+        distance=stacked.pairs.distance[pair],
+        snr=stacked.snr[pair],
+        peak_lag=measures["peak_lags"][pair],
+        svg=plan.stacking.svg,
+    )
+
+
+def _draw_changes(plan: StackPlan, stacked: Stacked, pair: int, path: Path) -> list[Path]:
+    coda = plan.coda
+    assert coda is not None
+    where = f"coda of {coda.min_lag:g} to {coda.max_lag:.4g} s"
+    return plots.velocity_changes(
+        *(
+            corrfile.read_variable(stacked.path, name)
+            for name in ("dvv", "dvv_error", "dvv_correlation")
+        ),
+        plan.intervals,
+        stacked.pairs.names,
+        f"dv/v by {plan.stacking.dvv}, {where}, {_what(plan)}",
+        path=path,
+        clearest=pair,
+        svg=plan.stacking.svg,
+    )
+
+
+def _names(folder: Path, paths: Sequence[Path]) -> list[str]:
+    return [str(path.relative_to(folder)) for path in paths]
+
+
+def span(days: Sequence[str]) -> str:
+    """The days in words."""
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} days)"
+
+
+def _what(plan: StackPlan) -> str:
+    """What the stacks are, in words."""
+    s, p = plan.stacking, plan.params
+    band = f"{p.freqmin:g}-{p.freqmax:g} Hz"
+    days = span(plan.days)
+    if s.stack_all:
+        return f"{band}, {s.type} stack of {days}"
+    every = f"{s.every} every {s.moving}" if s.moving else s.every
+    return f"{band}, mean of {len(plan.intervals)} {s.type} stacks ({every}) of {days}"

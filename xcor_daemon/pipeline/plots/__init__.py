@@ -1,0 +1,24 @@
+"""Correlations, stacks and stations -> images: arrays in, ``NAME.png`` and ``NAME.txt`` out.
+
+The text file beside an image says what it shows, for those who do not see it. Where there is more
+than an image can hold, its title says what was averaged or left out. The same arrays give the
+same bytes. This is the only room that loads matplotlib.
+"""
+
+from .changes import velocity_changes
+from .correlograms import correlogram
+from .gathers import record_section, virtual_shot
+from .maps import station_map
+from .overviews import overview, spectrum
+from .tables import availability
+
+__all__ = [
+    "availability",
+    "correlogram",
+    "overview",
+    "record_section",
+    "spectrum",
+    "station_map",
+    "velocity_changes",
+    "virtual_shot",
+]

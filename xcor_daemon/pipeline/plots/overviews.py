@@ -1,0 +1,243 @@
+"""All pairs at a glance: how much of each there is, how clear it is, what it is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.ticker import MaxNLocator
+
+from .sheet import (
+    ACCENT,
+    BLANK,
+    DARK,
+    MAX_ROWS,
+    SECOND,
+    SHARE,
+    interpolation,
+    new_figure,
+    save,
+    say_nothing,
+    styled,
+    write_title,
+)
+from .words import counted, ordinal
+
+_PERCENTILES = (10, 50, 90)
+_MAX_SPECTRA = 5000  # pairs that the median is taken of
+
+
+def overview(
+    n_windows: np.ndarray,
+    days: Sequence[str],
+    snr: np.ndarray,
+    distances: np.ndarray,
+    names: Sequence[str],
+    title: str,
+    *,
+    path: Path,
+    most: int,
+    svg: bool = False,
+) -> list[Path]:
+    """Draw how many windows each pair has on each day, and its signal-to-noise ratio.
+
+    Pairs stand by distance on both sides, those of unknown distance last. Rows are thinned beyond
+    300 pairs, and the title says so; the ratios are all drawn.
+
+    Parameters
+    ----------
+    n_windows : int array, shape (n_pairs, n_days)
+        Windows with data.
+    days : sequence of str
+        Such as ``2019-01-01``, in order; days between them have no data.
+    snr, distances : array, shape (n_pairs,)
+        Signal-to-noise ratio of the stack and distance (km); NaN where unknown.
+    names : sequence of str
+        ``FIRST|SECOND`` of every pair.
+    title : str
+        What is stacked.
+    path : Path
+        The image without its ending.
+    most : int
+        Windows that a day has.
+    svg : bool
+        Write ``NAME.svg`` too.
+    """
+    n_windows, snr = np.asarray(n_windows), np.asarray(snr, dtype=np.float64)
+    distances = np.asarray(distances, dtype=np.float64)
+    order = np.argsort(distances, kind="stable")
+    every = max(1, math.ceil(len(order) / MAX_ROWS))
+    note = f"left: every {ordinal(every)} of {len(order):,} pairs" if every > 1 else ""
+    table, start = _by_date(n_windows[order[::every]], days, most)
+    known = np.isfinite(snr) & (snr > 0)
+    located = known & np.isfinite(distances)
+    with styled():
+        figure = new_figure((10.5, 6.0))
+        left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
+        write_title(left, title, note)
+        shown = left.imshow(
+            table,
+            extent=(start, start + table.shape[1], len(table) + 0.5, 0.5),
+            aspect="auto",
+            interpolation=interpolation(table.shape[1]),
+            cmap=SHARE,
+            vmin=0,
+            vmax=1,
+        )
+        left.set_facecolor(BLANK)
+        locator = AutoDateLocator(minticks=min(3, table.shape[1]), maxticks=6)
+        locator.intervald[3] = [1, 2, 3, 7, 14]  # of the daily ticks; there are none within a day
+        left.xaxis.set_major_locator(locator)
+        left.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        left.set_xlabel("Day (UTC)")
+        left.set_ylabel("Pair, nearest first")
+        left.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if every > 1:
+            left.yaxis.set_major_formatter(lambda row, _: f"{1 + (row - 1) * every:,.0f}")
+        figure.colorbar(
+            shown, ax=left, label="Share of windows with data (grey: none asked for)", pad=0.02
+        )
+        if located.any():
+            right.scatter(
+                distances[located], snr[located], s=max(2, min(20, 4000 / located.sum())),
+                color=ACCENT, alpha=0.6, linewidth=0, rasterized=True,
+            )  # fmt: skip
+            right.set_xlabel("Distance (km)")
+        elif known.any():
+            right.plot(np.sort(snr[known])[::-1], ".", color=ACCENT)
+            right.set_xlabel("Pair, clearest first (distances unknown)")
+        else:
+            say_nothing(right)
+        if known.any():
+            right.set_yscale("log")
+            right.axhline(np.median(snr[known]), color=SECOND, linewidth=1.2, linestyle="--",
+                          label=f"median {np.median(snr[known]):.3g}")  # fmt: skip
+            right.legend(loc="upper right")
+            right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        right.set_ylabel("Signal-to-noise ratio of the stack")
+        right.grid(color="0.9", linewidth=0.6, which="both")
+        right.set_axisbelow(True)
+        facts = _overview_facts(n_windows, days, snr, names, most)
+        return save(figure, path, title, [f"Note: {note}."] * bool(note) + facts, svg)
+
+
+def spectrum(
+    stacks: np.ndarray,
+    lags: np.ndarray,
+    names: Sequence[str],
+    title: str,
+    *,
+    path: Path,
+    band: tuple[float, float],
+    clearest: int | None = None,
+    svg: bool = False,
+) -> list[Path]:
+    """Draw the amplitude spectra of the stacks: median and spread of all pairs, and one pair's.
+
+    Each is scaled to its own largest value, so that pairs of other amplitudes count alike.
+
+    Parameters
+    ----------
+    stacks : float array, shape (n_pairs, n_lags)
+        NaN where a pair has no stack.
+    lags : array, shape (n_lags,)
+        In seconds.
+    names : sequence of str
+        ``FIRST|SECOND`` of every pair.
+    title : str
+        What is stacked.
+    path : Path
+        The image without its ending.
+    band : (freqmin, freqmax)
+        Of the correlations (Hz), drawn as lines.
+    clearest : int, optional
+        Row of the pair that is drawn on its own.
+    svg : bool
+        Write ``NAME.svg`` too.
+    """
+    stacks = np.asarray(stacks)
+    alive = np.flatnonzero(np.isfinite(stacks).all(axis=-1) & stacks.any(axis=-1))
+    every = max(1, math.ceil(len(alive) / _MAX_SPECTRA))
+    note = f"every {ordinal(every)} of {len(alive):,} pairs" if every > 1 else ""
+    n_alive, alive = len(alive), alive[::every]
+    spacing = (lags[-1] - lags[0]) / max(len(lags) - 1, 1)
+    taper = np.hanning(len(lags) + 2)[1:-1]  # the ends of the lags are no edges of a pulse
+    frequency = np.fft.rfftfreq(len(lags), spacing)
+    levels = np.empty((len(alive), frequency.size), dtype=np.float32)
+    for k, pair in enumerate(alive):
+        amplitude = np.abs(np.fft.rfft(stacks[pair] / np.abs(stacks[pair]).max() * taper))
+        levels[k] = 20 * np.log10(np.maximum(amplitude / (amplitude.max() or 1), 1e-6))
+    with styled():
+        figure = new_figure((8.5, 5.0))
+        axes = figure.subplots()
+        write_title(axes, title, note)
+        facts = [f"Note: {note}."] * bool(note)
+        facts += [f"{counted(n_alive, 'pair')} with a stack; band {band[0]:g} to {band[1]:g} Hz."]
+        if len(alive):
+            low, middle, high = np.percentile(levels, _PERCENTILES, axis=0)
+            if len(alive) > 1:
+                axes.fill_between(frequency, low, high, color=ACCENT, alpha=0.25, linewidth=0,
+                                  label="10 to 90 % of the pairs")  # fmt: skip
+                label = f"median of {counted(len(alive), 'pair')}"
+                axes.plot(frequency, middle, color=ACCENT, linewidth=1.6, label=label)
+            top = frequency[middle.argmax()]
+            inside = frequency[middle >= middle.max() - 6]
+            facts.append(
+                f"The median is largest at {top:.4g} Hz and within 6 dB of that from "
+                f"{inside.min():.4g} to {inside.max():.4g} Hz."
+            )
+            if clearest is not None and clearest in alive:
+                level = levels[np.searchsorted(alive, clearest)]
+                name = names[clearest].replace("|", " to ")
+                axes.plot(frequency, level, color=DARK, linewidth=0.9, linestyle="--", label=name)
+                facts.append(f"{name}: largest at {frequency[level.argmax()]:.4g} Hz.")
+            edges = f"band {band[0]:g}-{band[1]:g} Hz"
+            axes.axvline(band[0], color=SECOND, linewidth=1.1, linestyle=":", label=edges)
+            axes.axvline(band[1], color=SECOND, linewidth=1.1, linestyle=":")
+            axes.set_xlim(0, min(frequency[-1], 3 * band[1]))
+            axes.set_ylim(-60, 3)
+            axes.legend(loc="lower right")
+            axes.grid(color="0.9", linewidth=0.6)
+        else:
+            say_nothing(axes)
+        axes.set_xlabel("Frequency (Hz)")
+        axes.set_ylabel("Amplitude (dB below the largest)")
+        return save(figure, path, title, facts, svg)
+
+
+def _by_date(n_windows: np.ndarray, days: Sequence[str], most: int) -> tuple[np.ndarray, int]:
+    """Share of windows on an even axis of days, NaN between; and its first day since 1970."""
+    number = [(date.fromisoformat(day) - date(1970, 1, 1)).days for day in days]
+    start = min(number, default=0)
+    shape = (max(len(n_windows), 1), max(number, default=0) - start + 1)
+    table = np.full(shape, np.nan, dtype=np.float32)
+    for column, day in enumerate(number):
+        if len(n_windows):
+            table[:, day - start] = n_windows[:, column] / max(most, 1)
+    return table, start
+
+
+def _overview_facts(
+    n_windows: np.ndarray, days: Sequence[str], snr: np.ndarray, names: Sequence[str], most: int
+) -> list[str]:
+    total = n_windows.sum(axis=1)
+    share = total.sum() / max(n_windows.size * most, 1)
+    facts = [
+        f"{counted(len(names), 'pair')}, {counted(len(days), 'day')}, up to {most} windows a day; "
+        f"{100 * share:.3g} % of all windows have data."
+    ]
+    known = np.isfinite(snr)
+    if known.any():
+        low, middle, high = np.percentile(snr[known], _PERCENTILES)
+        facts.append(
+            f"Signal-to-noise ratio: median {middle:.3g}, 10 % of the pairs below {low:.3g}, "
+            f"10 % above {high:.3g}."
+        )
+    worst = np.argsort(total, kind="stable")[:10]
+    facts.append("Pairs with the fewest windows:")
+    facts += [f"  {names[k]}: {total[k]:,} windows" for k in worst]
+    return facts

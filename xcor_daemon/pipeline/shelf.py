@@ -1,0 +1,77 @@
+"""Where the channels of a day wait: in memory, or on disk where they would not fit."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ..errors import DiskError
+
+MEMORY = 500_000_000  # bytes that a day's channels may take in memory
+
+
+class Shelf:
+    """Holds one float32 series of equal length per place; any thread may put and take.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a file without a name, which is used where memory does not do and goes when the shelf
+        is closed, or the process ends, however it ends.
+    n_places, size : int
+        Series, and samples of each.
+    """
+
+    def __init__(self, folder: Path, n_places: int, size: int) -> None:
+        self._size = size
+        self._rows: dict[int, np.ndarray] = {}
+        self._file = None
+        if 4 * n_places * size > MEMORY:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by __exit__
+
+    def put(self, place: int, series: np.ndarray) -> None:
+        """Lay a series down, float32 (size,).
+
+        Raises
+        ------
+        DiskError
+            If the disk is full.
+        """
+        if series.shape != (self._size,) or series.dtype != np.float32:
+            raise ValueError(f"the shelf holds float32 ({self._size},), not {series.shape}.")
+        if self._file is None:
+            self._rows[place] = series
+            return
+        view, offset = memoryview(series).cast("B"), 4 * place * self._size
+        try:
+            while view:
+                done = os.pwrite(self._file.fileno(), view, offset)
+                view, offset = view[done:], offset + done
+        except OSError as error:
+            reason = error.strerror
+            raise DiskError(f"the day's channels do not fit on the disk: {reason}.") from error
+
+    def take(self, place: int) -> np.ndarray:
+        """The series of a place; not to be changed."""
+        if self._file is None:
+            return self._rows[place]
+        size = 4 * self._size
+        data = os.pread(self._file.fileno(), size, place * size)
+        return np.frombuffer(data, dtype=np.float32)
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._rows.clear()
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,15 @@
+"""Results of jobs in Python and in other tools: open them where they lie, export, compare.
+
+    from xcor_daemon.results import open_results
+
+    results = open_results("s3://bucket/processed/4180812345678901")
+    results.stack("linear").stack.sel(...)
+
+This room is for the user's own machine; neither the daemon nor the worker imports it.
+"""
+
+from .export import FORMATS, export
+from .julia import read_seisnoise
+from .opening import Results, Selection, open_results
+
+__all__ = ["FORMATS", "Results", "Selection", "export", "open_results", "read_seisnoise"]

@@ -1,0 +1,173 @@
+"""Open the results of a job wherever they lie, and pick pairs out of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ConfigError, NoDataError
+from .remote import HttpStore, S3Store, read_manifest
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which pairs and days are wanted; what is empty asks for nothing special."""
+
+    pairs: tuple[str, ...] = ()  # FIRST|SECOND, or channels or stations that occur in either
+    components: tuple[str, ...] = ()  # last letters of both channels, such as ZZ
+    min_distance: float = 0.0  # km
+    max_distance: float = math.inf  # km; pairs of unknown distance only without either
+    days: tuple[str, ...] = ()  # such as 2019-01-01
+
+    def rows(self, data: xarray.Dataset) -> np.ndarray:
+        """Rows of the pairs of a file that are wanted."""
+        first, second = (data[name].values.astype(str) for name in ("first", "second"))
+        distance = data["distance"].values
+        far = np.isfinite(distance) | (self.min_distance <= 0 and math.isinf(self.max_distance))
+        with np.errstate(invalid="ignore"):
+            far &= ~((distance < self.min_distance) | (distance > self.max_distance))
+        wanted = [
+            k
+            for k in np.flatnonzero(far)
+            if (not self.components or first[k][-1] + second[k][-1] in self.components)
+            and (not self.pairs or any(_is(word, first[k], second[k]) for word in self.pairs))
+        ]
+        return np.array(wanted, dtype=int)
+
+
+def _is(word: str, first: str, second: str) -> bool:
+    """Whether a word means a pair: the pair itself, one of its channels, or a station NET.STA."""
+    stations = {".".join(channel.split(".")[:2]) for channel in (first, second)}
+    return word in {f"{first}|{second}", f"{second}|{first}", first, second} | stations
+
+
+class Results:
+    """What a job has made: `days` of correlations, `stacks`, as lazy xarray objects.
+
+    Nothing is read before it is asked for, and of a pair only its own bytes. Use it in a ``with``
+    block, or `close` it.
+    """
+
+    def __init__(self, name: str, openers: Mapping[str, Callable[[], Any]]) -> None:
+        self.name = name
+        self._openers = openers
+        self._opened: dict[str, xarray.Dataset] = {}
+
+    @cached_property
+    def days(self) -> list[str]:
+        """The days that have correlations."""
+        return sorted(n.removeprefix("CORR/")[:-3] for n in self._openers if n.startswith("CORR/"))
+
+    @cached_property
+    def stacks(self) -> list[str]:
+        """The methods that there is a stack file of."""
+        return sorted(n.removeprefix("STACK/")[:-3] for n in self._openers if n[:6] == "STACK/")
+
+    def day(self, day: str) -> xarray.Dataset:
+        """The correlations of a day: ``corr`` (pair, window, lag) and what belongs to it."""
+        return self._open(f"CORR/{day}.h5", "day", self.days)
+
+    def stack(self, method: str = "linear") -> xarray.Dataset:
+        """A file of stacks: ``stack`` (pair, lag) or (pair, day, lag)."""
+        return self._open(f"STACK/{method}.h5", "stack", self.stacks)
+
+    def pair(self, first: str, second: str) -> xarray.DataArray:
+        """All windows of a pair over all days, (window, lag), read now.
+
+        Raises
+        ------
+        NoDataError
+            If no day has the pair.
+        """
+        import xarray
+
+        wanted = Selection(pairs=(f"{first}|{second}",))
+        parts = []
+        for day in self.days:
+            data = self.day(day)
+            for row in wanted.rows(data):
+                parts.append(data["corr"][row].load())
+        if not parts:
+            raise NoDataError(f"{self.name} has no pair {first}|{second}.")
+        return xarray.concat(parts, "window")
+
+    def _open(self, name: str, noun: str, there: list[str]) -> xarray.Dataset:
+        if name not in self._openers:
+            raise NoDataError(f"{self.name} has no {name}; its {noun}s: {', '.join(there)}.")
+        if name not in self._opened:
+            try:
+                import xarray
+            except ImportError as error:
+                need = "xarray and h5netcdf are not installed; pip install 'xcor-daemon[results]'."
+                raise ConfigError(need) from error
+            self._opened[name] = xarray.open_dataset(self._openers[name](), engine="h5netcdf")
+        return self._opened[name]
+
+    def close(self) -> None:
+        """Close the files."""
+        for data in self._opened.values():
+            data.close()
+        self._opened.clear()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_results(where: str | Path) -> Results:
+    """Open the results of a finished job.
+
+    Parameters
+    ----------
+    where : str or Path
+        A job's folder (with ``CORR`` or ``STACK`` in it), ``s3://BUCKET/processed/ID``, or the
+        public address of that, ``https://.../processed/ID``.
+
+    Raises
+    ------
+    NoDataError
+        If there are no results.
+    UnreachableError
+        If the server does not answer.
+
+    Notes
+    -----
+    ::
+
+        with open_results("my-job") as results:
+            stacks = results.stack("linear")
+            near = stacks["stack"][stacks["distance"].values < 20].load()
+
+    docs/results.md has more, and runs in the suite.
+    """
+    text = str(where)
+    if text.startswith(("http://", "https://", "s3://")):
+        store = S3Store(text) if text.startswith("s3://") else HttpStore(text)
+        manifest = read_manifest(store)
+        prefix = f"{store.prefix}/runs/{manifest['attempt']}/"
+        openers = {
+            file["key"].removeprefix(prefix): partial(store.open, file["key"], file["size"])
+            for file in manifest["files"]
+            if file["key"].endswith(".h5")
+        }
+    else:
+        folder = Path(where)
+        openers = {
+            f"{part}/{path.name}": partial(str, path)
+            for part in ("CORR", "STACK")
+            for path in sorted((folder / part).glob("*.h5"))
+        }
+    if not openers:
+        raise NoDataError(f"{text} holds no results: no CORR and no STACK.")
+    return Results(text, openers)
