@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from working import work as work
 
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.jobs import LOG_FILE, Job
@@ -42,32 +41,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
-
-
-def work(folder: Path, content: bytes = b"\x89HDF correlations") -> dict:
-    """Do what a worker does in a job folder; gives the content of outputs.json."""
-    result = "CORR/2019-01-01.h5" if (folder / "stations.csv").exists() else "STACK/linear.h5"
-    files = {"request.json": b"{}", "summary.csv": b"day,channel\n", result: content}
-    for name, body in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(body)
-    array = {"name": "corr", "dtype": "<f4", "shape": [1, 1, 1], "offset": 8}
-    outputs = {
-        "units": {"done": 1, "empty": 0, "failed": []},
-        "files": [
-            {
-                "name": name,
-                "size": len(body),
-                "sha256": hashlib.sha256(body).hexdigest(),
-                "arrays": [array] * name.endswith(".h5"),
-            }
-            for name, body in files.items()
-        ],
-        "warnings": [],
-        "summary": {"pairs": 1, "windows_kept": 1, "best": []},
-    }
-    (folder / "outputs.json").write_text(json.dumps(outputs))
-    return outputs
 
 
 class OrderedLauncher:

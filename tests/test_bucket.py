@@ -42,7 +42,8 @@ class Answers:
 
     def __init__(self, *answers) -> None:
         self.answers = list(answers)
-        self.meta = type("Meta", (), {"endpoint_url": "http://s3.test"})
+        events = type("Events", (), {"register_first": lambda *_: None})
+        self.meta = type("Meta", (), {"endpoint_url": "http://s3.test", "events": events})
 
     def __getattr__(self, operation):
         def answer(**arguments):

@@ -107,7 +107,7 @@ def test_a_flag_beats_the_environment(call, folder, s3):
     [
         (["submit", "my-job"], 78, "set XCOR_BUCKET"),
         (["run"], 78, "set XCOR_BUCKET"),
-        (["--interval", "0", "status"], 78, "interval"),
+        (["--interval", "-1", "status"], 78, "interval"),
         (["correlate", "my-job", "--source", "ftp:x"], 78, "neither archive:PATH nor fdsn"),
         (["correlate", "my-job", "--source", "nowhere"], 78, "not configured"),
         (["correlate", "no-such-folder"], 2, "does not exist"),

@@ -44,7 +44,7 @@ def test_a_path_and_the_sources_are_read():
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("INTERVAL", "0", "interval=0.0 s; it must be from 0.05"),
+        ("INTERVAL", "0.01", "interval=0.01 s; it must be from 0.05"),
         ("INTERVAL", "nan", "interval=nan"),
         ("INTERVAL", "inf", "to 1e[+]09 s"),
         ("SETTLE", "-1", "settle=-1.0 s"),

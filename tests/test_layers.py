@@ -15,15 +15,18 @@ PREFIX = "xcor_daemon.pipeline."
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
     {"errors", "report"},
-    {"config", "csvtable"},
+    {"config", "csvtable", "faults", "logs"},
     {"stations"},
     {"params"},
     {"pairlist"},
     {"request"},
-    {"estimate", "jobs"},
-    {"outputs", "bucket", "launcher"},
-    {"publish", "submit", "status"},
+    {"estimate", "jobs", "listing"},
+    {"outputs", "bucket", "launcher", "disk", "orders", "register", "metrics"},
+    {"publish", "submit", "status", "verdicts", "lease"},
+    {"corrs", "admission", "heartbeat", "audit", "recovery", "doctor"},
+    {"course"},
     {"daemon"},
+    {"operators"},
     {"cli"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

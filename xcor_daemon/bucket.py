@@ -1,6 +1,6 @@
 """S3: what waits under incoming/, how it is staged, and how results are published.
 
-Keys under incoming/ are strangers' input. Nothing is ever deleted here.
+Keys under incoming/ are strangers' input. Nothing is ever deleted here but leases.
 """
 
 from __future__ import annotations
@@ -8,29 +8,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from botocore import exceptions as boto
 
+from . import faults
 from .config import Config
 from .csvtable import LIMITS
 from .errors import ConfigError, UnreachableError, XcorError
 from .jobs import disk_errors
-from .pairlist import PAIRS
-from .request import PARAMS, PARAMS_ALIAS, STACKING
-from .stations import STATIONS
+from .listing import Listing, PageReader, Waiting, gather, objects_of
 
-CANCEL = "cancel"
-_NAMES = "|".join(map(re.escape, (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKING, CANCEL)))
-_INCOMING = re.compile(rf"incoming/([0-9]{{1,16}})/({_NAMES})")
 _MISSING = ("NoSuchKey", "404")
+# 409: another conditional write was under way; the next pass sees what came of it.
+_LOST_RACE = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", *_MISSING)
 _CHANGED = ("PreconditionFailed", "412", *_MISSING)
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound)
 _TYPES = {
@@ -44,39 +42,12 @@ _MULTIPART_FROM = 256 * 2**20  # bytes; one PUT takes 5 GiB at most
 
 
 @dataclass(frozen=True)
-class Remote:
-    """An object as the listing shows it."""
+class Found:
+    """An object as it is now."""
 
-    key: str
+    content: bytes
     etag: str
-    size: int
-    modified: datetime
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A job under incoming/."""
-
-    id: str
-    files: Mapping[str, Remote]  # name -> object, the cancel marker apart
-    seen: float  # when the last of them was written (s since 1970, S3's clock)
-    is_quiet: bool  # nothing was written for the settle time, by S3's clock
-    is_cancelled: bool
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all files of a job are there."""
-        return STACKING in self.files or (
-            STATIONS in self.files and bool({PARAMS, PARAMS_ALIAS} & self.files.keys())
-        )
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What one look at incoming/ shows."""
-
-    jobs: tuple[Waiting, ...]  # oldest first
-    ignored: int  # keys that are no file of a job
+    age: float  # s since it was written, by S3's clock
 
 
 @dataclass
@@ -87,6 +58,12 @@ class Bucket:
     name: str
     settle: float = 2.0  # s
     multipart_from: int = field(default=_MULTIPART_FROM)
+    errors: Counter[str] = field(default_factory=Counter)  # code -> how often S3 gave it
+    _clock: float = 0.0  # S3's, at the last listing (s since 1970)
+    _pages: PageReader = field(default_factory=PageReader)
+
+    def __post_init__(self) -> None:
+        self._pages.attach(self.client)
 
     @classmethod
     def connect(cls, config: Config) -> Bucket:
@@ -96,9 +73,10 @@ class Bucket:
 
         name, endpoint = config.need_bucket(), config.endpoint_url or None
         options = ClientConfig(
-            retries={"mode": "standard", "total_max_attempts": 8},
-            connect_timeout=5,
-            read_timeout=30,
+            # Few: every pass of the daemon is one more try, and one job must not hold up others.
+            retries={"mode": "standard", "total_max_attempts": 3},
+            connect_timeout=min(5.0, config.s3_timeout),
+            read_timeout=config.s3_timeout,
             tcp_keepalive=True,
             s3={"addressing_style": "path" if endpoint else "auto"},
         )
@@ -115,29 +93,21 @@ class Bucket:
 
     # --- incoming ---
 
-    def waiting(self) -> Listing:
-        """The jobs under incoming/; keys that are no file of a job are only counted."""
-        found: dict[str, dict[str, Remote]] = {}
-        ignored, token = 0, {}
+    def waiting(self, skip: Collection[str] = ()) -> Listing:
+        """The jobs under incoming/, but for those to skip; other keys are only counted."""
+        pages, tokens = [], [""]
         while True:
-            page = self._call("list_objects_v2", Prefix="incoming/", **token)
-            for item in page.get("Contents", ()):
-                if match := _INCOMING.fullmatch(item["Key"]):
-                    remote = Remote(item["Key"], item["ETag"], item["Size"], item["LastModified"])
-                    found.setdefault(match[1], {})[match[2]] = remote
-                else:
-                    ignored += 1
-            if not page.get("IsTruncated"):
+            token = {"ContinuationToken": tokens[-1]} if tokens[-1] else {}
+            with self._pages.reading(is_first=not token):
+                answer = self._call("list_objects_v2", Prefix="incoming/", **token)
+            pages.append(objects_of(answer))
+            if not answer.get("IsTruncated"):
                 break
-            token = {"ContinuationToken": page["NextContinuationToken"]}
-        clock = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
-        jobs = [self._waiting_job(job_id, files, clock) for job_id, files in found.items()]
-        return Listing(tuple(sorted(jobs, key=lambda job: (job.seen, job.id))), ignored)
-
-    def _waiting_job(self, job_id: str, files: dict[str, Remote], clock: float) -> Waiting:
-        is_cancelled = files.pop(CANCEL, None) is not None
-        seen = max((file.modified.timestamp() for file in files.values()), default=0.0)
-        return Waiting(job_id, files, seen, seen + self.settle <= clock, is_cancelled)
+            tokens.append(answer.get("NextContinuationToken", ""))
+            if tokens[-1] in tokens[:-1]:
+                raise UnreachableError(f"S3 at {self.endpoint} gave a listing without its end.")
+        self._clock = _date(answer)
+        return gather(pages, self._clock, self.settle, skip)
 
     def fetch(self, job: Waiting) -> dict[str, bytes] | None:
         """The files of a job exactly as they were listed; None where one changed since.
@@ -163,6 +133,37 @@ class Bucket:
         # A PUT whose answer was lost is sent again and then meets itself.
         return self._read(key) == content
 
+    # --- conditions ---
+
+    def put_if(self, key: str, content: bytes, etag: str | None) -> str | None:
+        """Write a view or a lease if it is still as ``etag`` says, or not there where that is None.
+
+        Returns
+        -------
+        str or None
+            The new ETag; None where it was not as expected and nothing was written.
+        """
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        described = {"ContentType": _content_type(key), "CacheControl": "no-cache"}
+        options = {**condition, **described}
+        reply = self._call("put_object", _LOST_RACE, Key=key, Body=content, **options)
+        return reply["ETag"] if reply else None
+
+    def find(self, key: str) -> Found | None:
+        """An object with its ETag and age; None where there is none."""
+        reply = self._call("get_object", _MISSING, Key=key)
+        if reply is None:
+            return None
+        with self._explained("get_object"), closing(reply["Body"]) as body:
+            # A server that does not date this answer has dated the listing of this pass.
+            clock = _date(reply) if _is_dated(reply) else self._clock
+            age = clock - reply["LastModified"].timestamp()
+            return Found(body.read(), reply["ETag"], age)
+
+    def delete_lease(self, key: str, etag: str) -> None:
+        """Delete a lease that is still as it was written; the one thing that is ever deleted."""
+        self._call("delete_object", _LOST_RACE, Key=key, IfMatch=etag)
+
     # --- processed ---
 
     def publish_file(self, key: str, file: BinaryIO, sha256: str) -> None:
@@ -173,6 +174,12 @@ class Bucket:
         if there and there["ContentLength"] == size and there["Metadata"].get("sha256") == sha256:
             return
         described = {"ContentType": _content_type(key), "Metadata": {"sha256": sha256}}
+        with faults.step("result.upload"):
+            self._upload(key, file, size, sha256, described)
+
+    def _upload(
+        self, key: str, file: BinaryIO, size: int, sha256: str, described: dict[str, Any]
+    ) -> None:
         if size < self.multipart_from:
             checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
             self._call("put_object", Key=key, Body=file, ChecksumSHA256=checksum, **described)
@@ -190,9 +197,11 @@ class Bucket:
                 self.client.download_fileobj(self.name, key, file)
                 file.seek(0)
                 content = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
         if content != sha256:
             raise UnreachableError(f"S3 at {self.endpoint} gave {key} with another content.")
-        partial.replace(path)
+        with disk_errors(path), faults.step("corr.fetch"):
+            partial.replace(path)
 
     def commit_manifest(self, job_id: str, manifest: dict[str, Any]) -> dict[str, Any]:
         """Publish a job, once for all time.
@@ -206,7 +215,8 @@ class Bucket:
         options = {"ContentType": "application/json", "IfNoneMatch": "*"}
         body = _to_json(manifest)
         try:
-            self._call("put_object", ("PreconditionFailed",), Key=key, Body=body, **options)
+            with faults.step("manifest.commit"):
+                self._call("put_object", _LOST_RACE, Key=key, Body=body, **options)
         except UnreachableError:
             # The answer was lost or ambiguous; what is there now decides.
             if (standing := self.read_manifest(job_id)) is None:
@@ -225,13 +235,30 @@ class Bucket:
         """The status.json that the page sees."""
         return self._read_json(f"processed/{job_id}/status.json")
 
+    def read_files(self, job_id: str) -> list[str]:
+        """The lines of files.txt; none where there is none."""
+        return (self._read(f"processed/{job_id}/files.txt") or b"").decode().splitlines()
+
     def put_status(self, job_id: str, status: dict[str, Any]) -> None:
         """Write status.json."""
-        self._put_view(f"processed/{job_id}/status.json", _to_json(status))
+        with faults.step("view.status"):
+            self._put_view(f"processed/{job_id}/status.json", _to_json(status))
+
+    def put_status_if(self, job_id: str, status: dict[str, Any], etag: str | None) -> str | None:
+        """Write status.json on the condition of `put_if`."""
+        with faults.step("view.waiting"):
+            return self.put_if(f"processed/{job_id}/status.json", _to_json(status), etag)
+
+    def put_service(self, state: dict[str, Any]) -> None:
+        """Write the heartbeat, which tells the page that the service is up."""
+        with faults.step("view.service"):
+            self._put_view("processed/_service.json", _to_json(state))
 
     def put_files(self, job_id: str, lines: Sequence[str]) -> None:
         """Write files.txt, the original's view: a key a line."""
-        self._put_view(f"processed/{job_id}/files.txt", "".join(f"{x}\n" for x in lines).encode())
+        with faults.step("view.files"):
+            text = "".join(f"{line}\n" for line in lines)
+            self._put_view(f"processed/{job_id}/files.txt", text.encode())
 
     # --- S3 itself ---
 
@@ -250,7 +277,7 @@ class Bucket:
         reply = self._call("get_object", absent, Key=key, **options)
         if reply is None:
             return None
-        with self._explained("get_object"), reply["Body"] as body:
+        with self._explained("get_object"), closing(reply["Body"]) as body:
             return body.read()
 
     def _call(self, operation: str, absent: tuple[str, ...] = (), **arguments: Any) -> Any:
@@ -270,6 +297,7 @@ class Bucket:
             code = error.response["Error"]["Code"]
             if code in absent:
                 raise _Absent from None
+            self.errors[code] += 1
             raise self._refusal(code, operation, error) from error
         except _NO_CREDENTIALS as error:
             raise ConfigError(
@@ -279,6 +307,7 @@ class Bucket:
         except boto.ParamValidationError as error:
             raise ConfigError(f"S3 bucket {self.name!r}: {error}") from error
         except boto.BotoCoreError as error:
+            self.errors[type(error).__name__] += 1
             raise UnreachableError(f"S3 at {self.endpoint} does not answer: {error}") from error
 
     def _refusal(self, code: str, operation: str, error: Exception) -> Exception:
@@ -291,6 +320,8 @@ class Bucket:
         if code in ("AccessDenied", "403"):
             need = "give the keys or the role the rights that the README lists."
             return ConfigError(f"S3 bucket {self.name!r} refuses {operation} to these keys; {need}")
+        if code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
+            return UnreachableError(f"credentials for S3 at {self.endpoint} have expired ({code}).")
         if code == "RequestTimeTooSkewed":
             return ConfigError("this machine's clock is off by more than 15 minutes; set it right.")
         return UnreachableError(f"S3 at {self.endpoint} cannot do {operation} now: {error}")
@@ -308,6 +339,15 @@ def manifest_key(job_id: str) -> str:
 def result_key(job_id: str, attempt: str, name: str) -> str:
     """Where a result of an attempt stands."""
     return f"processed/{job_id}/runs/{attempt}/{name}"
+
+
+def _is_dated(reply: Mapping[str, Any]) -> bool:
+    return "date" in reply["ResponseMetadata"]["HTTPHeaders"]
+
+
+def _date(reply: Mapping[str, Any]) -> float:
+    """S3's clock when it answered (s since 1970)."""
+    return parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
 
 
 def _content_type(name: str) -> str:

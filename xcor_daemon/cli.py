@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,6 +20,8 @@ import click
 
 from .config import Config, check_source
 from .errors import XcorError
+from .logs import set_up as set_up_logs
+from .operators import COMMANDS
 
 if TYPE_CHECKING:
     from .daemon import Daemon
@@ -52,16 +52,15 @@ class _Commands(click.Group):
 @click.option("--work-dir", type=click.Path(path_type=Path), help="Where jobs run (XCOR_WORK_DIR).")
 @click.option("--interval", type=float, help="Seconds between two passes (XCOR_INTERVAL).")
 @click.option("--max-parallel", type=int, help="Workers at a time (XCOR_MAX_PARALLEL).")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="XCOR_LOG_FORMAT.")
 @click.pass_context
 def main(ctx: click.Context, **flags: Any) -> None:
     """Cross-correlate ambient noise: take jobs from S3, run them, publish the results.
 
     A flag beats an XCOR_* variable, which beats the default.
     """
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
-    log.setLevel(logging.INFO)
     ctx.obj = Config.from_env(os.environ, **flags)
+    set_up_logs(ctx.obj.log_format, log)
 
 
 @main.command()
@@ -97,34 +96,17 @@ def run_once(config: Config, wait: bool) -> None:
 @contextmanager
 def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
     """The daemon of this configuration, holding its work folder, and what stops it."""
+    from . import faults
     from .bucket import Bucket
-    from .daemon import Daemon
+    from .daemon import Daemon, stop_on_signals
     from .launcher import LocalLauncher, worker_command
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    faults.arm(config.fault)
+    stop = stop_on_signals()
     launcher = LocalLauncher(lambda job: worker_command(job, config.processes), os.environ)
     daemon = Daemon(Bucket.connect(config), launcher, config)
     with daemon.holding():
         yield daemon, stop
-
-
-@main.command()
-@click.argument("job_id", required=False)
-@_as_json
-@click.pass_obj
-def status(config: Config, job_id: str | None, as_json: bool) -> None:
-    """Show the jobs, or one of them, as this machine and S3 know them."""
-    from .status import describe_job, describe_jobs, format_table
-
-    if job_id is None:
-        rows = describe_jobs(config)
-        click.echo(json.dumps(rows, indent=1) if as_json else format_table(rows))
-        return
-    job = describe_job(config, job_id)
-    lines = [f"{name}: {value}" for name, value in job.items() if name != "log_tail"]
-    click.echo(json.dumps(job, indent=1) if as_json else "\n".join([*lines, *job["log_tail"]]))
 
 
 @main.command()
@@ -302,6 +284,9 @@ def _progress_of(folder: Path) -> Iterator[Callable[[Progress], None]]:
 
         yield show
 
+
+for command in COMMANDS:
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -22,24 +22,39 @@ class Config:
     bucket: str = ""  # S3 bucket that holds incoming/ and processed/
     endpoint_url: str = ""  # of an S3 server that is not AWS
     work_dir: Path = Path("xcor-work")  # jobs are copied to WORK/YYYYMMDD_HHMMSS/ID/
-    interval: float = 5.0  # s between two passes of `run`
+    interval: float = 0.0  # s between two passes of `run`; 0: 1 s while busy, 5 s while idle
+    s3_timeout: float = 20.0  # s that S3 may be silent
     settle: float = 2.0  # s that a job's files must have been unchanged
     max_parallel: int = 1  # workers that run at the same time
     max_attempts: int = 3  # times that a worker is started for one job
     deadline: float = 86400.0  # s after which a worker is stopped
     processes: int = 0  # of one worker; 0 takes every core
     source: str = DEFAULT_SOURCE  # where waveforms come from when a job names no source
+    lease: float = 120.0  # s until another daemon takes over from one that is silent; 0: at once
+    reserve: float = 1e9  # bytes of the disk that stay free
+    quota: float = 0.0  # bytes that the work folder may take; 0 leaves it to the disk
+    log_format: str = "text"  # or json, with the figures of metrics.py as EMF lines among them
+    metrics_file: str = ""  # where the figures are written for Prometheus; empty: nowhere
+    fault: str = ""  # a fault to order, for tests; see faults.py
     # name -> source, for the column `source` of params.csv
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, low in (("interval", 0.05), ("settle", 0.0), ("deadline", 1.0)):
+        spans = {"interval": 0.0, "lease": 0.0, "settle": 0.0, "deadline": 1.0, "s3_timeout": 0.1}
+        for name, low in spans.items():
             if not low <= getattr(self, name) <= _LONGEST:
                 need = f"it must be from {low:g} to {_LONGEST:g} s."
                 raise ConfigError(f"{name}={getattr(self, name)} s; {need}")
+        if 0 < self.interval < 0.05:
+            raise ConfigError(f"interval={self.interval} s; it must be from 0.05 s, or 0.")
+        for name in ("reserve", "quota"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name}={getattr(self, name)} bytes; it must not be negative.")
         for name, low in (("max_parallel", 1), ("max_attempts", 1), ("processes", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name}={getattr(self, name)}; it must be at least {low}.")
+        if self.log_format not in ("text", "json"):
+            raise ConfigError(f"log_format={self.log_format!r}; it must be text or json.")
         for source in (self.source, *self.sources.values()):
             check_source(source)
 

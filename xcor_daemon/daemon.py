@@ -5,31 +5,39 @@ job as far as it goes without waiting. Recovery after a crash is nothing but the
 from __future__ import annotations
 
 import logging
+import os
 import random
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from . import jobs, launcher, outputs
-from .bucket import Bucket, Waiting, result_key
+from . import jobs, orders
+from .admission import Admission
+from .audit import Audit
+from .bucket import Bucket
 from .config import Config
-from .errors import ConfigError, Problem, RequestError, UnreachableError, XcorError
-from .estimate import estimate
+from .course import Course
+from .disk import Disk
+from .errors import ConfigError, UnreachableError, XcorError
+from .heartbeat import Heartbeat
 from .jobs import Job
 from .launcher import Launcher
-from .outputs import BrokenOutputs
-from .publish import SLICE, Publisher, iso
-from .request import PARAMS, STACKING, StackRequest, XcorRequest, read_request
+from .lease import Leases
+from .listing import Listing, Waiting
+from .metrics import Metrics
+from .orders import Order
+from .publish import Publisher
+from .register import Register
 
 log = logging.getLogger(__name__)
 
-_MOST_KILLED = 5  # workers killed from outside before a job is given up
-_MOST_REMOTE = 8  # workers that met a data centre out of order before a job is given up
-_LONGEST_WAIT = 3600.0  # s between two workers of a job
+_BUSY, _IDLE = 1.0, 5.0  # s between two passes where the settings leave it open
+_LAST_PASS = 5.0  # s that a pass may go on after SIGTERM
+_FIRST_REST, _LONGEST_REST = 1.0, 60.0  # s after S3 failed; doubled each time
 
 
 class Daemon:
@@ -52,11 +60,9 @@ class Daemon:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.bucket, self.launcher, self.config = bucket, launcher, config
-        self.publisher = Publisher(bucket, now)
         self.work_dir = config.work_dir.absolute()
         self.backoff, self.now = backoff, now
-        self.jobs: dict[str, Job] = {}
-        self._finished_elsewhere: set[str] = set()
+        self._troubles: dict[str, tuple[int, float]] = {}  # times S3 failed a job, rest until
         self._ignored = 0
 
     @contextmanager
@@ -65,309 +71,214 @@ class Daemon:
         with jobs.hold(self.work_dir):
             for folder in jobs.sweep_unfinished(self.work_dir):
                 log.info("job %s: an unfinished staging was removed: %s", folder.name, folder)
-            self.jobs = {job.id: job for job in jobs.load_jobs(self.work_dir)}
+            self._make_rooms()
+            self.register.load()
             yield
+
+    def _make_rooms(self) -> None:
+        config, bucket, now = self.config, self.bucket, self.now
+        self.register = register = Register(self.work_dir)
+        self.publisher = publisher = Publisher(bucket, now)
+        self.leases = leases = Leases(bucket, jobs.owner_name(self.work_dir), config.lease)
+        disk = Disk(self.work_dir, config.reserve, config.quota)
+        self.admission = Admission(bucket, config, register, publisher, leases, disk, now)
+        self.course = Course(
+            bucket, self.launcher, config, register, publisher, leases, self.backoff, now
+        )
+        self.heartbeat = Heartbeat(bucket, config, now)
+        self.audit = Audit(bucket, publisher, now)
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        """The jobs that this machine knows."""
+        return self.register.jobs
 
     def run_forever(self, stop: threading.Event) -> None:
         """Pass after pass until ``stop`` is set; workers go on without the daemon."""
-        ever, trouble = False, ""
+        ever, trouble, failed = False, "", 0
         while not stop.is_set():
             try:
-                self.tick()
-                ever, trouble = True, ""
+                left = self.tick()
+                wait = self.config.interval or (_BUSY if left else _IDLE)
+                ever, trouble, failed = True, "", 0
             except (UnreachableError, ConfigError) as error:
                 if isinstance(error, ConfigError) and not ever:
                     raise  # a wrong setting, unless it has worked before
+                wait = min((self.config.interval or _BUSY) * 2**failed, _LONGEST_REST)
+                failed += wait < _LONGEST_REST
                 if str(error) != trouble:
-                    log.warning("no pass, next try in %g s: %s", self.config.interval, error)
+                    log.warning("no pass, next try in about %g s: %s", wait, error)
                 trouble = str(error)
-            stop.wait(self.config.interval * random.uniform(0.9, 1.1))
+            stop.wait(wait * random.uniform(0.8, 1.2))
 
     def run_once(self, wait: bool = False, stop: threading.Event | None = None) -> list[Job]:
         """One pass, or passes until nothing is left to do; gives the jobs that ended."""
         stop = stop or threading.Event()
         before = {job.id for job in self.jobs.values() if not job.is_live}
         left = self.tick()
-        while wait and left and not stop.wait(min(self.config.interval, 1.0)):
+        while wait and left and not stop.wait(min(self.config.interval or _BUSY, _BUSY)):
             left = self.tick()
         return [job for job in self.jobs.values() if not job.is_live and job.id not in before]
 
     def tick(self) -> int:
         """Move every job as far as it goes now; gives how many are not at their end."""
-        listing = self.bucket.waiting()
+        began = time.monotonic()
+        listing = self.bucket.waiting(self.register.ended)
+        self._count_strangers(listing)
+        queue = self._queue(listing)
+        self._obey(queue)
+        self.admission.admit(queue, self._one_job)
+        for job in self.register.live():
+            if not self._rests(job.id):
+                with self._one_job(job.id):
+                    self.course.advance_far(job)
+        waiting = self._still_waiting(queue)
+        seconds = time.monotonic() - began
+        with _not_fatal("heartbeat"):
+            if self.heartbeat.beat(self.register, len(waiting), seconds):
+                self._measure(waiting, seconds)
+        with _not_fatal("audit"):
+            self.audit.look(self.register.ended)
+        held = sum(job.is_held for job in self.register.live())
+        others = sum(self.leases.is_others(job.id) for job in waiting)
+        unsettled = sum(
+            w.is_complete and not w.is_quiet and not self.register.knows(w.id) for w in listing.jobs
+        )
+        return len(self.register.live()) - held + len(waiting) - others + unsettled
+
+    def _queue(self, listing: Listing) -> list[Waiting]:
+        """Who may be taken; a job that is here already is cancelled where its user wants it."""
+        queue = []
+        for waiting in listing.jobs:
+            if not self.register.knows(waiting.id):
+                is_ready = waiting.is_complete and waiting.is_quiet
+                if is_ready and not self._rests(waiting.id):
+                    queue.append(waiting)
+            elif waiting.is_cancelled:
+                with self._one_job(waiting.id):
+                    self._cancel(self.jobs[waiting.id], "cancelled by its user")
+        return queue
+
+    def _still_waiting(self, queue: list[Waiting]) -> list[Waiting]:
+        ended, knows = self.register.ended, self.register.knows
+        return [job for job in queue if job.id not in ended and not knows(job.id)]
+
+    def _measure(self, waiting: list[Waiting], seconds: float) -> None:
+        """Give the figures to those who watch the service."""
+        ready = [job.seen for job in waiting]
+        ready += [job.seen for job in self.register.live() if job.state == jobs.QUEUED]
+        states = {**dict.fromkeys((*jobs.TERMINAL, jobs.RUNNING), 0), **self.register.counts()}
+        states["waiting"] = len(waiting)
+        metrics = Metrics(
+            {
+                "xcor_jobs": states,
+                "xcor_oldest_ready_seconds": self.now() - min(ready, default=self.now()),
+                "xcor_pass_seconds": seconds,
+                "xcor_last_success_timestamp_seconds": self.now(),
+                "xcor_s3_errors_total": dict(self.bucket.errors),
+                "xcor_worker_end_total": dict(self.register.endings),
+                "xcor_disk_free_bytes": float(self.admission.disk.free()),
+                "xcor_lease_lost_total": self.leases.lost,
+                "xcor_units_done_total": self.register.units,
+            }
+        )
+        if self.config.metrics_file:
+            metrics.write(Path(self.config.metrics_file))
+        if self.config.log_format == "json":
+            print(metrics.emf(self.now()), file=sys.stderr)
+
+    def _count_strangers(self, listing: Listing) -> None:
         if listing.ignored != self._ignored:
             self._ignored = listing.ignored
             log.info("%d keys under incoming/ are ignored: no files of a job", listing.ignored)
-        for waiting in listing.jobs:
-            with _one_job(waiting.id):
-                self._admit(waiting)
-        for job in self._live():
-            with _one_job(job.id):
-                self._advance_far(job)
-        known = self.jobs.keys() | self._finished_elsewhere
-        return len(self._live()) + sum(w.is_complete and w.id not in known for w in listing.jobs)
 
-    def _advance_far(self, job: Job) -> None:
-        """Step after step, until one changes nothing."""
-        before = None
-        while job is not before and job.is_live:
-            before = job
-            self._advance(job)
-            job = self.jobs[job.id]
+    def _cancel(self, job: Job, reason: str) -> None:
+        if job.is_live and not job.verdict:
+            self.register.change(job, verdict=jobs.CANCELLED, reason=reason)
 
-    def _live(self) -> list[Job]:
-        """The jobs that are not at their end, first come first."""
-        return sorted((job for job in self.jobs.values() if job.is_live), key=_turn)
+    # --- what operators ask ---
 
-    def _change(self, job: Job, **changes: Any) -> Job:
-        before = job.verdict or job.state
-        self.jobs[job.id] = job = job.changed(**changes)
-        if (now := job.verdict or job.state) != before:
-            log.info("job %s: %s%s", job.id, now, f": {job.reason}" if job.reason else "")
-        return job
+    def _obey(self, queue: list[Waiting]) -> None:
+        waiting = {job.id for job in queue}
+        for order in orders.pending(self.work_dir):
+            with self._one_job(order.job_id):
+                if order.job_id in self.register.jobs:
+                    self._order(self.jobs[order.job_id], order)
+                elif order.action == "retry":
+                    self.admission.again.add(order.job_id)
+                    self.register.ended.discard(order.job_id)
+                elif order.action == "hold" and order.job_id in waiting:
+                    self.admission.held.add(order.job_id)
+                elif order.action == "release" and order.job_id in waiting:
+                    self.admission.held.discard(order.job_id)
+                else:
+                    log.warning("job %s: no such job here to %s", order.job_id, order.action)
+                orders.done(order)
 
-    # --- from incoming/ to a folder ---
-
-    def _admit(self, waiting: Waiting) -> None:
-        job = self.jobs.get(waiting.id)
-        if job is not None:
-            if waiting.is_cancelled and job.is_live and not job.verdict:
-                self._change(job, verdict=jobs.CANCELLED, reason="cancelled by its user")
-            return
-        is_ready = waiting.is_complete and waiting.is_quiet
-        if not is_ready or waiting.id in self._finished_elsewhere:
-            return
-        if self._is_finished(waiting.id):
-            self._finished_elsewhere.add(waiting.id)
-            return
-        contents = self.bucket.fetch(waiting)
-        if contents is None:
-            log.info("job %s: its files changed while they were copied; later again", waiting.id)
-            return
-        inputs = [
-            jobs.Input.of(remote.key, remote.etag, contents[name])
-            for name, remote in waiting.files.items()
-        ]
-        job = jobs.create_job(self.work_dir, waiting.id, contents, inputs, waiting.seen)
-        self.jobs[job.id] = job
-        log.info("job %s: staged as %s", job.id, job.folder)
-        if waiting.is_cancelled:
-            self._change(job, verdict=jobs.CANCELLED, reason="cancelled by its user")
-
-    def _is_finished(self, job_id: str) -> bool:
-        """Whether a job that this machine does not know came to its end somewhere else."""
-        status = self.bucket.read_status(job_id) or {}
-        if status.get("state") in jobs.TERMINAL:
-            return True
-        manifest = self.bucket.read_manifest(job_id)
-        if manifest is not None:
-            self.publisher.announce(manifest, [])
-        return manifest is not None
-
-    # --- from a folder to its end ---
-
-    def _advance(self, job: Job) -> None:
-        if job.verdict:
-            self._conclude(job)
-            return
-        worker = self.launcher.inspect(job)
-        if worker.state == launcher.NOT_STARTED:
-            self._launch(job)
-            return
-        if job.state == jobs.QUEUED:  # the daemon died between start and record
-            job = self._change(job, state=jobs.RUNNING)
-        if worker.state == launcher.RUNNING:
-            self._watch(job)
-        elif worker.exit_code == 0:
-            self._collect(job)
+    def _order(self, job: Job, order: Order) -> None:
+        if order.action == "cancel":
+            self._cancel(job, "cancelled by the operator of the service")
+        elif order.action in ("hold", "release"):
+            self.register.change(job, is_held=order.action == "hold")
+        elif job.state in (jobs.DONE, jobs.LEFT):
+            log.warning("job %s: is %s; send it again to have it done again", job.id, job.state)
+        elif job.is_live and job.verdict:
+            log.warning("job %s: is about to be %s; retry it then", job.id, job.verdict)
         else:
-            self._judge(job, worker.exit_code)
+            self._again(job)
 
-    def _launch(self, job: Job) -> None:
-        """Start a worker when the request is good, the time has come and a place is free."""
-        if not (job.source or job.corr):
-            try:
-                checked = self._check(job)
-            except RequestError as error:
-                self._refuse(job, error)
-                return
-            if checked is None:
-                self.publisher.show(job, "fetching the correlations that are to be stacked")
-                return
-            job = checked
-        others = [other for other in self._live() if other.id != job.id]
-        if job.not_before > self.now():
-            self.publisher.show(job, f"waits until {iso(job.not_before)} to try again")
-        elif sum(other.state == jobs.RUNNING for other in others) >= self.config.max_parallel:
-            ahead = sum(_turn(other) < _turn(job) for other in others)
-            self.publisher.show(job, f"waits for its turn, jobs ahead: {ahead}")
-        else:
-            self.launcher.start(job)
-            times = {"started": job.started or self.now(), "launched": self.now()}
-            job = self._change(job, state=jobs.RUNNING, reason="", **times)
-            self.publisher.show(job, "starting")
+    def _again(self, job: Job) -> None:
+        """Begin a job anew in its folder, or cut short its wait for another try."""
+        if job.is_live:
+            self.register.change(job, not_before=0.0)
+            return
+        fresh = {"state": jobs.QUEUED, "verdict": "", "reason": "", "problems": (), "source": ""}
+        fresh |= {"failures": 0, "killed": 0, "past": job.run, "not_before": 0.0, "is_held": False}
+        self.publisher.forget(job.id)
+        self.register.change(job, **fresh)
 
-    def _check(self, job: Job) -> Job | None:
-        """Settle where a job's data come from; None while correlations are being fetched."""
-        request = read_request(job.folder)
-        if isinstance(request, StackRequest):
-            corr = self._find_corr(job, request.params.job)
-            return None if corr is None else self._change(job, corr=str(corr))
-        estimate(request)
+    # --- one job's trouble ---
+
+    @contextmanager
+    def _one_job(self, job_id: str) -> Iterator[None]:
+        """Keep one job's trouble from the others; a later pass tries again."""
         try:
-            source = self.config.source_named(request.params.source)
-        except ConfigError as error:
-            problem = Problem(
-                PARAMS, 2, "source", request.params.source, f"cannot be used: {error}"
-            )
-            raise RequestError([problem]) from error
-        return self._change(job, source=source)
+            yield
+            self._troubles.pop(job_id, None)
+        except XcorError as error:
+            log.warning("job %s: %s", job_id, error)
+            times = self._troubles.get(job_id, (0, 0.0))[0]
+            rest = min(_FIRST_REST * 2 ** (times - 1), _LONGEST_REST) if times else 0.0
+            self._troubles[job_id] = (times + 1, time.monotonic() + rest)
 
-    def _find_corr(self, job: Job, corr_id: str) -> Path | None:
-        """The folder that holds CORR/ of a finished correlation job, fetched if need be.
-
-        Raises
-        ------
-        RequestError
-            If that job cannot be stacked.
-        """
-        other = self.jobs.get(corr_id)
-        if other is not None and other.state == jobs.DONE and (other.folder / "CORR").is_dir():
-            return other.folder / "CORR"
-        manifest = self.bucket.read_manifest(corr_id)
-        if manifest is None:
-            status = self.bucket.read_status(corr_id) or {}
-            state = other.state if other is not None else status.get("state", "unknown")
-            need = {
-                jobs.QUEUED: "has not started yet; send the stacking job when it is done",
-                jobs.RUNNING: "is still running; send the stacking job when it is done",
-                "unknown": "is not a job of this service; check the number",
-            }.get(state, f"was {state}, so there is nothing to stack")
-            raise _wrong_job(corr_id, need)
-        files = [f for f in manifest["files"] if f["key"].endswith(".h5") and "/CORR/" in f["key"]]
-        if not files:
-            raise _wrong_job(corr_id, "has no correlations to stack")
-        stop_at = time.monotonic() + SLICE
-        prefix = result_key(corr_id, manifest["attempt"], "")
-        for file in files:
-            path = job.folder / "input" / file["key"].removeprefix(prefix)
-            if path.is_file():
-                continue
-            if time.monotonic() > stop_at:
-                return None
-            self.bucket.download(file["key"], path, file["sha256"])
-        return job.folder / "input" / "CORR"
-
-    def _watch(self, job: Job) -> None:
-        """Show how far a running worker is, and publish what is whole."""
-        if self.now() > job.launched + self.config.deadline:
-            reason = f"it took longer than {self.config.deadline:g} s, the most allowed here"
-            self._change(job, verdict=jobs.FAILED, reason=reason)
-            return
-        try:
-            self.publisher.upload(job, dict.fromkeys(outputs.whole_files(job.folder)))
-        except BrokenOutputs as error:
-            log.warning("job %s: %s", job.id, error)
-        self.publisher.show(job, "running")
-
-    def _collect(self, job: Job) -> None:
-        """Publish what a worker made that says that all went well, if that is true."""
-        try:
-            result = outputs.read_outputs(job.folder)
-            self._count_units(job, result["units"])
-            expected = {f["name"]: (f["size"], f["sha256"]) for f in result["files"]}
-            is_all_there = self.publisher.upload(job, {**expected, jobs.LOG_FILE: None})
-        except BrokenOutputs as error:
-            self._retry(job, f"the worker ended well, but {error}", self.config.max_attempts)
-            return
-        if not is_all_there:
-            self.publisher.show(job, "publishing the results")
-            return
-        self._finish(job, self.publisher.commit(job, result))
-
-    def _count_units(self, job: Job, units: dict[str, Any]) -> None:
-        """Every day that was asked for must have come to some end."""
-        request = read_request(job.folder)
-        counted = units["done"] + units["empty"] + len(units["failed"])
-        if isinstance(request, XcorRequest) and counted != len(request.days):
-            raise BrokenOutputs(f"it accounts for {counted} of {len(request.days)} days.")
-
-    def _finish(self, job: Job, standing: dict[str, Any]) -> None:
-        """A job that is published, by this attempt or by another one."""
-        if standing["attempt"] != job.attempt:
-            log.info("job %s: attempt %s was published first", job.id, standing["attempt"])
-        self.publisher.announce(standing, outputs.log_tail(job.folder))
-        self._change(job, state=jobs.DONE, verdict="", reason="")
-
-    def _judge(self, job: Job, exit_code: int | None) -> None:
-        """Decide what follows from a worker that did not end well."""
-        lines = [line for line in outputs.log_tail(job.folder) if line.strip()]
-        last = lines[-1].removeprefix("error: ") if lines else "its log is empty"
-        reason = f"the worker stopped with status {exit_code}: {last}"
-        if exit_code is None:
-            reason = "the worker was killed, perhaps for want of memory"
-            self._retry(job, reason, _MOST_KILLED, killed=True)
-        elif exit_code == RequestError.exit_code:
-            self._change(job, verdict=jobs.REJECTED, reason=last)
-        elif exit_code == ConfigError.exit_code:
-            self._change(job, verdict=jobs.FAILED, reason=reason)
-        elif exit_code in (69, 75):
-            self._retry(job, reason, max(_MOST_REMOTE, self.config.max_attempts))
-        else:
-            self._retry(job, reason, self.config.max_attempts)
-
-    def _retry(self, job: Job, reason: str, most: int, killed: bool = False) -> None:
-        count = (job.killed if killed else job.failures) + 1
-        counts = {"killed" if killed else "failures": count}
-        if count >= most:
-            verdict = {"verdict": jobs.FAILED, "reason": f"given up after {count} tries: {reason}"}
-            self._change(job, **counts, **verdict)
-            return
-        wait = min(self.backoff * 2 ** (count - 1), _LONGEST_WAIT) * random.uniform(0.5, 1)
-        again = self.now() + wait
-        self._change(job, state=jobs.QUEUED, reason=reason, not_before=again, **counts)
-
-    def _refuse(self, job: Job, error: RequestError) -> None:
-        lines = [str(problem) for problem in error.problems]
-        more = f"\nand {len(lines) - 10} more" * (len(lines) > 10)
-        reason = "\n".join(line[:500] for line in lines[:10]) + more
-        problems = jobs.problems_json(error.problems)
-        self._change(job, verdict=jobs.REJECTED, reason=reason, problems=problems)
-
-    def _conclude(self, job: Job) -> None:
-        """Stop the worker and publish an end that brings no results."""
-        if self.launcher.inspect(job).state == launcher.RUNNING:
-            self.launcher.stop(job)
-            self.publisher.show(job, "stopping")
-            return
-        standing = self.bucket.read_manifest(job.id)
-        if standing is not None:  # it was published before the verdict fell
-            self._finish(job, standing)
-            return
-        if not (job.folder / jobs.LOG_FILE).exists():
-            line = f"job {job.id}: {job.verdict}: {job.reason}\n"
-            jobs.write_atomic(job.folder / jobs.LOG_FILE, line.encode())
-        try:
-            self.publisher.upload(job, {jobs.LOG_FILE: None})
-        except BrokenOutputs as error:
-            log.warning("job %s: %s", job.id, error)
-        self.publisher.show(replace(job, state=job.verdict), job.verdict)
-        self._change(job, state=job.verdict)
+    def _rests(self, job_id: str) -> bool:
+        """Whether a job failed again and again and must not hold up every pass."""
+        return time.monotonic() < self._troubles.get(job_id, (0, 0.0))[1]
 
 
 @contextmanager
-def _one_job(job_id: str) -> Iterator[None]:
-    """Keep one job's trouble from the others; the next pass tries again."""
+def _not_fatal(what: str) -> Iterator[None]:
+    """Do what a pass can do without."""
     try:
         yield
     except XcorError as error:
-        log.warning("job %s: %s", job_id, error)
+        log.warning("%s: %s", what, error)
 
 
-def _turn(job: Job) -> tuple[float, str]:
-    """First come, first served."""
-    return job.seen, job.id
+def stop_on_signals() -> threading.Event:
+    """What SIGTERM and SIGINT set; a pass that goes on too long is then cut off, as by a crash."""
+    stop = threading.Event()
 
+    def leave(*_: object) -> None:
+        stop.set()
+        signal.setitimer(signal.ITIMER_REAL, _LAST_PASS)
 
-def _wrong_job(corr_id: str, need: str) -> RequestError:
-    return RequestError([Problem(STACKING, 2, "job", corr_id, need)])
+    def cut_off(*_: object) -> None:
+        log.warning("stopped in the middle of a pass; the next start goes on from there")
+        logging.shutdown()
+        os._exit(0)
+
+    signal.signal(signal.SIGALRM, cut_off)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    return stop

@@ -19,13 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .errors import BusyError, DiskError, Problem
+from . import faults
+from .errors import BusyError, DiskError, Problem, XcorError
 from .request import STACKING
 
 JOB_FILE, LOG_FILE = "job.json", "xcor_log.txt"
 QUEUED, RUNNING = "queued", "running"
 DONE, FAILED, REJECTED, CANCELLED = "done", "failed", "rejected", "cancelled"
 TERMINAL = (DONE, FAILED, REJECTED, CANCELLED)
+LEFT = "left"  # to another daemon, which has taken it over; nobody is shown this state
 
 _STAMP = re.compile(r"[0-9]{8}_[0-9]{6}")
 _ID = re.compile(r"[0-9]{1,16}")
@@ -68,63 +70,111 @@ class Job:
     not_before: float = 0.0  # no new worker earlier (s since 1970)
     started: float = 0.0  # when its first worker was started
     launched: float = 0.0  # when its latest worker was started
+    needed: int = 0  # bytes that its folder may grow to
+    past: int = 0  # workers that had ended when an operator asked for another try
+    is_held: bool = False  # by an operator: no new worker is started
 
     @property
     def run(self) -> int:
         """How many workers have ended: the number of the one that runs or comes next."""
-        return self.failures + self.killed
+        return self.past + self.failures + self.killed
 
     @property
     def is_live(self) -> bool:
         """Whether something is left to do."""
-        return self.state not in TERMINAL
+        return self.state not in (*TERMINAL, LEFT)
 
     def changed(self, **changes: Any) -> Job:
         """The job with other values, once job.json holds them."""
-        job = replace(self, **changes)
+        job = replace(self, **changes) if changes else self
         content = asdict(job)
         del content["folder"]
-        write_atomic(self.folder / JOB_FILE, json.dumps(content, indent=1).encode())
+        with disk_errors(self.folder), faults.step(_step(self, job)):
+            write_atomic(self.folder / JOB_FILE, json.dumps(content, indent=1).encode())
         return job
 
     @classmethod
     def load(cls, folder: Path) -> Job:
         """Read a folder's job.json."""
-        content = json.loads((folder / JOB_FILE).read_bytes())
-        content["inputs"] = tuple(Input(**item) for item in content["inputs"])
-        content["problems"] = tuple(content["problems"])
-        return cls(folder=folder, **content)
+        try:
+            content = json.loads((folder / JOB_FILE).read_bytes())
+            content["inputs"] = tuple(Input(**item) for item in content["inputs"])
+            content["problems"] = tuple(content["problems"])
+            return cls(folder=folder, **content)
+        except (ValueError, TypeError, KeyError) as error:
+            need = "`xcor-daemon rebuild-state` sets it aside and takes the job from S3 again"
+            raise DamagedError(f"{folder / JOB_FILE} is damaged ({error}); {need}.") from error
+
+
+class DamagedError(XcorError):
+    """A job.json that cannot be read."""
+
+    exit_code = 78
+
+
+def owner_name(work_dir: Path) -> str:
+    """What the daemons of a work folder are known by; drawn by the first of them."""
+    path = work_dir / ".owner"
+    if not path.exists():
+        write_atomic(path, secrets.token_hex(8).encode())
+    return path.read_text()
+
+
+def _step(before: Job, after: Job) -> str:
+    """Which step of faults.py the change of a job is."""
+    if before is after:
+        return "stage.record"
+    if not after.is_live:
+        return "record.ended"
+    if after.verdict:
+        return "record.verdict"
+    if after.run > before.run:
+        return "record.retry"
+    return "record.running" if after.state == RUNNING else "record.queued"
 
 
 def create_job(
-    work_dir: Path, job_id: str, contents: Mapping[str, bytes], inputs: Sequence[Input], seen: float
+    work_dir: Path,
+    job_id: str,
+    contents: Mapping[str, bytes],
+    inputs: Sequence[Input],
+    seen: float,
+    needed: int = 0,
 ) -> Job:
     """Make the folder of a job and its inputs; job.json comes last, so half a folder shows."""
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     folder = work_dir / stamp / job_id
-    with disk_errors(folder):
-        folder.mkdir(parents=True)
-    for name, content in contents.items():
-        write_atomic(folder / name, content)
+    with disk_errors(folder), faults.step("stage.folder"):
+        folder.mkdir(parents=True, exist_ok=True)
     kind = "stack" if STACKING in contents else "xcor"
     attempt = f"{stamp}-{secrets.token_hex(3)}"
-    return Job(folder, job_id, kind, attempt, tuple(inputs), seen).changed()
+    try:
+        for name, content in contents.items():
+            with disk_errors(folder / name), faults.step("stage.input"):
+                write_atomic(folder / name, content)
+        job = Job(folder, job_id, kind, attempt, tuple(inputs), seen, needed=needed)
+        return job.changed()
+    except XcorError:
+        # What is not known to this process must not be found by the next one.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def load_jobs(work_dir: Path) -> list[Job]:
     """Every job of a work folder, oldest folder first; unfinished stagings are left out."""
-    return [Job.load(folder) for folder in _job_folders(work_dir) if (folder / JOB_FILE).is_file()]
+    return [Job.load(folder) for folder in job_folders(work_dir) if (folder / JOB_FILE).is_file()]
 
 
 def sweep_unfinished(work_dir: Path) -> list[Path]:
     """Remove stagings that a crash cut short; their jobs wait in S3 and are staged again."""
-    halves = [folder for folder in _job_folders(work_dir) if not (folder / JOB_FILE).is_file()]
+    halves = [folder for folder in job_folders(work_dir) if not (folder / JOB_FILE).is_file()]
     for folder in halves:
         shutil.rmtree(folder)
     return halves
 
 
-def _job_folders(work_dir: Path) -> Iterator[Path]:
+def job_folders(work_dir: Path) -> Iterator[Path]:
+    """Every folder that is named as a job's is, oldest first."""
     for stamp in _folders_named(work_dir, _STAMP):
         yield from _folders_named(stamp, _ID)
 
@@ -147,7 +197,8 @@ def hold(work_dir: Path) -> Iterator[None]:
     """
     with disk_errors(work_dir):
         work_dir.mkdir(parents=True, exist_ok=True)
-        lock = (work_dir / ".lock").open("w")
+        # For reading: a lock that is open for writing would keep the disk from being remounted.
+        lock = os.fdopen(os.open(work_dir / ".lock", os.O_RDONLY | os.O_CREAT, 0o600))
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from . import faults
 from .jobs import LOG_FILE, Job, disk_errors, write_atomic
 
 WORKER_FILE = "worker.json"
@@ -90,7 +91,8 @@ class LocalLauncher:
         folder = job.folder.absolute()
         supervisor = [sys.executable, "-P", "-m", "xcor_daemon.launcher", str(folder), str(job.run)]
         self._asked.pop(job.folder, None)
-        with disk_errors(folder), (folder / LOG_FILE).open("ab") as log:
+        started = faults.step("worker.start")
+        with disk_errors(folder), (folder / LOG_FILE).open("ab") as log, started:
             self._children[job.folder, job.run] = subprocess.Popen(
                 [*supervisor, *self.command(job)],
                 env=worker_environ(self.environ),
@@ -121,7 +123,7 @@ class LocalLauncher:
             return
         asked = self._asked.setdefault(job.folder, time.monotonic())
         late = time.monotonic() - asked >= self.grace
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError), faults.step("worker.stop"):
             os.killpg(worker["pid"], signal.SIGKILL if late else signal.SIGTERM)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from . import __version__, outputs
 from .bucket import Bucket, manifest_key, result_key
 from .estimate import estimate
-from .jobs import DONE, LOG_FILE, RUNNING, Job
+from .jobs import DONE, LOG_FILE, QUEUED, RUNNING, Job
 from .outputs import OUTPUTS_FILE, BrokenOutputs
 from .request import XcorRequest, read_request
 
@@ -104,6 +104,30 @@ class Publisher:
             self.bucket.put_status(job.id, {**status, "updated": iso(self.now())})
             memory.status, memory.shown = status, self.now()
 
+    def show_waiting(self, job_id: str, kind: str, ahead: int, etag: str | None) -> str | None:
+        """Tell the user of a job that nobody has taken yet how many come before it.
+
+        Parameters
+        ----------
+        etag : str or None
+            Of the status.json that this daemon wrote last; None before the first.
+
+        Returns
+        -------
+        str or None
+            The new ETag; None where somebody else has written, who knows more.
+        """
+        status = {
+            **_unknown(job_id, kind),
+            "stage": f"waits for its turn, jobs ahead: {ahead}",
+            "updated": iso(self.now()),
+        }
+        return self.bucket.put_status_if(job_id, status, etag)
+
+    def forget(self, job_id: str) -> None:
+        """Remember nothing of a job that is at its end, or that begins again."""
+        self._memories.pop(job_id, None)
+
     def commit(self, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
         """Publish a job whose files are uploaded, once; gives the manifest that stands.
 
@@ -173,8 +197,7 @@ class Publisher:
         days, pairs = self._plan(job)
         is_running = job.state == RUNNING and not job.verdict
         return {
-            "id": job.id,
-            "kind": job.kind,
+            **_unknown(job.id, job.kind),
             "state": job.state,
             "stage": (is_running and progress["stage"]) or stage,
             "days": progress["days"] or [0, days],
@@ -185,8 +208,6 @@ class Publisher:
             "problems": list(job.problems),
             "warnings": progress["warnings"],
             "log_tail": outputs.log_tail(job.folder),
-            "manifest": None,
-            "version": __version__,
         }
 
     def _plan(self, job: Job) -> tuple[int, int]:
@@ -197,6 +218,26 @@ class Publisher:
             assert isinstance(request, XcorRequest)
             memory.plan = (len(request.days), estimate(request).pairs)
         return memory.plan or (0, 0)
+
+
+def _unknown(job_id: str, kind: str) -> dict[str, Any]:
+    """status.json of a job of which nothing is known yet."""
+    return {
+        "id": job_id,
+        "kind": kind,
+        "state": QUEUED,
+        "stage": "",
+        "days": [0, 0],
+        "pairs": 0,
+        "eta_s": None,
+        "started": None,
+        "reason": None,
+        "problems": [],
+        "warnings": [],
+        "log_tail": [],
+        "manifest": None,
+        "version": __version__,
+    }
 
 
 def iso(seconds: float) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from . import outputs
 from .bucket import Bucket, Waiting
 from .config import Config
 from .errors import UnreachableError, XcorError
-from .jobs import RUNNING, Job, load_jobs
+from .jobs import LOG_FILE, RUNNING, TERMINAL, Job, load_jobs
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,51 @@ def describe_job(config: Config, job_id: str) -> dict[str, Any]:
         return shown
     here = {"folder": str(found.folder), "failures": found.failures, "killed": found.killed}
     return {**shown, **_local(found), **here, "log_tail": outputs.log_tail(found.folder)}
+
+
+def read_log(config: Config, job_id: str) -> str:
+    """The whole log of a job's worker, from this machine or from S3.
+
+    Raises
+    ------
+    XcorError
+        If there is none.
+    """
+    for job in load_jobs(config.work_dir):
+        if job.id == job_id:
+            with outputs.open_output(job.folder, LOG_FILE) as file:
+                return file.read().decode("utf-8", "replace")
+    if config.bucket:
+        bucket = Bucket.connect(config)
+        for key in bucket.read_files(job_id):
+            found = bucket.find(key) if key.endswith(f"/{LOG_FILE}") else None
+            if found is not None:
+                return found.content.decode("utf-8", "replace")
+    raise XcorError(f"job {job_id} has no log here or in S3.")
+
+
+def differences(config: Config) -> Iterator[str]:
+    """What a pass would copy from incoming/ and what it would not: a line for each."""
+    here = {job.id: job for job in load_jobs(config.work_dir)}
+    bucket = Bucket.connect(config)
+    listing = bucket.waiting()
+    for waiting in listing.jobs:
+        names = " ".join(sorted(waiting.files))
+        job = here.get(waiting.id)
+        if job is not None:
+            etags = {file.etag for file in waiting.files.values()}
+            is_same = etags == {item.etag for item in job.inputs}
+            yield f"{'=' if is_same else '*'} {waiting.id} {names}"
+        elif not waiting.is_complete:
+            yield f"- {waiting.id} {names}: not all of its files are there"
+        elif not waiting.is_quiet:
+            yield f"- {waiting.id} {names}: written less than {config.settle:g} s ago"
+        elif (shown := bucket.read_status(waiting.id) or {}).get("state") in TERMINAL:
+            yield f"= {waiting.id} {names}: {shown['state']}"
+        else:
+            yield f"+ {waiting.id} {names}"
+    for key in listing.strangers:
+        yield f"! {ascii(key)}"
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:

@@ -1,0 +1,172 @@
+"""A service to break: a real S3 server behind a proxy, and daemons that are killed by pid."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon_process import DaemonProcess, Forks
+from hosting import send, wait_until
+from invariants import check_all
+from proxy import Proxy, serve_proxy
+
+from xcor_daemon.bucket import Bucket
+from xcor_daemon.jobs import load_jobs
+
+_told: dict[str, int] = {}  # what the report at the end of the tests says
+
+
+@dataclass
+class Service:
+    """The service of one test."""
+
+    store: Bucket  # straight to S3, as its users reach it
+    proxy: Proxy
+    folder: Path
+    forks: Forks
+    environ: dict[str, str]
+    secrets: tuple[str, ...]
+    valid: set[str] = field(default_factory=set)
+    may_fail: set[str] = field(default_factory=set)
+    processes: list[DaemonProcess] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    @property
+    def witness(self) -> Path:
+        return self.folder / "witness"
+
+    def work_dir(self, host: str = "work") -> Path:
+        return self.folder / host
+
+    def slots(self, count: int) -> None:
+        """Let the workers see that no more of them run at a time."""
+        for number in range(count):
+            (self.witness / f"slot{number}").touch()
+
+    def send(self, job_id: str, **files: bytes) -> None:
+        """Send a good job, or other files."""
+        send(self.store, job_id, **files)
+        if not files:
+            self.valid.add(job_id)
+
+    def start(
+        self,
+        mode: str = "run",
+        host: str = "work",
+        fault: str = "",
+        backoff: float = 0.02,
+        **settings: Any,
+    ) -> DaemonProcess:
+        """Start a daemon on a work folder; ``wait`` ends it when nothing is left to do."""
+        self.hosts.add(host)
+        chosen = {"bucket": self.store.name, "endpoint_url": self.proxy.endpoint, "fault": fault}
+        chosen |= {"work_dir": self.work_dir(host), "source": "archive:/data"}
+        chosen |= {"interval": 0.05, "settle": 0, "s3_timeout": 5, **settings}
+        environ = {f"XCOR_{name.upper()}": str(value) for name, value in chosen.items()}
+        order = {"mode": mode, "backoff": backoff, "environ": {**self.environ, **environ}}
+        order |= {"log": str(self.folder / "daemon.log"), "witness": str(self.witness)}
+        process = DaemonProcess(self.forks, **order)
+        self.processes.append(process)
+        return process
+
+    def run_until_quiet(self, host: str = "work", **settings: Any) -> None:
+        """Passes until nothing is left to do."""
+        assert self.start("wait", host, **settings).wait(120) == 0, self.log
+
+    def run_until_quiet_from_a_loop(self) -> None:
+        """As `run_until_quiet`, with a daemon that outlives passes that fail."""
+        daemon = self.start()
+        wait_until(lambda: all(self.is_done(job_id) for job_id in self.valid))
+        daemon.kill()
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "daemon.log").read_text()
+
+    def wait_for_worker(self, job_id: str, host: str = "work") -> None:
+        """Wait until the worker of a job is known to be at work."""
+
+        def is_up() -> bool:
+            found = self.work_dir(host).glob(f"*/{job_id}/xcor_log.txt")
+            return any(b"up" in path.read_bytes() for path in found)
+
+        wait_until(is_up)
+
+    def is_done(self, job_id: str) -> bool:
+        return (self.store.read_status(job_id) or {}).get("state") == "done"
+
+    def check(self, faults: int) -> None:
+        """Check every invariant, and count for the report."""
+        lost, doubled = self.proxy.lost(self.valid - self.may_fail), self.proxy.doubled()
+        _tell(tried=faults, jobs=len(self.valid), lost=len(lost), doubled=len(doubled))
+        assert not lost, lost
+        assert not doubled, doubled
+        check_all(
+            self.store,
+            self.proxy,
+            [self.work_dir(host) for host in self.hosts],
+            self.witness,
+            self.valid,
+            self.secrets,
+        )
+        _tell(survived=faults)
+
+
+def _tell(**counts: int) -> None:
+    for name, count in counts.items():
+        _told[name] = _told.get(name, 0) + count
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Starts daemons in no time."""
+    made = Forks()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def service(bucket, forks: Forks, tmp_path: Path) -> Iterator[Service]:
+    """A bucket behind a proxy, and nothing that outlives the test."""
+    (tmp_path / "witness").mkdir()
+    (tmp_path / "daemon.log").touch()
+    server = bucket.server
+    store = Bucket(server.client(), bucket.name, settle=0)
+    with serve_proxy(server.endpoint, bucket.name) as proxy:
+        environ = {k: v for k, v in server.environ.items() if k != "AWS_ENDPOINT_URL_S3"}
+        made = Service(store, proxy, tmp_path, forks, environ, (server.secret_key,))
+        try:
+            yield made
+        finally:
+            (made.witness / "wait").unlink(missing_ok=True)
+            for process in made.processes:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait(10)
+            wait_until(lambda: not _workers(made))
+
+
+def _workers(service: Service) -> list[Path]:
+    """Supervisors and workers that still run."""
+    found = []
+    for host in service.hosts:
+        for job in load_jobs(service.work_dir(host)):
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    if bytes(job.folder) in process.read_bytes():
+                        found.append(process)
+                except OSError:  # it has ended
+                    continue
+    return found
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say what the faults have cost."""
+    if _told:
+        words = "faults tried: {tried}, survived: {survived}; jobs: {jobs}, lost: {lost}, "
+        words += "published twice: {doubled}"
+        terminalreporter.write_line(words.format_map({"survived": 0, **_told}))

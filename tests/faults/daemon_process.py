@@ -1,0 +1,128 @@
+"""Daemons as processes of their own, with the tests' workers.
+
+Run as a program, this file loads what a daemon needs and forks one for every line of JSON that
+it reads, so that a daemon starts in milliseconds: `{"start": {...}}` answers its pid, `{"poll":
+pid}` its exit status or null.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from xcor_daemon import faults
+from xcor_daemon.bucket import Bucket
+from xcor_daemon.config import Config
+from xcor_daemon.daemon import Daemon, stop_on_signals
+from xcor_daemon.launcher import LocalLauncher
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+class Forks:
+    """The program, seen from the tests."""
+
+    def __init__(self) -> None:
+        self._program = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def ask(self, **question: Any) -> Any:
+        self._program.stdin.write(json.dumps(question).encode() + b"\n")
+        self._program.stdin.flush()
+        return json.loads(self._program.stdout.readline())
+
+    def close(self) -> None:
+        self._program.communicate()
+
+
+class DaemonProcess:
+    """One daemon; like `subprocess.Popen` as far as the tests need it."""
+
+    def __init__(self, forks: Forks, **order: Any) -> None:
+        self._forks, self.returncode = forks, None
+        self.pid = forks.ask(start=order)
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._forks.ask(poll=self.pid)
+        return self.returncode
+
+    def wait(self, seconds: float) -> int:
+        end = time.monotonic() + seconds
+        while self.poll() is None:
+            assert time.monotonic() < end, "the daemon does not end"
+            time.sleep(0.005)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def run(environ: dict[str, str], log: str, witness: str, mode: str, backoff: float) -> None:
+    """Be a daemon."""
+    os.environ |= environ
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
+    config = Config.from_env(os.environ)
+    faults.arm(config.fault)
+    stop = stop_on_signals()
+    command = [sys.executable, "-I", "-S", str(WORKER)]
+    launcher = LocalLauncher(lambda job: [*command, str(job.folder), witness], os.environ)
+    daemon = Daemon(Bucket.connect(config), launcher, config, backoff=backoff)
+    with daemon.holding():
+        if mode == "wait":
+            daemon.run_once(wait=True, stop=stop)
+        else:
+            daemon.run_forever(stop)
+
+
+def start(order: dict[str, Any]) -> int:
+    """Fork a daemon; gives its pid."""
+    if pid := os.fork():
+        return pid
+    os.close(0)
+    status = 1
+    try:
+        run(**order)
+        status = 0
+    except BaseException:
+        logging.exception("the daemon failed")
+        raise
+    finally:
+        logging.shutdown()
+        os._exit(status)
+
+
+def poll(pid: int) -> int | None:
+    """How a daemon ended, if it has."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def main() -> None:
+    # The first client of a session reads the description of S3.
+    boto3.client("s3", region_name="us-east-1", endpoint_url="http://127.0.0.1:1")
+    for line in sys.stdin:
+        question = json.loads(line)
+        answer = start(question["start"]) if "start" in question else poll(question["poll"])
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

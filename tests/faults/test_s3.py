@@ -1,0 +1,170 @@
+"""S3 that fails, lies or is away, between a real daemon and a real server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hosting import PARAMS, keys, read, wait_until
+from proxy import answer, apply_then, cut, reset, reset_after, rewrite, with_header
+
+pytestmark = pytest.mark.real
+
+MANIFEST = "processed/.*/manifest.json"
+RESULT = "processed/.*/runs/.*"
+ANY = ".*"
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "action", "times"),
+    [
+        pytest.param("PUT", MANIFEST, apply_then(500, "InternalError"), 1, id="commit-but-500"),
+        pytest.param("PUT", MANIFEST, apply_then(500, "InternalError"), 9, id="commit-9-times-500"),
+        pytest.param("PUT", MANIFEST, reset_after, 3, id="commit-but-reset"),
+        pytest.param("PUT", MANIFEST, answer(409, "ConditionalRequestConflict"), 2, id="409"),
+        pytest.param("PUT", MANIFEST, answer(412, "PreconditionFailed"), 1, id="412-of-nobody"),
+        pytest.param("PUT", RESULT, reset, 4, id="upload-reset"),
+        pytest.param("PUT", RESULT, answer(400, "ExpiredToken"), 2, id="expired-mid-upload"),
+        pytest.param("PUT", RESULT, answer(403, "AccessDenied"), 2, id="denied-mid-upload"),
+        pytest.param("PUT", ANY, answer(503, "SlowDown"), 12, id="503-storm-of-writes"),
+        pytest.param("GET", ANY, answer(503, "SlowDown"), 12, id="503-storm-of-reads"),
+        pytest.param("GET", "incoming/.*", cut, 2, id="inputs-cut"),
+        pytest.param("GET", "", cut, 2, id="listing-cut"),
+        pytest.param("PUT", "leases/.*", apply_then(500, "InternalError"), 4, id="lease-but-500"),
+        pytest.param("PUT", "processed/.*/files.txt", answer(500, "InternalError"), 7, id="F56"),
+    ],
+)
+def test_an_s3_that_fails_delays_a_job_and_no_more(service, method, key, action, times):
+    service.send("41")
+    service.proxy.on(method, key, action, times)
+
+    service.run_until_quiet_from_a_loop()
+
+    assert service.proxy.fired
+    service.check(faults=service.proxy.fired)
+
+
+def test_a_page_of_the_listing_that_comes_twice_or_without_its_end(service):
+    service.send("41")
+    ends = (b"<IsTruncated>false<", b"<IsTruncated>true<")
+    again = rewrite(lambda page: page.replace(*ends))  # and no token of a next page
+    service.proxy.on("GET", "", again, 3)
+
+    service.run_until_quiet_from_a_loop()
+
+    service.check(faults=3)
+
+
+@pytest.mark.parametrize("minutes", [-20, 20])
+def test_a_clock_that_is_off_changes_nothing(service, minutes):
+    """S3's answers are dated by a clock that is far from this machine's."""
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=minutes), usegmt=True)
+    service.proxy.on("GET", "", with_header("Date", date), 10**6)
+    service.send("41")
+
+    if minutes > 0:
+        service.run_until_quiet()
+    else:  # by S3's clock, the files were written in the future
+        daemon = service.start()
+        wait_until(lambda: service.proxy.fired > 5)
+        assert not list(service.work_dir().glob("*/41"))
+        service.proxy.calm()
+        wait_until(lambda: service.is_done("41"))
+        daemon.kill()
+
+    service.check(faults=1)
+
+
+def test_a_machine_whose_clock_s3_refuses_says_so_and_goes_on_once_it_is_right(service):
+    service.send("41")
+    daemon = service.start()
+    wait_until(lambda: service.store.read_status("41") is not None)
+    service.proxy.on("GET", "", answer(403, "RequestTimeTooSkewed"), 3)
+    wait_until(lambda: service.proxy.fired == 3)
+
+    wait_until(lambda: service.is_done("41"))
+
+    daemon.kill()
+    assert "this machine's clock is off by more than 15 minutes" in service.log
+    service.check(faults=3)
+
+
+def test_a_black_hole_swallows_nothing(service):
+    """S3 takes requests and never answers; the daemon waits, and goes on when it is back."""
+    back = threading.Event()
+    service.proxy.on("GET", ANY, lambda _: back.wait(60) and None, 10**6)
+    service.proxy.on("PUT", ANY, lambda _: back.wait(60) and None, 10**6)
+    service.send("41")
+    daemon = service.start(s3_timeout=0.2)
+    wait_until(lambda: service.proxy.fired > 6)
+    assert daemon.poll() is None
+
+    service.proxy.calm()
+    back.set()
+
+    wait_until(lambda: service.is_done("41"))
+    daemon.kill()
+    service.check(faults=1)
+
+
+def test_sigterm_ends_a_daemon_within_ten_seconds_even_in_a_black_hole(service):
+    back = threading.Event()
+    service.proxy.on("GET", ANY, lambda _: back.wait(60) and None, 10**6)
+    daemon = service.start(s3_timeout=30)
+    wait_until(lambda: service.proxy.fired > 0)
+
+    daemon.send_signal(15)
+
+    assert daemon.wait(10) == 0
+    back.set()
+
+
+def test_objects_that_change_between_the_listing_and_the_copy(service):
+    changed = PARAMS.replace(b"0.12", b"0.13")
+    put = service.store.client.put_object
+
+    def replace_it(ask):
+        put(Bucket=service.store.name, Key="incoming/41/params.csv", Body=changed)
+        return ask()
+
+    service.send("41")
+    service.proxy.on("GET", "incoming/41/params.csv", replace_it)
+
+    service.run_until_quiet()
+
+    service.check(faults=1)
+    manifest = service.store.read_manifest("41")
+    assert manifest["request"]["params"]["freqmin"] == 0.13
+
+
+def test_results_that_are_refused_for_one_job_hold_up_no_other(service):
+    service.send("41")
+    service.send("42")
+    service.proxy.on("PUT", "processed/41/.*", answer(403, "AccessDenied"), 10**6)
+    daemon = service.start(max_parallel=2)
+
+    wait_until(lambda: service.is_done("42"))
+
+    service.proxy.calm()
+    wait_until(lambda: service.is_done("41"))
+    daemon.kill()
+    service.check(faults=1)
+
+
+def test_the_heartbeat_tells_how_many_wait_and_names_nobody(service):
+    for number in range(9):
+        service.send(str(100 + number))
+    service.slots(1)
+    (service.witness / "wait").touch()
+    service.start()
+    wait_until(lambda: (service.store.read_status("108") or {}).get("stage"))
+    wait_until(lambda: keys(service.store, "processed/_"))
+
+    state = json.loads(read(service.store, "processed/_service.json"))
+
+    assert (state["queued"], state["running"], state["places"]) == (8, 1, 1)
+    assert "10" + "8" not in json.dumps({k: v for k, v in state.items() if k != "updated"})
+    assert service.store.read_status("108")["stage"] == "waits for its turn, jobs ahead: 8"

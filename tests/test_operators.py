@@ -1,0 +1,275 @@
+"""What operators ask of the service, and what they are told."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import pytest
+from click.testing import CliRunner, Result
+from hosting import PARAMS, STATIONS, OrderedLauncher, send, work
+from moto import mock_aws
+
+from xcor_daemon import logs, orders
+from xcor_daemon.bucket import Bucket
+from xcor_daemon.cli import main
+from xcor_daemon.config import Config
+from xcor_daemon.daemon import Daemon
+from xcor_daemon.jobs import Job
+from xcor_daemon.metrics import Metrics
+
+
+class Host:
+    """A daemon, the commands of its operator, and workers to order."""
+
+    def __init__(self, store: Bucket, folder: Path, **settings) -> None:
+        self.store, self.folder, self.launcher, self.time = store, folder, OrderedLauncher(), 1.8e9
+        base = {"bucket": "xcor", "work_dir": folder, "source": "archive:/data", "settle": 0.0}
+        self.config = Config(**base, **settings)
+        self.daemon = Daemon(store, self.launcher, self.config, now=lambda: self.time)
+        with self.daemon.holding():
+            pass
+        self.tick = self.daemon.tick
+
+    def call(self, *arguments: str) -> Result:
+        command = ["--bucket", "xcor", "--work-dir", str(self.folder), *arguments]
+        return CliRunner().invoke(main, command, env={"XCOR_SETTLE": "0"})
+
+    def job(self, job_id: str = "41") -> Job:
+        return self.daemon.jobs[job_id]
+
+    def state(self, job_id: str = "41") -> str:
+        return self.store.read_status(job_id)["state"]
+
+    def fail(self, job_id: str = "41", times: int = 3) -> None:
+        for _ in range(times):
+            self.tick()
+            self.launcher.end(job_id, 1)
+            self.tick()
+            self.time += 7200
+
+    def finish(self, job_id: str = "41") -> None:
+        work(self.job(job_id).folder)
+        self.launcher.end(job_id)
+        self.tick()
+
+
+@pytest.fixture
+def make_host(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="xcor")
+        yield lambda **settings: Host(Bucket(client, "xcor", settle=0), tmp_path / "w", **settings)
+
+
+@pytest.fixture
+def host(make_host: Callable[..., Host]) -> Host:
+    return make_host()
+
+
+def test_a_job_that_failed_is_tried_again(host):
+    send(host.store, "41")
+    host.fail()
+    assert host.state() == "failed"
+
+    assert host.call("retry", "41").exit_code == 0
+    host.tick()
+
+    assert host.launcher.running == ["41"], "a worker of its own number"
+    assert host.state() == "running"
+    host.finish()
+    assert host.state() == "done"
+    assert orders.pending(host.folder) == []
+
+
+def test_a_job_that_failed_elsewhere_is_tried_again_here(make_host, tmp_path):
+    first = make_host()
+    send(first.store, "41")
+    first.fail()
+    other = Host(first.store, tmp_path / "other")
+    assert other.tick() == 0
+
+    other.call("retry", "41")
+    other.tick()
+    other.tick()
+
+    assert other.launcher.running == ["41"]
+
+
+def test_a_published_job_is_not_tried_again(host, caplog):
+    send(host.store, "41")
+    host.tick()
+    host.finish()
+    host.call("retry", "41")
+    host.tick()
+
+    assert "send it again" in caplog.text
+    assert host.state() == "done"
+
+
+def test_an_operator_cancels_a_job(host):
+    send(host.store, "41")
+    host.tick()
+    host.call("cancel", "41")
+    host.tick()
+    host.tick()
+
+    assert host.state() == "cancelled"
+    assert "by the operator" in host.store.read_status("41")["reason"]
+
+
+def test_a_held_job_waits_and_takes_nobodys_place(host):
+    send(host.store, "41")
+    send(host.store, "42")
+    host.call("hold", "41")
+    host.tick()
+
+    assert host.launcher.running == ["42"]
+    assert host.store.read_status("41")["stage"] == "held by the operator of the service"
+    host.finish("42")
+    assert host.tick() == 0, "a held job is nothing to wait for"
+
+    host.call("release", "41")
+    host.tick()
+    assert host.launcher.running == ["41"]
+
+
+def test_an_order_for_no_job_is_refused_or_dropped(host, caplog):
+    assert "is no id of a job" in host.call("cancel", "../../etc").stderr
+    host.call("cancel", "99")
+    host.tick()
+
+    assert "no such job here to cancel" in caplog.text
+    assert orders.pending(host.folder) == []
+
+
+def test_the_log_of_a_job_is_read_here_or_from_s3(host, tmp_path):
+    send(host.store, "41")
+    host.tick()
+    host.finish()
+
+    assert host.call("logs", "41").stdout == "one line\nthe end\n"
+    elsewhere = Host(host.store, tmp_path / "other")
+    assert elsewhere.call("logs", "41").stdout == "one line\nthe end\n"
+    assert "has no log" in elsewhere.call("logs", "42").stderr
+
+
+def test_gc_removes_what_ended_and_keeps_what_failed(host):
+    for job_id in ("41", "42"):
+        send(host.store, job_id)
+    host.fail("41")
+    host.daemon.jobs["41"] = host.job("41").changed(seen=4e9)  # not long ago
+    host.tick()
+    host.finish("42")
+    folder = host.job("42").folder
+
+    shown = host.call("gc", "--dry-run").stdout
+    assert f"{folder} done" in shown
+    assert folder.exists()
+    assert host.call("gc").stdout.splitlines() == shown.splitlines()
+    assert not folder.exists()
+    assert host.job("41").folder.exists()
+
+
+def test_a_damaged_job_is_set_aside_and_taken_from_s3_again(make_host):
+    host = make_host()
+    send(host.store, "41")
+    host.tick()
+    (host.job().folder / "job.json").write_bytes(b"{")
+    with pytest.raises(Exception, match="rebuild-state"):
+        make_host()
+
+    told = host.call("rebuild-state").stdout
+
+    assert "job 41: set aside" in told
+    again = make_host()
+    again.tick()
+    assert again.launcher.running == ["41"]
+
+
+def test_sync_tells_what_would_be_copied_and_why_not(host):
+    send(host.store, "41")
+    host.tick()
+    send(host.store, "42")
+    send(host.store, "43", stations=STATIONS)
+    send(host.store, "44")
+    host.tick()
+    send(host.store, "44", params=PARAMS.replace(b"0.12", b"0.13"))
+    send(host.store, "45")
+    host.store.client.put_object(Bucket="xcor", Key="incoming/999/../7/params.csv", Body=b"")
+
+    lines = host.call("sync", "--dry-run").stdout.splitlines()
+
+    assert sorted(lines) == [
+        "! 'incoming/999/../7/params.csv'",
+        "* 44 params.csv stations.csv",
+        "+ 45 params.csv stations.csv",
+        "- 43 stations.csv: not all of its files are there",
+        "= 41 params.csv stations.csv",
+        "= 42 params.csv stations.csv",
+    ]
+
+
+def test_the_doctor_finds_nothing_where_nothing_is_wrong(host):
+    result = host.call("doctor")
+
+    assert result.exit_code == 0, result.stdout
+    assert {line.split()[0] for line in result.stdout.splitlines()} <= {"ok", "warn"}
+    assert "If-None-Match and If-Match are kept" in result.stdout
+
+
+def test_the_doctor_names_what_is_wrong(host):
+    command = ["--bucket", "elsewhere", "--work-dir", "/proc/nowhere", "doctor"]
+    result = CliRunner().invoke(main, command)
+
+    assert result.exit_code == 1
+    assert "fail  bucket: S3 bucket 'elsewhere' does not exist" in result.stdout
+    assert "fail  work folder: /proc/nowhere" in result.stdout
+
+
+# --- logs and figures ---
+
+
+def record(message: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord("xcor_daemon", logging.INFO, "", 0, message, arguments, None)
+
+
+def test_a_json_line_has_its_job_in_a_field():
+    line = json.loads(logs.JsonLines().format(record("job %s: staged as %s", "41", "/w/41")))
+
+    assert (line["job"], line["level"], line["event"]) == ("41", "INFO", "staged as /w/41")
+
+
+def test_what_a_stranger_wrote_cannot_begin_a_line():
+    text = logs.TextLines().format(record("job 41: %s", "bad\njob 42: done\x1b[2J"))
+
+    assert "\n" not in text
+    assert "\x1b" not in text
+    assert text.endswith("job 41: bad\\njob 42: done\\x1b[2J")
+
+
+def test_figures_are_written_for_prometheus(make_host, tmp_path):
+    host = make_host(metrics_file=str(tmp_path / "xcor.prom"))
+    send(host.store, "41")
+    host.tick()
+
+    text = (tmp_path / "xcor.prom").read_text()
+
+    assert 'xcor_jobs{state="running"} 1\n' in text
+    assert "# TYPE xcor_s3_errors_total counter" in text
+    assert "# TYPE xcor_disk_free_bytes gauge" in text
+    assert len(list(tmp_path.glob("*.partial"))) == 0
+
+
+def test_figures_are_an_emf_line():
+    line = json.loads(Metrics({"xcor_jobs": {"done": 2}, "xcor_pass_seconds": 0.5}).emf(2.0))
+
+    (about,) = line["_aws"]["CloudWatchMetrics"]
+    assert line["_aws"]["Timestamp"] == 2000
+    assert {"Name": "xcor_pass_seconds", "Unit": "Seconds"} in about["Metrics"]
+    assert all(metric["Name"] in line for metric in about["Metrics"])
+    assert line["xcor_jobs.done"] == 2

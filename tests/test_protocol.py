@@ -1,0 +1,189 @@
+"""The protocol of the daemons as a model: every interleaving of steps, crashes and losses.
+
+Two daemons move one job. A state says who holds the lease, which attempts have uploaded what,
+which manifest stands, and how far each daemon is; a step changes one thing that lasts. What the
+service does is the model's default; take a safeguard away and the model finds what breaks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+MOST_ATTEMPTS, MOST_TRIES = 2, 2
+
+
+@dataclass(frozen=True)
+class Host:
+    """A daemon: what it does, its attempt, and what of both is on its disk."""
+
+    does: str = "idle"
+    attempt: int = 0
+    lasting: str = "idle"
+    tries: int = 0  # workers that failed in this attempt
+    worker: str = ""  # "" | running | ended | failed
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that outlasts a step."""
+
+    lease: tuple[int, bool] = (-1, False)  # owner, valid
+    attempts: int = 0
+    files: frozenset[tuple[int, int, int]] = frozenset()  # place, part, attempt that wrote it
+    manifest: int = 0
+    published: int = 0
+    view: str = ""  # "" | done | cancelled | failed
+    is_cancelled: bool = False  # the marker lies under incoming/
+    retries: int = 0  # orders of the operator that are left
+    hosts: tuple[Host, Host] = (Host(), Host())
+
+
+@dataclass(frozen=True)
+class Rules:
+    scoped: bool = True  # results of an attempt have a prefix of their own
+    conditional: bool = True  # the manifest is put only where there is none
+    lease: bool = True
+    durable: bool = True  # job.json survives a kill
+    looks_first: bool = True  # an end without results is told only where no manifest stands
+
+
+def steps(world: World, rules: Rules) -> Iterator[tuple[str, World]]:
+    if world.lease[1]:
+        yield "the lease runs out", replace(world, lease=(world.lease[0], False))
+    if not world.is_cancelled and not world.view:
+        yield "the user cancels", replace(world, is_cancelled=True)
+    for number, host in enumerate(world.hosts):
+        for name, after in host_steps(world, rules, number, host):
+            yield f"{number}: {name}", after
+
+
+def host_steps(
+    world: World, rules: Rules, number: int, host: Host
+) -> Iterator[tuple[str, World]]:
+    def to(after: Host, **changes: object) -> World:
+        hosts = tuple(after if k == number else h for k, h in enumerate(world.hosts))
+        return replace(world, hosts=hosts, **changes)
+
+    def settled(does: str, **changes: object) -> Host:
+        """The daemon once job.json holds what it does."""
+        return replace(host, does=does, lasting=does, **changes)
+
+    freed = (world.lease[0], False) if world.lease[0] == number else world.lease
+    if host.does == "idle":
+        is_free = not (rules.lease and world.lease[1])
+        if not world.manifest and not world.view and is_free and world.attempts < MOST_ATTEMPTS:
+            attempt = world.attempts + 1
+            claimed = Host("staged", attempt, "staged")
+            yield "takes it", to(claimed, attempts=attempt, lease=(number, True))
+        if world.manifest and world.view != "done":
+            yield "repairs the views", to(host, view="done")
+        ended = world.view in ("failed", "cancelled")
+        if ended and world.retries and not world.manifest and world.attempts < MOST_ATTEMPTS:
+            again = Host("staged", world.attempts + 1, "staged")
+            changes = {"attempts": world.attempts + 1, "retries": world.retries - 1}
+            yield "tries again", to(again, view="", is_cancelled=False, **changes)
+    elif host.does == "staged":
+        if world.is_cancelled:
+            yield "decides: cancelled", to(settled("cancelled"))
+        else:
+            yield "starts a worker", to(replace(settled("running"), worker="running"))
+    elif host.does == "running":
+        if world.is_cancelled:
+            yield "decides: cancelled", to(settled("cancelled"))
+        if host.worker == "ended":
+            yield "collects", to(replace(host, does="uploading 1"))
+        if host.worker == "failed":
+            is_last = host.tries + 1 >= MOST_TRIES
+            does = "failed" if is_last else "staged"
+            yield "judges", to(settled(does, tries=host.tries + 1, worker=""))
+    elif host.does.startswith("uploading"):
+        part = int(host.does[-1])
+        place = host.attempt if rules.scoped else 0
+        kept = {f for f in world.files if (f[0], f[1]) != (place, part)}
+        after = "committing" if part == 2 else "uploading 2"
+        files = frozenset(kept | {(place, part, host.attempt)})
+        yield f"uploads {part}", to(replace(host, does=after), files=files)
+    elif host.does == "committing":
+        if rules.conditional and world.manifest:
+            yield "finds a manifest", to(settled("published"))
+        else:
+            changes = {"manifest": host.attempt, "published": world.published + 1}
+            yield "publishes", to(settled("published"), **changes)
+    elif host.does == "published":
+        yield "writes the views", to(Host(), view="done", lease=freed)
+    elif host.does in ("cancelled", "failed"):
+        if rules.looks_first and world.manifest:
+            yield "finds a manifest", to(settled("published"))
+        else:
+            yield f"tells: {host.does}", to(Host(), view=host.does, lease=freed)
+    if host.worker == "running":
+        for end in ("ended", "failed"):
+            yield f"the worker {end}", to(replace(host, worker=end))
+    if host != Host():
+        if not rules.durable:
+            yield "is killed and forgets", to(Host())
+        elif host.does != host.lasting:
+            yield "is killed", to(replace(host, does=host.lasting))
+        yield "is lost", to(Host())
+
+
+def explore(rules: Rules, retries: int = 1) -> tuple[int, set[str], int]:
+    """Walk through every state; gives their number, what is bad, and how many are dead ends."""
+    first = World(retries=retries)
+    seen, todo, bad = {first}, deque([first]), set()
+    before: dict[World, list[World]] = {}
+    while todo:
+        world = todo.popleft()
+        bad |= faults_of(world, rules)
+        for _, after in steps(world, rules):
+            before.setdefault(after, []).append(world)
+            if after not in seen:
+                seen.add(after)
+                todo.append(after)
+    ends = [w for w in seen if w.view == "done" or (w.view and not w.manifest)]
+    good, stack = set(ends), list(ends)
+    while stack:
+        for earlier in before.get(stack.pop(), ()):
+            if earlier not in good:
+                good.add(earlier)
+                stack.append(earlier)
+    # A job whose machines were all lost as often as the model allows has no attempt left.
+    stuck = sum(w not in good and w.attempts < MOST_ATTEMPTS for w in seen)
+    return len(seen), bad, stuck
+
+
+def faults_of(world: World, rules: Rules) -> set[str]:
+    found = set()
+    place = world.manifest if rules.scoped else 0
+    if world.manifest and not all((place, k, world.manifest) in world.files for k in (1, 2)):
+        found.add("the manifest lists what another attempt wrote")
+    if world.published > 1:
+        found.add("published twice")
+    if world.view == "done" and not world.manifest:
+        found.add("done without a manifest")
+    return found
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [Rules(), Rules(lease=False), Rules(durable=False), Rules(lease=False, durable=False)],
+    ids=["service", "no lease", "forgetful", "no lease, forgetful"],
+)
+def test_no_interleaving_loses_or_doubles_a_job(rules):
+    states, bad, stuck = explore(rules)
+
+    assert states > 1000
+    assert bad == set()
+    assert stuck == 0
+
+
+def test_without_a_prefix_of_its_own_an_attempt_overwrites_another():
+    assert "the manifest lists what another attempt wrote" in explore(Rules(scoped=False))[1]
+
+
+def test_without_a_condition_a_job_is_published_twice():
+    assert "published twice" in explore(Rules(conditional=False))[1]

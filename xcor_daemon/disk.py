@@ -1,0 +1,101 @@
+"""Room on the disk of the work folder: priced before a job is taken, made by purging what ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import faults, jobs
+from .estimate import Estimate
+from .jobs import Job
+
+log = logging.getLogger(__name__)
+
+_MARGIN = 1.3  # of a job's estimate: images, logs, what is written before it is renamed
+_LEAST = 1_000_000  # bytes of a job that correlates nothing
+_KEEP_FAILED = 7 * 86400.0  # s for which somebody may look at what failed
+
+
+def bytes_needed(price: Estimate | None) -> int:
+    """What a job's folder grows to; None for one that is not priced."""
+    return _LEAST + round(_MARGIN * (price.bytes_out if price else 0))
+
+
+def size_of(folder: Path) -> int:
+    """Bytes that a folder takes on the disk; files that vanish meanwhile are left out."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total
+
+
+@dataclass
+class Disk:
+    """The disk of a work folder, of which ``reserve`` bytes stay free and ``quota`` are ours."""
+
+    work_dir: Path
+    reserve: float
+    quota: float  # bytes; 0 leaves it to the disk
+
+    def free(self) -> int:
+        """Bytes that are free now."""
+        about = os.statvfs(self.work_dir)
+        return about.f_bavail * about.f_frsize
+
+    def could_ever_hold(self, needed: int) -> bool:
+        """Whether a job fits where nothing else is."""
+        about = os.statvfs(self.work_dir)
+        most = about.f_blocks * about.f_frsize - self.reserve
+        return needed <= (min(most, self.quota) if self.quota else most)
+
+    def room(self, live: Iterable[Job]) -> float:
+        """Bytes for another job, once those at work have grown to their size."""
+        room = self.free() - self.reserve
+        if self.quota:
+            room = min(room, self.quota - size_of(self.work_dir))
+        return room - sum(max(0, job.needed - size_of(job.folder)) for job in live)
+
+    def make_room(self, needed: int, known: Collection[Job]) -> list[str] | None:
+        """Purge ended jobs, oldest first, until a job fits.
+
+        Returns
+        -------
+        list of str or None
+            Ids of the jobs whose folders were removed; None where it does not fit all the same.
+        """
+        live = [job for job in known if job.is_live]
+        purged: list[str] = []
+        for job in purgeable(known):
+            if self.room(live) >= needed:
+                return purged
+            remove(job)
+            purged.append(job.id)
+        return purged if self.room(live) >= needed or purged else None
+
+
+def purgeable(known: Collection[Job], now: float | None = None) -> list[Job]:
+    """Jobs whose folders nobody needs any more, oldest first."""
+    now = time.time() if now is None else now
+    used = {Path(job.corr).parent for job in known if job.is_live and job.corr}
+    ended = [job for job in known if not job.is_live and job.folder not in used]
+    kept = [j for j in ended if j.state != jobs.FAILED or j.seen + _KEEP_FAILED < now]
+    return sorted(kept, key=lambda job: job.folder.parent.name)
+
+
+def remove(job: Job) -> None:
+    """Remove the folder of an ended job; job.json goes first, so that half a folder shows."""
+    with jobs.disk_errors(job.folder), faults.step("purge"):
+        (job.folder / jobs.JOB_FILE).unlink()
+        shutil.rmtree(job.folder)
+        if not any(job.folder.parent.iterdir()):
+            job.folder.parent.rmdir()
+    log.info("job %s: its folder was removed, it came to its end: %s", job.id, job.folder)

@@ -1,0 +1,52 @@
+"""Log lines: one fact a line, its job and attempt in front, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+
+_JOB = re.compile(r"job ([0-9]{1,16})(?: attempt ([0-9a-f_-]+))?: (.*)", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class TextLines(logging.Formatter):
+    """2020-06-15T10:28:19Z job 41: staged as ... ; what a stranger wrote cannot begin a line."""
+
+    converter = time.gmtime
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One line."""
+        record.message = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], record.message)
+        return super().formatMessage(record)
+
+
+class JsonLines(logging.Formatter):
+    """{"ts": ..., "level": ..., "job": ..., "attempt": ..., "event": ...}"""
+
+    converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line = {"ts": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"), "level": record.levelname}
+        message = record.getMessage()
+        if match := _JOB.fullmatch(message):
+            line |= {"job": match[1], "attempt": match[2], "event": match[3]}
+        else:
+            line["event"] = message
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def set_up(kind: str, log: logging.Logger) -> None:
+    """Write a logger's lines to stderr as ``text`` or ``json``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if kind == "json" else TextLines())
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)

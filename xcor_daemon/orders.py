@@ -1,0 +1,65 @@
+"""What an operator asks of the daemon: a file in WORK/.orders/, which the next pass takes."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import jobs
+from .errors import XcorError
+
+ACTIONS = ("cancel", "retry", "hold", "release")
+_NAME = re.compile(r"([0-9]{1,16})\.json")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One thing to do with one job."""
+
+    job_id: str
+    action: str
+    path: Path
+
+
+def give(work_dir: Path, job_id: str, action: str) -> None:
+    """Leave an order; a later one for the same job replaces it.
+
+    Raises
+    ------
+    XcorError
+        If that is no id of a job.
+    """
+    if not _NAME.fullmatch(f"{job_id}.json"):
+        raise XcorError(f"{ascii(job_id)[:40]} is no id of a job: 1 to 16 digits.")
+    path = work_dir / ".orders" / f"{job_id}.json"
+    with jobs.disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"action": action, "given": time.time()}
+    jobs.write_atomic(path, json.dumps(content).encode())
+
+
+def pending(work_dir: Path) -> list[Order]:
+    """The orders that nobody has taken yet; what cannot be read is left to lie."""
+    found = []
+    try:
+        paths = sorted((work_dir / ".orders").iterdir())
+    except FileNotFoundError:
+        return []
+    for path in paths:
+        if match := _NAME.fullmatch(path.name):
+            try:
+                action = json.loads(path.read_bytes())["action"]
+            except (ValueError, TypeError, KeyError, FileNotFoundError):
+                continue
+            if action in ACTIONS:
+                found.append(Order(match[1], action, path))
+    return found
+
+
+def done(order: Order) -> None:
+    """Take an order away once what it asks is recorded."""
+    with jobs.disk_errors(order.path):
+        order.path.unlink(missing_ok=True)

@@ -1,0 +1,48 @@
+"""What follows from a worker that did not end well: another worker, later, or the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import ConfigError, DiskError, RequestError, UnreachableError
+from .jobs import FAILED, REJECTED
+
+_MOST_KILLED = 5  # workers killed from outside before a job is given up
+_MOST_REMOTE = 8  # workers that met a data centre out of order before a job is given up
+_TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a worker ended."""
+
+    kind: str  # request | config | remote | disk | killed | crash | bug | broken
+    reason: str  # for the user
+    verdict: str  # the job's end; empty where another worker may follow
+    most: int  # workers that may end so before the job is given up
+
+
+def classify(exit_code: int | None, log_tail: Sequence[str], max_attempts: int) -> Ending:
+    """Tell why a worker stopped, from its status and the last words of its log.
+
+    Parameters
+    ----------
+    exit_code : int or None
+        None where somebody killed it; 128 + n where signal n was its own fault.
+    """
+    lines = [line for line in log_tail if line.strip()]
+    last = lines[-1].removeprefix("error: ") if lines else "its log is empty"
+    reason = f"the worker stopped with status {exit_code}: {last}"
+    if exit_code is None:
+        reason = "the worker was killed, perhaps for want of memory"
+        return Ending("killed", reason, "", _MOST_KILLED)
+    if exit_code == RequestError.exit_code:
+        return Ending("request", last, REJECTED, 1)
+    if exit_code == ConfigError.exit_code:
+        return Ending("config", reason, FAILED, 1)
+    if exit_code in (UnreachableError.exit_code, _TEMPORARY):
+        return Ending("remote", reason, "", max(_MOST_REMOTE, max_attempts))
+    if exit_code == DiskError.exit_code:
+        return Ending("disk", reason, "", max_attempts)
+    return Ending("crash" if exit_code > 128 else "bug", reason, "", max_attempts)
