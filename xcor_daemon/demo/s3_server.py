@@ -170,7 +170,7 @@ def _command(weed: str, port: int) -> list[str]:
         "-s3.localSocket=s3.sock",  # else in /tmp, where a killed server leaves it
         "-filer.localSocket=filer.sock",
         "-master.volumeSizeLimitMB=64",
-        "-volume.max=400",
+        "-volume.max=20000",  # a bucket takes seven when it is first written to
     ]
 
 
