@@ -94,8 +94,8 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 PIPELINE = [
     {"datatypes", "fft", "executors", "shelf"},
     {"kernel", "response", "quality"},
-    {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile",
-     "monitoring"},
+    {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
+     "rotation"},
     {"loudness"},
     {"day", "stacking"},
     {"drawing"},

@@ -16,6 +16,7 @@ from xcor_daemon.pipeline import loudness
 from xcor_daemon.pipeline.datatypes import NS, Epoch, Metadata, ResponseCurve, Samples, Segment
 from xcor_daemon.pipeline.day import DayPlan, correlate_day
 from xcor_daemon.pipeline.preprocess import cut, prepare
+from xcor_daemon.pipeline.products import of_correlation
 from xcor_daemon.pipeline.shelf import Shelf
 from xcor_daemon.stations import Channel
 
@@ -133,7 +134,8 @@ def test_the_table_has_every_optional_column():
     optional = {name for name, limit in LIMITS["params"].items() if not limit.get("required")}
 
     # Which source a name stands for is known to the host: tests of its settings try it.
-    assert CASES.keys() == optional - {"source"}
+    # Rotation makes a file more: a test of its own.
+    assert CASES.keys() == optional - {"source", "rotate"}
     assert {field.name for field in fields(XcorParams)} == LIMITS["params"].keys()
 
 
@@ -150,6 +152,20 @@ def test_every_option_changes_the_result(tmp_path, name, base, value):
     assert any(rule in row.dropped for row in done.rows)
     if name in ("drop_dead", "max_steps"):
         assert "refused" in {row.status for row in done.rows}
+
+
+def test_rotated_stacks_are_a_file_of_nine_components(tmp_path):
+    params = replace(BASE, rotate=True)
+    _, done = result(tmp_path, params)
+
+    made, _ = of_correlation(tmp_path / "0", [done], params, 1, images=False)
+
+    assert made == ["STACK/linear.h5", "STACK/linear-RTZ.h5"]
+    with h5py.File(tmp_path / "0/STACK/linear-RTZ.h5") as file:
+        ends = [name[-1] for name in file["first"].asstr()[:9]]
+        assert "".join(ends) == "RRRTTTZZZ"
+        # Spoilt S00 keeps some windows with both others.
+        assert np.isfinite(file["stack"][:]).all()
 
 
 @pytest.mark.parametrize(
@@ -172,6 +188,7 @@ def test_every_option_changes_the_result(tmp_path, name, base, value):
         ({"method": "deconvolution"}, "method"),
         ({"method": "deconvolution", "whiten": False, "normalisation": "coefficient"}, "normal"),
         ({"method": "phase", "normalisation": "coefficient"}, "normalisation"),
+        ({"rotate": True, "components": ("ZZ", "Z?", "?Z")}, "rotate"),
         ({"substack": 60.0}, "substack"),
         ({"drop_dead": True, "response": "none"}, "drop_dead"),
     ],

@@ -358,3 +358,31 @@ def test_without_images_only_they_are_missing(tmp_path, truth_archive, truth_job
     made = {file["name"] for file in outputs["files"]}
     assert made == {name for name in names if not name.startswith("PLOT/")}
     assert not (folder / "PLOT").exists()
+
+
+def test_a_job_with_rotate_also_writes_the_nine_components_of_its_stations(tmp_path):
+    noise = Noise(5)
+    records, rows = {}, "Network,Station,Location,Channel,StartDate,EndDate,Latitude,Longitude\n"
+    for k, (station, longitude) in enumerate((("S00", 5.0), ("S01", 6.0))):  # S01 lies in the east
+        for c, component in enumerate("ENZ"):
+            records[f"XX.{station}..BH{component}"] = record(noise, 1.5 * k + 0.4 * c)
+            rows += f"XX,{station},,BH{component},2020-01-01,2020-01-02,0,{longitude}\n"
+    archive = write_truth(tmp_path / "archive", records)
+    params = TRUTH_PARAMS.replace("response", "response,whiten,rotate").replace(
+        "none", "none,false,true"
+    )
+    folder = job(tmp_path / "job", rows, params)
+
+    outputs = correlate_job(folder, f"archive:{archive}", 1, images=False)
+
+    assert "STACK/linear-RTZ.h5" in {file["name"] for file in outputs["files"]}
+    stacks = folder / "STACK"
+    with open_nc(stacks / "linear.h5") as plain, open_nc(stacks / "linear-RTZ.h5") as rtz:
+        ends = zip(rtz["first"].values, rtz["second"].values, strict=True)
+        names = [f"{first[-1]}{second[-1]}" for first, second in ends]
+        assert names == ["RR", "RT", "RZ", "TR", "TT", "TZ", "ZR", "ZT", "ZZ"]
+        pair = (plain["first"] == "XX.S00..BHE") & (plain["second"] == "XX.S01..BHE")
+        east = plain["stack"].values[pair.values][0]
+        # Due east on the equator R is E, and T is south.
+        assert np.abs(rtz["stack"].values[0] - east).max() < 1e-3 * np.abs(east).max()
+        assert rtz["n_windows"].values.tolist() == [47] * 9

@@ -58,6 +58,7 @@ class XcorParams:
     autocorrelations: bool = False
     same_station: bool = True
     components: tuple[str, ...] = ()  # such as ("ZZ", "N?"); empty keeps all
+    rotate: bool = False  # stacks to R, T, Z as well
     max_distance: float | None = None  # km
     substack: float = 0.0  # s; 0 keeps every window
     min_coverage: float = 1.0
@@ -162,6 +163,9 @@ class XcorParams:
         if self.time_norm == "ram" and (self.ram_freqmin is None) != (self.ram_freqmax is None):
             lacking = "ram_freqmin" if self.ram_freqmin is None else "ram_freqmax"
             yield lacking, "", "is needed: a band has two corners"
+        if self.rotate and not all(self._wants_ends(a, b) for a in "ENZ" for b in "ENZ"):
+            need = "needs all nine of EE, EN ... ZZ; write components=all"
+            yield "rotate", "true", need
         low, high = self.ram_band
         if self.ram_freqmin and self.ram_freqmax and not low < high <= self.fs / 2:
             yield "ram_freqmax", f"{high:g}", f"Hz is not above ram_freqmin={low:g} Hz and <= fs/2"
@@ -228,7 +232,9 @@ class XcorParams:
         return (self.same_station or not same) and self._component(first, second)
 
     def _component(self, first: Channel, second: Channel) -> bool:
-        ends = first.channel[-1], second.channel[-1]
+        return self._wants_ends(first.channel[-1], second.channel[-1])
+
+    def _wants_ends(self, *ends: str) -> bool:
         return not self.components or any(
             all(wanted in ("?", end) for wanted, end in zip(pattern, ends, strict=True))
             for pattern in self.components

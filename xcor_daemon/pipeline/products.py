@@ -13,7 +13,7 @@ from ..request import STACKING, StackParams, XcorParams
 from .corrfile import CorrFile
 from .day import DayResult
 from .stack import peak
-from .stacking import Stacked, StackPlan, stack_files
+from .stacking import Stacked, StackPlan, stack_files, write_rotated
 
 _BEST = 10  # pairs in the summary
 
@@ -89,20 +89,21 @@ def _check_selection(plan: StackPlan) -> None:
 def _show(
     folder: Path, plan: StackPlan, stacked: Stacked, processes: int, images: bool = True
 ) -> tuple[list[str], dict[str, Any]]:
-    """The names of stack file and images, and the summary."""
+    """The names of stack files and images, and the summary."""
     best = clearest(stacked, plan.lags)
     summary = {
         "pairs": stacked.pairs.first.size,
         "windows_kept": int(stacked.n_windows.sum()),
         "best": best,
     }
-    stack_name = str(stacked.path.relative_to(folder))
+    stacks = [stacked.path, write_rotated(plan, stacked)]
+    names = [str(path.relative_to(folder)) for path in stacks if path is not None]
     if not images:
-        return [stack_name], summary
+        return names, summary
     from .drawing import draw_stacks  # matplotlib takes most of a second to import
 
     clear = stacked.pairs.names.index(best[0]["pair"]) if best else 0
-    return [stack_name, *draw_stacks(folder, plan, stacked, clear, processes)], summary
+    return [*names, *draw_stacks(folder, plan, stacked, clear, processes)], summary
 
 
 def clearest(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:

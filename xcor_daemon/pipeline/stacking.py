@@ -23,6 +23,7 @@ from .datatypes import PairTable
 from .executors import run_units
 from .monitoring import METHODS as DVV
 from .monitoring import Coda, latest
+from .rotation import rotate
 from .stack import METHODS, Method, Whole, bootstrap, snr, valid_rows
 
 _READ_BYTES = 32_000_000  # of correlations in memory at a time, in each process
@@ -161,6 +162,28 @@ def stack_files(
     mean = corrfile.read_variable(path, "stack" if plan.stacking.stack_all else "mean")
     ratio = snr(mean, plan.lags, pairs.distance, margin=1 / plan.params.freqmin)
     return Stacked(path, pairs, mean, ratio, counts)
+
+
+def write_rotated(plan: StackPlan, stacked: Stacked) -> Path | None:
+    """Write a stack file's nine components of R, T, Z beside it, ``NAME-RTZ.h5``.
+
+    None where ``rotate`` is not asked for, or no two stations have E, N and Z.
+    """
+    if not plan.params.rotate:
+        return None
+    stack = corrfile.read_variable(stacked.path, "stack")
+    counts = corrfile.read_variable(stacked.path, "n_windows")
+    pairs, stack, counts = rotate(stacked.pairs, stack, counts)
+    if not pairs.first.size:
+        return None
+    path = stacked.path.with_name(f"{stacked.path.stem}-RTZ.h5")
+    intervals = None if plan.stacking.stack_all else plan.intervals
+    variables = {name: _variables(plan)[name] for name in ("stack", "n_windows")}
+    said = _said(plan)
+    with corrfile.create_stack(path, pairs, plan.params, said, intervals, variables) as writer:
+        writer.write("stack", 0, stack)
+        writer.write("n_windows", 0, counts)
+    return path
 
 
 def _said(plan: StackPlan) -> dict[str, Any]:
