@@ -28,6 +28,7 @@ import xcor_daemon.pipeline  # noqa: F401  first: it keeps BLAS and MKL to one t
 import numpy as np  # isort: skip
 import obspy
 import scipy.fft
+import scipy.optimize
 from obspy.core.inventory import Channel as StationChannel
 from obspy.core.inventory import Inventory, Network, Station
 from obspy.signal.cross_correlation import correlate as obspy_correlate
@@ -247,7 +248,7 @@ def whole_day(table: Table, folder: Path, n_channels: int, params: XcorParams, n
         archive(source_folder, n_channels, fs)
     source = open_source(f"archive:{source_folder}")
     channels = channels_of(n_channels)
-    job = folder / f"job-{name.replace(' ', '-').replace('/', '-')}"
+    job = folder / f"job-{n_channels}-{name.replace(' ', '-')}"
     job.mkdir()
     plan = DayPlan(job, params, source, source.metadata(channels, params.response), "", 1)
     begin = time.process_time()
@@ -264,9 +265,9 @@ def whole_day(table: Table, folder: Path, n_channels: int, params: XcorParams, n
 
 def scaling(table: Table, days: dict[int, float]) -> None:
     """Fit seconds of a day to N channels and N(N-1)/2 pairs of 24 windows."""
-    law = np.array([[n, n * (n - 1) / 2] for n in days])
-    channel, pair = np.linalg.lstsq(law, np.array(list(days.values())), rcond=None)[0]
-    worst = np.abs(law @ [channel, pair] / np.array(list(days.values())) - 1).max()
+    law = np.array([[n, n * (n - 1) / 2] for n in days]) / np.array(list(days.values()))[:, None]
+    (channel, pair), _ = scipy.optimize.nnls(law, np.ones(len(days)))  # of the relative errors
+    worst = np.abs(law @ [channel, pair] - 1).max()
     table.add("scaling: a channel-day with its 24 windows", channel * 1e3, "ms")
     table.add("scaling: a pair-window", pair / 24 * 1e6, "us", f"fits within {100 * worst:.0f} %")
 
@@ -327,7 +328,7 @@ def small_job(table: Table, folder: Path) -> None:
     for extra, words in (([], "with images"), (["--no-images"], "without images")):
         walls = []
         for _ in range(4):
-            for path in [*job.glob("*/*"), *job.glob(".units/*")]:
+            for path in job.glob("*/*"):
                 path.unlink()
             begin = time.perf_counter()
             subprocess.run([*command, *extra], check=True, capture_output=True)
