@@ -17,9 +17,10 @@ except ImportError:  # the extra is not installed
     BACKEND = "scipy.fft"
 
 
-# MKL computes several long transforms at once in another way than one, and its last digits
-# differ; one at a time they do not depend on how many windows a batch has.
-_ALONE = 8192
+# Libraries compute several transforms at once in another way than one (scipy side by side in
+# vector registers, MKL the long ones), and the last digits differ; one at a time they do not
+# depend on how many rows a batch has.
+_ALONE = 8192 if BACKEND == "mkl_fft" else 0
 
 
 def rfft(x: np.ndarray) -> np.ndarray:
