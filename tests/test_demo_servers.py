@@ -80,12 +80,16 @@ def test_an_object_can_be_written_once_only(bucket):
 
 @pytest.fixture
 def page() -> Iterator[PageServer]:
-    """The page; its submit answers with the body it was sent."""
+    """The page; its submit answers with the body it was sent, its cancel with the id."""
 
     def echo(body: bytes):
         return 202, {"got": json.loads(body)}
 
-    with PageServer(find_site(), "http://127.0.0.1:1/xcor", "http://127.0.0.1:2", echo) as server:
+    def echo_id(job_id: str):
+        return 202, {"cancelled": job_id}
+
+    services = "http://127.0.0.1:1/xcor", "http://127.0.0.1:2"
+    with PageServer(find_site(), *services, echo, echo_id) as server:
         yield server
 
 
@@ -130,14 +134,26 @@ def test_nothing_but_the_files_of_the_page_is_served(page, path):
         {"Content_Type": "application/json", "Host": "evil.example"},
     ],
 )
-def test_a_foreign_page_cannot_send_a_job(page, headers):
-    assert ask(page.url + "/jobs", "POST", b"{}", **headers)[0] == 403
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/41/cancel"])
+def test_a_foreign_page_can_neither_send_nor_cancel_a_job(page, path, headers):
+    assert ask(page.url + path, "POST", b"{}", **headers)[0] == 403
 
 
 def test_a_job_is_handed_to_submit(page):
     status, _, body = ask(page.url + "/jobs", "POST", b'{"a": 1}', Content_Type="application/json")
 
     assert (status, json.loads(body)) == (202, {"got": {"a": 1}})
+
+
+def test_the_id_of_a_cancelled_job_is_handed_on(page):
+    def cancel(path: str):
+        return ask(page.url + path, "POST", b"{}", Content_Type="application/json")
+
+    status, _, body = cancel("/jobs/41/cancel")
+
+    assert (status, json.loads(body)) == (202, {"cancelled": "41"})
+    assert cancel("/jobs/41x/cancel")[0] == 404
+    assert cancel("/jobs/41/delete")[0] == 404
 
 
 # --- children ---

@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.errors import RequestError, UnreachableError
-from xcor_daemon.submit import MAX_BODY, draw_job_id, handle, submit
+from xcor_daemon.submit import MAX_BODY, draw_job_id, handle, handle_cancel, submit
 
 FILES = {"params.csv": PARAMS, "stations.csv": STATIONS}
 
@@ -139,6 +139,51 @@ def test_an_outage_is_told_without_its_details(store):
             raise UnreachableError("S3 at http://10.0.0.1 does not answer")
 
     status, answer = handle(Away(), GOOD)
+
+    assert status == 503
+    assert "10.0.0.1" not in answer["error"]
+
+
+# --- cancel ---
+
+
+def test_a_job_that_waits_is_cancelled_by_a_mark_beside_its_files(store):
+    job_id = submit(store, FILES)
+
+    assert handle_cancel(store, job_id) == (202, {"id": job_id})
+    assert handle_cancel(store, job_id)[0] == 202  # a second click
+    (job,) = store.waiting().jobs
+    assert job.is_cancelled
+    assert read(store, f"incoming/{job_id}/cancel") == b""
+
+
+def test_a_stacking_job_can_be_cancelled_as_well(store):
+    job_id = submit(store, {"stacking_params.csv": STACKING})
+
+    assert handle_cancel(store, job_id)[0] == 202
+    assert store.waiting().jobs[0].is_cancelled
+
+
+def test_a_job_that_has_ended_stays_as_it_is(store):
+    job_id = submit(store, FILES)
+    store.put_status(job_id, {"state": "done"})
+
+    assert handle_cancel(store, job_id)[0] == 202
+    assert not store.waiting().jobs[0].is_cancelled
+
+
+@pytest.mark.parametrize("job_id", ["41", "", "../41", "4/1", "12345678901234567", "x"])
+def test_a_job_that_nobody_sent_is_not_there_to_cancel(store, job_id):
+    assert handle_cancel(store, job_id)[0] == 404
+    assert keys(store) == []
+
+
+def test_an_outage_at_a_cancel_is_told_without_its_details():
+    class Away:
+        def read_status(self, _):
+            raise UnreachableError("S3 at http://10.0.0.1 does not answer")
+
+    status, answer = handle_cancel(Away(), "41")
 
     assert status == 503
     assert "10.0.0.1" not in answer["error"]

@@ -25,6 +25,8 @@ from .csvtable import LIMITS
 from .errors import ConfigError, UnreachableError, XcorError
 from .jobs import disk_errors
 from .listing import Listing, PageReader, Waiting, gather, objects_of
+from .request import STACKING
+from .stations import STATIONS
 
 _MISSING = ("NoSuchKey", "404")
 # 409: another conditional write was under way; the next pass sees what came of it.
@@ -132,6 +134,13 @@ class Bucket:
             return True
         # A PUT whose answer was lost is sent again and then meets itself.
         return self._read(key) == content
+
+    def has_inputs(self, job_id: str) -> bool:
+        """Whether a job with this id was sent, be it in part."""
+        return any(
+            self._call("head_object", _MISSING, Key=f"incoming/{job_id}/{name}") is not None
+            for name in (STATIONS, STACKING)
+        )
 
     # --- conditions ---
 

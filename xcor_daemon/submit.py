@@ -1,13 +1,15 @@
 """POST /jobs: check a request, draw the id of its job and write incoming/.
 
-A function behind an HTTP gateway and the demo's page server call `handle`; the command line
-calls `submit`. Whatever passes here passes in the worker: the validators are the same.
+A function behind an HTTP gateway and the demo's page server call `handle` and `handle_cancel`;
+the command line calls `submit`. Whatever passes here passes in the worker: the validators are
+the same. Nothing else lets the page write.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,8 @@ from .bucket import Bucket
 from .csvtable import LIMITS
 from .errors import ConfigError, RequestError, UnreachableError
 from .estimate import estimate
-from .jobs import problems_json
+from .jobs import TERMINAL, problems_json
+from .listing import CANCEL
 from .pairlist import PAIRS
 from .request import PARAMS, PARAMS_ALIAS, STACKING, XcorRequest, parse_request
 from .stations import STATIONS
@@ -31,6 +34,8 @@ _FILES = {
     "params": PARAMS,
     "stacking_params": STACKING,
 }
+_ID = re.compile(r"[0-9]{1,16}")
+_AWAY = "the job store is out of reach; try again in a minute."
 _TRIES = 5  # ids to draw before it cannot be chance that all are taken
 
 
@@ -96,7 +101,43 @@ def handle(
         return 422, {"problems": list(problems_json(error.problems))}
     except (UnreachableError, ConfigError) as error:
         log.error("a request could not be stored: %s", error)
-        return 503, {"error": "the job store is out of reach; try again in a minute."}
+        return 503, {"error": _AWAY}
+
+
+def cancel(bucket: Bucket, job_id: str) -> bool:
+    """Leave the mark that a job is not wanted any more; the daemon stops it at its next pass.
+
+    Who knows the id may do so: nobody can guess it. A job that has ended is left as it is.
+
+    Returns
+    -------
+    bool
+        False where there is no such job.
+
+    Raises
+    ------
+    UnreachableError
+        If S3 does not take it.
+    """
+    if not _ID.fullmatch(job_id):
+        return False
+    status = bucket.read_status(job_id)
+    if status is None and not bucket.has_inputs(job_id):
+        return False
+    if status is None or status.get("state") not in TERMINAL:
+        bucket.put_input(job_id, CANCEL, b"")
+    return True
+
+
+def handle_cancel(bucket: Bucket, job_id: str) -> tuple[int, dict[str, Any]]:
+    """Answer one ``POST /jobs/ID/cancel``: 202, 404 where there is no such job, or 503."""
+    try:
+        if cancel(bucket, job_id):
+            return 202, {"id": job_id}
+        return 404, {"error": "there is no such job; look at its id."}
+    except (UnreachableError, ConfigError) as error:
+        log.error("job %s could not be cancelled: %s", job_id, error)
+        return 503, {"error": _AWAY}
 
 
 def _contents(body: bytes) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ import pytest
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.demo.page_server import PageServer, find_site
 from xcor_daemon.results import open_results
-from xcor_daemon.submit import handle
+from xcor_daemon.submit import handle, handle_cancel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
@@ -60,8 +60,8 @@ class Page:
 @pytest.fixture
 def page(bucket) -> Iterator[Page]:
     store = Bucket(bucket.server.client(), bucket.name)
-    submit = partial(handle, store)
-    with PageServer(find_site(), bucket.url, "http://127.0.0.1:9", submit) as server:
+    asks = partial(handle, store), partial(handle_cancel, store)
+    with PageServer(find_site(), bucket.url, "http://127.0.0.1:9", *asks) as server:
         yield Page(server.url)
 
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from ..bucket import Bucket
 from ..errors import ConfigError, UnreachableError, XcorError
-from ..submit import handle
+from ..submit import handle, handle_cancel
 from .children import start_child, stop_child
 from .fdsn_server import serve_fdsn
 from .page_server import PageServer, find_site
@@ -82,8 +82,9 @@ def running(folder: Path, port: int = 0) -> Iterator[System]:
         _say("Starting an FDSN server over 24 stations of the NORSAR array ...")
         fdsn = stack.enter_context(serve_fdsn(ARCHIVE, folder / "fdsn.log"))
         results = f"{s3.endpoint}/{BUCKET}"
-        submit = partial(handle, Bucket(s3.client(), BUCKET))
-        page = stack.enter_context(PageServer(find_site(), results, fdsn.url, submit, port))
+        bucket = Bucket(s3.client(), BUCKET)
+        asks = partial(handle, bucket), partial(handle_cancel, bucket)
+        page = stack.enter_context(PageServer(find_site(), results, fdsn.url, *asks, port))
         s3.make_bucket(BUCKET, page.origins)
         _say("Starting the daemon ...")
         with (folder / "daemon.log").open("ab") as log:

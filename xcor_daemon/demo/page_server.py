@@ -1,8 +1,12 @@
-"""The page on loopback: the files of ``site/``, where its services are, and ``POST /jobs``."""
+"""The page on loopback: the files of ``site/``, where its services are, and ``POST /jobs``.
+
+``POST /jobs/ID/cancel`` is the only other thing that a page may ask for.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -13,9 +17,11 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 
-# Takes the body of a POST, gives a status and what to answer as JSON.
+# Take the body of a POST, or the id of a job; give a status and what to answer as JSON.
 Submit = Callable[[bytes], tuple[int, Mapping[str, Any]]]
+Cancel = Callable[[str], tuple[int, Mapping[str, Any]]]
 
+_CANCEL = re.compile(r"/jobs/([0-9]{1,16})/cancel")
 _MAX_BODY = 6_000_000  # bytes: both CSV files at their limits, as JSON
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -38,8 +44,8 @@ class PageServer:
         Folder of the page.
     results, fdsn : str
         URLs of the bucket and of the data centre that the page talks to.
-    submit : callable
-        Takes the body of ``POST /jobs``.
+    submit, cancel : callable
+        Take the body of ``POST /jobs``, and the id of ``POST /jobs/ID/cancel``.
     port : int
         0 takes a free one.
 
@@ -50,10 +56,16 @@ class PageServer:
     """
 
     def __init__(
-        self, site: Path, results: str, fdsn: str, submit: Submit, port: int = 0
+        self,
+        site: Path,
+        results: str,
+        fdsn: str,
+        submit: Submit,
+        cancel: Cancel,
+        port: int = 0,
     ) -> None:
         try:
-            self._server = _Server(site, submit, port)
+            self._server = _Server(site, submit, cancel, port)
         except (OSError, OverflowError) as error:
             raise ConfigError(f"port {port} cannot be used for the page: {error}.") from error
         self.url = self._server.url  # http://127.0.0.1:PORT
@@ -135,11 +147,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(413, {"error": f"a job has at most {_MAX_BODY} bytes."})
             return
         body = self.rfile.read(int(length))
-        if urlsplit(self.path).path != "/jobs":
+        path = urlsplit(self.path).path
+        cancelled = _CANCEL.fullmatch(path)
+        if path != "/jobs" and not cancelled:
             self._send_json(404, {"error": "jobs are sent to /jobs."})
         elif not self._is_ours() or self.headers.get_content_type() != "application/json":
             # A page from elsewhere can send a form without asking, but no JSON.
             self._send_json(403, {"error": "send JSON, from this server's own page."})
+        elif cancelled:
+            self._send_json(*self.server.cancel(cancelled[1]))
         else:
             self._send_json(*self.server.submit(body))
 
@@ -175,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, site: Path, submit: Submit, port: int) -> None:
+    def __init__(self, site: Path, submit: Submit, cancel: Cancel, port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.hosts = tuple(f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost"))
@@ -185,7 +201,7 @@ class _Server(ThreadingHTTPServer):
             for path in sorted(site.rglob("*"))
             if path.is_file() and path.suffix in _TYPES and not path.is_symlink()
         }
-        self.submit = submit
+        self.submit, self.cancel = submit, cancel
         self.config: Mapping[str, Any] = {}
         self.csp = ""
 
