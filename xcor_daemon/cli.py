@@ -100,11 +100,13 @@ def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
     from .bucket import Bucket
     from .daemon import Daemon, stop_on_signals
     from .launcher import LocalLauncher, worker_command
+    from .notify import Notifier
 
     faults.arm(config.fault)
     stop = stop_on_signals()
     launcher = LocalLauncher(lambda job: worker_command(job, config.processes), os.environ)
-    daemon = Daemon(Bucket.connect(config), launcher, config)
+    notifier = Notifier(os.environ)
+    daemon = Daemon(Bucket.connect(config), launcher, config, notifier=notifier)
     with daemon.holding():
         yield daemon, stop
 

@@ -29,6 +29,7 @@ from .launcher import Launcher
 from .lease import Leases
 from .listing import Listing, Waiting
 from .metrics import Metrics
+from .notify import Notifier
 from .orders import Order
 from .publish import Publisher
 from .register import Register
@@ -49,6 +50,8 @@ class Daemon:
         Seconds, about, until a failed worker is followed by the next; doubled each time.
     now : callable
         The time (s since 1970).
+    notifier : Notifier, optional
+        Whom to tell of every pass; without one, nobody.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Daemon:
         config: Config,
         backoff: float = 30.0,
         now: Callable[[], float] = time.time,
+        notifier: Notifier | None = None,
     ) -> None:
         self.bucket, self.launcher, self.config = bucket, launcher, config
+        self.notifier = notifier or Notifier({})
         self.work_dir = config.work_dir.absolute()
         self.backoff, self.now = backoff, now
         self._troubles: dict[str, tuple[int, float]] = {}  # times S3 failed a job, rest until
@@ -99,6 +104,7 @@ class Daemon:
         while not stop.is_set():
             try:
                 left = self.tick()
+                self.notifier.passed(f"jobs to do: {left}")
                 wait = self.config.interval or (_BUSY if left else _IDLE)
                 ever, trouble, failed = True, "", 0
             except (UnreachableError, ConfigError) as error:
@@ -109,7 +115,9 @@ class Daemon:
                 if str(error) != trouble:
                     log.warning("no pass, next try in about %g s: %s", wait, error)
                 trouble = str(error)
+                self.notifier.trouble(trouble)
             stop.wait(wait * random.uniform(0.8, 1.2))
+        self.notifier.stopping()
 
     def run_once(self, wait: bool = False, stop: threading.Event | None = None) -> list[Job]:
         """One pass, or passes until nothing is left to do; gives the jobs that ended."""
@@ -250,6 +258,7 @@ class Daemon:
             times = self._troubles.get(job_id, (0, 0.0))[0]
             rest = min(_FIRST_REST * 2 ** (times - 1), _LONGEST_REST) if times else 0.0
             self._troubles[job_id] = (times + 1, time.monotonic() + rest)
+        self.notifier.alive()
 
     def _rests(self, job_id: str) -> bool:
         """Whether a job failed again and again and must not hold up every pass."""

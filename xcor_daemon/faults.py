@@ -46,7 +46,7 @@ ELSEWHERE = {
 }
 STEPS = {**ON_DISK, **ELSEWHERE}
 POINTS = tuple(f"{name}.{when}" for name in STEPS for when in ("before", "after"))
-ACTIONS = ("kill", "raise", "sleep", "enospc")
+ACTIONS = ("kill", "raise", "sleep", "hang", "enospc")
 
 _NAP = 1.0  # s that `sleep` takes
 
@@ -92,5 +92,8 @@ def _pass(point: str) -> None:
         raise UnreachableError(f"a fault was ordered at {point}.")
     elif action == "enospc":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    elif action == "hang":
+        while True:  # until the service manager's watchdog ends it
+            signal.pause()
     else:
         time.sleep(_NAP)

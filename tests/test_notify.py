@@ -1,0 +1,125 @@
+"""What the service manager hears, on a socket as systemd's own."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from hosting import OrderedLauncher, send
+from moto import mock_aws
+
+from xcor_daemon.bucket import Bucket
+from xcor_daemon.config import Config
+from xcor_daemon.daemon import Daemon
+from xcor_daemon.errors import UnreachableError
+from xcor_daemon.notify import Notifier
+
+
+class Manager:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address.replace("@", "\0"))
+        self.socket.setblocking(False)
+        self.notifier = Notifier({"NOTIFY_SOCKET": address})
+
+    def heard(self) -> list[str]:
+        messages = []
+        while True:
+            try:
+                messages.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return messages
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request, tmp_path: Path) -> Iterator[Manager]:
+    # systemd uses both kinds of addresses; a path has at most 107 bytes.
+    address = str(tmp_path / "notify") if request.param == "path" else f"@xcor-{id(request)}"
+    made = Manager(address)
+    yield made
+    made.socket.close()
+
+
+def test_the_first_good_pass_makes_the_service_ready(manager):
+    manager.notifier.passed("jobs to do: 2")
+    manager.notifier.passed("jobs to do: 1")
+    manager.notifier.alive()
+    manager.notifier.stopping()
+
+    assert manager.heard() == [
+        "READY=1\nWATCHDOG=1\nSTATUS=jobs to do: 2",
+        "WATCHDOG=1\nSTATUS=jobs to do: 1",
+        "WATCHDOG=1",
+        "STOPPING=1\nSTATUS=stopping; workers go on",
+    ]
+
+
+def test_trouble_at_the_start_asks_for_patience_and_later_only_says_so(manager):
+    manager.notifier.trouble("S3 is away")
+    manager.notifier.passed("jobs to do: 0")
+    manager.notifier.trouble("S3 is away")
+
+    first, _, last = manager.heard()
+    assert first == "WATCHDOG=1\nSTATUS=S3 is away\nEXTEND_TIMEOUT_USEC=300000000"
+    assert last == "WATCHDOG=1\nSTATUS=S3 is away"
+
+
+def test_a_message_of_several_lines_is_no_order_to_the_manager(manager):
+    manager.notifier.trouble("S3 said\nMAINPID=1")
+
+    assert "\nMAINPID" not in manager.heard()[0]
+
+
+def test_without_a_manager_nothing_is_told():
+    Notifier({}).passed("jobs to do: 0")
+
+
+def test_a_manager_that_is_gone_is_only_reported(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive()
+
+    assert "cannot be told" in caplog.text
+
+
+def test_the_loop_tells_of_its_passes_its_troubles_and_its_end(manager, tmp_path):
+    stop = threading.Event()
+    outcomes = iter([UnreachableError("S3 is away"), 3])
+    config = Config(bucket="xcor", work_dir=tmp_path / "work", interval=0.05)
+    store = Bucket(boto3.client("s3", region_name="us-east-1"), "xcor")
+    daemon = Daemon(store, OrderedLauncher(), config, notifier=manager.notifier)
+
+    def tick() -> int:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        stop.set()
+        return outcome
+
+    daemon.tick = tick
+    daemon.run_forever(stop)
+
+    heard = manager.heard()
+    assert [message.split("\n")[0] for message in heard] == ["WATCHDOG=1", "READY=1", "STOPPING=1"]
+    assert "STATUS=jobs to do: 3" in heard[1]
+
+
+def test_a_pass_with_many_jobs_tells_after_each_that_it_lives(manager, tmp_path):
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="xcor")
+        store = Bucket(client, "xcor", settle=0)
+        for number in range(3):
+            send(store, str(100 + number))
+        config = Config(bucket="xcor", work_dir=tmp_path / "work", source="archive:/data")
+        daemon = Daemon(store, OrderedLauncher(), config, notifier=manager.notifier)
+        with daemon.holding():
+            daemon.tick()
+
+    assert manager.heard().count("WATCHDOG=1") >= 3
