@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from xcor_daemon.demo.page_server import PageServer, find_site
+from xcor_daemon.demo.page_server import PageServer
+from xcor_daemon.webpage import Page, Services
 
 pytestmark = pytest.mark.real
 
@@ -88,8 +90,9 @@ def page() -> Iterator[PageServer]:
     def echo_id(job_id: str):
         return 202, {"cancelled": job_id}
 
-    services = "http://127.0.0.1:1/xcor", "http://127.0.0.1:2"
-    with PageServer(find_site(), *services, echo, echo_id) as server:
+    centre = {"name": "HERE", "title": "Here", "url": "http://127.0.0.1:2"}
+    services = Services("http://127.0.0.1:1/xcor", "/jobs", [centre])
+    with PageServer(Page(services), echo, echo_id) as server:
         yield server
 
 
@@ -99,6 +102,7 @@ def test_the_page_runs_its_own_scripts_only(page):
     assert status == 200
     assert b"<script type=\"module\"" in body
     policy = headers["Content-Security-Policy"]
+    assert policy.removesuffix("; frame-ancestors 'none'") in html.unescape(body.decode())
     assert "default-src 'none'" in policy
     assert "script-src 'self';" in policy
     assert "connect-src 'self' http://127.0.0.1:1 http://127.0.0.1:2" in policy
@@ -108,11 +112,9 @@ def test_the_page_runs_its_own_scripts_only(page):
 def test_the_page_learns_where_its_services_are(page):
     config = json.loads(ask(page.url + "/config.json")[2])
 
-    assert config == {
-        "results": "http://127.0.0.1:1/xcor",
-        "submit": "/jobs",
-        "fdsn": "http://127.0.0.1:2",
-    }
+    assert config["results"] == "http://127.0.0.1:1/xcor"
+    assert config["submit"] == "/jobs"
+    assert [centre["url"] for centre in config["datacenters"]] == ["http://127.0.0.1:2"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ PREFIX = "xcor_daemon.pipeline."
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
     {"errors", "report"},
-    {"config", "csvtable", "faults", "logs", "notify"},
+    {"config", "csvtable", "faults", "logs", "notify", "webpage"},
     {"stations"},
     {"params"},
     {"pairlist"},

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xcor_daemon import webpage
 from xcor_daemon.bucket import Bucket
-from xcor_daemon.demo.page_server import PageServer, find_site
+from xcor_daemon.demo.page_server import PageServer
 from xcor_daemon.results import open_results
 from xcor_daemon.submit import handle, handle_cancel
 
@@ -61,7 +62,8 @@ class Page:
 def page(bucket) -> Iterator[Page]:
     store = Bucket(bucket.server.client(), bucket.name)
     asks = partial(handle, store), partial(handle_cancel, store)
-    with PageServer(find_site(), bucket.url, "http://127.0.0.1:9", *asks) as server:
+    services = webpage.Services(bucket.url, "/jobs", [])
+    with PageServer(webpage.Page(services), *asks) as server:
         yield Page(server.url)
 
 

@@ -28,15 +28,16 @@ from tqdm import tqdm
 from ..bucket import Bucket
 from ..errors import ConfigError, UnreachableError, XcorError
 from ..submit import handle, handle_cancel
+from ..webpage import Page, Services
 from .children import start_child, stop_child
 from .fdsn_server import serve_fdsn
-from .page_server import PageServer, find_site
+from .page_server import PageServer
 from .s3_server import S3Server, start_s3
 from .summary import summarise
 
 SAMPLE = Path(__file__).with_name("data")
 ARCHIVE, JOB = SAMPLE / "norsar_2019_001", SAMPLE / "job"
-BUCKET = "xcor"
+BUCKET, CENTRE = "xcor", "SAMPLE"
 _POLL = 0.25  # s
 _GRACE = 8.0  # s that the daemon has to stop, with all that it started
 _ENDS = ("done", "failed", "rejected", "cancelled")
@@ -82,9 +83,11 @@ def running(folder: Path, port: int = 0) -> Iterator[System]:
         _say("Starting an FDSN server over 24 stations of the NORSAR array ...")
         fdsn = stack.enter_context(serve_fdsn(ARCHIVE, folder / "fdsn.log"))
         results = f"{s3.endpoint}/{BUCKET}"
+        centre = {"name": CENTRE, "title": "NORSAR sample, on this machine", "url": fdsn.url}
+        services = Services(results, "/jobs", [centre])
         bucket = Bucket(s3.client(), BUCKET)
         asks = partial(handle, bucket), partial(handle_cancel, bucket)
-        page = stack.enter_context(PageServer(find_site(), results, fdsn.url, *asks, port))
+        page = stack.enter_context(PageServer(Page(services), *asks, port))
         s3.make_bucket(BUCKET, page.origins)
         _say("Starting the daemon ...")
         with (folder / "daemon.log").open("ab") as log:
@@ -146,6 +149,7 @@ def _daemon_environ(s3: S3Server, fdsn: str, folder: Path) -> dict[str, str]:
         "XCOR_ENDPOINT_URL": s3.endpoint,
         "XCOR_WORK_DIR": str(folder / "work"),
         "XCOR_SOURCE": f"fdsn:{fdsn}",
+        "XCOR_SOURCES": f"{CENTRE}=fdsn:{fdsn}",
         "XCOR_INTERVAL": "0.3",
         "XCOR_SETTLE": "1",
     }
@@ -213,7 +217,7 @@ def _what_went_wrong(system: System, status: Mapping[str, Any]) -> str:
 
 def _serve(system: System, job_id: str) -> None:
     """Go on until Ctrl-C."""
-    _say(f"\nThe page:  {system.page}/#jobs={job_id}\nCtrl-C stops everything.")
+    _say(f"\nThe page:  {system.page}/#jobs?id={job_id}\nCtrl-C stops everything.")
     try:
         while True:
             _check_daemon(system)

@@ -11,11 +11,12 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
+from ..webpage import Page
 
 # Take the body of a POST, or the id of a job; give a status and what to answer as JSON.
 Submit = Callable[[bytes], tuple[int, Mapping[str, Any]]]
@@ -40,10 +41,8 @@ class PageServer:
 
     Parameters
     ----------
-    site : Path
-        Folder of the page.
-    results, fdsn : str
-        URLs of the bucket and of the data centre that the page talks to.
+    page : Page
+        Its files, and what they are told of their services.
     submit, cancel : callable
         Take the body of ``POST /jobs``, and the id of ``POST /jobs/ID/cancel``.
     port : int
@@ -55,23 +54,13 @@ class PageServer:
         If the port is taken.
     """
 
-    def __init__(
-        self,
-        site: Path,
-        results: str,
-        fdsn: str,
-        submit: Submit,
-        cancel: Cancel,
-        port: int = 0,
-    ) -> None:
+    def __init__(self, page: Page, submit: Submit, cancel: Cancel, port: int = 0) -> None:
         try:
-            self._server = _Server(site, submit, cancel, port)
+            self._server = _Server(page, submit, cancel, port)
         except (OSError, OverflowError) as error:
             raise ConfigError(f"port {port} cannot be used for the page: {error}.") from error
         self.url = self._server.url  # http://127.0.0.1:PORT
         self.origins = [f"http://{host}" for host in self._server.hosts]  # under which it is seen
-        self._server.config = {"results": results, "submit": "/jobs", "fdsn": fdsn}
-        self._server.csp = content_policy([results], [results, fdsn])
         serve = self._server.serve_forever
         self._thread = threading.Thread(target=serve, args=(0.05,), daemon=True)
         self._thread.start()
@@ -89,52 +78,17 @@ class PageServer:
         self.stop()
 
 
-def find_site() -> Path:
-    """The folder of the page; in a checkout, ``xcor_daemon/site`` is a link to ``site``.
-
-    Raises
-    ------
-    ConfigError
-        If it is not there.
-    """
-    site = Path(__file__).resolve().parents[1] / "site"
-    if not (site / "index.html").is_file():
-        raise ConfigError(f"the page is not installed: {site}/index.html is not there.")
-    return site
-
-
-def content_policy(images: list[str], connections: list[str]) -> str:
-    """The Content-Security-Policy of the page: its own scripts, and the services it talks to."""
-    own = ("script-src 'self'", "style-src 'self'", "base-uri 'none'", "form-action 'none'")
-    return "; ".join(
-        [
-            "default-src 'none'",
-            *own,
-            f"img-src 'self' data: {_origins(images)}",
-            f"connect-src 'self' {_origins(connections)}",
-            "frame-ancestors 'none'",
-        ]
-    )
-
-
-def _origins(urls: list[str]) -> str:
-    parts = [urlsplit(url) for url in urls if url]
-    return " ".join(sorted({f"{part.scheme}://{part.netloc}" for part in parts}))
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
     timeout = 60  # s that a connection may be silent
 
     def do_GET(self) -> None:
-        path = urlsplit(self.path).path
+        name = urlsplit(self.path).path.removeprefix("/") or "index.html"
         if not self._is_ours():
             self._send_json(403, {"error": "this server answers to its own name only."})
-        elif path == "/config.json":
-            self._send_json(200, self.server.config)
-        elif file := self.server.files.get("/index.html" if path == "/" else path):
-            self._send(200, _TYPES[file.suffix], file.read_bytes())
+        elif (content := self.server.page.read(name)) is not None:
+            self._send(200, _TYPES[PurePosixPath(name).suffix], content)
         else:
             self._send(404, "text/plain; charset=utf-8", b"not found\n")
 
@@ -170,11 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, "application/json", json.dumps(reply).encode())
 
     def _send(self, status: int, kind: str, body: bytes) -> None:
+        policy = self.server.page.services.policy
         self.send_response(status)
         for name, value in (
             ("Content-Type", kind),
             ("Content-Length", str(len(body))),
-            ("Content-Security-Policy", self.server.csp),
+            ("Content-Security-Policy", f"{policy}; frame-ancestors 'none'"),
             ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
             ("Cache-Control", "no-cache"),
@@ -191,19 +146,11 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, site: Path, submit: Submit, cancel: Cancel, port: int) -> None:
+    def __init__(self, page: Page, submit: Submit, cancel: Cancel, port: int) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.hosts = tuple(f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost"))
-        # Only what is listed here is ever opened, so no path leads out of the folder.
-        self.files = {
-            f"/{path.relative_to(site).as_posix()}": path
-            for path in sorted(site.rglob("*"))
-            if path.is_file() and path.suffix in _TYPES and not path.is_symlink()
-        }
-        self.submit, self.cancel = submit, cancel
-        self.config: Mapping[str, Any] = {}
-        self.csp = ""
+        self.page, self.submit, self.cancel = page, submit, cancel
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that went away."""

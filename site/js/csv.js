@@ -1,0 +1,38 @@
+/** CSV text <-> rows of cells (RFC 4180), as Python's csv module reads and writes them. */
+
+/**
+ * Split a CSV into rows.
+ *
+ * @param {string} text  lines end with LF, CRLF or CR; cells may be quoted
+ * @returns {{line: number, cells: string[]}[]}  `line`: where a row ends, from 1
+ * @throws {SyntaxError} if a quote is not closed, or is followed by something else than a comma
+ */
+export function parseCsv(text) {
+  const rows = [];
+  const lines = text.replace(/^\uFEFF/, "").split(/\r\n|\r|\n/);
+  if (lines.at(-1) === "") lines.pop();
+  for (let k = 0; k < lines.length; k++) {
+    const cells = lines[k].includes('"') ? quotedCells(lines[k], k + 1) : lines[k].split(",");
+    rows.push({ line: k + 1, cells });
+  }
+  return rows;
+}
+
+/** One line with quotes in it; our files have no cell that goes over two lines. */
+function quotedCells(line, number) {
+  const cells = [];
+  let rest = line;
+  for (;;) {
+    const match = /^(?:"((?:[^"]|"")*)"|([^",][^,]*|))(,|$)/.exec(rest);
+    if (!match) throw new SyntaxError(`line ${number}: a quoted cell does not end with its quote`);
+    cells.push(match[1] === undefined ? match[2] : match[1].replaceAll('""', '"'));
+    rest = rest.slice(match[0].length);
+    if (match[3] === "") return cells;
+  }
+}
+
+/** Rows of cells -> CSV text with LF; quotes only where they are needed. */
+export function formatCsv(rows) {
+  const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+  return rows.map((row) => row.map((cell) => quoted(String(cell))).join(",") + "\n").join("");
+}

@@ -1,0 +1,115 @@
+/** Asking services: every way in which an answer can fail to come, as an error with words. */
+
+const SILENCE = 60_000; // ms without a byte after which a service is given up
+
+/** A request that came to nothing; `message` is for people. */
+export class HttpError extends Error {
+  /**
+   * @param {string} message
+   * @param {{status?: number, body?: string, retryAfter?: string|null}} [answer]  status 0: there
+   *     was no answer
+   */
+  constructor(message, { status = 0, body = "", retryAfter = null } = {}) {
+    super(message);
+    this.name = "HttpError";
+    this.status = status;
+    this.body = body;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/**
+ * Fetch, with words for a service that does not answer.
+ *
+ * @param {string} url
+ * @param {RequestInit & {silence?: number}} [options]  `silence`: ms until it is given up
+ * @returns {Promise<Response>}  whatever its status
+ * @throws {HttpError} if there is no answer; the signal's reason if it was aborted
+ */
+export async function ask(url, { silence = SILENCE, signal, ...init } = {}) {
+  const timeout = AbortSignal.timeout(silence);
+  try {
+    return await fetch(url, { ...init, signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+  } catch (error) {
+    throw whyNone(error, url, silence, signal);
+  }
+}
+
+/**
+ * Read the body of an answer, up to a limit.
+ *
+ * @param {Response} response
+ * @param {{limit?: number, silence?: number, signal?: AbortSignal, onBytes?: (n: number) => void}} [options]
+ *     `limit`: bytes after which reading stops
+ * @returns {Promise<{text: string, isCut: boolean}>}
+ * @throws {HttpError} if the connection ends before the body does
+ */
+export async function readBody(response, { limit = Infinity, silence = SILENCE, signal, onBytes } = {}) {
+  if (!response.body) return { text: "", isCut: false };
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let [text, bytes] = ["", 0];
+  try {
+    for (;;) {
+      const { done, value } = await withinTime(reader.read(), silence);
+      if (done) return { text: text + decoder.decode(), isCut: false };
+      bytes += value.length;
+      text += decoder.decode(value, { stream: true });
+      onBytes?.(bytes);
+      if (bytes > limit) {
+        await reader.cancel();
+        return { text, isCut: true };
+      }
+    }
+  } catch (error) {
+    reader.cancel().catch(() => {}); // it may be over already
+    if (signal?.aborted) throw signal.reason;
+    if (error instanceof HttpError) throw error;
+    throw new HttpError(`the answer of ${hostOf(response.url)} broke off after ${bytes} bytes`);
+  }
+}
+
+/**
+ * Fetch a JSON object; null while it is not there.
+ *
+ * Without the right to list, S3 answers 403 for a missing key.
+ */
+export async function fetchJson(url, options = {}) {
+  const answer = await ask(url, { cache: "no-cache", ...options });
+  if (answer.status === 403 || answer.status === 404) return null;
+  if (!answer.ok) throw new HttpError(`${hostOf(url)} answered with status ${answer.status}`, { status: answer.status });
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (options.signal?.aborted) throw options.signal.reason;
+    throw new HttpError(`${hostOf(url)} answered with something that is not JSON`, { status: answer.status });
+  }
+}
+
+/** The host of a URL, for messages. */
+export function hostOf(url) {
+  return new URL(url, globalThis.location?.href).host;
+}
+
+function whyNone(error, url, silence, signal) {
+  if (signal?.aborted) return signal.reason;
+  if (error.name === "TimeoutError") {
+    return new HttpError(`${hostOf(url)} has not answered for ${Math.round(silence / 1000)} s`);
+  }
+  return new HttpError(
+    `${hostOf(url)} cannot be reached from this page: the network or the service is down, ` +
+      "or the service does not let pages of other sites read its answers (CORS)",
+  );
+}
+
+async function withinTime(promise, ms) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new HttpError(`nothing more has come for ${Math.round(ms / 1000)} s`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,76 @@
+/** The page: its services, its store, its tabs. Each tab is a folder whose index.js has `mount`. */
+
+import { setClock } from "./clock.js";
+import { ask } from "./http.js";
+import { openNotices } from "./notices.js";
+import { openStore } from "./store.js";
+import { openTabs } from "./tabs.js";
+
+/**
+ * What a tab is given, with the panel that it fills: `mount(panel, app)`. It may give back
+ * `{open(params)}`, called when the tab is shown or its address changes.
+ *
+ * @typedef {Object} App
+ * @property {Object} config  config.json: results, submit, datacenters ...
+ * @property {Object} limits  limits.json, the same that the worker reads
+ * @property {Object} store   see store.js; keys: query, stations, params, jobs, theme
+ * @property {() => Date} now  the time, right even where the computer's clock is not
+ * @property {Object} tabs    see tabs.js: go(name, params), setParams(name, params)
+ * @property {Object} notices see notices.js: show, close, say
+ */
+
+const byId = (id) => document.getElementById(id);
+const notices = openNotices(byId("notices"), byId("live"));
+const store = openStore(() => localStorage, () =>
+  notices.show("store", "This browser does not keep anything for this page (its storage is full or switched off): " +
+    "a reload forgets what you have picked. Download what you need.", { kind: "bad" }),
+);
+addEventListener("storage", store.onStorage);
+
+function wearTheme() {
+  const theme = store.get("theme") ?? "";
+  byId("theme").value = theme;
+  document.documentElement.dataset.theme = theme;
+}
+byId("theme").addEventListener("change", (event) => store.set("theme", event.target.value || undefined));
+store.subscribe("theme", wearTheme);
+wearTheme();
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.querySelector('[role="tabpanel"]:not([hidden])').focus();
+});
+
+async function start() {
+  const [config, limits] = await Promise.all(["config.json", "limits.json"].map((name) => ask(name, { cache: "no-cache" })));
+  if (!config.ok || !limits.ok) throw new Error("config.json or limits.json is not there");
+  const clock = setClock(config.headers.get("Date"));
+  if (clock.offBy) {
+    notices.show("clock", `The clock of this computer is ${apart(clock.offBy)} ${clock.offBy > 0 ? "ahead" : "behind"}; ` +
+      "this page goes by its server's.");
+  }
+  const app = { config: await config.json(), limits: await limits.json(), store, notices, now: clock.now };
+  const mounted = new Map();
+  app.tabs = openTabs(document.querySelector('[role="tablist"]'), async (name, params) => {
+    // A tab's code is loaded when it is first opened.
+    if (!mounted.has(name)) {
+      mounted.set(name, import(`./${name}/index.js`).then((module) => module.mount(byId(`panel-${name}`), app)));
+    }
+    (await mounted.get(name))?.open?.(params);
+  });
+  app.tabs.show();
+}
+
+function apart(ms) {
+  const minutes = Math.abs(ms) / 60_000;
+  if (minutes < 120) return `${Math.round(minutes)} minutes`;
+  if (minutes < 2880) return `${Math.round(minutes / 60)} hours`;
+  return `${Math.round(minutes / 1440)} days`;
+}
+
+try {
+  await start();
+} catch (error) {
+  notices.show("start", `The page could not start: ${error.message}. Reload it to try again.`, { kind: "bad" });
+  throw error;
+}

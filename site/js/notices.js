@@ -1,0 +1,48 @@
+/** What the page says about itself: notices that stay, and words for a screen reader. */
+
+import { button, make } from "./dom.js";
+
+/**
+ * @param {HTMLElement} box  where notices stand
+ * @param {HTMLElement} live  a live region
+ */
+export function openNotices(box, live) {
+  const shown = new Map();
+
+  /**
+   * Show a notice until it is closed; one of the same key takes its place.
+   *
+   * @param {string} key
+   * @param {string} text
+   * @param {{kind?: "info"|"bad", actions?: Object<string, () => void>}} [options]  `actions`:
+   *     buttons by their text; each closes the notice
+   */
+  function show(key, text, { kind = "info", actions = {} } = {}) {
+    close(key);
+    const buttons = Object.entries(actions).map(([name, act]) =>
+      button(name, () => {
+        close(key);
+        act();
+      }),
+    );
+    const cross = button("×", () => close(key), { className: "plain", ariaLabel: "Close this notice" });
+    const notice = make("div", { className: `notice ${kind}`, role: kind === "bad" ? "alert" : "status" },
+      make("p", {}, text), ...buttons, cross);
+    shown.set(key, notice);
+    box.append(notice);
+  }
+
+  function close(key) {
+    shown.get(key)?.remove();
+    shown.delete(key);
+  }
+
+  return {
+    show,
+    close,
+    /** Say something that is visible elsewhere to a screen reader. */
+    say(text) {
+      live.textContent = text;
+    },
+  };
+}

@@ -1,0 +1,136 @@
+"""A person's browser before the page: a real Chromium, and the demo's real services."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import playwright
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from xcor_daemon.demo.demo import System, running
+
+ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / "build/screenshots"  # of every run, to be looked at
+AXE = next((Path(__file__).parent / "vendor").glob("axe-core@*/axe.min.js"))
+_FLAGS = [
+    "--no-sandbox",  # tests may run as root, in a container
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    # Chromium itself asks nobody.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, installed where it is missing."""
+    found = subprocess.run([ROOT / "scripts/browser"], stdout=subprocess.PIPE, text=True)
+    assert found.returncode == 0, "no Chromium; see above"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found.stdout.strip(), args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The demo's S3 server, FDSN server, page and daemon, without a job."""
+    with running(tmp_path_factory.mktemp("demo")) as system:
+        yield system
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[Visitor]:
+    """A person with a new browser, who notices whatever the page should not do."""
+    visitor = Visitor(browser)
+    yield visitor
+    visitor.leave()
+
+
+@pytest.fixture
+def page(visitor: Visitor) -> Page:
+    """The visitor's first window."""
+    return visitor.open()
+
+
+class Visitor:
+    """Windows of one browser profile, watched: nothing leaves the machine and nothing breaks."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._context = browser.new_context(
+            viewport={"width": 1360, "height": 860}, accept_downloads=True, reduced_motion="reduce"
+        )
+        self._context.set_default_timeout(15_000)
+        self._context.on("request", self._saw_request)
+        self._context.route(lambda url: not _is_here(url), lambda route: route.abort())
+        self._context.on("console", self._heard)
+        self._context.on("weberror", lambda error: self.troubles.append(str(error.error)))
+        self.troubles: list[str] = []
+        self.expected: list[str] = []  # parts of what the console may say in this test
+
+    def open(self, url: str | None = None) -> Page:
+        """A new window, on ``url`` if one is given."""
+        page = self._context.new_page()
+        if url:
+            page.goto(url)
+        return page
+
+    def leave(self) -> None:
+        """Close all windows; whatever was not expected fails the test."""
+        self._context.close()
+        assert not [t for t in self.troubles if not any(part in t for part in self.expected)]
+
+    def _saw_request(self, request: Request) -> None:
+        if not _is_here(request.url):
+            self.troubles.append(f"asked {request.url}, which is not on this machine")
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        # Among them: whatever the Content-Security-Policy stops.
+        if message.type in ("error", "warning"):
+            self.troubles.append(f"{message.type}: {message.text}")
+
+
+def _is_here(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("data", "blob", "about") or parts.hostname in ("127.0.0.1", "localhost")
+
+
+@pytest.fixture
+def shoot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """Keeps a picture of a window, named after what it shows."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+
+    def shoot(page: Page, name: str) -> None:
+        page.screenshot(path=SHOTS / f"{name}.png", animations="disabled")
+
+    return shoot
+
+
+@pytest.fixture
+def check_access() -> Callable[[Page], None]:
+    """Fails where axe finds something that keeps a person from using what is shown."""
+
+    def check(page: Page) -> None:
+        # Through the DevTools protocol, so that the page's policy need not allow it.
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+        told = [
+            f"{rule['id']}: {rule['help']}: " + "; ".join(node["html"] for node in rule["nodes"])
+            for rule in found
+        ]
+        assert not told, "\n".join(told)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """The Node.js that Playwright brings, so that none need be installed."""
+    return Path(playwright.__file__).parent / "driver/node"

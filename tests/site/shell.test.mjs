@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { setClock } from "../../site/js/clock.js";
+import { formatCsv, parseCsv } from "../../site/js/csv.js";
+import { readHash, writeHash } from "../../site/js/route.js";
+import { openStore } from "../../site/js/store.js";
+
+class MemoryStorage {
+  #items = new Map();
+  get length() {
+    return this.#items.size;
+  }
+  getItem(key) {
+    return this.#items.get(key) ?? null;
+  }
+  setItem(key, value) {
+    this.#items.set(key, value);
+  }
+  removeItem(key) {
+    this.#items.delete(key);
+  }
+}
+
+test("two tabs over one storage see each other's values", () => {
+  const storage = new MemoryStorage();
+  const [here, there] = [openStore(() => storage, assert.fail), openStore(() => storage, assert.fail)];
+  const heard = [];
+  there.subscribe("jobs", (value) => heard.push(value));
+  here.set("jobs", ["1"]);
+  there.onStorage({ key: "xcor.jobs" });
+  there.update("jobs", (ids) => [...ids, "2"]);
+
+  assert.deepEqual(heard, [["1"], ["1", "2"]]);
+  assert.deepEqual(here.get("jobs"), ["1", "2"]);
+});
+
+test("a full storage keeps values for as long as the page lives, and tells so once", () => {
+  const told = [];
+  const full = new MemoryStorage();
+  full.setItem = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  const store = openStore(() => full, (error) => told.push(error.name));
+  store.set("stations", "a");
+  store.set("params", "b");
+
+  assert.equal(store.get("stations"), "a");
+  assert.deepEqual(told, ["QuotaExceededError"]);
+});
+
+test("what somebody else wrote into the storage is as if it were not there", () => {
+  const storage = new MemoryStorage();
+  storage.setItem("xcor.params", "{half");
+  storage.setItem("another page's", "stays");
+  const store = openStore(() => storage, assert.fail);
+
+  assert.equal(store.get("params"), undefined);
+  store.subscribe("params", () => {});
+  store.clear();
+  assert.equal(storage.getItem("another page's"), "stays");
+  assert.equal(storage.length, 1);
+});
+
+test("an address is read back as it was written, and a person can read it", () => {
+  const hash = writeHash("map", { network: "TA,US", channel: "BH?", start: "2006-07-21T00:00", empty: "" });
+
+  assert.equal(hash, "#map?network=TA,US&channel=BH?&start=2006-07-21T00:00");
+  const { tab, params } = readHash(hash, ["map", "xcor"]);
+  assert.equal(tab, "map");
+  assert.equal(params.get("channel"), "BH?");
+  assert.equal(readHash("#no-such-tab?id=1", ["map", "jobs"]).tab, "map");
+  assert.equal(readHash("", ["map", "jobs"]).tab, "map");
+});
+
+test("a computer whose clock is wrong goes by the server's", () => {
+  const server = Date.UTC(2026, 10, 22, 12);
+  let ticks = 5000;
+  const clock = setClock(new Date(server).toUTCString(), { own: () => 0, ticks: () => ticks });
+  ticks += 61_000;
+
+  assert.equal(clock.now().getTime(), server + 61_000);
+  assert.ok(clock.offBy < 0);
+});
+
+test("a clock that is right, or that nobody can check, is believed", () => {
+  const own = Date.UTC(2026, 10, 22, 12);
+  for (const date of [new Date(own - 3000).toUTCString(), null, "nonsense"]) {
+    const clock = setClock(date, { own: () => own, ticks: () => 0 });
+    assert.equal(clock.now().getTime(), own);
+    assert.equal(clock.offBy, 0);
+  }
+});
+
+test("a CSV is read as Python reads it: quotes, a byte order mark, any line ends", () => {
+  const rows = parseCsv('\uFEFFa,"b, ""c""",\r\n\n1,2,3\n');
+
+  assert.deepEqual(rows, [
+    { line: 1, cells: ["a", 'b, "c"', ""] },
+    { line: 2, cells: [""] },
+    { line: 3, cells: ["1", "2", "3"] },
+  ]);
+  assert.throws(() => parseCsv('a,"b'), /line 1/);
+});
+
+test("cells with commas, quotes and line ends come back out of a CSV", () => {
+  assert.equal(formatCsv([["a", 'b"c', "d,e", 5]]), 'a,"b""c","d,e",5\n');
+});

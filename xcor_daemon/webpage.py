@@ -1,0 +1,112 @@
+"""The page as files: those of ``site/``, and three that say where its services are.
+
+The demo serves them; `write_page` writes them for a bucket or any other web server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import ConfigError
+
+_SUFFIXES = {".html", ".css", ".js", ".json", ".geojson", ".png", ".svg", ".txt"}
+_LIMITS = Path(__file__).with_name("limits.json")
+_HEAD = '<meta charset="utf-8">\n'
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the page talks to."""
+
+    results: str  # URL of the bucket
+    submit: str  # URL of POST /jobs; empty where there is none: the page offers the two files
+    datacenters: Sequence[Mapping[str, str]]  # name (a source of the workers), title, url
+    basemaps: Sequence[Mapping[str, str]] = ()  # title, url with {z}, {x}, {y}, attribution
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """config.json, which the page reads first."""
+        return {
+            "results": self.results,
+            "submit": self.submit,
+            "datacenters": list(self.datacenters),
+            "basemaps": list(self.basemaps),
+        }
+
+    @property
+    def policy(self) -> str:
+        """Content-Security-Policy: the page's own scripts, and the services it talks to."""
+        tiles = [basemap["url"] for basemap in self.basemaps]
+        centres = [centre["url"] for centre in self.datacenters]
+        return "; ".join(
+            [
+                "default-src 'none'",
+                "script-src 'self'",
+                "style-src 'self'",
+                "base-uri 'none'",
+                "form-action 'none'",
+                " ".join(["img-src 'self' data:", *_origins([self.results, *tiles])]),
+                " ".join(
+                    ["connect-src 'self'", *_origins([self.results, self.submit, *centres])]
+                ),
+            ]
+        )
+
+
+class Page:
+    """The files of the page, by name; only what is there at the start is ever opened."""
+
+    def __init__(self, services: Services, site: Path | None = None) -> None:
+        self.services = services
+        site = site or find_site()
+        self._files = {
+            path.relative_to(site).as_posix(): path
+            for path in sorted(site.rglob("*"))
+            if path.is_file() and path.suffix in _SUFFIXES and not path.is_symlink()
+        }
+        self._files["limits.json"] = _LIMITS
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all files, such as ``css/base.css``."""
+        return sorted([*self._files, "config.json"])
+
+    def read(self, name: str) -> bytes | None:
+        """A file as it is now; None where there is none of that name."""
+        if name == "config.json":
+            return json.dumps(self.services.config, indent=1).encode()
+        path = self._files.get(name)
+        content = path.read_bytes() if path else None
+        if name == "index.html" and content is not None:
+            # A bucket's website sends no headers, so the policy stands in the page as well.
+            policy = escape(self.services.policy)
+            meta = f'    <meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+            head, charset, rest = content.decode().partition(_HEAD)
+            return f"{head}{charset}{meta}{rest}".encode()
+        return content
+
+
+def find_site() -> Path:
+    """The folder of the page; in a checkout, ``xcor_daemon/site`` is a link to ``site``.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there.
+    """
+    site = Path(__file__).resolve().parent / "site"
+    if not (site / "index.html").is_file():
+        raise ConfigError(f"the page is not installed: {site}/index.html is not there.")
+    return site
+
+
+def _origins(urls: Iterable[str]) -> list[str]:
+    """Scheme and host of URLs; a path on the page's own server has none."""
+    parts = [urlsplit(url) for url in urls]
+    return sorted({f"{part.scheme}://{part.netloc}" for part in parts if part.netloc})
