@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
 import pytest
+from engine import engine_script, some_engine
 
 from xcor_daemon.demo.fdsn_server import FdsnServer, serve_fdsn
 from xcor_daemon.demo.s3_server import S3Server, start_s3
@@ -67,6 +69,27 @@ def fdsn_server(norsar: Path) -> Iterator[FdsnServer]:
     """Station and dataselect services over the NORSAR sample."""
     with serve_fdsn(norsar) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[str]:
+    """DOCKER_HOST of a real engine; it is installed and started where there is none."""
+    with some_engine() as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def engine(docker_host: str) -> Iterator[docker.DockerClient]:
+    """docker-py on that engine."""
+    client = docker.DockerClient(docker_host)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def base_image(docker_host: str) -> str:
+    """A small Linux with Python; made of Debian's packages where no registry answers."""
+    return engine_script("base", DOCKER_HOST=docker_host)
 
 
 @pytest.fixture(scope="session")
