@@ -186,6 +186,7 @@ def test_jobs_run_in_their_order_and_no_more_at_a_time_than_allowed(make_host, s
     assert host.launcher.running == ["1", "2"]
     assert status(store, "3")["state"] == "queued"
     assert status(store, "3")["stage"] == "waits for its turn, jobs ahead: 2"
+    assert status(store, "3")["ahead"] == 2
 
     host.finish("1")
     host.tick()

@@ -98,7 +98,7 @@ PIPELINE = [
      "rotation"},
     {"loudness"},
     {"day", "stacking"},
-    {"drawing"},
+    {"drawing", "inventory"},
     {"products"},
     {"run"},
 ]

@@ -160,7 +160,13 @@ def test_rotated_stacks_are_a_file_of_nine_components(tmp_path):
 
     made, _ = of_correlation(tmp_path / "0", [done], params, 1, images=False)
 
-    assert made == ["STACK/linear.h5", "STACK/linear-RTZ.h5"]
+    assert made == [
+        "CORR/rows.json",
+        "STACK/linear.h5",
+        "STACK/linear.csv",
+        "STACK/linear-RTZ.h5",
+        "STACK/linear-RTZ.csv",
+    ]
     with h5py.File(tmp_path / "0/STACK/linear-RTZ.h5") as file:
         ends = [name[-1] for name in file["first"].asstr()[:9]]
         assert "".join(ends) == "RRRTTTZZZ"

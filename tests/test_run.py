@@ -282,7 +282,8 @@ def test_killed_while_writing_and_run_again_is_complete_and_right(tmp_path, ta_j
     assert left == ["2017-05-01.h5", "2017-05-02.h5.partial"]
     assert (folder / "CORR/2017-05-01.h5").stat().st_mtime_ns == kept
     assert sorted(p.name for p in (folder / "CORR").iterdir()) == [
-        f"2017-05-{day:02}.h5" for day in range(1, 9)
+        *(f"2017-05-{day:02}.h5" for day in range(1, 9)),
+        "rows.json",
     ]
     for name in ("CORR/2017-05-01.h5", "CORR/2017-05-02.h5", "STACK/linear.h5"):
         assert datasets(folder / name) == datasets(ta_job[0] / name)

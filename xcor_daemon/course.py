@@ -113,7 +113,7 @@ class Course:
             self.publisher.show(job, f"waits until {iso(job.not_before)} to try again")
         elif self.register.running(but=job.id) >= self.config.max_parallel:
             ahead = sum((other.seen, other.id) < (job.seen, job.id) for other in others)
-            self.publisher.show(job, f"waits for its turn, jobs ahead: {ahead}")
+            self.publisher.show(job, f"waits for its turn, jobs ahead: {ahead}", ahead)
         else:
             self.launcher.start(job)
             job = self.register.change(job, state=jobs.RUNNING, reason="", **self._start_times(job))

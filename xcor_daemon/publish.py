@@ -91,15 +91,18 @@ class Publisher:
                 published[name] = known
         return True
 
-    def show(self, job: Job, stage: str) -> None:
-        """Write files.txt and status.json, where they changed; ``job.state`` is what is shown."""
+    def show(self, job: Job, stage: str, ahead: int | None = None) -> None:
+        """Write files.txt and status.json, where they changed; ``job.state`` is what is shown.
+
+        ``ahead`` is the number of jobs that come before one that waits for its turn.
+        """
         memory = self._memory(job)
         lines = [result_key(job.id, job.attempt, name) for name in memory.published]
         lines += ["done"] * (not job.is_live)
         if lines != memory.lines:
             self.bucket.put_files(job.id, lines)
             memory.lines = lines
-        status = self._status(job, stage)
+        status = {**self._status(job, stage), "ahead": ahead}
         if status != memory.status or self.now() > memory.shown + _REFRESH:
             self.bucket.put_status(job.id, {**status, "updated": iso(self.now())})
             memory.status, memory.shown = status, self.now()
@@ -120,6 +123,7 @@ class Publisher:
         status = {
             **_unknown(job_id, kind),
             "stage": f"waits for its turn, jobs ahead: {ahead}",
+            "ahead": ahead,
             "updated": iso(self.now()),
         }
         return self.bucket.put_status_if(job_id, status, etag)
@@ -175,6 +179,7 @@ class Publisher:
             "kind": manifest["kind"],
             "state": DONE,
             "stage": "finished" if not failed else f"finished; days that failed: {failed}",
+            "ahead": None,
             "days": [days, days],
             "pairs": manifest["summary"].get("pairs", 0),
             "eta_s": None,
@@ -227,6 +232,7 @@ def _unknown(job_id: str, kind: str) -> dict[str, Any]:
         "kind": kind,
         "state": QUEUED,
         "stage": "",
+        "ahead": None,
         "days": [0, 0],
         "pairs": 0,
         "eta_s": None,

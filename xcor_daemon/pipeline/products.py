@@ -12,6 +12,7 @@ from ..errors import Problem, RequestError
 from ..request import STACKING, StackParams, XcorParams
 from .corrfile import CorrFile
 from .day import DayResult
+from .inventory import write_pairs, write_rows
 from .stack import peak
 from .stacking import Stacked, StackPlan, stack_files, write_rotated
 
@@ -46,7 +47,7 @@ def of_correlation(
     plan = StackPlan(files, StackParams("linear", None, True, ""), params)
     stacked = stack_files(folder / "STACK" / "linear.h5", plan, processes, report)
     shown, summary = _show(folder, plan, stacked, processes, images)
-    return [*made, *shown], summary
+    return [*made, write_rows(folder, plan), *shown], summary
 
 
 def of_stacking(
@@ -96,8 +97,9 @@ def _show(
         "windows_kept": int(stacked.n_windows.sum()),
         "best": best,
     }
-    stacks = [stacked.path, write_rotated(plan, stacked)]
-    names = [str(path.relative_to(folder)) for path in stacks if path is not None]
+    stacks = [stacked, write_rotated(plan, stacked)]
+    paths = [(s.path, write_pairs(s, plan.lags)) for s in stacks if s is not None]
+    names = [str(path.relative_to(folder)) for pair in paths for path in pair]
     if not images:
         return names, summary
     from .drawing import draw_stacks  # matplotlib takes most of a second to import

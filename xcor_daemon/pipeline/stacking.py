@@ -164,7 +164,7 @@ def stack_files(
     return Stacked(path, pairs, mean, ratio, counts)
 
 
-def write_rotated(plan: StackPlan, stacked: Stacked) -> Path | None:
+def write_rotated(plan: StackPlan, stacked: Stacked) -> Stacked | None:
     """Write a stack file's nine components of R, T, Z beside it, ``NAME-RTZ.h5``.
 
     None where ``rotate`` is not asked for, or no two stations have E, N and Z.
@@ -183,7 +183,9 @@ def write_rotated(plan: StackPlan, stacked: Stacked) -> Path | None:
     with corrfile.create_stack(path, pairs, plan.params, said, intervals, variables) as writer:
         writer.write("stack", 0, stack)
         writer.write("n_windows", 0, counts)
-    return path
+    mean, counts = (stack, counts[:, None]) if intervals is None else (_mean_of(stack), counts)
+    ratio = snr(mean, plan.lags, pairs.distance, margin=1 / plan.params.freqmin)
+    return Stacked(path, pairs, mean, ratio, counts)
 
 
 def _said(plan: StackPlan) -> dict[str, Any]:
