@@ -40,6 +40,7 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".png": "image/png",
 }
+PAGE = 1000  # keys that one listing gives
 _MULTIPART_FROM = 256 * 2**20  # bytes; one PUT takes 5 GiB at most
 
 
@@ -141,6 +142,11 @@ class Bucket:
             self._call("head_object", _MISSING, Key=f"incoming/{job_id}/{name}") is not None
             for name in (STATIONS, STACKING)
         )
+
+    def names(self, prefix: str) -> list[str]:
+        """The first `PAGE` keys below a prefix."""
+        answer = self._call("list_objects_v2", Prefix=prefix, MaxKeys=PAGE)
+        return [item["Key"] for item in answer.get("Contents", ())]
 
     # --- conditions ---
 

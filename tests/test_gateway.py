@@ -1,0 +1,269 @@
+"""The submit function, with events as an HTTP API sends them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from hosting import PARAMS, STATIONS, keys
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from xcor_daemon import gateway
+from xcor_daemon.bucket import Bucket
+from xcor_daemon.errors import ConfigError, UnreachableError
+from xcor_daemon.gateway import Gateway, handler
+from xcor_daemon.quota import Quota
+
+PAGE = "https://d111111abcdef8.cloudfront.net"
+GOOD = json.dumps({"stations": STATIONS.decode(), "params": PARAMS.decode()})
+DAY = 1_800_000_000.0
+
+
+def event(
+    body: str | None = GOOD,
+    path: str = "/jobs",
+    method: str = "POST",
+    source: str = "192.0.2.1",
+    encoded: bool = False,
+    **headers: str,
+) -> dict[str, Any]:
+    """As in the AWS documentation of payload format 2.0, with what does not matter here."""
+    headers = {"content-type": "application/json", "host": "id.execute-api.us-west-2.amazonaws.com",
+               "x-forwarded-for": source, **headers}  # fmt: skip
+    return {
+        "version": "2.0",
+        "routeKey": f"{method} {path}",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": headers,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "id",
+            "domainName": "id.execute-api.us-west-2.amazonaws.com",
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": source,
+                     "userAgent": "agent"},
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": f"{method} {path}",
+            "stage": "$default",
+            "time": "22/Nov/2026:18:22:53 +0000",
+            "timeEpoch": 1795371773000,
+        },
+        "body": body,
+        "isBase64Encoded": encoded,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def store() -> Iterator[Bucket]:
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="xcor")
+        yield Bucket(client, "xcor", settle=0)
+
+
+@pytest.fixture
+def service(store: Bucket) -> Gateway:
+    return Gateway(store, Quota(store, 3, 5, lambda: DAY), frozenset([PAGE]))
+
+
+def ask(service: Gateway, **given: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
+    reply = service.answer(event(**given))
+    body = json.loads(reply["body"]) if reply["body"] else {}
+    return reply["statusCode"], body, reply["headers"]
+
+
+def test_a_page_sends_a_job(service, store):
+    status, answer, headers = ask(service, origin=PAGE)
+
+    assert status == 201
+    assert headers["access-control-allow-origin"] == PAGE
+    (job,) = store.waiting().jobs
+    assert job.id == answer["id"]
+
+
+def test_a_program_sends_a_job_without_an_origin(service):
+    status, _, headers = ask(service)
+
+    assert status == 201
+    assert "access-control-allow-origin" not in headers
+
+
+def test_a_body_that_the_gateway_encoded_is_the_same(service, store):
+    assert ask(service, body=base64.b64encode(GOOD.encode()).decode(), encoded=True)[0] == 201
+    assert len(store.waiting().jobs) == 1
+
+
+def test_a_job_is_cancelled_by_who_knows_its_id(service, store):
+    job_id = ask(service)[1]["id"]
+
+    assert ask(service, path=f"/jobs/{job_id}/cancel", body=None)[0] == 202
+    assert f"incoming/{job_id}/cancel" in keys(store)
+    assert ask(service, path="/jobs/41/cancel", body=None)[0] == 404
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "", PAGE + ".evil.example"])
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+def test_a_foreign_page_is_refused_even_before_it_asks(service, store, origin, method):
+    status, _, headers = ask(service, origin=origin, method=method)
+
+    assert status == 403
+    assert "access-control-allow-origin" not in headers
+    assert keys(store) == []
+
+
+def test_our_page_may_ask_before_it_sends_json(service):
+    status, _, headers = ask(service, method="OPTIONS", origin=PAGE, body=None)
+
+    assert status == 204
+    assert headers["access-control-allow-origin"] == PAGE
+    assert headers["access-control-allow-methods"] == "POST"
+    assert headers["access-control-allow-headers"] == "content-type"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
+def test_what_a_form_can_send_is_refused(service, store, kind):
+    assert ask(service, **{"content-type": kind})[0] == 415
+    assert keys(store) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [("/", "POST", 404), ("/jobs/", "POST", 404), ("/jobs/../x/cancel", "POST", 404),
+     ("/jobs/12345678901234567/cancel", "POST", 404), ("/jobs", "GET", 415)],
+)  # fmt: skip
+def test_there_is_nothing_else(service, path, method, status):
+    assert ask(service, path=path, method=method)[0] == status
+
+
+def test_a_wrong_request_is_answered_with_its_problems_and_costs_no_place(service, store):
+    for _ in range(4):
+        wrong = json.dumps({"stations": STATIONS.decode(), "params": "fs\n1\n"})
+        status, answer, _ = ask(service, body=wrong)
+        assert status == 422
+        assert answer["problems"][0]["file"] == "params.csv"
+
+    assert keys(store) == []
+    assert ask(service)[0] == 201
+
+
+# --- the day's places ---
+
+
+def test_one_network_gets_its_places_and_another_one_still_has_its_own(service):
+    assert [ask(service)[0] for _ in range(4)] == [201, 201, 201, 429]
+    assert ask(service, source="192.0.2.2")[0] == 201
+
+
+def test_all_together_get_the_places_of_all(service):
+    taken = [ask(service, source=f"192.0.2.{k}")[0] for k in range(6)]
+
+    assert taken == [201] * 5 + [429]
+
+
+def test_all_addresses_of_a_customer_are_one(service):
+    sources = [f"2001:db8:1:2::{k:x}" for k in range(4)]
+
+    assert [ask(service, source=source)[0] for source in sources] == [201, 201, 201, 429]
+    assert ask(service, source="2001:db8:1:3::1")[0] == 201
+
+
+def test_a_new_day_has_new_places(service, store):
+    for _ in range(4):
+        ask(service)
+    tomorrow = replace(service, quota=Quota(store, 3, 5, lambda: DAY + 86400))
+
+    assert ask(tomorrow)[0] == 201
+
+
+def test_no_address_is_kept(service, store):
+    ask(service, source="192.0.2.77")
+
+    (mark,) = keys(store, "quota/")
+    assert mark.startswith("quota/2027-01-15/")
+    assert "192.0.2.77" not in mark
+
+
+def test_a_forwarded_address_that_the_sender_made_up_gives_no_more_places(service):
+    def ask_as(forged: str) -> int:
+        return ask(service, **{"x-forwarded-for": forged})[0]
+
+    assert [ask_as(f"10.0.0.{k}") for k in range(4)] == [201, 201, 201, 429]
+
+
+@pytest.mark.parametrize(("one", "all_"), [(0, 5), (6, 5), (5, 1000)])
+def test_places_that_cannot_be_counted_are_refused(store, one, all_):
+    with pytest.raises(ValueError, match="0 < of_one <= of_all < 1000"):
+        Quota(store, one, all_)
+
+
+# --- trouble ---
+
+
+def test_an_outage_is_told_without_its_details(service):
+    class Away:
+        def names(self, prefix):
+            raise UnreachableError("S3 at http://10.0.0.1 does not answer")
+
+    away = replace(service, quota=Quota(Away(), 3, 5))
+    status, answer, _ = ask(away)
+
+    assert status == 503
+    assert "10.0.0.1" not in json.dumps(answer)
+
+
+def test_the_function_reads_its_environment_once(store, monkeypatch):
+    environ = {"XCOR_BUCKET": "xcor", "XCOR_ORIGINS": PAGE, "XCOR_JOBS_PER_DAY": "9",
+               "XCOR_JOBS_PER_DAY_OF_ONE": "2", "AWS_DEFAULT_REGION": "us-east-1"}  # fmt: skip
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    gateway._gateway.cache_clear()
+
+    assert handler(event(origin=PAGE), None)["statusCode"] == 201
+    del os.environ["XCOR_BUCKET"]
+    assert handler(event(), None)["statusCode"] == 201
+    assert handler(event(), None)["statusCode"] == 429
+    gateway._gateway.cache_clear()
+
+
+@pytest.mark.parametrize("missing", ["XCOR_ORIGINS", "XCOR_JOBS_PER_DAY_OF_ONE", "XCOR_BUCKET"])
+def test_an_environment_that_lacks_something_says_what(missing):
+    environ = {"XCOR_BUCKET": "xcor", "XCOR_ORIGINS": PAGE, "XCOR_JOBS_PER_DAY": "9",
+               "XCOR_JOBS_PER_DAY_OF_ONE": "2"}  # fmt: skip
+    del environ[missing]
+
+    with pytest.raises(ConfigError, match=missing):
+        Gateway.from_env(environ)
+
+
+BODIES = st.one_of(
+    st.tuples(st.none() | st.text(st.characters()) | st.just("\ud800"), st.just(False)),
+    st.tuples(st.binary().map(lambda content: base64.b64encode(content).decode()), st.just(True)),
+)
+
+
+@settings(max_examples=50, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(
+    sent=BODIES,
+    path=st.sampled_from(["/jobs", "/jobs/41/cancel"]) | st.text(),
+    method=st.sampled_from(["POST", "GET", "OPTIONS"]),
+    kind=st.sampled_from(["application/json", "application/json; charset=utf-8"]) | st.text(),
+)
+def test_whatever_is_sent_gets_a_well_formed_answer_and_leaves_nothing(
+    service, store, sent, path, method, kind
+):
+    body, encoded = sent
+    given = event(body, path, method, encoded=encoded, **{"content-type": kind})
+    reply = service.answer(given)
+
+    assert reply["statusCode"] in (204, 400, 404, 415)
+    assert not reply["body"] or isinstance(json.loads(reply["body"]), dict)
+    assert keys(store) == []
