@@ -2,6 +2,8 @@
 
 const ID = /^[0-9]{1,16}$/;
 
+export const KINDS = { xcor: "Correlation", stack: "Stacking" };
+
 /**
  * A job as the browser keeps it; what the service says of it is in its status.json.
  *
@@ -38,6 +40,11 @@ export function note(store, id, changes) {
   const before = keptJobs(store).find((job) => job.id === id);
   const isNew = before && Object.keys(changes).some((key) => before[key] !== changes[key]);
   if (isNew) store.set("jobs", keptJobs(store).map((job) => (job.id === id ? { ...job, ...changes } : job)));
+}
+
+/** What a job is called. */
+export function titleOf({ id, kind, title }) {
+  return title || (KINDS[kind] ? `${KINDS[kind]} job ${id}` : `Job ${id}`);
 }
 
 /** Follow a job no longer; what the service has of it stays. */
