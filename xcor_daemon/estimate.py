@@ -9,11 +9,10 @@ from .errors import Problem, RequestError
 from .request import XcorRequest, count_pairs
 from .stations import STATIONS
 
-# Bytes of miniSEED (Steim2) per sample of ground noise: 1.1 to 1.9 in the archives' day files.
-_BYTES_PER_SAMPLE = 1.5
-_FS_UNKNOWN = 40.0  # Hz; the usual rate of a BH channel
-# Core-seconds, from scripts/benchmark: a channel-day, each of its windows, each pair-window.
-_PER_CHANNEL_DAY, _PER_CHANNEL_WINDOW, _PER_PAIR_WINDOW = 0.1, 0.53e-3, 40e-6
+# Shared with the page. Bytes of miniSEED (Steim2) per sample of ground noise: 1.1 to 1.9 in the
+# archives' day files. fs_unknown, in Hz: the usual rate of a BH channel. Core-seconds, from
+# scripts/benchmark: of a channel-day, each of its windows, each pair-window.
+_PRICE = LIMITS["price"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ def estimate(request: XcorRequest) -> Estimate:
         counted[tuple(c.id for c in channels)] = pairs
         pair_days += n_days * pairs
         channel_days += n_days * len(channels)
-        samples = sum((c.sample_rate or _FS_UNKNOWN) * 86400 for c in channels)
-        bytes_in += n_days * samples * _BYTES_PER_SAMPLE
+        samples = sum((c.sample_rate or _PRICE["fs_unknown"]) * 86400 for c in channels)
+        bytes_in += n_days * samples * _PRICE["bytes_per_sample"]
     pair_windows = pair_days * params.n_windows
     price = Estimate(
         channels=len(request.channels),
@@ -67,8 +66,9 @@ def estimate(request: XcorRequest) -> Estimate:
         bytes_in=round(bytes_in),
         bytes_out=pair_days * params.n_kept * (2 * params.n_lags + 1) * 4,
         core_seconds=round(
-            channel_days * (_PER_CHANNEL_DAY + _PER_CHANNEL_WINDOW * params.n_windows)
-            + pair_windows * _PER_PAIR_WINDOW,
+            channel_days
+            * (_PRICE["per_channel_day"] + _PRICE["per_channel_window"] * params.n_windows)
+            + pair_windows * _PRICE["per_pair_window"],
             1,
         ),
     )

@@ -1,15 +1,18 @@
 /** CSV text <-> rows of cells (RFC 4180), as Python's csv module reads and writes them. */
 
+// What Python's str.splitlines takes for the end of a line.
+const LINE_END = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
+
 /**
  * Split a CSV into rows.
  *
- * @param {string} text  lines end with LF, CRLF or CR; cells may be quoted
+ * @param {string} text  cells may be quoted
  * @returns {{line: number, cells: string[]}[]}  `line`: where a row ends, from 1
  * @throws {SyntaxError} if a quote is not closed, or is followed by something else than a comma
  */
 export function parseCsv(text) {
   const rows = [];
-  const lines = text.replace(/^\uFEFF/, "").split(/\r\n|\r|\n/);
+  const lines = text.replace(/^\uFEFF/, "").split(LINE_END);
   if (lines.at(-1) === "") lines.pop();
   for (let k = 0; k < lines.length; k++) {
     const cells = lines[k].includes('"') ? quotedCells(lines[k], k + 1) : lines[k].split(",");

@@ -1,0 +1,33 @@
+/** What the page makes of the two files of a job; for tests that compare it with the worker. */
+
+import { readFileSync } from "node:fs";
+
+import { problemText } from "../../site/js/csvtable.js";
+import { formatStations, parseStations } from "../../site/js/stations.js";
+import { estimate } from "../../site/js/xcor/estimate.js";
+import { formatParams, parseParams } from "../../site/js/xcor/params.js";
+
+export const LIMITS = JSON.parse(readFileSync(new URL("../../xcor_daemon/limits.json", import.meta.url), "utf-8"));
+
+/** The answer in the shape of golden/NAME/expected.json. */
+export function answer(stations, params) {
+  const first = parseStations(stations, LIMITS);
+  const second = parseParams(params, LIMITS);
+  const problems = [...first.problems, ...second.problems];
+  if (problems.length) return { problems: problems.map(problemText) };
+  const { price, problems: refused } = estimate(first.channels, second.params, LIMITS);
+  if (refused.length) return { problems: refused.map(problemText) };
+  return {
+    stations: formatStations(first.channels).trimEnd().split("\n"),
+    params: formatParams(second.params, LIMITS).trimEnd().split("\n"),
+    estimate: price,
+  };
+}
+
+// As a program: requests on standard input, one JSON a line, and an answer a line.
+if (process.argv[1] === new URL(import.meta.url).pathname) {
+  for (const line of readFileSync(0, "utf-8").split("\n").filter(Boolean)) {
+    const { stations, params } = JSON.parse(line);
+    console.log(JSON.stringify(answer(stations, params)));
+  }
+}

@@ -1,0 +1,100 @@
+"""The page and the worker read the same files alike, to the word and to the digit."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from xcor_daemon.csvtable import LIMITS
+from xcor_daemon.errors import RequestError
+from xcor_daemon.estimate import estimate
+from xcor_daemon.request import format_params, parse_request
+from xcor_daemon.stations import format_stations
+
+FOLDER = Path(__file__).parent
+GOLDEN = sorted((FOLDER / "golden").iterdir())
+
+
+def answer(stations: bytes, params: bytes) -> dict:
+    """What the worker makes of the two files, in the shape of expected.json."""
+    try:
+        request = parse_request({"stations.csv": stations, "params.csv": params})
+        price = estimate(request)
+    except RequestError as error:
+        return {"problems": [str(problem) for problem in error.problems]}
+    return {
+        "stations": format_stations(request.channels).splitlines(),
+        "params": format_params(request.params).splitlines(),
+        "estimate": asdict(price),
+    }
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
+def test_the_worker_reads_the_golden_files_as_they_are_meant(case: Path):
+    expected = json.loads((case / "expected.json").read_text())
+
+    got = answer((case / "stations.csv").read_bytes(), (case / "params.csv").read_bytes())
+
+    assert got == expected
+
+
+def test_page_and_worker_agree_on_a_thousand_requests_drawn_at_random(node: Path):
+    draw = random.Random(8)
+    cases = [{"stations": _stations(draw), "params": _params(draw)} for _ in range(1000)]
+
+    lines = "\n".join(map(json.dumps, cases))
+    done = subprocess.run(
+        [node, FOLDER / "answer.mjs"], input=lines, capture_output=True, text=True, check=True
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert len(answers) == len(cases)
+    for case, of_page in zip(cases, answers, strict=True):
+        of_worker = answer(case["stations"].encode(), case["params"].encode())
+        assert of_page == of_worker, case
+    good = sum("estimate" in one for one in answers)
+    assert 150 < good < 850, "the draw tests only one side"
+
+
+def _stations(draw: random.Random) -> str:
+    """Some channels over some days; now and then with something wrong."""
+    rows = ["Network,Station,Location,Channel,StartDate,EndDate,Longitude,SampleRate"]
+    for _ in range(draw.randint(1, 12)):
+        start = draw.choice(["2019-12-29", "2020-02-28T12:00:00", "2020-02-28T06:30:00.5Z"])
+        end = draw.choice(["2020-03-01", "2020-03-01T00:00:00.000001", "2020-03-07T23:59:59"])
+        codes = [draw.choice(["XX", "YY"]), f"S{draw.randint(1, 4)}", draw.choice(["", "--", "10"])]
+        place = [draw.choice(["", "359.5", "-1e1"]), draw.choice(["", "1", "20.5", "100"])]
+        rows.append(",".join([*codes, "HH" + draw.choice("ENZ"), start, end, *place]))
+    if draw.random() < 0.15:
+        wrong = draw.choice(["XX,s1", "a,b,c,d,e,f,g,h", "XX,S1,,HHZ,2019-02-29,2020,361,-1"])
+        rows.insert(draw.randint(1, len(rows)), wrong)
+    return draw.choice(["\n", "\r\n"]).join(rows)
+
+
+def _params(draw: random.Random) -> str:
+    """The six with values that mostly fit, and some of the others with any of their values."""
+    six = {
+        "fs": [1, 4, 10, 12.5, 100],
+        "freqmin": [0.05, 0.1, 0.2, 1],
+        "freqmax": [0.4, 0.45, 2],
+        "cc_step": [450, 900.0, 86400, 333.3, 0.1],
+        "cc_len": [900, 1800, 3600.5, 86400],
+        "maxlag": [0.25, 60, 899.9, 120],
+    }
+    row = {name: draw.choice(values) for name, values in six.items()}
+    for name in draw.sample([*LIMITS["params"]], draw.choice([0, 0, 1, 3])):
+        limit = LIMITS["params"][name]
+        values = {
+            "number": [limit.get("max"), limit.get("above", limit.get("min")), "", 0.123456789, 5],
+            "flag": ["true", "FALSE", "1"],
+            "choice": [*limit.get("choices", ()), "other"],
+            "components": ["all", "ZZ", "ZZ;?N", "EE;EN;EZ;NE;NN;NZ;ZE;ZN;ZZ", "Z"],
+            "name": ["", "EARTHSCOPE", "http://x"],
+        }[limit["kind"]]
+        row[name] = draw.choice(values)
+    return f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
