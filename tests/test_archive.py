@@ -10,7 +10,7 @@ from obspy import Stream, Trace, UTCDateTime, read
 
 from xcor_daemon.errors import ConfigError, NoDataError
 from xcor_daemon.pipeline.datatypes import NS, day_start
-from xcor_daemon.pipeline.sources import open_source
+from xcor_daemon.pipeline.sources import catalogue, open_source
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.stations import Channel
 
@@ -163,6 +163,63 @@ def test_a_second_look_sees_new_and_changed_files(tmp_path):
     assert [result.n_samples for result in second] == [1000, 2000]
 
 
+def looked_into(monkeypatch):
+    """The files whose headers are read from now on."""
+    names = []
+    plain = catalogue._look_into
+    monkeypatch.setattr(
+        catalogue, "_look_into", lambda *a: names.append(a[1]) or plain(*a)
+    )
+    return names
+
+
+def test_an_archive_is_looked_through_once_and_then_only_where_it_changed(tmp_path, monkeypatch):
+    archive, cache = tmp_path / "archive", tmp_path / "cache"
+    for name in ("changed", "gone", "same"):
+        write_day(archive / name, f"S{name[:3].upper()}", n=1000)
+    shutil.copy(DATA / "ci_bk_2022/CI_WBM.xml", archive)
+    (archive / "page.html").write_text("<html></html>")
+    first = Archive(archive, cache)
+    names = looked_into(monkeypatch)
+    again = Archive(archive, cache)
+    assert (names, again.index, again.xml) == ([], first.index, first.xml)
+    assert again.skipped == first.skipped
+
+    modified = (archive / "changed").stat()
+    write_day(archive / "changed", "SNEW", n=1000)  # of the same size
+    os.utime(archive / "changed", ns=(modified.st_atime_ns, modified.st_mtime_ns))
+    write_day(archive / "new", "SADD", n=1000)
+    (archive / "gone").unlink()
+    third = Archive(archive, cache)
+
+    assert sorted(names) == ["changed", "new"]
+    assert sorted(third.index) == ["XX.SADD..LHZ", "XX.SNEW..LHZ", "XX.SSAM..LHZ"]
+    assert Archive(archive, cache).index == third.index
+    assert sorted(names) == ["changed", "new"]
+
+
+@pytest.mark.parametrize("spoil", [b"", b"{}\n", b"1\n[1, 2]\n", b"1\n\xff\xfe", b"99\n"])
+def test_what_is_remembered_of_an_archive_is_not_believed_where_it_is_damaged(tmp_path, spoil):
+    write_day(tmp_path / "archive/a.mseed")
+    first = Archive(tmp_path / "archive", tmp_path / "cache")
+    (memory,) = (tmp_path / "cache").iterdir()
+    memory.write_bytes(spoil)
+
+    again = Archive(tmp_path / "archive", tmp_path / "cache")
+
+    assert again.index == first.index
+
+
+def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path, caplog):
+    write_day(tmp_path / "archive/a.mseed")
+    (tmp_path / "cache").write_bytes(b"")  # no folder
+
+    archive = Archive(tmp_path / "archive", tmp_path / "cache")
+
+    assert list(archive.index) == ["XX.S00..LHZ"]
+    assert "the next job looks again" in caplog.text
+
+
 def test_links_are_followed_but_not_in_circles(tmp_path):
     write_day(tmp_path / "elsewhere/a.mseed")
     (tmp_path / "tree").mkdir()
@@ -204,7 +261,7 @@ def test_a_file_that_vanishes_costs_its_channel_only(tmp_path):
 def test_an_archive_that_was_pickled_need_not_look_again(tmp_path, monkeypatch):
     write_day(tmp_path / "a.mseed")
     dumped = pickle.dumps(Archive(tmp_path))
-    monkeypatch.setattr(Archive, "_add", None)
+    monkeypatch.setattr(Archive, "__init__", None)
 
     archive = pickle.loads(dumped)  # noqa: S301
 

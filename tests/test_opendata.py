@@ -19,6 +19,7 @@ from xcor_daemon.pipeline.sources import open_source, open_sources
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
 from xcor_daemon.pipeline.sources.opendata import OpenData
+from xcor_daemon.pipeline.sources.web import Client
 from xcor_daemon.stations import Channel
 
 DATA = Path(__file__).parent / "data/ci_bk_2022"
@@ -131,7 +132,7 @@ def test_station_xml_comes_from_the_bucket(bucket):
 
 
 def test_a_bucket_that_does_not_answer_fails_the_channel_only(bucket):
-    source = OpenData("SCEDC|http://127.0.0.1:9", sleep=lambda _: None)
+    source = OpenData("SCEDC|http://127.0.0.1:9", Client(sleep=lambda _: None))
 
     result = fetch_one(source, WBM)
 

@@ -232,14 +232,18 @@ def test_a_flat_response_gives_back_ground_motion():
     "content",
     [
         b'<!DOCTYPE x [<!ENTITY a "aaaa">]><FDSNStationXML>&a;</FDSNStationXML>',
-        '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE x []><FDSNStationXML/>'.encode("utf-16"),
+        b"\xef\xbb\xbf <?xml version='1.0' encoding='utf-8'?><!DOCTYPE x []><FDSNStationXML/>",
+        *(
+            f'<?xml version="1.0" encoding="{name}"?><!DOCTYPE x []><FDSNStationXML/>'.encode(name)
+            for name in ("UTF-16", "utf-16-le", "UTF-32", "cp037", "UTF-7", "unicode_escape")
+        ),
         b"<html><body>Service unavailable</body></html>",
         b"",
         b"<FDSNStationXML",
     ],
 )
 def test_what_is_not_plain_stationxml_is_refused(content):
-    with pytest.raises(ValueError, match=r"document type|not StationXML"):
+    with pytest.raises(ValueError, match=r"document type|not StationXML|not XML"):
         read_stationxml(content)
 
 

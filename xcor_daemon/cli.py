@@ -177,6 +177,7 @@ def correlate(
         xcor-daemon correlate my-job --source archive:/data/sds
     """
     from .pipeline.run import correlate_job
+    from .pipeline.sources import Access
     from .request import XcorRequest, read_request
 
     if source is None:
@@ -186,9 +187,13 @@ def correlate(
         check_source(source)
     else:
         source = config.source_named(source)
+    token = Path(config.earthscope_token) if config.earthscope_token else None
+    access = Access(config.cache_folder, token=token)
     with _progress_of(folder) as report:
         processes = _chosen(processes, config)
-        outputs = correlate_job(folder, source, processes, report, images, config.sources)
+        outputs = correlate_job(
+            folder, source, processes, report, images, config.sources, access
+        )
     _show(outputs, folder, as_json)
 
 

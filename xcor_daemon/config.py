@@ -30,6 +30,9 @@ class Config:
     deadline: float = 86400.0  # s after which a worker is stopped
     processes: int = 0  # of one worker; 0 takes every core
     source: str = DEFAULT_SOURCE  # where waveforms come from when a job names no source
+    # What jobs share: locks of connections, and what is known of archives.
+    cache: Path = Path("~/.cache/xcor-daemon")
+    earthscope_token: str = ""  # file that holds it, for restricted data; empty: anonymous
     lease: float = 120.0  # s until another daemon takes over from one that is silent; 0: at once
     reserve: float = 1e9  # bytes of the disk that stay free
     quota: float = 0.0  # bytes that the work folder may take; 0 leaves it to the disk
@@ -87,6 +90,14 @@ class Config:
         if not self.bucket:
             raise ConfigError("no S3 bucket is named; set XCOR_BUCKET or give --bucket NAME.")
         return self.bucket
+
+    @property
+    def cache_folder(self) -> Path:
+        """``cache`` without a ``~``; a ConfigError where there is no home folder."""
+        try:
+            return self.cache.expanduser()
+        except RuntimeError as error:
+            raise ConfigError(f"{self.cache}: {error} Set XCOR_CACHE to a folder.") from error
 
     def source_named(self, name: str) -> str:
         """The source behind a name that a job gives; empty means the service's own.

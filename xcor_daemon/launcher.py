@@ -27,9 +27,9 @@ WORKER_FILE = "worker.json"
 NOT_STARTED, RUNNING, ENDED = "not-started", "running", "ended"
 
 # A worker needs no more of the environment; it must not see AWS_* and any other XCOR_*: names of
-# sources it needs, for the column DataCenter of stations.csv.
+# sources it needs, for the column DataCenter of stations.csv, and what sources need themselves.
 _PASSED = re.compile(
-    r"XCOR_SOURCES|PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|MPLCONFIGDIR|XDG_CACHE_HOME|(NUMBA|OMP|MKL|OPENBLAS|NUMEXPR)_[A-Z_]+"
+    r"XCOR_(SOURCES|CACHE|EARTHSCOPE_TOKEN)|PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|MPLCONFIGDIR|XDG_CACHE_HOME|(NUMBA|OMP|MKL|OPENBLAS|NUMEXPR)_[A-Z_]+"
 )
 # Signals that somebody sends; the others are the worker's own fault.
 _SENT = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

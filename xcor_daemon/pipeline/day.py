@@ -39,7 +39,7 @@ from .datatypes import (
 from .pairs import pair_table
 from .preprocess import Covered, Grid, margin, n_parts, prepare, windows
 from .shelf import Shelf
-from .sources import forget
+from .sources import asked_of, forget
 
 DAY_NS = 86400 * NS
 _TOGETHER = 32  # channels whose series are computed one after the other
@@ -238,8 +238,8 @@ def _prepare_one(
     """
     row = ChannelDay(str(day), channel.id, "nodata", windows=plan.params.n_windows)
     if isinstance(samples, NoDataError):
-        row = replace(row, status=samples.status, source=plan.source.name, reason=str(samples))
-        return row, None
+        name = asked_of(plan.source, channel)
+        return replace(row, status=samples.status, source=name, reason=str(samples)), None
     midnight = day_start(day)
     inside = _inside(samples, midnight, midnight + DAY_NS)
     row = replace(row, source=samples.source, n_bytes=samples.n_bytes, fs_raw=samples.fs, **inside)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 
@@ -26,6 +27,8 @@ MAX_XML_BYTES = 256 << 20
 LOWEST = 2e-6
 _OUTPUT = {"velocity": "VEL", "displacement": "DISP", "acceleration": "ACC"}
 _POWER = {"VEL": 0, "DISP": -1, "ACC": 1}  # of omega, from this unit to velocity
+_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([^"']*)["']""")
+_PLAIN = re.compile(rb"(?i)utf-?8|(us-)?ascii|iso-8859-\d{1,2}|latin-?1|windows-125\d")
 _ALWAYS = 1 << 62  # ns; an epoch without a start or an end
 # Units that ObsPy both knows and scales (it takes cm/(s**2) for m/s**2, and strain for metres):
 # what they measure, and how many of them are one in metres.
@@ -57,16 +60,31 @@ def read_stationxml(content: bytes) -> Inventory:
     """
     if len(content) > MAX_XML_BYTES:
         raise ValueError(f"is larger than {MAX_XML_BYTES >> 20} MB")
-    # In UTF-16 the search would find nothing, and no station service writes it.
-    is_utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:64]
-    if is_utf16 or b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise ValueError("has a document type or is UTF-16, which StationXML never needs")
+    check_xml(content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return read_inventory(io.BytesIO(content), format="STATIONXML")
     except (XMLSyntaxError, *_OBSPY_ERRORS) as error:
         raise ValueError(f"is not StationXML that can be read: {error}") from error
+
+
+def check_xml(content: bytes) -> None:
+    """Refuse XML that declares entities, which may be bombs, or in which that could be hidden.
+
+    Raises
+    ------
+    ValueError
+        If it has a document type, or an encoding in which the search would not find one (UTF-16,
+        UTF-7, EBCDIC ...); no station service and no bucket writes either.
+    """
+    begin = content[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
+    declared = _ENCODING.match(begin)
+    is_odd = b"\0" in content[:64] or bool(begin and not begin.startswith(b"<"))
+    if is_odd or (declared and not _PLAIN.fullmatch(declared[1])):
+        raise ValueError("is not XML in UTF-8")
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        raise ValueError("has a document type, which is refused")
 
 
 def curve(response: Response, units: str, nyquist: float) -> ResponseCurve:

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from datetime import date
 from pathlib import Path
 from time import monotonic
@@ -25,7 +25,7 @@ from . import corrfile, products
 from .datatypes import ChannelDay, Progress
 from .day import DayPlan, DayResult, correlate_day, finished
 from .executors import Outcome, run_units
-from .sources import open_sources
+from .sources import NOTHING_SHARED, Access, open_sources
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +103,7 @@ def correlate_job(
     report: Callable[[Progress], None] = lambda progress: None,
     images: bool = True,
     sources: Mapping[str, str] | None = None,
+    access: Access = NOTHING_SHARED,
 ) -> dict[str, Any]:
     """Correlate a job folder: stations.csv and params.csv in, everything else out.
 
@@ -122,6 +123,8 @@ def correlate_job(
         Draw the images of PLOT.
     sources : mapping, optional
         Configured names -> sources, for the column DataCenter of stations.csv.
+    access : Access
+        What this job shares with others; without a ``cache``, nothing.
 
     Returns
     -------
@@ -141,8 +144,8 @@ def correlate_job(
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
     reporter.stage("looking up stations and responses")
-    places = folder / ".connections", folder / ".downloads"
-    opened = open_sources(source, request.channels, sources or {}, *places)
+    access = replace(access, cache=_cache(folder, access.cache), keep=folder / ".downloads")
+    opened = open_sources(source, request.channels, sources or {}, access)
     metadata = opened.metadata(request.channels, request.params.response)
     cores = processes
     processes, threads = _share(processes, len(request.days))
@@ -172,6 +175,21 @@ def _read(folder: Path, kind: type, file: str) -> Any:
         need = f"asks for another kind of job; use `xcor-daemon {other}`"
         raise RequestError([Problem(file, 0, "", "", need)])
     return request
+
+
+def _cache(folder: Path, shared: Path | None) -> Path:
+    """The folder that jobs share, made if need be; the job's own where that cannot be written."""
+    own = folder / ".cache"
+    if shared is None:
+        return own
+    try:
+        shared.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_ours = os.access(shared, os.W_OK | os.X_OK)
+    except OSError:
+        is_ours = False
+    if not is_ours:
+        log.warning("%s cannot be written; connections are counted for this job only", shared)
+    return shared if is_ours else own
 
 
 def _key(request: XcorRequest, source: str) -> str:

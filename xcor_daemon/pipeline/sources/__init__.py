@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ConfigError, Problem, RequestError
@@ -10,9 +11,26 @@ from ...stations import STATIONS, Channel
 from ..datatypes import Source
 from .kept import Kept
 from .several import Several
+from .web import Client
 
 
-def open_source(text: str, gate: Path | None = None) -> Source:
+@dataclass(frozen=True)
+class Access:
+    """What sources may use on this machine.
+
+    Jobs and processes that name the same ``cache`` share the connections to a data centre, and
+    look through an archive once; without it each source is on its own.
+    """
+
+    cache: Path | None = None
+    keep: Path | None = None  # where downloads wait until their day is done; see `Kept`
+    token: Path | None = None  # file with EarthScope's token, where restricted data are wanted
+
+
+NOTHING_SHARED = Access()
+
+
+def open_source(text: str, access: Access = NOTHING_SHARED) -> Source:
     """The source behind ``archive:PATH``, ``fdsn:...`` or ``s3:...``.
 
     An archive is looked through here; a data centre is not asked anything yet. What is returned
@@ -23,9 +41,7 @@ def open_source(text: str, gate: Path | None = None) -> Source:
     text : str
         ``archive:PATH``; ``fdsn:URL-or-name`` or ``fdsn:URL|STATION_URL``; ``s3:NAME`` or
         ``s3:NAME|URL``, see `OpenData`.
-    gate : Path, optional
-        A folder of locks: sources that name the same one, in whatever process, share the
-        connections to a data centre.
+    access : Access
 
     Raises
     ------
@@ -33,18 +49,19 @@ def open_source(text: str, gate: Path | None = None) -> Source:
         If the text is none of these, the folder is missing or the name is not a known centre's.
     """
     kind, _, place = text.partition(":")
+    gate = access.cache / "connections" if access.cache else None
     if kind == "archive" and place:
         from .archive import Archive
 
-        return Archive(place)
+        return Archive(place, access.cache / "archives" if access.cache else None)
     if kind == "fdsn" and place:
-        from .fdsn import Fdsn  # ObsPy's list of centres takes a while to import
+        from .fdsn import EARTHSCOPE, Fdsn  # ObsPy's list of centres takes a while to import
 
-        return Fdsn(place, gate=gate)
+        return Fdsn(place, Client(gate, tokens={EARTHSCOPE: access.token} if access.token else {}))
     if kind == "s3" and place:
         from .opendata import OpenData
 
-        return OpenData(place, gate=gate)
+        return OpenData(place, Client(gate, timeout=60.0))
     raise ConfigError(f"source {text!r} is neither archive:PATH nor fdsn:URL-or-name nor s3:NAME.")
 
 
@@ -52,8 +69,7 @@ def open_sources(
     text: str,
     channels: Iterable[Channel],
     named: Mapping[str, str],
-    gate: Path | None = None,
-    keep: Path | None = None,
+    access: Access = NOTHING_SHARED,
 ) -> Source:
     """The source of a job: that of ``text``, and those that stations.csv names for some channels.
 
@@ -65,9 +81,7 @@ def open_sources(
     named : mapping
         Configured names -> text. Other names must be data centres that ObsPy knows; a request
         never gives an address.
-    gate : Path, optional
-    keep : Path, optional
-        Folder in which downloads wait until their day is done; see `Kept`.
+    access : Access
 
     Raises
     ------
@@ -78,9 +92,9 @@ def open_sources(
     """
 
     def opened(text: str, name: str) -> Source:
-        source = open_source(text, gate)
+        source = open_source(text, access)
         is_remote = not text.startswith("archive:")
-        return Kept(source, keep / name) if keep and is_remote else source
+        return Kept(source, access.keep / name) if access.keep and is_remote else source
 
     default = opened(text, "default")
     others = {}
@@ -93,6 +107,12 @@ def open_sources(
             need = "is no data centre that is known here"
             raise RequestError([Problem(STATIONS, 0, "DataCenter", name, need)]) from error
     return Several(default, others) if others else default
+
+
+def asked_of(source: Source, channel: Channel) -> str:
+    """Name of the source that a channel is asked of."""
+    is_one = not isinstance(source, Several)
+    return (source if is_one else source.others.get(channel.data_center, source.default)).name
 
 
 def forget(source: Source, start: int, end: int) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 from obspy import UTCDateTime
 from obspy.clients.fdsn.header import URL_MAPPINGS
@@ -14,37 +14,35 @@ from ...errors import ConfigError, NoDataError, UnreachableError
 from ...stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
 from ..response import metadata_from_inventory, read_stationxml
-from .miniseed import samples
+from .miniseed import samples_or_reason
 from .records import Records, scan, what_it_is
-from .web import CONNECTIONS, Budget, WebError, ask
+from .web import Client, WebError
 
 _BATCH_BYTES = 96 << 20  # expected of one reply; what a day of 100 Hz has seven channels in
 _BATCH_CHANNELS = 100  # of one request for metadata
 _BYTES_PER_SAMPLE = 1.5
 # Rates that band codes stand for at most, where a request does not say.
 _BAND_RATE = {"V": 0.5, "U": 0.5, "L": 2, "M": 10, "B": 80, "S": 80, "H": 250, "E": 250}
+EARTHSCOPE = "https://service.earthscope.org"
+# The centre was IRIS until 2025, and its host that ``service.iris.edu``; releases of ObsPy differ.
+_PLACES = {**URL_MAPPINGS, **dict.fromkeys(("EARTHSCOPE", "IRIS", "IRISDMC"), EARTHSCOPE)}
+_MOVED = re.compile(r"https?://service\.iris\.edu(?=/|$)")
+_KNOWN = frozenset(urlsplit(url).netloc for url in _PLACES.values())
 _URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d+)?(/[!-~]*)?")
 
 
 class Fdsn:
     """Waveforms and StationXML of one data centre.
 
-    Making one asks the centre nothing, and what is pickled is the address. All processes that
-    name the same ``gate`` have ``connections`` to a centre between them.
+    Making one asks the centre nothing, and what is pickled is the address.
 
     Parameters
     ----------
     place : str
         A name that ObsPy knows (``EARTHSCOPE``), or a URL; ``URL|STATION_URL`` where metadata
         come from elsewhere, by name or URL. Of the operator, never of a request.
-    connections : int
-        Requests at one time.
-    gate : path, optional
-        Folder for the locks; without it this object counts only itself, which asks one by one.
-    timeout : float
-        s to wait for an answer.
-    sleep : callable
-        Waits between attempts; a test passes a short one.
+    client : Client, optional
+        Who asks; without one, the centre's budget is this object's own.
 
     Raises
     ------
@@ -52,22 +50,12 @@ class Fdsn:
         If a name is not known or a URL is none.
     """
 
-    def __init__(
-        self,
-        place: str,
-        connections: int = CONNECTIONS,
-        gate: str | Path | None = None,
-        timeout: float = 120.0,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, place: str, client: Client | None = None) -> None:
         self.base, _, self.station = (part.strip() for part in place.partition("|"))
         for part in filter(None, (self.base, self.station)):
             _check_place(part)
         self.name = f"fdsn:{self.base}"
-        folder = Path(gate) / re.sub(r"\W+", "_", self.base) if gate else None
-        self.budget = Budget(folder, connections)
-        self.timeout = timeout
-        self._sleep = sleep
+        self.client = replace(client or Client(), follow=_KNOWN)
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
         """Coordinates and responses, in as few requests as possible.
@@ -106,19 +94,11 @@ class Fdsn:
         for batch in _batches(list(channels), share):
             for some, reply in self._waveform_replies(batch, start, end):
                 for channel in some:
-                    yield channel, self._samples(reply, channel, start, end)
-
-    def _samples(
-        self, reply: Records | NoDataError, channel: Channel, start: int, end: int
-    ) -> Samples | NoDataError:
-        if isinstance(reply, NoDataError):
-            return reply
-        if channel.id not in reply.codes:
-            return NoDataError("the data centre has no samples of this time.")
-        try:
-            return samples([reply], channel.id, start, end, self.name)
-        except NoDataError as error:
-            return error
+                    if isinstance(reply, NoDataError):
+                        yield channel, reply
+                        continue
+                    asked = (channel.id, start, end, self.name)
+                    yield channel, samples_or_reason([reply], *asked, "the data centre")
 
     def _waveform_replies(
         self, channels: Sequence[Channel], start: int, end: int
@@ -162,11 +142,10 @@ class Fdsn:
         place = self.station if self.station and service == "station" else self.base
         base = _service(place, service)
         content = "".join(f"{line}\n" for line in lines).encode()
-        options = {"budget": self.budget, "timeout": self.timeout, "sleep": self._sleep}
         headers = {"Content-Type": "text/plain"}
         nothing = NoDataError("the data centre has no samples of this time.")
         try:
-            reply = ask(f"{base}/query", body=content, headers=headers, **options)
+            reply = self.client.ask(f"{base}/query", content, headers)
         except ValueError as error:
             raise ConfigError(f"{self.name}: {error}") from error
         except WebError as error:
@@ -174,7 +153,7 @@ class Fdsn:
                 raise
             # The 404 of no data, or that of a wrong address, where no version is told either?
             try:
-                ask(f"{base}/version", **options)
+                self.client.ask(f"{base}/version")
             except WebError as worse:
                 if worse.status != 404:
                     raise
@@ -188,10 +167,10 @@ class Fdsn:
 
 def _check_place(place: str) -> None:
     """A ConfigError where a centre is neither a name that ObsPy knows nor a URL."""
-    if place.upper() in URL_MAPPINGS:
+    if place.upper() in _PLACES:
         return
     if not place.startswith(("http://", "https://")):
-        known = ", ".join(sorted(URL_MAPPINGS))
+        known = ", ".join(sorted(_PLACES))
         raise ConfigError(f"data centre {place!r} is not known; write a URL or one of {known}.")
     if not _URL.fullmatch(place):
         raise ConfigError(f"data centre {place!r} is not a valid URL.")
@@ -199,7 +178,7 @@ def _check_place(place: str) -> None:
 
 def _service(place: str, service: str) -> str:
     """The address of a service, from a name, a server or itself."""
-    base = URL_MAPPINGS.get(place.upper(), place).rstrip("/")
+    base = _MOVED.sub(EARTHSCOPE, _PLACES.get(place.upper(), place)).rstrip("/")
     return base if f"/{service}/" in base else f"{base}/fdsnws/{service}/1"
 
 

@@ -86,6 +86,18 @@ def samples(
     return Samples(segments, source, n_bytes, (*notes, *more))
 
 
+def samples_or_reason(
+    parts: Sequence[Records], channel_id: str, start: int, end: int, source: str, who: str
+) -> Samples | NoDataError:
+    """`samples`, or why there are none; ``who`` is said to have none where no record is there."""
+    if not any(channel_id in part.codes for part in parts):
+        return NoDataError(f"{who} has no samples of this time.")
+    try:
+        return samples(parts, channel_id, start, end, source)
+    except NoDataError as error:
+        return error
+
+
 def _is_rate(rates: np.ndarray, fs: float) -> np.ndarray:
     return np.abs(rates / fs - 1) < _SAME_RATE
 

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 from ...errors import ConfigError, NoDataError, UnreachableError
 from ...stations import Channel
 from ..datatypes import NS, Metadata, Samples, day_start
-from ..response import metadata_from_inventory, read_stationxml
-from .miniseed import samples
+from ..response import check_xml, metadata_from_inventory, read_stationxml
+from .miniseed import samples_or_reason
 from .records import Records, scan, what_it_is
-from .web import Budget, Reply, WebError, ask
+from .web import Client, Reply, WebError
 
 log = logging.getLogger(__name__)
 
@@ -42,29 +40,35 @@ class Layout:
 
     url: str
     waveforms: str
-    metadata: str
+    metadata: tuple[str, ...]  # the first that is there holds
     versioned: bool = False  # ``#1``, ``#2`` ... stand behind the key; the last one holds
 
 
+# Buckets, regions and names of waveforms: the centres' own pages (scedc.caltech.edu/cloud,
+# ncedc.org/db/cloud.html). Those pages do not show where NCEDC keeps StationXML, nor SCEDC that of
+# networks that are not its own: that is what public programs read there; see docs/data.md.
 LAYOUTS = {
     # CIWBM__LHZ___2022001.ms: station and location filled with "_", and one more.
     "SCEDC": Layout(
         "https://scedc-pds.s3.us-west-2.amazonaws.com",
         "continuous_waveforms/{year}/{year}_{doy}/"
         "{network:_<2}{station:_<5}{channel}{location:_<2}_{year}{doy}.ms",
-        "FDSNstationXML/{network}/{network}_{station}.xml",
+        (
+            "FDSNstationXML/{network}/{network}_{station}.xml",
+            "FDSNstationXML/unauthoritative-XML/{network}_{station}.xml",
+        ),
     ),
     "NCEDC": Layout(
-        "https://ncedc-pds.s3.amazonaws.com",
+        "https://ncedc-pds.s3.us-east-2.amazonaws.com",
         "continuous_waveforms/{network}/{year}/{year}.{doy}/"
         "{station}.{network}.{channel}.{location}.D.{year}.{doy}",
-        "FDSNstationXML/{network}/{network}.{station}.xml",
+        ("FDSNstationXML/{network}/{network}.{station}.xml",),
     ),
     # One object a station, all channels in it; metadata are served by the station service only.
     "EARTHSCOPE": Layout(
         "https://earthscope-geophysical-data.s3.us-east-2.amazonaws.com",
         "miniseed/{network}/{year}/{doy}/{station}.{network}.{year}.{doy}",
-        "",
+        (),
         versioned=True,
     ),
 }
@@ -77,12 +81,8 @@ class OpenData:
     ----------
     place : str
         A name of `LAYOUTS`, or ``NAME|URL`` where a bucket of that layout is somewhere else.
-    gate : path, optional
-        Folder for the locks of the processes that share a budget.
-    timeout : float
-        s to wait for an answer.
-    sleep : callable
-        Waits between attempts; a test passes a short one.
+    client : Client, optional
+        Who asks; S3 allows far more connections than a data centre.
 
     Raises
     ------
@@ -90,13 +90,7 @@ class OpenData:
         If there is no such layout.
     """
 
-    def __init__(
-        self,
-        place: str,
-        gate: str | Path | None = None,
-        timeout: float = 60.0,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, place: str, client: Client | None = None) -> None:
         name, _, url = (part.strip() for part in place.partition("|"))
         if name.upper() not in LAYOUTS:
             known = ", ".join(LAYOUTS)
@@ -106,10 +100,8 @@ class OpenData:
         self.layout = LAYOUTS[name.upper()]
         self.url = (url or self.layout.url).rstrip("/")
         self.name = f"s3:{name.upper()}"
-        folder = Path(gate) / self.name.replace(":", "_") if gate else None
-        self.budget = Budget(folder, _CONNECTIONS, _PER_SECOND)
-        self.timeout = timeout
-        self._sleep = sleep
+        client = client or Client()
+        self.client = replace(client, connections=_CONNECTIONS, per_second=_PER_SECOND)
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
         """Coordinates and responses, from one object a station.
@@ -120,18 +112,27 @@ class OpenData:
             If the bucket does not answer.
         """
         channels = list(channels)
-        keys = {self.layout.metadata.format(**_fields(c, date.min)): c for c in channels}
+        stations = {(channel.network, channel.station): channel for channel in channels}
         inventories = []
-        for key in filter(None, keys):
+        for channel in stations.values():
+            content = self._station_xml(channel)
             try:
-                inventories.append(read_stationxml(self._get(key).body))
+                inventories += [read_stationxml(content)] if content else []
+            except ValueError as error:
+                log.warning("%s: StationXML of %s %s; it is left out", self.name, channel.id, error)
+        return metadata_from_inventory(inventories, channels, response)
+
+    def _station_xml(self, channel: Channel) -> bytes:
+        """What the bucket has of a channel's station; empty where it has nothing."""
+        for pattern in self.layout.metadata:
+            try:
+                return self._get(pattern.format(**_fields(channel, date.min))).body
             except NoDataError:
-                log.info("%s has no %s", self.name, key)
+                continue
             except WebError as error:
                 raise UnreachableError(f"{self.name} gives no metadata: {error}.") from error
-            except ValueError as error:
-                log.warning("%s: %s %s; it is left out", self.name, key, error)
-        return metadata_from_inventory(inventories, channels, response)
+        log.info("%s has no StationXML of %s.%s", self.name, channel.network, channel.station)
+        return b""
 
     def fetch(
         self, channels: Iterable[Channel], start: int, end: int
@@ -162,17 +163,8 @@ class OpenData:
         except WebError as error:
             reason = f"the download failed: {error}."
             return [(channel, NoDataError(reason, "failed")) for channel in channels]
-        return [(channel, self._samples(parts, channel, start, end)) for channel in channels]
-
-    def _samples(
-        self, parts: list[Records], channel: Channel, start: int, end: int
-    ) -> Samples | NoDataError:
-        if not any(channel.id in part.codes for part in parts):
-            return NoDataError("the bucket has no samples of this time.")
-        try:
-            return samples(parts, channel.id, start, end, self.name)
-        except NoDataError as error:
-            return error
+        times = (start, end, self.name, "the bucket")
+        return [(channel, samples_or_reason(parts, channel.id, *times)) for channel in channels]
 
     def _objects(self, channels: list[Channel], start: int, end: int) -> Iterator[Records]:
         """What the days of a time hold; of a day that is only touched, the touched part."""
@@ -210,12 +202,11 @@ class OpenData:
     def _latest(self, key: str) -> str:
         """The key with its largest version, from a listing."""
         reply = self._get(f"?list-type=2&prefix={quote(key + '#', safe='')}")
-        if b"<!DOCTYPE" in reply.body:
-            raise WebError("the listing has a document type")
         try:
+            check_xml(reply.body)
             names = [e.text or "" for e in ElementTree.fromstring(reply.body).iter() if
                      e.tag.rpartition("}")[2] == "Key"]  # fmt: skip
-        except ElementTree.ParseError as error:
+        except (ValueError, ElementTree.ParseError) as error:
             raise WebError(f"the listing cannot be read: {error}") from error
         ends = [name[len(key) + 1 :] for name in names]
         versions = [int(end) for end in ends if re.fullmatch(r"\d{1,9}", end)]
@@ -227,13 +218,7 @@ class OpenData:
         """An object; a NoDataError where there is none."""
         path = key if key.startswith("?") else quote(key)
         try:
-            return ask(
-                f"{self.url}/{path}",
-                self.budget,
-                headers=headers,
-                timeout=self.timeout,
-                sleep=self._sleep,
-            )
+            return self.client.ask(f"{self.url}/{path}", headers=headers)
         except WebError as error:
             # 403: S3's word for what is not there, to those who may not list.
             if error.status in (403, 404):

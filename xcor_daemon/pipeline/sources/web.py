@@ -7,19 +7,27 @@ a body that trickles, or lets processes share a budget; and public buckets answe
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import functools
 import http.client
 import logging
 import random
+import re
+import socket
+import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
 
 from ... import __version__
+from .budget import Budget
 
 log = logging.getLogger(__name__)
 
@@ -70,105 +78,193 @@ class Reply:
 
 
 @dataclass
-class Budget:
-    """Connections at one time and new ones in a second, shared by all that name one folder.
-
-    Locks end with their process, however it ends. Without a folder one object counts itself.
-    """
-
-    folder: Path | None
-    connections: int = CONNECTIONS
-    per_second: int = PER_SECOND
-    _own: list[float] = field(default_factory=list)  # when the latest were begun
-
-    @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold one connection."""
-        if self.folder is None:
-            self._own = self._in_turn(self._own)
-            yield
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._connection():
-            with (self.folder / "starts").open("a+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                file.seek(0)
-                begun = self._in_turn([float(word) for word in file.read().split()])
-                file.truncate(0)
-                file.write(" ".join(map(repr, begun)))
-            yield
-
-    def _in_turn(self, begun: list[float]) -> list[float]:
-        """Wait until one more may begin in this second; the latest beginnings."""
-        if len(begun) >= self.per_second:
-            # All processes of a machine have this clock; after a restart of it, nothing waits.
-            time.sleep(min(max(0.0, begun[-self.per_second] + 1 - time.monotonic()), 1.0))
-        return [*begun, time.monotonic()][-self.per_second :]
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[None]:
-        assert self.folder is not None
-        while True:
-            for number in random.sample(range(self.connections), self.connections):
-                with (self.folder / f"{number}.lock").open("a") as lock:
-                    try:
-                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError:
-                        continue
-                    yield
-                    return
-            time.sleep(random.uniform(0.02, 0.1))
-
-
-def ask(
-    url: str,
-    budget: Budget,
-    body: bytes | None = None,
-    headers: dict[str, str] | None = None,
-    timeout: float = 120.0,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Reply:
-    """GET, or POST where there is a body; again where that may help: after about 1, 2 and 4 s.
+class Client:
+    """Asks servers: each within one budget, none for ever.
 
     Parameters
     ----------
+    gate : path, optional
+        Folder for the locks; all clients of a machine that name it share the budgets. Without it
+        this object counts only itself, which asks one by one.
+    connections, per_second : int
+        Requests to one server at one time, and new ones in a second.
     timeout : float
         s without a byte after which a reply is given up.
     sleep : callable
         Waits between attempts; a test passes a short one.
-
-    Raises
-    ------
-    WebError
-        With the last attempt's reason.
-    ValueError
-        If the URL is none.
+    follow : set of str
+        Servers to which another may send us on; no others.
+    tokens : mapping
+        ``https://host`` -> file with the token to show there. It is read for every request, so
+        that it may be renewed meanwhile.
     """
-    request = urllib.request.Request(url, body, {"User-Agent": _AGENT, **(headers or {})})
-    for attempt in range(ATTEMPTS):
+
+    gate: Path | None = None
+    connections: int = CONNECTIONS
+    per_second: int = PER_SECOND
+    timeout: float = 120.0
+    sleep: Callable[[float], None] = time.sleep
+    follow: frozenset[str] = frozenset()
+    tokens: Mapping[str, Path] = field(default_factory=dict)
+    _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
+
+    def ask(
+        self, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """GET, or POST where there is a body; again where that may help: after about 1, 2 and 4 s.
+
+        Raises
+        ------
+        WebError
+            With the last attempt's reason.
+        ValueError
+            If the URL is none.
+        """
+        named = {"User-Agent": _AGENT, **(headers or {}), **self._token(url)}
+        request = urllib.request.Request(url, body, named)
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._budget(request.host).turn():
+                    return _once(request, self.timeout, self.follow)
+            except WebError as error:
+                wait = 2**attempt * random.uniform(0.5, 1.5) * (5 if error.status == 429 else 1)
+                wait = max(wait, error.wait or 0)
+                if not error.passes or attempt == ATTEMPTS - 1 or wait > _LONGEST_WAIT:
+                    raise
+                log.info("%s: %s; next try in %.1f s", request.host, error, wait)
+                self.sleep(wait)
+        raise AssertionError("the last attempt returns or raises.")
+
+    def _budget(self, host: str) -> Budget:
+        if host not in self._budgets:
+            folder = self.gate / re.sub(r"[^a-z0-9.-]", "_", host.lower()) if self.gate else None
+            self._budgets[host] = Budget(folder, self.connections, self.per_second)
+        return self._budgets[host]
+
+    def _token(self, url: str) -> dict[str, str]:
+        path = self.tokens.get(_origin(url))
+        if path is None:
+            return {}
         try:
-            with budget.turn():
-                return _once(request, timeout)
-        except WebError as error:
-            wait = 2**attempt * random.uniform(0.5, 1.5) * (5 if error.status == 429 else 1)
-            wait = max(wait, error.wait or 0)
-            if not error.passes or attempt == ATTEMPTS - 1 or wait > _LONGEST_WAIT:
-                raise
-            log.info("%s: %s; next try in %.1f s", request.host, error, wait)
-            sleep(wait)
-    raise AssertionError("the last attempt returns or raises.")
+            token = path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise WebError(f"the token in {path} cannot be read: {error}", 401) from error
+        if not re.fullmatch(r"[!-~]+", token):
+            raise WebError(f"{path} holds no token", 401)
+        return {"Authorization": f"Bearer {token}"}
 
 
-def _once(request: urllib.request.Request, timeout: float) -> Reply:
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Goes where a server sends us only if that is itself, or one that we ask anyway.
+
+    A request for data stays one: urllib would make a GET without a body of a POST.
+    """
+
+    max_redirections = 3
+
+    def __init__(self, follow: frozenset[str]) -> None:
+        self._follow = follow
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Message,
+        newurl: str,
+    ) -> urllib.request.Request:
+        """The same request at its new address."""
+        before, after = _origin(req.full_url), _origin(newurl)
+        moved_up = after == before.replace("http://", "https://", 1)
+        known = after.startswith("https://") and urlsplit(newurl).netloc.lower() in self._follow
+        if code == 303 or not (after == before or moved_up or known):
+            shown = ascii(newurl)[:80]
+            raise WebError(f"it points to {shown}, which is not followed ({code})", code)
+        old = req.header_items()
+        named = {k: v for k, v in old if k.lower() not in ("host", "authorization")}
+        if after == before and req.has_header("Authorization"):
+            named["Authorization"] = req.get_header("Authorization", "")
+        return urllib.request.Request(newurl, req.data, named)
+
+
+class _Prompt(http.client.HTTPConnection):
+    """Gives up a server whose status and headers trickle, byte after byte within the time-out."""
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        """The beginning of an answer, within one time-out altogether."""
+        sock, is_late = self.sock, threading.Event()
+
+        def cut() -> None:
+            is_late.set()
+            with contextlib.suppress(OSError):
+                # Of the bare socket: a TLS one would be changed under the thread that reads.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+        timer = threading.Timer(self.timeout, cut)
+        timer.start()
+        try:
+            return super().getresponse()
+        finally:
+            timer.cancel()
+            if is_late.is_set():
+                raise TimeoutError("no whole header in time")
+
+
+class _PromptTLS(_Prompt, http.client.HTTPSConnection):
+    """The same over TLS."""
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()  # reads all certificates of this machine
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Prompt, request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PromptTLS, request, context=_tls())
+
+
+def _opener(follow: frozenset[str]) -> urllib.request.OpenerDirector:
+    """Opens http and https and nothing else: no file, no data, no ftp."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        _Http(),
+        _Https(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Redirects(follow),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def _once(request: urllib.request.Request, timeout: float, follow: frozenset[str]) -> Reply:
+    is_part = request.has_header("Range")
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as reply:
+        with _opener(follow).open(request, timeout=timeout) as reply:
+            if reply.status not in (200, 204) and not (is_part and reply.status == 206):
+                words = f"the server answers {reply.status}, which is not what was asked for"
+                raise WebError(words, reply.status)
             content = _read(reply, timeout)
             total = reply.headers.get("Content-Range", "").rpartition("/")[2]
             size = int(total) if total.isdecimal() else len(content)
             return Reply(reply.status, content, size)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == 416:  # the part that is asked for lies beyond the end
+            if is_part and error.code == 416:  # the part that is asked for lies beyond the end
                 return Reply(206, b"", 0)
             words = _WORDS.get(error.code, f"the server answers {error.code}")
             wait = _seconds(error.headers.get("Retry-After", ""))
