@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
-import uuid
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pytest
+from opendata import DATA, open_bucket
 from truth import utc
 
 from xcor_daemon.errors import ConfigError, NoDataError, RequestError
@@ -22,47 +20,17 @@ from xcor_daemon.pipeline.sources.opendata import OpenData
 from xcor_daemon.pipeline.sources.web import Client
 from xcor_daemon.stations import Channel
 
-DATA = Path(__file__).parent / "data/ci_bk_2022"
 SPANS = ((utc("2022-01-01"), utc("2022-01-04")),)
 WBM = Channel("CI", "WBM", "", "LHZ", SPANS, sample_rate=1.0)
 RUSS, THIS = (Channel("BK", name, "00", "LHZ", SPANS, sample_rate=1.0) for name in ("RUSS", "THIS"))
 START = day_start(date(2022, 1, 2))
 END = day_start(date(2022, 1, 3))
 
-# The keys of scedc-pds and ncedc-pds, as their day archives name them.
-OBJECTS = {
-    "continuous_waveforms/2022/2022_001/CIWBM__LHZ___2022001.ms": "CIWBM__LHZ___2022001.ms",
-    "continuous_waveforms/2022/2022_002/CIWBM__LHZ___2022002.ms": "CIWBM__LHZ___2022002.ms",
-    "continuous_waveforms/2022/2022_003/CIWBM__LHZ___2022003.ms": "CIWBM__LHZ___2022003.ms",
-    "FDSNstationXML/CI/CI_WBM.xml": "CI_WBM.xml",
-    "continuous_waveforms/BK/2022/2022.002/RUSS.BK.LHZ.00.D.2022.002": "RUSS.BK.LHZ.00.D.2022.002",
-    "continuous_waveforms/BK/2022/2022.002/THIS.BK.LHZ.00.D.2022.002": "THIS.BK.LHZ.00.D.2022.002",
-    "FDSNstationXML/BK/BK.THIS.xml": "BK_THIS.xml",
-    # EarthScope keeps a station's channels in one object, and versions of it.
-    "miniseed/CI/2022/002/WBM.CI.2022.002#1": "CIWBM__LHZ___2022001.ms",
-    "miniseed/CI/2022/002/WBM.CI.2022.002#2": "CIWBM__LHZ___2022002.ms",
-}
-
-
 @pytest.fixture(scope="module")
 def bucket(s3_server):
-    """The URL of a public bucket that holds `OBJECTS`."""
-    name = f"open-{uuid.uuid4().hex[:12]}"
-    client = s3_server.client()
-    client.create_bucket(Bucket=name)
-    for key, file in OBJECTS.items():
-        client.put_object(Bucket=name, Key=key, Body=(DATA / file).read_bytes())
+    """The URL of a public bucket that holds `OBJECTS`, and one of HTML."""
     broken = "continuous_waveforms/2022/2022_002/CIHTML_LHZ___2022002.ms"
-    client.put_object(Bucket=name, Key=broken, Body=b"<html>moved</html>")
-    allowed = [(["s3:GetObject"], "/*"), (["s3:ListBucket"], "")]
-    public = {"Effect": "Allow", "Principal": "*"}
-    statements = [
-        {**public, "Action": action, "Resource": f"arn:aws:s3:::{name}{end}"}
-        for action, end in allowed
-    ]
-    policy = {"Version": "2012-10-17", "Statement": statements}
-    client.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
-    return f"{s3_server.endpoint}/{name}"
+    return open_bucket(s3_server, {broken: b"<html>moved</html>"})
 
 
 def fetch_one(source, channel, start=START, end=END):

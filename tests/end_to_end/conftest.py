@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -19,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dataselect import serve_dataselect
 
+from xcor_daemon.bucket import Bucket
 from xcor_daemon.demo.children import start_child, stop_child
-
-_BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
@@ -37,11 +35,15 @@ class Service:
         """Put the files of a job into incoming/, params.csv last; returns the job's id."""
         job_id = str(secrets.randbelow(2**53))
         client = self.bucket.server.client()
-        for name in sorted(files, reverse=True):  # stations.csv, then params.csv
+        for name in sorted(files, key=lambda name: name == "params.csv"):
             client.put_object(
                 Bucket=self.bucket.name, Key=f"incoming/{job_id}/{name}", Body=files[name]
             )
         return job_id
+
+    def store(self) -> Bucket:
+        """What the submit function writes to."""
+        return Bucket(self.bucket.server.client(), self.bucket.name)
 
     def read(self, key: str) -> bytes | None:
         """An object as anybody may read it; None where there is none."""
@@ -98,41 +100,5 @@ def serve(bucket, tmp_path: Path) -> Iterator[Callable[[str], Service]]:
 @pytest.fixture
 def foreign_dataselect(norsar: Path, tmp_path: Path) -> Iterator[str]:
     """URL of EarthScope's own dataselect server over the sample; no line of it is ours."""
-    database = tmp_path / "index.sqlite"
-    files = sorted(norsar.glob("*.mseed"))
-    subprocess.run([_BIN / "mseedindex", "-sqlite", database, *files], check=True)
-    with sqlite3.connect(database) as index:
-        # Server 2.0.2 takes the flag `latest=>1` of this column for a byte offset and loses the
-        # end of every segment; without it, it reads whole segments.
-        index.execute("UPDATE tsindex SET timeindex=NULL")
-    index.close()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = tmp_path / "server.ini"
-    config.write_text(
-        f"[index_db]\npath = {database}\ntable = tsindex\nsummary_table = tsindex_summary\n"
-        f"[server]\ninterface = 127.0.0.1\nport = {port}\nrequest_limit = 0\nmaxsectiondays = 10\n"
-        f"[logging]\npath = {tmp_path}/log\nlevel = INFO\n"
-    )
-    program = _BIN / "portable-fdsnws-dataselect"
-    with (tmp_path / "dataselect.log").open("wb") as log:
-        subprocess.run([program, "-i", config], check=True, stdout=log, stderr=log)
-        process = start_child([program, config], stdout=log, stderr=log)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_for(f"{url}/fdsnws/dataselect/1/version", process)
+    with serve_dataselect(norsar.glob("*.mseed"), tmp_path / "dataselect") as url:
         yield url
-    finally:
-        stop_child(process)
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert process.poll() is None
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer")

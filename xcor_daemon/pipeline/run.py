@@ -25,6 +25,7 @@ from . import corrfile, products
 from .datatypes import ChannelDay, Progress
 from .day import DayPlan, DayResult, correlate_day, finished
 from .executors import Outcome, run_units
+from .served import served
 from .sources import NOTHING_SHARED, Access, open_sources
 
 log = logging.getLogger(__name__)
@@ -164,6 +165,7 @@ def correlate_job(
     made, summary = products.of_correlation(
         folder, results, request.params, _cores(cores), _stacked(reporter), images
     )
+    summary["sources"] = served(row for result in results for row in result.rows)
     names = [REQUEST, SUMMARY, *(r.file for r in results if r.file), *made]
     return _finish(folder, names, units, reporter, summary)
 
