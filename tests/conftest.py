@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,3 +130,23 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         report.outcome = "failed"
         report.longrepr = f"CI=true forbids to leave out a test: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say what tests have measured, and what the faults have cost; from all processes of a run."""
+    found = [
+        told
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for told in report.user_properties
+    ]
+    for line in (value for name, value in found if name == "report"):
+        terminalreporter.write_line(line)
+    faults = Counter()
+    for counts in (value for name, value in found if name == "faults"):
+        faults.update(counts)
+    if faults:
+        words = "faults tried: {tried}, survived: {survived}; jobs: {jobs}, lost: {lost}, "
+        words += "published twice: {doubled}"
+        terminalreporter.write_line(words.format_map(faults))

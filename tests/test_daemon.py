@@ -447,7 +447,7 @@ def test_trouble_with_one_job_does_not_delay_another(host, store, monkeypatch, c
     monkeypatch.setattr(Bucket, "publish_file", refuse_one)
     host.tick()
     assert status(store, "2")["state"] == "done"
-    assert "job 1: S3 cannot do that now" in caplog.text
+    assert f"job 1 attempt {host.job('1').attempt}: S3 cannot do that now" in caplog.text
 
     monkeypatch.undo()
     host.tick()

@@ -16,7 +16,7 @@ PREFIX = "xcor_daemon.pipeline."
 LAYERS = [
     {"errors", "report"},
     {"config", "csvtable", "faults", "logs", "notify", "webpage"},
-    {"stations"},
+    {"stations", "s3"},
     {"params"},
     {"pairlist"},
     {"request"},

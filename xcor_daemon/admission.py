@@ -15,29 +15,29 @@ from .errors import RequestError
 from .estimate import estimate
 from .lease import Leases
 from .listing import Waiting
-from .publish import SLICE, Publisher
+from .publish import Publisher
 from .register import Register
 from .request import XcorRequest, parse_request
 
 log = logging.getLogger(__name__)
 
 _AHEAD = 4  # jobs that are staged beyond those that can run, so that no place is ever empty
-_SHOWN = 10  # places in the queue that are written in one pass
-_SHOWN_EVERY = 10.0  # s between two of one job
+_SLICE = 2.0  # s of a pass in which jobs are looked at and taken; the rest comes with the next
+_TELLING = 0.5  # s of a pass in which places in the queue are written
+_SHOWN_EVERY = 10.0  # s between two of one job; the further back it stands, the longer
 
 
 @dataclass
 class _Prospect:
     """What is known of a job before it is taken."""
 
-    stamp: tuple[str, ...]  # ETags of the files that were read
+    waiting: Waiting  # as it was when its files were read
     kind: str
     needed: int  # bytes
     is_refused: bool  # its end is known, so it need not wait for a place
     ahead: int = -1  # as its user was told
-    told: float = 0.0
-    etag: str | None = None  # of the status.json that was written here
-    is_silent: bool = False  # another daemon writes its status
+    again: float = 0.0  # its user is told no earlier
+    etag: str | None = None  # of the status.json that this daemon wrote
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Admission:
         one_job : callable
             Gives a context that keeps one job's trouble from the others.
         """
-        stop_at = time.monotonic() + SLICE
+        stop_at = time.monotonic() + _SLICE
         present = {waiting.id for waiting in queue}
         self.leases.forget(present)
         for job_id in self._prospects.keys() - present:
@@ -75,18 +75,25 @@ class Admission:
         self._places, self._too_big = self._free_places(), float("inf")
         left = []
         for waiting in queue:
-            if time.monotonic() > stop_at:
-                break  # the next pass goes on
-            with one_job(waiting.id):
-                if self._look(waiting) and not self._take(waiting):
-                    left.append(waiting)
+            known = self._prospects.get(waiting.id)
+            if known is not None and known.waiting is waiting and not self._is_due(known):
+                left.append(waiting)  # the most of a long queue; nothing is asked of S3
+            elif time.monotonic() < stop_at:  # else the next pass goes on
+                with one_job(waiting.id):
+                    if self._look(waiting) and not self._take(waiting):
+                        left.append(waiting)
         self._tell(left, one_job)
+
+    def _is_due(self, prospect: _Prospect) -> bool:
+        """Whether a job that was looked at could be taken now."""
+        if prospect.is_refused or prospect.waiting.is_cancelled:
+            return True
+        return self._places > 0 and prospect.needed < self._too_big
 
     def _look(self, waiting: Waiting) -> _Prospect | None:
         """Read a job's files once; None where they changed or the job has ended elsewhere."""
-        stamp = tuple(file.etag for file in waiting.files.values())
         known = self._prospects.get(waiting.id)
-        if known is not None and known.stamp == stamp:
+        if known is not None and known.waiting is waiting:
             return known
         if self._is_finished(waiting.id):
             self.register.ended.add(waiting.id)
@@ -94,7 +101,7 @@ class Admission:
         contents = self.bucket.fetch(waiting)
         if contents is None:
             return None
-        prospect = _Prospect(stamp, "xcor", bytes_needed(None), is_refused=False)
+        prospect = _Prospect(waiting, "xcor", bytes_needed(None), is_refused=False)
         try:
             request = parse_request(contents)
             if isinstance(request, XcorRequest):
@@ -129,7 +136,7 @@ class Admission:
         """Stage a job, if it has a place, this daemon gets its lease and the disk has room."""
         prospect = self._prospects[waiting.id]
         is_short = prospect.is_refused or waiting.is_cancelled
-        if not is_short and not (self._places > 0 and self._has_room(prospect)):
+        if not is_short and not (self._is_due(prospect) and self._has_room(prospect)):
             return False
         if not self.leases.claim(waiting.id):
             return False
@@ -154,7 +161,7 @@ class Admission:
         job = jobs.create_job(work_dir, waiting.id, contents, inputs, waiting.seen, needed)
         self.publisher.forget(job.id)
         self.register.add(job)
-        log.info("job %s: staged as %s", job.id, job.folder)
+        log.info("%s: staged as %s", job, job.folder)
         self._prospects.pop(job.id, None)
         self.again.discard(job.id)
         if waiting.is_cancelled:
@@ -169,29 +176,34 @@ class Admission:
     def _has_room(self, prospect: _Prospect) -> bool:
         if not self.disk.could_ever_hold(prospect.needed):
             return True  # to be refused
-        if prospect.needed >= self._too_big:
-            return False
-        known = self.register.jobs.values()
-        purged = self.disk.make_room(prospect.needed, known)
-        self.register.forget(purged or ())
-        live = self.register.live()
-        if purged is None or self.disk.room(live) < prospect.needed:
+        self.register.forget(self.disk.make_room(prospect.needed, self.register.jobs.values()))
+        if self.disk.room(self.register.jobs.values()) < prospect.needed:
             self._too_big = prospect.needed
             return False
         return True
 
     def _tell(self, left: Sequence[Waiting], one_job: Callable) -> None:
-        """Write places in the queue, a few in a pass; who takes a job writes over them."""
-        first, told = len(self.register.live()), 0
-        for place, waiting in enumerate(left):
-            prospect, ahead = self._prospects[waiting.id], first + place
-            is_due = ahead != prospect.ahead and self.now() >= prospect.told + _SHOWN_EVERY
-            if prospect.is_silent or not is_due or told >= _SHOWN:
-                continue
-            with one_job(waiting.id):
-                told += 1
-                etag = self.publisher.show_waiting(
-                    waiting.id, prospect.kind, ahead, prospect.etag
-                )
-                prospect.ahead, prospect.told = ahead, self.now()
-                prospect.etag, prospect.is_silent = etag, etag is None
+        """Write places in the queue, those first that were told longest ago; a few in a pass."""
+        stop_at, now, first = time.monotonic() + _TELLING, self.now(), len(self.register.live())
+        due = []
+        for ahead, waiting in enumerate(left, first):
+            prospect = self._prospects[waiting.id]
+            if ahead != prospect.ahead and now >= prospect.again:
+                due.append((prospect.again, ahead, waiting.id))
+        for _, ahead, job_id in sorted(due):
+            if time.monotonic() > stop_at:
+                break
+            with one_job(job_id):
+                self._tell_one(job_id, self._prospects[job_id], ahead)
+
+    def _tell_one(self, job_id: str, prospect: _Prospect, ahead: int) -> None:
+        """Write the place of a job, unless a daemon that knows more has written its status."""
+        prospect.again = self.now() + _SHOWN_EVERY * (1 + ahead / 10)
+        etag = prospect.etag
+        if etag is None:  # written by this daemon's predecessor, by another one, or by nobody
+            shown, etag = self.bucket.find_status(job_id)
+            if shown and (shown["state"] != jobs.QUEUED or self.leases.is_taken(job_id)):
+                return
+        prospect.etag = self.publisher.show_waiting(job_id, prospect.kind, ahead, etag)
+        if prospect.etag is not None:
+            prospect.ahead = ahead

@@ -10,29 +10,26 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from botocore import exceptions as boto
-
-from . import faults
+from . import faults, s3
 from .config import Config
 from .csvtable import LIMITS
-from .errors import ConfigError, UnreachableError, XcorError
+from .errors import UnreachableError, XcorError
 from .jobs import disk_errors
-from .listing import Listing, PageReader, Waiting, gather, objects_of
+from .listing import Gatherer, Listing, PageReader, Waiting, objects_of
 from .request import STACKING
+from .s3 import MISSING, S3
 from .stations import STATIONS
 
-_MISSING = ("NoSuchKey", "404")
 # 409: another conditional write was under way; the next pass sees what came of it.
-_LOST_RACE = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", *_MISSING)
-_CHANGED = ("PreconditionFailed", "412", *_MISSING)
-_NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound)
+_LOST_RACE = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", *MISSING)
+_CHANGED = ("PreconditionFailed", "412", *MISSING)
 _TYPES = {
     ".h5": "application/x-hdf5",
     ".json": "application/json",
@@ -61,38 +58,30 @@ class Bucket:
     name: str
     settle: float = 2.0  # s
     multipart_from: int = field(default=_MULTIPART_FROM)
-    errors: Counter[str] = field(default_factory=Counter)  # code -> how often S3 gave it
+    s3: S3 = field(init=False)
     _clock: float = 0.0  # S3's, at the last listing (s since 1970)
     _pages: PageReader = field(default_factory=PageReader)
+    _gatherer: Gatherer = field(default_factory=Gatherer)
 
     def __post_init__(self) -> None:
+        self.s3 = S3(self.client, self.name)
         self._pages.attach(self.client)
 
     @classmethod
     def connect(cls, config: Config) -> Bucket:
         """The bucket of a configuration; nothing is asked of it yet."""
-        import boto3
-        from botocore.config import Config as ClientConfig
-
-        name, endpoint = config.need_bucket(), config.endpoint_url or None
-        options = ClientConfig(
-            # Few: every pass of the daemon is one more try, and one job must not hold up others.
-            retries={"mode": "standard", "total_max_attempts": 3},
-            connect_timeout=min(5.0, config.s3_timeout),
-            read_timeout=config.s3_timeout,
-            tcp_keepalive=True,
-            s3={"addressing_style": "path" if endpoint else "auto"},
-        )
-        try:
-            client = boto3.client("s3", endpoint_url=endpoint, config=options)
-        except (ValueError, boto.BotoCoreError) as error:
-            raise ConfigError(f"no S3 client: {error}; see XCOR_ENDPOINT_URL.") from error
-        return cls(client, name, config.settle)
+        name = config.need_bucket()
+        return cls(s3.connect(config), name, config.settle)
 
     @property
     def endpoint(self) -> str:
         """Where the S3 server is."""
-        return str(self.client.meta.endpoint_url)
+        return self.s3.endpoint
+
+    @property
+    def errors(self) -> Counter[str]:
+        """How often S3 gave which code of an error."""
+        return self.s3.errors
 
     # --- incoming ---
 
@@ -102,7 +91,7 @@ class Bucket:
         while True:
             token = {"ContinuationToken": tokens[-1]} if tokens[-1] else {}
             with self._pages.reading(is_first=not token):
-                answer = self._call("list_objects_v2", Prefix="incoming/", **token)
+                answer = self.s3.call("list_objects_v2", Prefix="incoming/", **token)
             pages.append(objects_of(answer))
             if not answer.get("IsTruncated"):
                 break
@@ -110,7 +99,7 @@ class Bucket:
             if tokens[-1] in tokens[:-1]:
                 raise UnreachableError(f"S3 at {self.endpoint} gave a listing without its end.")
         self._clock = _date(answer)
-        return gather(pages, self._clock, self.settle, skip)
+        return self._gatherer.gather(pages, self._clock, self.settle, skip)
 
     def fetch(self, job: Waiting) -> dict[str, bytes] | None:
         """The files of a job exactly as they were listed; None where one changed since.
@@ -121,7 +110,7 @@ class Bucket:
         contents = {}
         for name, remote in job.files.items():
             part = {"Range": f"bytes=0-{most}"} if remote.size > most else {}
-            content = self._read(remote.key, _CHANGED, IfMatch=remote.etag, **part)
+            content = self.s3.read(remote.key, _CHANGED, IfMatch=remote.etag, **part)
             if content is None:
                 return None
             contents[name] = content
@@ -131,15 +120,15 @@ class Bucket:
         """Write a file of a new job; False where another job has it already."""
         key = f"incoming/{job_id}/{name}"
         options = {"ContentType": _content_type(name), "IfNoneMatch": "*"}
-        if self._call("put_object", ("PreconditionFailed",), Key=key, Body=content, **options):
+        if self.s3.call("put_object", ("PreconditionFailed",), Key=key, Body=content, **options):
             return True
         # A PUT whose answer was lost is sent again and then meets itself.
-        return self._read(key) == content
+        return self.s3.read(key) == content
 
     def has_inputs(self, job_id: str) -> bool:
         """Whether a job with this id was sent, be it in part."""
         return any(
-            self._call("head_object", _MISSING, Key=f"incoming/{job_id}/{name}") is not None
+            self.s3.call("head_object", MISSING, Key=f"incoming/{job_id}/{name}") is not None
             for name in (STATIONS, STACKING)
         )
 
@@ -161,15 +150,22 @@ class Bucket:
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         described = {"ContentType": _content_type(key), "CacheControl": "no-cache"}
         options = {**condition, **described}
-        reply = self._call("put_object", _LOST_RACE, Key=key, Body=content, **options)
+        reply = self.s3.call("put_object", _LOST_RACE, Key=key, Body=content, **options)
         return reply["ETag"] if reply else None
+
+    def find_status(self, job_id: str) -> tuple[dict[str, Any], str | None]:
+        """The status.json that the page sees, empty where there is none, and its ETag."""
+        found = self.find(_status_key(job_id))
+        if found is None:
+            return {}, None
+        return self._parse(_status_key(job_id), found.content), found.etag
 
     def find(self, key: str) -> Found | None:
         """An object with its ETag and age; None where there is none."""
-        reply = self._call("get_object", _MISSING, Key=key)
+        reply = self.s3.call("get_object", MISSING, Key=key)
         if reply is None:
             return None
-        with self._explained("get_object"), closing(reply["Body"]) as body:
+        with self.s3.explained("get_object"), closing(reply["Body"]) as body:
             # A server that does not date this answer has dated the listing of this pass.
             clock = _date(reply) if _is_dated(reply) else self._clock
             age = clock - reply["LastModified"].timestamp()
@@ -177,7 +173,7 @@ class Bucket:
 
     def delete_lease(self, key: str, etag: str) -> None:
         """Delete a lease that is still as it was written; the one thing that is ever deleted."""
-        self._call("delete_object", _LOST_RACE, Key=key, IfMatch=etag)
+        self.s3.call("delete_object", _LOST_RACE, Key=key, IfMatch=etag)
 
     # --- processed ---
 
@@ -185,7 +181,7 @@ class Bucket:
         """Upload an open file, unless the same is there already."""
         size = file.seek(0, 2)
         file.seek(0)
-        there = self._call("head_object", _MISSING, Key=key)
+        there = self.s3.call("head_object", MISSING, Key=key)
         if there and there["ContentLength"] == size and there["Metadata"].get("sha256") == sha256:
             return
         described = {"ContentType": _content_type(key), "Metadata": {"sha256": sha256}}
@@ -197,16 +193,16 @@ class Bucket:
     ) -> None:
         if size < self.multipart_from:
             checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
-            self._call("put_object", Key=key, Body=file, ChecksumSHA256=checksum, **described)
+            self.s3.call("put_object", Key=key, Body=file, ChecksumSHA256=checksum, **described)
             return
-        with self._explained("upload"):
+        with self.s3.explained("upload"):
             extra = {**described, "ChecksumAlgorithm": "SHA256"}
             self.client.upload_fileobj(file, self.name, key, ExtraArgs=extra)
 
     def download(self, key: str, path: Path, sha256: str) -> None:
         """Copy a published file; it appears whole, with the right content, or not at all."""
         partial = path.with_name(path.name + ".partial")
-        with disk_errors(path), self._explained("download"):
+        with disk_errors(path), self.s3.explained("download"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("w+b") as file:
                 self.client.download_fileobj(self.name, key, file)
@@ -231,7 +227,7 @@ class Bucket:
         body = _to_json(manifest)
         try:
             with faults.step("manifest.commit"):
-                self._call("put_object", _LOST_RACE, Key=key, Body=body, **options)
+                self.s3.call("put_object", _LOST_RACE, Key=key, Body=body, **options)
         except UnreachableError:
             # The answer was lost or ambiguous; what is there now decides.
             if (standing := self.read_manifest(job_id)) is None:
@@ -248,21 +244,21 @@ class Bucket:
 
     def read_status(self, job_id: str) -> dict[str, Any] | None:
         """The status.json that the page sees."""
-        return self._read_json(f"processed/{job_id}/status.json")
+        return self._read_json(_status_key(job_id))
 
     def read_files(self, job_id: str) -> list[str]:
         """The lines of files.txt; none where there is none."""
-        return (self._read(f"processed/{job_id}/files.txt") or b"").decode().splitlines()
+        return (self.s3.read(f"processed/{job_id}/files.txt") or b"").decode().splitlines()
 
     def put_status(self, job_id: str, status: dict[str, Any]) -> None:
         """Write status.json."""
         with faults.step("view.status"):
-            self._put_view(f"processed/{job_id}/status.json", _to_json(status))
+            self._put_view(_status_key(job_id), _to_json(status))
 
     def put_status_if(self, job_id: str, status: dict[str, Any], etag: str | None) -> str | None:
         """Write status.json on the condition of `put_if`."""
         with faults.step("view.waiting"):
-            return self.put_if(f"processed/{job_id}/status.json", _to_json(status), etag)
+            return self.put_if(_status_key(job_id), _to_json(status), etag)
 
     def put_service(self, state: dict[str, Any]) -> None:
         """Write the heartbeat, which tells the page that the service is up."""
@@ -279,76 +275,26 @@ class Bucket:
 
     def _put_view(self, key: str, content: bytes) -> None:
         described = {"ContentType": _content_type(key), "CacheControl": "no-cache"}
-        self._call("put_object", Key=key, Body=content, **described)
+        self.s3.call("put_object", Key=key, Body=content, **described)
 
     def _read_json(self, key: str) -> dict[str, Any] | None:
-        content = self._read(key)
+        content = self.s3.read(key)
+        return None if content is None else self._parse(key, content)
+
+    def _parse(self, key: str, content: bytes) -> dict[str, Any]:
         try:
-            return None if content is None else dict(json.loads(content))
+            return dict(json.loads(content))
         except (ValueError, TypeError) as error:
             raise XcorError(f"{key} in S3 bucket {self.name!r} is damaged: {error}.") from error
-
-    def _read(self, key: str, absent: tuple[str, ...] = _MISSING, **options: Any) -> bytes | None:
-        reply = self._call("get_object", absent, Key=key, **options)
-        if reply is None:
-            return None
-        with self._explained("get_object"), closing(reply["Body"]) as body:
-            return body.read()
-
-    def _call(self, operation: str, absent: tuple[str, ...] = (), **arguments: Any) -> Any:
-        """One S3 operation; None where S3 answers with a code of ``absent``."""
-        try:
-            with self._explained(operation, absent):
-                return getattr(self.client, operation)(Bucket=self.name, **arguments)
-        except _Absent:
-            return None
-
-    @contextmanager
-    def _explained(self, operation: str, absent: tuple[str, ...] = ()) -> Iterator[None]:
-        """Turn boto's errors into ours, which say what to do."""
-        try:
-            yield
-        except boto.ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in absent:
-                raise _Absent from None
-            self.errors[code] += 1
-            raise self._refusal(code, operation, error) from error
-        except _NO_CREDENTIALS as error:
-            raise ConfigError(
-                f"no credentials for S3 at {self.endpoint}: {error}; set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or give the machine a role."
-            ) from error
-        except boto.ParamValidationError as error:
-            raise ConfigError(f"S3 bucket {self.name!r}: {error}") from error
-        except boto.BotoCoreError as error:
-            self.errors[type(error).__name__] += 1
-            raise UnreachableError(f"S3 at {self.endpoint} does not answer: {error}") from error
-
-    def _refusal(self, code: str, operation: str, error: Exception) -> Exception:
-        if code == "NoSuchBucket":
-            where = f"S3 bucket {self.name!r} does not exist at {self.endpoint}"
-            return ConfigError(f"{where}; set XCOR_BUCKET.")
-        if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
-            need = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that it knows."
-            return ConfigError(f"S3 at {self.endpoint} does not know these keys ({code}); {need}")
-        if code in ("AccessDenied", "403"):
-            need = "give the keys or the role the rights that the README lists."
-            return ConfigError(f"S3 bucket {self.name!r} refuses {operation} to these keys; {need}")
-        if code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
-            return UnreachableError(f"credentials for S3 at {self.endpoint} have expired ({code}).")
-        if code == "RequestTimeTooSkewed":
-            return ConfigError("this machine's clock is off by more than 15 minutes; set it right.")
-        return UnreachableError(f"S3 at {self.endpoint} cannot do {operation} now: {error}")
-
-
-class _Absent(Exception):
-    """S3 answered that it is not there, or not as it was."""
 
 
 def manifest_key(job_id: str) -> str:
     """Where the manifest of a job stands."""
     return f"processed/{job_id}/manifest.json"
+
+
+def _status_key(job_id: str) -> str:
+    return f"processed/{job_id}/status.json"
 
 
 def result_key(job_id: str, attempt: str, name: str) -> str:

@@ -90,7 +90,7 @@ class Course:
         if standing is not None:
             self._finish(job, standing)
             return
-        log.info("job %s: another daemon has taken it over", job.id)
+        log.info("%s: another daemon has taken it over", job)
         self.register.change(job, state=jobs.LEFT)
 
     def _launch(self, job: Job) -> None:
@@ -148,7 +148,7 @@ class Course:
         try:
             self.publisher.upload(job, dict.fromkeys(outputs.whole_files(job.folder)))
         except BrokenOutputs as error:
-            log.warning("job %s: %s", job.id, error)
+            log.warning("%s: %s", job, error)
         self.publisher.show(job, "running")
 
     def _collect(self, job: Job) -> None:
@@ -177,7 +177,7 @@ class Course:
     def _finish(self, job: Job, standing: dict[str, Any]) -> None:
         """A job that is published, by this attempt or by another one."""
         if standing["attempt"] != job.attempt:
-            log.info("job %s: attempt %s was published first", job.id, standing["attempt"])
+            log.info("%s: the attempt %s was published first", job, standing["attempt"])
         else:
             self.register.endings["ok"] += 1
             self.register.units += standing["units"]["done"]
@@ -224,6 +224,6 @@ class Course:
         try:
             self.publisher.upload(job, {jobs.LOG_FILE: None})
         except BrokenOutputs as error:
-            log.warning("job %s: %s", job.id, error)
+            log.warning("%s: %s", job, error)
         self.publisher.show(replace(job, state=job.verdict), job.verdict)
         self.register.change(job, state=job.verdict)

@@ -150,7 +150,7 @@ class Daemon:
         held = sum(job.is_held for job in self.register.live())
         others = sum(self.leases.is_others(job.id) for job in waiting)
         unsettled = sum(
-            w.is_complete and not w.is_quiet and not self.register.knows(w.id) for w in listing.jobs
+            not w.is_quiet and w.is_complete and not self.register.knows(w.id) for w in listing.jobs
         )
         return len(self.register.live()) - held + len(waiting) - others + unsettled
 
@@ -229,9 +229,9 @@ class Daemon:
         elif order.action in ("hold", "release"):
             self.register.change(job, is_held=order.action == "hold")
         elif job.state in (jobs.DONE, jobs.LEFT):
-            log.warning("job %s: is %s; send it again to have it done again", job.id, job.state)
+            log.warning("%s: is %s; send it again to have it done again", job, job.state)
         elif job.is_live and job.verdict:
-            log.warning("job %s: is about to be %s; retry it then", job.id, job.verdict)
+            log.warning("%s: is about to be %s; retry it then", job, job.verdict)
         else:
             self._again(job)
 
@@ -254,7 +254,7 @@ class Daemon:
             yield
             self._troubles.pop(job_id, None)
         except XcorError as error:
-            log.warning("job %s: %s", job_id, error)
+            log.warning("%s: %s", self.jobs.get(job_id, f"job {job_id}"), error)
             times = self._troubles.get(job_id, (0, 0.0))[0]
             rest = min(_FIRST_REST * 2 ** (times - 1), _LONGEST_REST) if times else 0.0
             self._troubles[job_id] = (times + 1, time.monotonic() + rest)
@@ -262,7 +262,8 @@ class Daemon:
 
     def _rests(self, job_id: str) -> bool:
         """Whether a job failed again and again and must not hold up every pass."""
-        return time.monotonic() < self._troubles.get(job_id, (0, 0.0))[1]
+        trouble = self._troubles.get(job_id)
+        return trouble is not None and time.monotonic() < trouble[1]
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import faults, jobs
@@ -45,6 +45,7 @@ class Disk:
     work_dir: Path
     reserve: float
     quota: float  # bytes; 0 leaves it to the disk
+    _ended: dict[Path, int] = field(default_factory=dict)  # sizes of folders that stay as they are
 
     def free(self) -> int:
         """Bytes that are free now."""
@@ -57,29 +58,46 @@ class Disk:
         most = about.f_blocks * about.f_frsize - self.reserve
         return needed <= (min(most, self.quota) if self.quota else most)
 
-    def room(self, live: Iterable[Job]) -> float:
+    def room(self, known: Iterable[Job]) -> float:
         """Bytes for another job, once those at work have grown to their size."""
+        known = list(known)
+        live = {job.folder: size_of(job.folder) for job in known if job.is_live}
         room = self.free() - self.reserve
         if self.quota:
-            room = min(room, self.quota - size_of(self.work_dir))
-        return room - sum(max(0, job.needed - size_of(job.folder)) for job in live)
+            room = min(room, self.quota - self._used(known, live))
+        return room - sum(max(0, j.needed - live[j.folder]) for j in known if j.is_live)
 
-    def make_room(self, needed: int, known: Collection[Job]) -> list[str] | None:
+    def _used(self, known: Iterable[Job], live: Mapping[Path, int]) -> int:
+        """Bytes of the work folder; a folder whose job has ended is looked at only once."""
+        hidden = (path for path in self.work_dir.iterdir() if path.name.startswith("."))
+        used = sum(size_of(path) for path in hidden if path.is_dir()) + sum(live.values())
+        for job in known:
+            if not job.is_live:
+                if job.folder not in self._ended:
+                    self._ended[job.folder] = size_of(job.folder)
+                used += self._ended[job.folder]
+        return used
+
+    def make_room(self, needed: int, known: Collection[Job]) -> list[str]:
         """Purge ended jobs, oldest first, until a job fits.
 
         Returns
         -------
-        list of str or None
-            Ids of the jobs whose folders were removed; None where it does not fit all the same.
+        list of str
+            Ids of the jobs whose folders were removed; `room` tells whether that was enough.
         """
-        live = [job for job in known if job.is_live]
+        left = {job.folder: job for job in known}
+        if self.room(left.values()) >= needed:
+            return []
         purged: list[str] = []
         for job in purgeable(known):
-            if self.room(live) >= needed:
-                return purged
             remove(job)
+            del left[job.folder]
+            self._ended.pop(job.folder, None)
             purged.append(job.id)
-        return purged if self.room(live) >= needed or purged else None
+            if self.room(left.values()) >= needed:
+                break
+        return purged
 
 
 def purgeable(known: Collection[Job], now: float | None = None) -> list[Job]:
@@ -98,4 +116,4 @@ def remove(job: Job) -> None:
         shutil.rmtree(job.folder)
         if not any(job.folder.parent.iterdir()):
             job.folder.parent.rmdir()
-    log.info("job %s: its folder was removed, it came to its end: %s", job.id, job.folder)
+    log.info("%s: its folder was removed, it came to its end: %s", job, job.folder)

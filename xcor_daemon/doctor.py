@@ -108,7 +108,7 @@ def _remove(path: Path) -> None:
 def _disk(config: Config) -> tuple[str, str]:
     here = disk.Disk(config.work_dir, config.reserve, config.quota)
     with jobs.disk_errors(config.work_dir):
-        room = here.room([])
+        room = here.room(jobs.load_jobs(config.work_dir))
     if room <= 0:
         need = "no job is taken until there is more; see XCOR_RESERVE and XCOR_QUOTA, or add disk"
         return FAIL, f"{here.free():,} bytes free; {need}"

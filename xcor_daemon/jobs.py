@@ -74,6 +74,10 @@ class Job:
     past: int = 0  # workers that had ended when an operator asked for another try
     is_held: bool = False  # by an operator: no new worker is started
 
+    def __str__(self) -> str:
+        """As every line of the log begins that is about a job."""
+        return f"job {self.id} attempt {self.attempt}"
+
     @property
     def run(self) -> int:
         """How many workers have ended: the number of the one that runs or comes next."""

@@ -54,10 +54,8 @@ class Leases:
         found = self.bucket.find(_key(job_id))
         if found is None:
             return False  # released this moment; the next pass gets it
-        owner, generation, ttl = self._read(found)
-        left = ttl - found.age
-        if owner != self.owner and left > 0:
-            self._others[job_id] = self.now() + left + 1.0  # S3's dates are whole seconds
+        owner, generation, _ = self._read(found)
+        if self._note(job_id, found):
             return False
         is_mine = self._write(job_id, generation + 1, found.etag)
         if is_mine and owner != self.owner:
@@ -88,12 +86,32 @@ class Leases:
 
     def is_others(self, job_id: str) -> bool:
         """Whether another daemon held a job when its lease was looked at last."""
-        return self.now() < self._others.get(job_id, 0.0)
+        until = self._others.get(job_id)
+        return until is not None and self.now() < until
+
+    def is_taken(self, job_id: str) -> bool:
+        """Whether another daemon does a job, by its lease as it is now.
+
+        Without leases nobody can tell, and a daemon that is not sure leaves the job to the other.
+        """
+        if not self.ttl or self.is_others(job_id):
+            return True
+        found = self.bucket.find(_key(job_id))
+        return found is not None and self._note(job_id, found)
 
     def forget(self, present: set[str]) -> None:
         """Forget what was known of jobs that are no longer under incoming/."""
         for job_id in self._others.keys() - present:
             del self._others[job_id]
+
+    def _note(self, job_id: str, found: Found) -> bool:
+        """Whether a lease is another daemon's and has not run out; until then it is left alone."""
+        owner, _, ttl = self._read(found)
+        left = ttl - found.age
+        if owner == self.owner or left <= 0:
+            return False
+        self._others[job_id] = self.now() + left + 1.0  # S3's dates are whole seconds
+        return True
 
     def _read(self, found: Found) -> tuple[str, int, float]:
         """Owner, generation and life (s); a lease that nobody can read lives as long as ours."""

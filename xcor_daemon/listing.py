@@ -1,7 +1,8 @@
 """What lies under incoming/, from S3's listing; read fast, since it is asked for every second.
 
 botocore takes 0.36 s of a processor for the 2000 keys of 1000 jobs. Here the listing is read by
-two regular expressions, and a page that is as it was is not read again.
+two regular expressions, a page that is as it was is not read again, and a job that is as it was
+stays the same object.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -47,7 +49,7 @@ class Waiting:
     is_quiet: bool  # nothing was written for the settle time, by S3's clock
     is_cancelled: bool
 
-    @property
+    @cached_property
     def is_complete(self) -> bool:
         """Whether all files of a job are there."""
         return STACKING in self.files or (
@@ -87,8 +89,9 @@ class PageReader:
 
     def attach(self, client: Any) -> None:
         """Have those of a boto3 client's listings read here that are asked for in `reading`."""
-        # First: botocore's own handlers parse the whole answer too, to look for errors in it.
-        client.meta.events.register_first("before-parse.s3.ListObjectsV2", self._before_parse)
+        # botocore's own handler of before-parse.s3.* parses the whole answer too, to look for
+        # errors in it; only handlers of this pattern are called before that one.
+        client.meta.events.register_first("before-parse.*.ListObjectsV2", self._before_parse)
 
     def _before_parse(
         self,
@@ -128,24 +131,44 @@ def objects_of(answer: Mapping[str, Any]) -> Page:
     return _page((i["Key"], i["ETag"], i["Size"], i["LastModified"]) for i in items)
 
 
-def gather(pages: Iterable[Page], clock: float, settle: float, skip: Collection[str]) -> Listing:
-    """The jobs of all pages, but for those to skip."""
-    found: dict[str, dict[str, Remote]] = {}
-    strangers: set[str] = set()
-    for page in pages:
-        strangers.update(page.strangers)
-        for job_id, files in page.jobs.items():
-            if job_id not in skip:
-                found.setdefault(job_id, {}).update(files)
-    jobs = [_waiting(job_id, files, clock - settle) for job_id, files in found.items()]
-    jobs.sort(key=lambda job: (job.seen, job.id))
-    return Listing(tuple(jobs), tuple(sorted(strangers)), clock)
+class Gatherer:
+    """Puts the pages of a listing together and remembers the jobs of the last one."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Mapping[str, Remote], Waiting]] = {}
+
+    def gather(
+        self, pages: Iterable[Page], clock: float, settle: float, skip: Collection[str]
+    ) -> Listing:
+        """The jobs of all pages, but for those to skip; what is as it was is the same object."""
+        known, self._known = self._known, {}
+        strangers: set[str] = set()
+        listed: dict[str, Mapping[str, Remote]] = {}
+        for page in pages:
+            strangers.update(page.strangers)
+            for job_id, files in page.jobs.items():
+                if job_id not in skip:
+                    there = listed.get(job_id)
+                    listed[job_id] = files if there is None else {**there, **files}
+        for job_id, files in listed.items():
+            before = known.get(job_id)
+            if before is None or before[0] != files or not before[1].is_quiet:
+                before = files, _waiting(job_id, files, clock - settle)
+            self._known[job_id] = before
+        jobs = [waiting for _, waiting in self._known.values()]
+        jobs.sort(key=_turn)
+        return Listing(tuple(jobs), tuple(sorted(strangers)), clock)
 
 
-def _waiting(job_id: str, files: dict[str, Remote], latest: float) -> Waiting:
-    is_cancelled = files.pop(CANCEL, None) is not None
+def _turn(job: Waiting) -> tuple[float, str]:
+    """By what jobs stand in line: first come, first served."""
+    return job.seen, job.id
+
+
+def _waiting(job_id: str, listed: Mapping[str, Remote], latest: float) -> Waiting:
+    files = {name: file for name, file in listed.items() if name != CANCEL}
     seen = max([file.modified for file in files.values()], default=0.0)
-    return Waiting(job_id, files, seen, seen <= latest, is_cancelled)
+    return Waiting(job_id, files, seen, seen <= latest, CANCEL in listed)
 
 
 def _read_page(section: bytes, is_quoted: bool) -> Page:

@@ -7,13 +7,17 @@ import logging
 import re
 import sys
 import time
+from typing import Any
 
 _JOB = re.compile(r"job ([0-9]{1,16})(?: attempt ([0-9a-f_-]+))?: (.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class TextLines(logging.Formatter):
-    """2020-06-15T10:28:19Z job 41: staged as ... ; what a stranger wrote cannot begin a line."""
+    """2020-06-15T10:28:19Z job 41 attempt ...: staged as ...
+
+    What a stranger wrote cannot begin a line.
+    """
 
     converter = time.gmtime
 
@@ -27,18 +31,23 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """{"ts": ..., "level": ..., "job": ..., "attempt": ..., "event": ...}"""
+    """{"ts": ..., "level": ..., "job": ..., "attempt": ..., "event": ...}, and what else is known.
+
+    A line whose record has ``facts`` (``extra={"facts": {...}}``) has those as fields too.
+    """
 
     converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        line = {"ts": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"), "level": record.levelname}
+        ts = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{record.msecs:03.0f}Z"
+        line: dict[str, Any] = {"ts": ts, "level": record.levelname}
         message = record.getMessage()
         if match := _JOB.fullmatch(message):
             line |= {"job": match[1], "attempt": match[2], "event": match[3]}
         else:
             line["event"] = message
+        line |= getattr(record, "facts", {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)

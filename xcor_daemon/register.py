@@ -23,34 +23,38 @@ class Register:
         self.ended: set[str] = set()  # ids that came to their end, here or elsewhere
         self.units = 0  # days of the jobs that were published here
         self.endings: Counter[str] = Counter()  # how workers ended
+        # Looked at on every pass, which must not cost more the more jobs have ended.
+        self._live: dict[str, Job] = {}
+        self._states: Counter[str] = Counter()
 
     def load(self) -> None:
         """Know what an earlier daemon left in the work folder."""
-        self.jobs, self.ended = {}, set()
         for job in jobs.load_jobs(self.work_dir):
             self.add(job)
 
     def add(self, job: Job) -> None:
         """Know a job; of two folders of one job, the later counts."""
+        self._drop(job.id)
         self.jobs[job.id] = job
-        self._sort(job)
+        self._states[job.state] += 1
+        if job.is_live:
+            self._live[job.id] = job
+        (self.ended.add if job.state in jobs.TERMINAL else self.ended.discard)(job.id)
 
     def change(self, job: Job, **changes: Any) -> Job:
         """Write a change to job.json, then know it, then say it."""
         before = job.verdict or job.state
-        self.jobs[job.id] = job = job.changed(**changes)
-        self._sort(job)
+        job = job.changed(**changes)
+        self.add(job)
         if (now := job.verdict or job.state) != before:
-            log.info("job %s: %s%s", job.id, now, f": {job.reason}" if job.reason else "")
+            facts = {"state_from": before, "state_to": now, "reason": job.reason or None}
+            reason = f": {job.reason}" if job.reason else ""
+            log.info("%s: %s%s", job, now, reason, extra={"facts": facts})
         return job
-
-    def _sort(self, job: Job) -> None:
-        (self.ended.add if job.state in jobs.TERMINAL else self.ended.discard)(job.id)
 
     def live(self) -> list[Job]:
         """The jobs that are not at their end, first come first."""
-        found = [job for job in self.jobs.values() if job.is_live]
-        return sorted(found, key=lambda job: (job.seen, job.id))
+        return sorted(self._live.values(), key=lambda job: (job.seen, job.id))
 
     def knows(self, job_id: str) -> bool:
         """Whether a job is this machine's, or was."""
@@ -59,13 +63,18 @@ class Register:
 
     def counts(self) -> Counter[str]:
         """How many jobs are in each state."""
-        return Counter(job.state for job in self.jobs.values())
+        return self._states
 
     def running(self, but: str = "") -> int:
         """How many workers run, that of one job apart."""
-        return sum(j.state == jobs.RUNNING and j.id != but for j in self.jobs.values())
+        return sum(j.state == jobs.RUNNING and j.id != but for j in self._live.values())
 
     def forget(self, job_ids: Collection[str]) -> None:
         """Drop jobs whose folders are gone; that they ended stays known."""
         for job_id in job_ids:
-            del self.jobs[job_id]
+            self._drop(job_id)
+
+    def _drop(self, job_id: str) -> None:
+        if (job := self.jobs.pop(job_id, None)) is not None:
+            self._states[job.state] -= 1
+            self._live.pop(job_id, None)

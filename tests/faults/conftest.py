@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,6 @@ from proxy import Proxy, serve_proxy
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.jobs import load_jobs
 
-_told: dict[str, int] = {}  # what the report at the end of the tests says
-
 
 @dataclass
 class Service:
@@ -30,6 +28,7 @@ class Service:
     forks: Forks
     environ: dict[str, str]
     secrets: tuple[str, ...]
+    tell: Callable[[str, object], None]  # for the report at the end of the tests
     valid: set[str] = field(default_factory=set)
     may_fail: set[str] = field(default_factory=set)
     processes: list[DaemonProcess] = field(default_factory=list)
@@ -102,7 +101,8 @@ class Service:
     def check(self, faults: int) -> None:
         """Check every invariant, and count for the report."""
         lost, doubled = self.proxy.lost(self.valid - self.may_fail), self.proxy.doubled()
-        _tell(tried=faults, jobs=len(self.valid), lost=len(lost), doubled=len(doubled))
+        tried = {"tried": faults, "jobs": len(self.valid)}
+        self.tell("faults", {**tried, "lost": len(lost), "doubled": len(doubled)})
         assert not lost, lost
         assert not doubled, doubled
         check_all(
@@ -113,12 +113,7 @@ class Service:
             self.valid,
             self.secrets,
         )
-        _tell(survived=faults)
-
-
-def _tell(**counts: int) -> None:
-    for name, count in counts.items():
-        _told[name] = _told.get(name, 0) + count
+        self.tell("faults", {"survived": faults})
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +125,9 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.fixture
-def service(bucket, forks: Forks, tmp_path: Path) -> Iterator[Service]:
+def service(
+    bucket, forks: Forks, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> Iterator[Service]:
     """A bucket behind a proxy, and nothing that outlives the test."""
     (tmp_path / "witness").mkdir()
     (tmp_path / "daemon.log").touch()
@@ -138,7 +135,8 @@ def service(bucket, forks: Forks, tmp_path: Path) -> Iterator[Service]:
     store = Bucket(server.client(), bucket.name, settle=0)
     with serve_proxy(server.endpoint, bucket.name) as proxy:
         environ = {k: v for k, v in server.environ.items() if k != "AWS_ENDPOINT_URL_S3"}
-        made = Service(store, proxy, tmp_path, forks, environ, (server.secret_key,))
+        secrets = (server.secret_key,)
+        made = Service(store, proxy, tmp_path, forks, environ, secrets, record_property)
         try:
             yield made
         finally:
@@ -162,11 +160,3 @@ def _workers(service: Service) -> list[Path]:
                 except OSError:  # it has ended
                     continue
     return found
-
-
-def pytest_terminal_summary(terminalreporter) -> None:
-    """Say what the faults have cost."""
-    if _told:
-        words = "faults tried: {tried}, survived: {survived}; jobs: {jobs}, lost: {lost}, "
-        words += "published twice: {doubled}"
-        terminalreporter.write_line(words.format_map({"survived": 0, **_told}))
