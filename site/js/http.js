@@ -27,11 +27,22 @@ export class HttpError extends Error {
  * @throws {HttpError} if there is no answer; the signal's reason if it was aborted
  */
 export async function ask(url, { silence = SILENCE, signal, ...init } = {}) {
-  const timeout = AbortSignal.timeout(silence);
+  const controller = new AbortController();
+  const abort = () => controller.abort(signal.reason);
+  if (signal?.aborted) throw signal.reason;
+  signal?.addEventListener("abort", abort); // stays, so that the body can be aborted, too
+  const late = new HttpError(`${hostOf(url)} has not answered for ${Math.round(silence / 1000)} s`);
+  const timer = setTimeout(() => controller.abort(late), silence);
   try {
-    return await fetch(url, { ...init, signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
-  } catch (error) {
-    throw whyNone(error, url, silence, signal);
+    return await fetch(url, { ...init, signal: controller.signal });
+  } catch {
+    if (controller.signal.aborted) throw controller.signal.reason;
+    throw new HttpError(
+      `${hostOf(url)} cannot be reached from this page: the network or the service is down, ` +
+        "or the service does not let pages of other sites read its answers (CORS)",
+    );
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -89,17 +100,6 @@ export async function fetchJson(url, options = {}) {
 /** The host of a URL, for messages. */
 export function hostOf(url) {
   return new URL(url, globalThis.location?.href).host;
-}
-
-function whyNone(error, url, silence, signal) {
-  if (signal?.aborted) return signal.reason;
-  if (error.name === "TimeoutError") {
-    return new HttpError(`${hostOf(url)} has not answered for ${Math.round(silence / 1000)} s`);
-  }
-  return new HttpError(
-    `${hostOf(url)} cannot be reached from this page: the network or the service is down, ` +
-      "or the service does not let pages of other sites read its answers (CORS)",
-  );
 }
 
 async function withinTime(promise, ms) {
