@@ -26,7 +26,8 @@ class Services:
 
     results: str  # URL of the bucket
     submit: str  # URL of POST /jobs; empty where there is none: the page offers the two files
-    datacenters: Sequence[Mapping[str, str]]  # name (a source of the workers), title, url
+    # name (a source of the workers), title, url, and filters to begin with as example
+    datacenters: Sequence[Mapping[str, Any]]
     basemaps: Sequence[Mapping[str, str]] = ()  # title, url with {z}, {x}, {y}, attribution
 
     @property

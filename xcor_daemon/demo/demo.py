@@ -37,7 +37,17 @@ from .summary import summarise
 
 SAMPLE = Path(__file__).with_name("data")
 ARCHIVE, JOB = SAMPLE / "norsar_2019_001", SAMPLE / "job"
-BUCKET, CENTRE = "xcor", "SAMPLE"
+BUCKET = "xcor"
+CENTRE = {
+    "name": "SAMPLE",
+    "title": "NORSAR sample, on this machine",
+    "example": {
+        "network": "NO",
+        "channel": "BHZ",
+        "start": "2019-01-01",
+        "end": "2019-01-01T04:00",
+    },
+}
 _POLL = 0.25  # s
 _GRACE = 8.0  # s that the daemon has to stop, with all that it started
 _ENDS = ("done", "failed", "rejected", "cancelled")
@@ -83,7 +93,7 @@ def running(folder: Path, port: int = 0) -> Iterator[System]:
         _say("Starting an FDSN server over 24 stations of the NORSAR array ...")
         fdsn = stack.enter_context(serve_fdsn(ARCHIVE, folder / "fdsn.log"))
         results = f"{s3.endpoint}/{BUCKET}"
-        centre = {"name": CENTRE, "title": "NORSAR sample, on this machine", "url": fdsn.url}
+        centre = {**CENTRE, "url": fdsn.url}
         services = Services(results, "/jobs", [centre])
         bucket = Bucket(s3.client(), BUCKET)
         asks = partial(handle, bucket), partial(handle_cancel, bucket)
@@ -149,7 +159,7 @@ def _daemon_environ(s3: S3Server, fdsn: str, folder: Path) -> dict[str, str]:
         "XCOR_ENDPOINT_URL": s3.endpoint,
         "XCOR_WORK_DIR": str(folder / "work"),
         "XCOR_SOURCE": f"fdsn:{fdsn}",
-        "XCOR_SOURCES": f"{CENTRE}=fdsn:{fdsn}",
+        "XCOR_SOURCES": f"{CENTRE['name']}=fdsn:{fdsn}",
         "XCOR_INTERVAL": "0.3",
         "XCOR_SETTLE": "1",
     }

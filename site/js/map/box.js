@@ -6,7 +6,7 @@
  * @typedef {{north: number, west: number, east: number, south: number}} Box
  */
 
-export const SIDES = ["north", "west", "east", "south"];
+export const SIDES = ["north", "south", "west", "east"];
 const LIMIT = { north: 90, south: 90, west: 180, east: 180 };
 
 /**
