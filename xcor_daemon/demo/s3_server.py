@@ -100,8 +100,13 @@ class S3Server:
         self.stop()
 
 
-def start_s3(folder: Path) -> S3Server:
+def start_s3(folder: Path, options: Sequence[str] = ()) -> S3Server:
     """Start a server that keeps its data in ``folder`` and wait until it answers.
+
+    Parameters
+    ----------
+    options : sequence of str
+        More options of ``weed server``.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def start_s3(folder: Path) -> S3Server:
         port = _free_ports()
         with (folder / "log.txt").open("wb") as log:
             process = start_child(
-                _command(weed, port),
+                [*_command(weed, port), *options],
                 stdout=log,
                 stderr=log,
                 cwd=folder,
