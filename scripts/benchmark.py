@@ -34,7 +34,7 @@ from obspy.core.inventory import Inventory, Network, Station
 from obspy.signal.cross_correlation import correlate as obspy_correlate
 
 from xcor_daemon.pipeline import correlate as engine
-from xcor_daemon.pipeline import corrfile, preprocess
+from xcor_daemon.pipeline import corrfile, preprocess, quality
 from xcor_daemon.pipeline.correlate import correlate, plan_blocks
 from xcor_daemon.pipeline.datatypes import NS, PairTable, day_start
 from xcor_daemon.pipeline.day import DayPlan, correlate_day
@@ -45,6 +45,8 @@ from xcor_daemon.stations import Channel
 
 DAY = date(2020, 1, 1)
 BASE = XcorParams(fs=10, freqmin=0.1, freqmax=4, cc_step=3600, cc_len=3600, maxlag=100)
+ALL_CHECKS = replace(BASE, drop_dead=True, max_flat=60, drop_clipped=True, max_std=10,
+                     max_median=10, max_steps=9)  # fmt: skip
 SPAN = ((datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC)),)
 
 
@@ -233,11 +235,19 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
         for series in held["motion"]:
             preprocess.windows(series, np.arange(BASE.n_windows), BASE)
 
-    times = seconds(read, prepare, motion, windows)
+    def checks() -> None:
+        """All rules of quality."""
+        cases = zip(held["samples"], held["covered"], held["motion"], strict=True)
+        for (_, samples), covered, series in cases:
+            quality.check_samples(samples, covered.kept, midnight, ALL_CHECKS)
+            quality.check_motion(series, covered.kept, ALL_CHECKS)
+
+    times = seconds(read, prepare, motion, windows, checks)
     name = f"channel-day, {fs:g} Hz"
-    parts = "read {:.0f}, filter {:.0f}, series {:.0f}, windows {:.0f}"
+    parts = "read {:.0f}, filter {:.0f}, series {:.0f}, windows {:.0f}, checks {:.0f}"
     note = parts.format(*(t / 2 * 1e3 for t in times))
-    table.add(f"{name}: miniSEED to windows", sum(times) / 2 * 1e3, "ms", note)
+    table.add(f"{name}: miniSEED to windows", sum(times[:4]) / 2 * 1e3, "ms", note)
+    table.add(f"{name}: with every rule of quality", sum(times) / 2 * 1e3, "ms")
 
 
 def whole_day(table: Table, folder: Path, n_channels: int, params: XcorParams, name: str) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from obspy.signal.spectral_estimation import get_nlnm
 from truth import DAY, MIDNIGHT, PARAMS, SPAN, utc
 
@@ -172,3 +175,38 @@ def test_the_dead_sensor_of_this_is_found_and_its_neighbour_lives(band):
 def test_ground_motion_is_needed_to_tell_the_dead(changes):
     with pytest.raises(RequestError, match="drop_dead 'true'"):
         replace(PARAMS, **{"drop_dead": True, **changes})
+
+
+def runs_by_hand(data, least, values=None):
+    """Every run of equal samples, one sample after the other."""
+    edges = [0, *(np.flatnonzero(np.diff(data)) + 1), data.size]
+    runs = itertools.pairwise(edges)
+    return [
+        (a, b) for a, b in runs if b - a >= least and (values is None or data[a] in values)
+    ]
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32, np.float64])
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=40),
+    least=st.integers(2, 9),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=60)
+def test_runs_are_those_that_are_found_sample_by_sample(kind, lengths, least, seed):
+    values = np.random.default_rng(seed).integers(-2, 3, len(lengths)).astype(kind)
+    data = np.repeat(values, lengths)
+
+    assert quality._runs(data, least) == runs_by_hand(data, least)
+    low, high = data.min(), data.max()
+    assert quality._runs_of(data, low, high, 3) == runs_by_hand(data, 3, (low, high))
+
+
+def test_amplitudes_are_those_of_numpy():
+    window = np.random.default_rng(0).normal(7, 3, 36000).astype(np.float32)
+
+    largest, std = quality._amplitude(window)
+
+    mean = window.mean(dtype=np.float64)
+    assert largest == pytest.approx(np.abs(window - mean).max(), rel=1e-6)
+    assert std == pytest.approx(window.std(dtype=np.float64), rel=1e-9)

@@ -55,15 +55,45 @@ def clock_steps(samples: Samples) -> int:
 
 
 @numba.njit(nogil=True, cache=True)
+def _run_at(data: np.ndarray, k: int) -> tuple[int, int]:
+    """From where to where the samples around the ``k``-th have its value."""
+    begin, end = k, k + 1
+    while begin > 0 and data[begin - 1] == data[k]:
+        begin -= 1
+    while end < data.size and data[end] == data[k]:
+        end += 1
+    return begin, end
+
+
+@numba.njit(nogil=True, cache=True)
 def _runs(data: np.ndarray, least: int) -> list[tuple[int, int]]:
-    """From where to where at least ``least`` samples in a row have one value."""
+    """From where to where at least ``least`` samples (2 or more) in a row have one value.
+
+    Such a run holds two neighbours of those that are ``least // 2`` apart, so few are looked at.
+    """
     found = [(0, 0)]
-    begin = 0
-    for i in range(1, data.size + 1):
-        if i == data.size or data[i] != data[begin]:
-            if i - begin >= least:
-                found.append((begin, i))
-            begin = i
+    step = max(1, least // 2)
+    end = 0
+    for k in range(0, data.size - step, step):
+        if k >= end and data[k] == data[k + step]:
+            begin, stop = _run_at(data, k)
+            if stop - begin >= least:
+                found.append((begin, stop))
+                end = stop
+    return found[1:]
+
+
+@numba.njit(nogil=True, cache=True)
+def _runs_of(data: np.ndarray, low: float, high: float, least: int) -> list[tuple[int, int]]:
+    """From where to where at least ``least`` samples in a row are ``low``, or ``high``."""
+    found = [(0, 0)]
+    end = 0
+    for k in range(least - 1, data.size, least):
+        if k >= end and (data[k] == low or data[k] == high):
+            begin, stop = _run_at(data, k)
+            if stop - begin >= least:
+                found.append((begin, stop))
+                end = stop
     return found[1:]
 
 
@@ -82,9 +112,8 @@ def _clipped(samples: Samples) -> Iterator[tuple[int, int]]:
     if low == high:
         return  # flat, not clipped
     for segment in samples.segments:
-        for begin, end in _runs(segment.data, _CLIPPED_RUN):
-            if segment.data[begin] in (low, high):
-                yield _times(segment, begin, end)
+        for begin, end in _runs_of(segment.data, low, high, _CLIPPED_RUN):
+            yield _times(segment, begin, end)
 
 
 def _times(segment, begin: int, end: int) -> tuple[int, int]:
@@ -102,6 +131,21 @@ def _touched(
     return touched
 
 
+@numba.njit(nogil=True, cache=True)
+def _amplitude(window: np.ndarray) -> tuple[float, float]:
+    """Largest distance from the mean, and standard deviation."""
+    total = 0.0
+    for value in window:
+        total += value
+    mean = total / window.size
+    power = 0.0
+    low = high = window[0]
+    for value in window:
+        power += (value - mean) ** 2
+        low, high = min(low, value), max(high, value)
+    return max(high - mean, mean - low), np.sqrt(power / window.size)
+
+
 def _amplitudes(
     motion: np.ndarray, kept: np.ndarray, params: XcorParams
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -110,8 +154,7 @@ def _amplitudes(
     std = np.zeros(params.n_windows)
     for k in np.flatnonzero(kept):
         window = motion[k * params.n_step : k * params.n_step + params.n_samples]
-        std[k] = window.std(dtype=np.float64)
-        largest[k] = np.abs(window - window.mean(dtype=np.float64)).max()
+        largest[k], std[k] = _amplitude(window)
     return largest, std
 
 
