@@ -55,8 +55,10 @@ def velocity_changes(
     name = names[clearest].replace("|", " to ")
     facts = _facts(percent, bars, intervals, names, clearest)
     with styled():
-        figure = new_figure((9.0, 6.5))
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
+        figure = new_figure((9.0, 6.5), left=1.0)
+        top, bottom = figure.subplots(
+            2, 1, sharex=True, height_ratios=(2.4, 1), gridspec_kw={"hspace": 0.16}
+        )
         write_title(top, title)
         top.axhline(0, color="0.6", linewidth=0.8)
         if not known.any():

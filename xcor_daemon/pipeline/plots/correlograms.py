@@ -8,10 +8,12 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from .sheet import (
+    BAR_ROOM,
     BLANK,
     DARK,
     MAX_ROWS,
     SIGNED,
+    colour_bar,
     edges,
     interpolation,
     new_figure,
@@ -66,12 +68,15 @@ def correlogram(
     facts = [*_window_facts(windows, lags, times), *pair_facts(distance, snr, peak_lag)]
     note = f"mean of the windows in every {duration(length)}" if length > step * 1.01 else ""
     with styled():
-        figure = new_figure((8, 7.5))
-        top, image = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3.2))
+        figure = new_figure((8, 7.5), left=0.9, right=1.25 * BAR_ROOM)
+        top, image = figure.subplots(
+            2, 1, sharex=True, height_ratios=(1, 3.2), gridspec_kw={"hspace": 0.09}
+        )
         write_title(top, title, note)
         top.axvline(0, color=BLANK, linewidth=0.8)
         top.plot(lags, stack, color=DARK, linewidth=0.9)
         top.set_ylabel("Stack")
+        top.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # a factor would hit the title
         limit = _limit(rows)
         end = begin + length * len(rows)
         shown = image.imshow(
@@ -92,9 +97,7 @@ def correlogram(
             say_nothing(image)
         image.set_xlabel("Lag (s)")
         image.set_ylabel("Start of window (UTC)")
-        figure.colorbar(
-            shown, ax=image, label="Correlation (grey: missing)", extend="both", pad=0.02
-        )
+        colour_bar(shown, image, "Correlation (grey: missing)", extend="both")
         return save(figure, path, title, [f"Shown: {note}."] * bool(note) + facts, svg)
 
 

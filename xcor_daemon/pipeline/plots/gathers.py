@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 
 from .sheet import (
     ACCENT,
@@ -156,13 +157,15 @@ def _gather(
         notes.append(f"{counted(dead, noun)} without data not shown")
     if unknown := int((alive & ~np.isfinite(place)).sum()):
         notes.append(f"{counted(unknown, noun)} without coordinates not shown")
-    figure = new_figure((8.5, 7.5))
+    beside = bool(len(order)) and len(order) <= _MAX_WIGGLES  # names of traces, in small letters
+    right = 0.2 + 0.067 * max(len(names[k]) for k in order) if beside else 0.2
+    figure = new_figure((8.5, 7.5), right=right)
     axes = figure.subplots()
     axes.set_xlabel("Lag (s)")
     axes.set_ylabel(f"Distance ({unit})" if located else f"Number in the list of {noun}s")
     if not len(order):
         say_nothing(axes)
-    elif len(order) <= _MAX_WIGGLES:
+    elif beside:
         _wiggles(axes, stacks[order] / largest[order, None], lags, place[order])
         _names_beside(axes, place[order], [names[k] for k in order])
     else:
@@ -188,12 +191,17 @@ def _wiggles(axes: Axes, traces: np.ndarray, lags: np.ndarray, place: np.ndarray
     """Traces about their place, the positive half filled."""
     reach = np.ptp(place) if len(place) > 1 else 1.0
     height = 1.6 * (reach or 1.0) / max(len(place), 8)
-    for k, (trace, base) in enumerate(zip(traces, place, strict=True)):
-        curve = base + height * trace
-        axes.fill_between(
-            lags, base, curve, where=trace > 0, color=ACCENT, alpha=0.55, linewidth=0, zorder=2 + k
-        )
-        axes.plot(lags, curve, color=DARK, linewidth=0.6, zorder=2.5 + k)
+    fills = np.empty((len(traces), 2 * lags.size, 2))
+    fills[:, :, 0] = np.concatenate([lags, lags[::-1]])
+    fills[:, : lags.size, 1] = place[:, None] + height * np.maximum(traces, 0)
+    fills[:, lags.size :, 1] = place[:, None]
+    curves = np.stack([np.broadcast_to(lags, traces.shape), place[:, None] + height * traces], -1)
+    axes.add_collection(
+        PolyCollection(fills, facecolor=ACCENT, alpha=0.55, linewidth=0, zorder=2), autolim=False
+    )
+    axes.add_collection(
+        LineCollection(curves, color=DARK, linewidth=0.6, zorder=2.5), autolim=False
+    )
     axes.set_ylim(place.min() - 1.2 * height, place.max() + 1.2 * height)
 
 
@@ -201,15 +209,12 @@ def _names_beside(axes: Axes, place: np.ndarray, names: Sequence[str]) -> None:
     """Names on the right of the traces, as many as fit."""
     low, high = axes.get_ylim()
     gap = (high - low) / 48  # a line of small letters
-    ticks: list[float] = []
-    labels: list[str] = []
+    last = -np.inf
     for y, name in zip(place, names, strict=True):
-        if not ticks or y - ticks[-1] >= gap:
-            ticks.append(y)
-            labels.append(name)
-    right = axes.secondary_yaxis("right")
-    right.set_yticks(ticks, labels, fontsize=7)
-    right.tick_params(length=2)
+        if y - last >= gap:
+            axes.annotate(f"\N{EN DASH} {name}", (1, y), (1, 0), ("axes fraction", "data"),
+                          "offset points", size=7, va="center")  # fmt: skip
+            last = y
 
 
 def _distance_image(

@@ -171,7 +171,7 @@ def _scale_bar(axes: Axes, per_km: float) -> None:
 
 def _label(figure: Figure, axes: Axes, places: dict[tuple[float, float], str]) -> int:
     """Write the names that do not lie on one another; how many they are."""
-    figure.draw_without_rendering()
+    axes.apply_aspect()
     frame = axes.get_window_extent()
     pixels = {place: tuple(axes.transData.transform(place)) for place in places}
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in pixels.values()]  # the triangles

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from .sheet import (
     ACCENT,
+    BAR_ROOM,
     BLANK,
     DARK,
     MAX_ROWS,
     SECOND,
     SHARE,
+    colour_bar,
     interpolation,
     new_figure,
     save,
@@ -77,7 +79,11 @@ def overview(
     located = known & np.isfinite(distances)
     with styled():
         figure = new_figure((10.5, 6.0))
-        left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
+        between = BAR_ROOM + 0.75  # inches
+        mean = (10.5 - 0.85 - 0.2 - between) / 2
+        left, right = figure.subplots(
+            1, 2, width_ratios=(1.6, 1), gridspec_kw={"wspace": between / mean}
+        )
         write_title(left, title, note)
         shown = left.imshow(
             table,
@@ -98,9 +104,7 @@ def overview(
         left.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if every > 1:
             left.yaxis.set_major_formatter(lambda row, _: f"{1 + (row - 1) * every:,.0f}")
-        figure.colorbar(
-            shown, ax=left, label="Share of windows with data (grey: none asked for)", pad=0.02
-        )
+        colour_bar(shown, left, "Share of windows with data (grey: none asked for)")
         if located.any():
             right.scatter(
                 distances[located], snr[located], s=max(2, min(20, 4000 / located.sum())),
@@ -118,6 +122,7 @@ def overview(
                           label=f"median {np.median(snr[known]):.3g}")  # fmt: skip
             right.legend(loc="upper right")
             right.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            right.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         right.set_ylabel("Signal-to-noise ratio of the stack")
         right.grid(color="0.9", linewidth=0.6, which="both")
         right.set_axisbelow(True)

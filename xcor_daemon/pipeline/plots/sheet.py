@@ -1,4 +1,8 @@
-"""The sheet that every image is drawn on: style, colours, title, and how it is written."""
+"""The sheet that every image is drawn on: style, margins, colours, title, and how it is written.
+
+Margins are given in inches, for what stands in them: matplotlib's own layouts measure every text
+several times, which takes as long as all the drawing.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 SIGNED, SHARE = "RdBu_r", "cividis"  # both read the same to the colour-blind
@@ -19,6 +24,8 @@ BLANK = "0.8"  # grey where there is nothing
 DARK, ACCENT, SECOND = "0.15", "#0072b2", "#d55e00"
 LINE_STYLES = ("-", "--", "-.", ":")
 MAX_ROWS = 300  # rows of an image
+BAR_ROOM = 1.0  # inches that a colour bar takes on the right of its axes
+_LINE = 0.19  # inches from one line of the title to the next
 _COLUMNS = 800  # pixels across an image, about
 _STYLE = {
     "axes.titlesize": 11,
@@ -35,16 +42,34 @@ def styled() -> AbstractContextManager[None]:
     return matplotlib.style.context(["default", _STYLE])
 
 
-def new_figure(size: tuple[float, float]) -> Figure:
-    figure = Figure(figsize=size, layout="constrained")
+def new_figure(
+    size: tuple[float, float], left: float = 0.85, right: float = 0.2, bottom: float = 0.55
+) -> Figure:
+    """A figure of a width and height, with margins about its axes; all in inches.
+
+    The upper margin is made by `write_title`.
+    """
+    figure = Figure(figsize=size)
     FigureCanvasAgg(figure)
+    width, height = size
+    figure.subplots_adjust(left / width, bottom / height, 1 - right / width)
     return figure
 
 
 def write_title(axes: Axes, title: str, note: str = "") -> None:
     """The title, and in brackets what was averaged or left out; broken into lines."""
     lines = [line for part in title.splitlines() for line in textwrap.wrap(part, 84)]
-    axes.set_title("\n".join([*lines, *(textwrap.wrap(f"({note})", 84) if note else [])]))
+    lines += textwrap.wrap(f"({note})", 84) if note else []
+    axes.set_title("\n".join(lines), y=1)  # above the axes, whatever else is there
+    figure = axes.get_figure()
+    figure.subplots_adjust(top=1 - (0.15 + _LINE * len(lines)) / figure.get_figheight())
+
+
+def colour_bar(shown: ScalarMappable, axes: Axes, label: str, extend: str = "neither") -> None:
+    """A colour bar on the right of the axes, for which there must be BAR_ROOM."""
+    width = axes.get_position().width * axes.get_figure().get_figwidth()
+    place = axes.inset_axes([1 + 0.15 / width, 0, 0.2 / width, 1])
+    axes.get_figure().colorbar(shown, cax=place, label=label, extend=extend)
 
 
 def interpolation(n_columns: int) -> str:
@@ -66,12 +91,12 @@ def edges(lags: np.ndarray) -> tuple[float, float]:
 
 def save(figure: Figure, path: Path, title: str, facts: Iterable[str], svg: bool) -> list[Path]:
     """Write the image and its text, each whole or not at all."""
-    # No date and no version: the same arrays must give the same bytes.
-    written = [
-        _write(
-            path, ".png", lambda out: figure.savefig(out, format="png", metadata={"Software": None})
-        )
-    ]
+    # No date and no version: the same arrays must give the same bytes. The canvas writes what it
+    # has drawn once; savefig draws everything twice.
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    said = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
+    written = [_write(path, ".png", lambda out: canvas.print_png(out, **said))]
     if svg:
         written.append(
             _write(

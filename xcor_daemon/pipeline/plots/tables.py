@@ -11,7 +11,17 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from ..datatypes import ChannelDay
-from .sheet import BLANK, SHARE, interpolation, new_figure, save, styled, write_title
+from .sheet import (
+    BAR_ROOM,
+    BLANK,
+    SHARE,
+    colour_bar,
+    interpolation,
+    new_figure,
+    save,
+    styled,
+    write_title,
+)
 from .words import counted, ordinal
 
 _MAX_CHANNELS = 200  # rows of the table of availability
@@ -45,7 +55,9 @@ def availability(
     note = f"every {ordinal(every)} of {len(channels):,} channels" if every > 1 else ""
     share = share[::every]
     with styled():
-        figure = new_figure((9, min(10.0, max(4.0, 2.2 + 0.19 * len(share)))))
+        height = min(10.0, max(4.0, 2.2 + 0.19 * len(share)))
+        names = 0.2 + 0.075 * max((len(channel) for channel in channels), default=0)
+        figure = new_figure((9, height), left=names, right=BAR_ROOM)
         axes = figure.subplots()
         write_title(axes, title, note)
         start = first.toordinal() - date(1970, 1, 1).toordinal()
@@ -68,9 +80,7 @@ def availability(
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.set_xlabel("Day (UTC)")
-        figure.colorbar(
-            shown, ax=axes, label="Share of windows kept (grey: not asked for)", pad=0.02
-        )
+        colour_bar(shown, axes, "Share of windows kept (grey: not asked for)")
         return save(figure, path, title, _availability_facts(rows, channels), svg)
 
 
