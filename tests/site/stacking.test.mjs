@@ -6,7 +6,7 @@ import { applies, columnsOf, defaultsOf, problemsOf, stackingCsv } from "../../s
 import { arrayOf, decode, imagesOf, readManifest, readRows, rowBytes, stacksOf } from "../../site/js/stacking/manifest.js";
 import { joinRanges, loadRange, loadRanges, loadWhole } from "../../site/js/stacking/ranges.js";
 import { daysWithin } from "../../site/js/stacking/results.js";
-import { channelsOf, filterPairs, readPairs, sortPairs } from "../../site/js/stacking/table.js";
+import { channelsOf, commonIds, filterPairs, readPairs, sortPairs } from "../../site/js/stacking/table.js";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
@@ -41,6 +41,14 @@ test("pairs are filtered by words, distance and channel", () => {
   assert.deepEqual(names({ maxDistance: 6 }), ["B|C"]);
   assert.deepEqual(names({ channel: "B" }), ["A|B", "B|C"]);
   assert.deepEqual(channelsOf(readPairs(PAIRS)), [{ id: "A", count: 2 }, { id: "B", count: 2 }, { id: "C", count: 2 }]);
+});
+
+test("what all ids share need not be repeated", () => {
+  const common = (...ids) => commonIds(ids.slice(1).map((second) => ({ first: ids[0], second })));
+  assert.deepEqual(common("NO.A..BHZ", "NO.BB..BHZ"), { start: 3, end: 5, text: "NO.*..BHZ" });
+  assert.deepEqual(common("NO.A..BHZ", "TA.B.00.BHZ"), { start: 0, end: 0, text: "" });
+  assert.deepEqual(common("NO.A..BHZ", "NO.A..BHN"), { start: 3, end: 0, text: "NO.*.*" });
+  assert.deepEqual(common("A", "B"), { start: 0, end: 0, text: "" });
 });
 
 // --- the manifest ---

@@ -122,6 +122,6 @@ export function drawBar(context, limit, x, top, bottom, colours) {
   context.textAlign = "left";
   context.fillStyle = colours.ink;
   for (const [value, at] of [[limit, y], [0, y + high / 2], [-limit, y + high]]) {
-    context.fillText(value === 0 ? "0" : valueText(value).replace(/\.?0+(?=$|e)/, ""), x + wide + 5, at);
+    context.fillText(String(Number(value.toPrecision(3))).replaceAll("-", "−"), x + wide + 5, at);
   }
 }

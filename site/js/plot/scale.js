@@ -16,7 +16,7 @@ export function scaleOf(low, high, from, to) {
 export function ticks(low, high, about) {
   const step = niceStep((high - low) / Math.max(1, about));
   const values = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) values.push(k * step);
+  for (let k = Math.ceil(low / step - 1e-9) + 0; k * step <= high + step * 1e-9; k++) values.push(k * step);
   return { values, step, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 

@@ -21,7 +21,7 @@ export const MOST_TRACES = 24 * 2 ** 20; // bytes of stacks
  */
 export async function openResults(bucket, id, signal) {
   const raw = await fetchJson(keyUrl(bucket, `processed/${id}/manifest.json`), { signal });
-  if (raw === null) throw new HttpError("its results are not there: it has not finished, or they are older than the service keeps them", { status: 404 });
+  if (raw === null) throw new HttpError("it has not finished, or its results are older than the service keeps them", { status: 404 });
   return new Results(bucket, readManifest(raw));
 }
 

@@ -88,3 +88,20 @@ export function channelsOf(pairs) {
   }
   return [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([id, count]) => ({ id, count }));
 }
+
+/**
+ * What all channel ids of some pairs have in common, so that a list need not repeat it.
+ *
+ * @returns {{start: number, end: number, text: string}}  characters to leave out at both ends;
+ *     `text`: the pattern of the ids, such as "NO.*..BHZ"; "" where nothing is common
+ */
+export function commonIds(pairs) {
+  const ids = channelsOf(pairs).map(({ id }) => id.split("."));
+  if (ids.length < 2 || ids.some((parts) => parts.length !== 4)) return { start: 0, end: 0, text: "" };
+  const [network, , location, channel] = ids[0];
+  const isShared = (k) => ids.every((parts) => parts[k] === ids[0][k]);
+  const start = isShared(0) ? network.length + 1 : 0;
+  const end = isShared(2) && isShared(3) ? location.length + channel.length + 2 : 0;
+  if (!start && !end) return { start, end, text: "" };
+  return { start, end, text: `${start ? network : "*"}.*.${end ? `${location}.${channel}` : "*"}` };
+}
