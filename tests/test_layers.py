@@ -20,6 +20,7 @@ LAYERS = [
     {"params"},
     {"pairlist"},
     {"request"},
+    {"units"},
     {"estimate", "jobs", "listing"},
     {"outputs", "bucket", "launcher", "disk", "orders", "register", "metrics"},
     {"publish", "submit", "status", "verdicts", "lease", "quota"},
@@ -31,7 +32,7 @@ LAYERS = [
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 HOST = sorted(HEIGHT.keys() - {"cli"})
-FILES_OF_A_JOB = {"stations", "params", "pairlist", "request"}
+FILES_OF_A_JOB = {"stations", "params", "pairlist", "request", "units"}
 SCIENCE = {"numpy", "scipy", "obspy", "h5py", "pandas", "numba", "matplotlib", "dask"}
 HOST_ONLY = {"boto3", "botocore", "docker", "click"}
 
@@ -96,9 +97,12 @@ PIPELINE = [
     {"kernel", "response", "quality", "served"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
      "rotation"},
-    {"loudness"},
-    {"day", "stacking"},
-    {"drawing", "inventory"},
+    {"loudness", "corrday"},
+    {"preparing", "stacking"},
+    {"filling"},
+    {"day", "inventory"},
+    {"blocks", "drawing"},
+    {"work"},
     {"products"},
     {"run"},
 ]

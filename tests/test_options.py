@@ -83,7 +83,7 @@ def result(tmp_path, params):
     folder.mkdir()
     metadata = source.metadata(CHANNELS, params.response)
     done = correlate_day(DayPlan(folder, params, source, metadata, "key"), DAY, CHANNELS)
-    with h5py.File(folder / done.file) as file:
+    with h5py.File(folder / done.files[0]) as file:
         names = ("corr", "first", "second", "window", "lag")
         # As text, in which not-a-number equals itself.
         return {name: str(file[name][:].tolist()) for name in names}, done

@@ -19,6 +19,7 @@ from test_stacking import DAYS, PARAMS, STATIONS, write_day
 from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import NoDataError, UnreachableError
 from xcor_daemon.pipeline import corrfile, stack
+from xcor_daemon.pipeline.corrday import CorrDay
 from xcor_daemon.pipeline.corrfile import CorrFile
 from xcor_daemon.pipeline.stacking import StackPlan, stack_files
 from xcor_daemon.request import StackParams
@@ -32,7 +33,9 @@ def job(tmp_path_factory) -> Path:
     """A finished job: three days, stacks over all of them and a phase-weighted one a day."""
     folder = tmp_path_factory.mktemp("jobs") / "4711"
     (folder / "CORR").mkdir(parents=True)
-    files = tuple(CorrFile(write_day(folder / "CORR", day, STATIONS)) for day in DAYS)
+    files = tuple(
+        CorrDay(day, (CorrFile(write_day(folder / "CORR", day, STATIONS)),)) for day in DAYS
+    )
     for name, every in (("linear", True), ("phase-weighted", False)):
         plan = StackPlan(files, StackParams(name, None, every, "1"), PARAMS)
         stack_files(folder / "STACK" / f"{name}.h5", plan, 1)

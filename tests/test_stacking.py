@@ -13,6 +13,7 @@ import xarray
 
 from xcor_daemon.errors import RequestError
 from xcor_daemon.pipeline import corrfile, products, stack, stacking
+from xcor_daemon.pipeline.corrday import CorrDay
 from xcor_daemon.pipeline.corrfile import CorrFile
 from xcor_daemon.pipeline.datatypes import PairTable
 from xcor_daemon.pipeline.stacking import StackPlan, stack_files
@@ -51,6 +52,10 @@ def write_day(folder: Path, day: str, stations=STATIONS, seed=0, params=PARAMS) 
     return path
 
 
+def corr_days(paths):
+    return tuple(CorrDay(path.stem, (CorrFile(path),)) for path in paths)
+
+
 @pytest.fixture(scope="module")
 def days(tmp_path_factory):
     folder = tmp_path_factory.mktemp("CORR")
@@ -60,7 +65,7 @@ def days(tmp_path_factory):
 
 def run(days, path, processes=1, **columns):
     columns = {"type": "linear", "phase_smooth": None, "stack_all": True, "job": "1"} | columns
-    plan = StackPlan(tuple(CorrFile(day) for day in days), StackParams(**columns), PARAMS)
+    plan = StackPlan(corr_days(days), StackParams(**columns), PARAMS)
     stack_files(path, plan, processes)
     with xarray.open_dataset(path, engine="h5netcdf", decode_times=False) as data:
         return data.load()
@@ -178,8 +183,9 @@ def test_a_coda_that_the_lags_do_not_have_is_refused(days, tmp_path):
     ],
 )
 def test_a_selection_that_the_job_does_not_have_is_refused(days, tmp_path, columns, message):
+    stacking = StackParams("linear", None, True, "1", **columns)
     with pytest.raises(RequestError) as caught:
-        products.of_stacking(tmp_path, days, StackParams("linear", None, True, "1", **columns), 1)
+        products.of_stacking(tmp_path, corr_days(days), stacking, 1)
 
     assert message in str(caught.value)
 
@@ -191,7 +197,7 @@ def test_images_are_made_of_the_pairs_and_channels_asked_for(days, tmp_path):
         dvv="stretching", dvv_min_lag=4.0, svg=True,
     )  # fmt: skip
 
-    made, summary = products.of_stacking(tmp_path, days, asked, 1)
+    made, summary = products.of_stacking(tmp_path, corr_days(days), asked, 1)
 
     drawn = {name.removeprefix("PLOT/") for name in made if name.endswith(".png")}
     assert drawn == {
@@ -216,7 +222,7 @@ def test_many_days_are_stacked_in_the_memory_of_one(tmp_path):
         day.symlink_to(first)
         days.append(day)
     plan = StackPlan(
-        tuple(CorrFile(day) for day in days), StackParams("phase-weighted", 1.0, True, "1"), params
+        corr_days(days), StackParams("phase-weighted", 1.0, True, "1"), params
     )
 
     stacked = stack_files(tmp_path / "stack.h5", plan, 1)

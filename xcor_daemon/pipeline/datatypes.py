@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
@@ -135,6 +135,11 @@ class PairTable:
     latitude: np.ndarray  # degrees, by channel
     longitude: np.ndarray  # degrees, by channel
     elevation: np.ndarray  # m, by channel
+
+    def some(self, rows: np.ndarray) -> PairTable:
+        """The pairs of some rows, of the same channels."""
+        names = ("first", "second", "distance", "azimuth", "back_azimuth")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     @property
     def names(self) -> list[str]:

@@ -1,63 +1,32 @@
-"""One unit of work: a day of all channels, from the source to its file of correlations.
+"""A day as one unit of work, from the source to its file of correlations; and what became of it.
 
-The unit's record (`DayResult`, kept beside the file) is what a later run, the summary and the
+The record of a day (`DayResult`, kept in the job folder) is what a later run, the summary and the
 manifest know of it: present and whole means done.
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from ..errors import DiskError, NoDataError
-from ..pairlist import Pairs
-from ..params import XcorParams
+from ..errors import DiskError
 from ..stations import Channel
-from . import corrfile, loudness, quality
-from .correlate import correlate, plan_blocks
-from .datatypes import (
-    NS,
-    ChannelDay,
-    Epoch,
-    Metadata,
-    PairTable,
-    Samples,
-    Source,
-    day_start,
-    nanoseconds,
-)
+from . import corrfile
+from .datatypes import ChannelDay
+from .filling import Rows, fill
 from .pairs import pair_table
-from .preprocess import Covered, Grid, margin, n_parts, prepare, windows
+from .preparing import DayPlan, Report, epoch_of, prepare_all, time_of
+from .preprocess import Grid, windows
 from .shelf import Shelf
-from .sources import asked_of, forget
-
-DAY_NS = 86400 * NS
-_TOGETHER = 32  # channels whose series are computed one after the other
-# (channels or tiles done, all, what is being done)
-Report = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class DayPlan:
-    """What every day of a job has in common."""
-
-    folder: Path
-    params: XcorParams
-    source: Source
-    metadata: Metadata
-    key: str  # of the request: a record with another key is another job's
-    threads: int = 1
-    pairs: Pairs = ()  # of pairs.csv; empty means all
+from .sources import forget
 
 
 @dataclass(frozen=True)
@@ -66,17 +35,18 @@ class DayResult:
 
     day: str
     key: str
-    file: str | None  # name in the job folder; None where no pair has data
+    files: list[str]  # names in the job folder; none where no pair has data
     pairs: int
     windows_kept: int  # pair-windows with data
     rows: list[ChannelDay]
     warnings: list[dict[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float = 0.0  # that its processes worked
+    lost: list[str] = field(default_factory=list)  # blocks that could not be done, with reasons
 
     @property
     def failed(self) -> bool:
-        """Whether a channel failed in a way that another try may mend."""
-        return any(row.status == "failed" for row in self.rows)
+        """Whether something failed in a way that another try may mend."""
+        return bool(self.lost) or any(row.status == "failed" for row in self.rows)
 
 
 def correlate_day(
@@ -92,290 +62,89 @@ def correlate_day(
         If the file cannot be written.
     """
     began = perf_counter()
-    size = Grid.of(day, plan.params).n_day
-    n_heard = len(channels) if plan.params.ram_shared else 0
-    with (
-        Shelf(plan.folder, len(channels), size) as shelf,
-        Shelf(plan.folder, n_heard, size) as heard,
-    ):
-        made = _prepare_all(plan, day, channels, shelf, heard, report)
+    params = plan.params
+    with Shelf(plan.folder, len(channels), Grid.of(day, params).n_day) as shelf:
+        made = prepare_all(plan, day, channels, shelf, report)
         present = [k for k, channel in enumerate(channels) if channel.id in made.kept]
         some = [channels[k] for k in present]
-        epochs = [_epoch(plan, day, c) for c in some]
-        pairs = pair_table(some, epochs, plan.params, plan.pairs)
+        pairs = pair_table(some, [epoch_of(plan, day, c) for c in some], params, plan.pairs)
         kept = np.array([made.kept[c.id] for c in some], dtype=bool)
-        kept = kept.reshape(len(some), plan.params.n_windows)
+        kept = kept.reshape(len(some), params.n_windows)
         together = int((kept[pairs.first] & kept[pairs.second]).sum())
-        name = None
+        name = f"CORR/{day}.h5"
         if together:
-            name = f"CORR/{day}.h5"
-            coverage = np.array([made.coverage[c.id] for c in some])
-            _write(plan, day, pairs, lambda k: shelf.take(present[k]), kept, coverage, report)
+            fill(
+                plan.folder / name,
+                pairs,
+                Rows.of(day, kept.sum(axis=0), params),
+                lambda k, indices: windows(shelf.take(present[k]), indices, params),
+                kept,
+                np.array([made.coverage[c.id] for c in some]),
+                params,
+                plan.threads,
+                report,
+            )
     result = DayResult(
         day=str(day),
         key=plan.key,
-        file=name,
+        files=[name] if together else [],
         pairs=pairs.first.size if together else 0,
         windows_kept=together,
         rows=made.rows,
         warnings=made.warnings,
         seconds=round(perf_counter() - began, 3),
     )
-    _save(plan.folder, result)
-    if not result.failed:
-        forget(plan.source, *_time(plan.params, day))
+    settle(plan, day, result)
     return result
 
 
-def _time(params: XcorParams, day: date) -> tuple[int, int]:
-    """The day with its margins (ns)."""
-    aside = round(margin(params) * NS)
-    midnight = day_start(day)
-    return midnight - aside, midnight + DAY_NS + aside
-
-
-@dataclass
-class _Made:
-    """What became of the channels of a day; their series lie on the shelf."""
-
-    rows: list[ChannelDay]
-    kept: dict[str, np.ndarray]  # channel id -> bool (n_windows,); only those with any
-    coverage: dict[str, np.ndarray]  # channel id -> float32 (n_windows,)
-    warnings: list[dict[str, str]]
-
-
-def _prepare_all(
-    plan: DayPlan,
-    day: date,
-    channels: Sequence[Channel],
-    shelf: Shelf,
-    heard: Shelf,
-    report: Report,
-) -> _Made:
-    """Every channel as motion on the shelf, or as a row that says why not.
-
-    ``heard`` has room for what components share, where they do.
-    """
-    start, end = _time(plan.params, day)
-    place = {channel.id: k for k, channel in enumerate(channels)}
-    weights: dict[str, np.ndarray] = {}
-    rows: dict[str, ChannelDay] = {}
-    made = _Made([], {}, {}, [])
-
-    def one(fetched: tuple[Channel, Samples | NoDataError]) -> Covered | None:
-        channel, samples = fetched
-        rows[channel.id], covered = _prepare_one(plan, day, channel, samples, weights)
-        report(len(rows), len(channels), "channels")
-        return covered
-
-    def finish(covered: Covered) -> None:
-        name = covered.channel_id
-        series = covered.motion()
-        rows[name], kept = _judged(rows[name], series, covered.kept, plan.params)
-        if kept.any():
-            weight = loudness.heard(series, weights.pop(name, None), plan.params)
-            if plan.params.ram_shared:
-                heard.put(place[name], weight)
-            else:
-                series = loudness.normalise_day(series, kept, weight, plan.params)
-            shelf.put(place[name], series)
-            made.kept[name], made.coverage[name] = kept, covered.coverage
-
-    with ThreadPoolExecutor(plan.threads) as pool:
-        for group in _in_groups(pool, one, plan.source.fetch(channels, start, end), plan.threads):
-            list(pool.map(finish, group))
-        if plan.params.ram_shared:
-            places = {name: place[name] for name in made.kept}
-            list(pool.map(partial(loudness.share, shelf, heard), loudness.stations(places)))
-    for channel in channels:
-        row = rows[channel.id]
-        made.rows.append(row)
-        if row.reason:
-            warning = {"channel": channel.id, "day": str(day), "text": row.reason}
-            made.warnings.append({"code": row.status, **warning})
-    return made
-
-
-def _in_groups(
-    pool: Executor,
-    one: Callable[[tuple[Channel, Samples | NoDataError]], Covered | None],
-    fetched: Iterable[tuple[Channel, Samples | NoDataError]],
-    ahead: int,
-) -> Iterator[list[Covered]]:
-    """Prepare channels as they come, no more than ``ahead`` waiting, and give them in groups.
-
-    mkl_fft keeps one plan only, so transforms there and back are not taken in turn.
-    """
-    group: list[Covered] = []
-    pending: deque[Future[Covered | None]] = deque()
-
-    def take() -> None:
-        if (covered := pending.popleft().result()) is not None:
-            group.append(covered)
-
-    for item in fetched:
-        pending.append(pool.submit(one, item))
-        while len(pending) > ahead:  # more would only fill the memory with samples
-            take()
-        if len(group) >= _TOGETHER:
-            yield group
-            group.clear()
-    while pending:
-        take()
-    yield group
-
-
-def _prepare_one(
-    plan: DayPlan,
-    day: date,
-    channel: Channel,
-    samples: Samples | NoDataError,
-    weights: dict[str, np.ndarray],
-) -> tuple[ChannelDay, Covered | None]:
-    """One channel's row; and what becomes its motion, if any window is covered.
-
-    What its motion is to be divided by goes into ``weights``.
-    """
-    row = ChannelDay(str(day), channel.id, "nodata", windows=plan.params.n_windows)
-    if isinstance(samples, NoDataError):
-        name = asked_of(plan.source, channel)
-        return replace(row, status=samples.status, source=name, reason=str(samples)), None
-    midnight = day_start(day)
-    inside = _inside(samples, midnight, midnight + DAY_NS)
-    row = replace(row, source=samples.source, n_bytes=samples.n_bytes, fs_raw=samples.fs, **inside)
-    if not row.samples:
-        return replace(row, reason="no samples on this day"), None
-    epochs = plan.metadata.at(channel.id, samples.segments[0].start, samples.segments[-1].end)
-    spans = [(nanoseconds(a), nanoseconds(b)) for a, b in channel.spans]
-    try:
-        if plan.params.response != "none" and not epochs:
-            raise NoDataError("no metadata, so no response to remove", "refused")
-        covered = prepare(channel.id, samples, epochs, spans, day, plan.params)
-        if (weight := loudness.weight(samples, epochs, day, plan.params)) is not None:
-            weights[channel.id] = weight
-        good, dropped = quality.check_samples(samples, covered.kept, midnight, plan.params)
-    except NoDataError as error:
-        return replace(row, status=error.status, reason=str(error)), None
-    notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
-    n_kept = int(good.sum())
-    if not n_kept:
-        some = "has enough samples" if not covered.kept.any() else "is good"
-        notes.append(f"no window {some}")
-    row = replace(
-        row,
-        status="kept" if n_kept else "empty",
-        windows_kept=n_kept,
-        dropped=dropped,
-        reason="; ".join(notes),
-    )
-    return row, replace(covered, kept=good) if n_kept else None
-
-
-def _judged(
-    row: ChannelDay, series: np.ndarray, kept: np.ndarray, params: XcorParams
-) -> tuple[ChannelDay, np.ndarray]:
-    """A channel's row, and which windows of its motion are good; none may be left."""
-    try:
-        good, dropped = quality.check_motion(series, kept, params)
-    except NoDataError as error:
-        row = replace(row, status=error.status, windows_kept=0, reason=str(error))
-        return row, np.zeros_like(kept)
-    dropped = " ".join(filter(None, (row.dropped, dropped)))
-    row = replace(row, windows_kept=int(good.sum()), dropped=dropped)
-    if not good.any():
-        reason = "; ".join(filter(None, (row.reason, "no window is good")))
-        row = replace(row, status="empty", reason=reason)
-    return row, good
-
-
-def _inside(samples: Samples, start: int, end: int) -> dict[str, float]:
-    """Samples, gaps and coverage between two times."""
-    n, covered, pieces = 0, 0, 0
-    for segment in samples.segments:
-        step = NS / segment.fs
-        a = max(0, int(np.ceil((start - segment.start) / step - 1e-6)))
-        b = min(segment.data.size, int(np.ceil((end - segment.start) / step - 1e-6)))
-        if b > a:
-            n += b - a
-            pieces += 1
-            covered += min(segment.end, end) - max(segment.start, start)
-    share = min(1.0, covered / (end - start))
-    return {"samples": n, "gaps": max(0, pieces - 1), "coverage": round(share, 6)}
-
-
-def _epoch(plan: DayPlan, day: date, channel: Channel) -> Epoch | None:
-    epochs = plan.metadata.at(channel.id, day_start(day), day_start(day) + DAY_NS)
-    return epochs[0] if epochs else None
-
-
-def _write(
-    plan: DayPlan,
-    day: date,
-    pairs: PairTable,
-    motion: Callable[[int], np.ndarray],
-    kept: np.ndarray,
-    coverage: np.ndarray,
-    report: Report,
-) -> None:
-    """Correlate all pairs of a day into its file, without the windows that no pair has."""
-    params = plan.params
-    used = np.flatnonzero(kept.sum(axis=0) > (not params.autocorrelations))
-    # Output rows: every window its own, or those whose starts fall in one interval.
-    length = params.substack or params.cc_step
-    interval = np.floor(used * params.cc_step / length + 1e-9).astype(int)
-    filled, rows_of = np.unique(interval, return_inverse=True)
-    starts = day_start(day) / NS + filled * length
-    count = np.bincount(rows_of)
-    covered = np.array([np.bincount(rows_of, row[used]) / count for row in coverage], dtype="f4")
-    done = 0
-
-    def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return windows(motion(channel), used[indices], params)
-
-    path = plan.folder / "CORR" / f"{day}.h5"
-    with corrfile.create(path, pairs, starts, covered, params) as file:
-
-        def sink(rows: np.ndarray, row: int, corr: np.ndarray) -> None:
-            nonlocal done
-            file.write(rows, row, corr)
-            done += corr.shape[0] * corr.shape[1]
-            report(done, pairs.first.size * starts.size, "pair-windows")
-
-        correlate(
-            cut,
-            kept[:, used],
-            (pairs.first, pairs.second),
-            plan_blocks(params.n_samples, params.n_lags, params.circular),
-            sink,
-            n_parts=n_parts(params),
-            groups=rows_of,
-            threads=plan.threads,
-        )
-
-
-def _record(folder: Path, day: date) -> Path:
-    return folder / ".units" / f"{day}.json"
-
-
-def _save(folder: Path, result: DayResult) -> None:
-    path = _record(folder, date.fromisoformat(result.day))
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(result), default=float))
-    partial.replace(path)
+def settle(plan: DayPlan, day: date, result: DayResult) -> None:
+    """Record what became of a day, and let go of what it alone needed."""
+    corr = plan.folder / "CORR"
+    if not any(name.startswith(f"CORR/{day}/") for name in result.files):
+        shutil.rmtree(corr / str(day), ignore_errors=True)  # of another request in this folder
+    elif (whole := corr / f"{day}.h5").exists():
+        whole.unlink()
+    save_record(plan.folder, str(day), asdict(result))
+    if not result.failed:
+        forget(plan.source, *time_of(plan.params, day))
 
 
 def finished(plan: DayPlan, day: date) -> DayResult | None:
     """The record of a day that an earlier run finished; None where it must be done (again)."""
-    path = _record(plan.folder, day)
+    saved = read_record(plan.folder, str(day), plan.key)
     try:
-        saved: dict[str, Any] = json.loads(path.read_text())
-        rows = [ChannelDay(**row) for row in saved.pop("rows")]
-        result = DayResult(**saved, rows=rows)
-        if result.key != plan.key or result.failed:
-            return None
-        if result.file:
-            corrfile.check(plan.folder / result.file)
-    except (FileNotFoundError, DiskError, json.JSONDecodeError, KeyError, TypeError):
+        result = DayResult(**{**saved, "rows": [ChannelDay(**row) for row in saved["rows"]]})
+        for name in result.files:
+            corrfile.check(plan.folder / name)
+    except (DiskError, KeyError, TypeError):
         return None  # killed while writing: the day is done again
-    return result
+    return None if result.failed else result
+
+
+def _record(folder: Path, name: str) -> Path:
+    return folder / ".units" / f"{name}.json"
+
+
+def save_record(folder: Path, name: str, content: dict[str, Any]) -> None:
+    """Write what is known of a unit, or of a day, at once."""
+    path = _record(folder, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = corrfile.partial_of(path)
+    partial.write_text(json.dumps(content, default=float))
+    partial.replace(path)
+
+
+def read_record(folder: Path, name: str, key: str) -> dict[str, Any]:
+    """What is known of a unit, or of a day; empty where nothing is, or of another job's."""
+    try:
+        saved: dict[str, Any] = json.loads(_record(folder, name).read_text())
+        return saved if saved.get("key") == key else {}
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def forget_records(folder: Path, pattern: str) -> None:
+    """Remove the records of some units."""
+    for path in (folder / ".units").glob(f"{pattern}.json"):
+        path.unlink(missing_ok=True)

@@ -63,7 +63,7 @@ def write_rows(folder: Path, plan: StackPlan) -> str:
     """Write where pairs and windows stand in the daily files; gives the name of the file.
 
     ``rows[file.rows]`` are runs (first, count) of rows of ``STACK/linear.csv``: those pairs, one
-    after the other, are the rows of the daily file. ``file.window`` are runs (start, step,
+    after the other, are the rows of the daily file; a day in blocks has several files. ``file.window`` are runs (start, step,
     count) of the starts of its windows (s since 1970 UTC).
     """
     _, places = plan.union
@@ -72,17 +72,19 @@ def write_rows(folder: Path, plan: StackPlan) -> str:
     for file, place in zip(plan.files, places, strict=True):
         there = np.flatnonzero(place >= 0)
         members = there[np.argsort(place[there], kind="stable")]
-        runs = [[int(run[0]), len(run)] for run in _runs(members)]
-        if runs not in rows:
-            rows.append(runs)
-        files.append(
-            {
-                "day": file.path.stem,
-                "name": f"CORR/{file.path.name}",
-                "rows": rows.index(runs),
-                "window": [_progression(run) for run in _even(file.starts)],
-            }
-        )
+        window = [_progression(run) for run in _even(file.starts)]
+        for name, of_day in file.pieces():
+            runs = [[int(run[0]), len(run)] for run in _runs(members[of_day])]
+            if runs not in rows:
+                rows.append(runs)
+            files.append(
+                {
+                    "day": file.day,
+                    "name": f"CORR/{name}",
+                    "rows": rows.index(runs),
+                    "window": window,
+                }
+            )
     content = {"pairs": "STACK/linear.csv", "rows": rows, "files": files}
     partial = folder / f"{ROWS}.partial"
     partial.write_text(json.dumps(content, separators=(",", ":")))

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import Problem, RequestError
 from ..request import STACKING, StackParams, XcorParams
-from .corrfile import CorrFile
+from . import corrday
+from .corrday import CorrDay
 from .day import DayResult
 from .inventory import write_pairs, write_rows
 from .stack import peak
@@ -41,7 +42,8 @@ def of_correlation(
         from .drawing import draw_availability  # matplotlib takes most of a second to import
 
         made = draw_availability(folder, results)
-    files = tuple(CorrFile(folder / result.file) for result in results if result.file)
+    names = [name.removeprefix("CORR/") for result in results for name in result.files]
+    files = tuple(corrday.of_files(folder / "CORR", names))
     if not files:
         return made, {"pairs": 0, "windows_kept": 0, "best": []}
     plan = StackPlan(files, StackParams("linear", None, True, ""), params)
@@ -52,7 +54,7 @@ def of_correlation(
 
 def of_stacking(
     folder: Path,
-    paths: Sequence[Path],
+    days: Sequence[CorrDay],
     stacking: StackParams,
     processes: int,
     report: Callable[[int, int], None] = lambda done, of: None,
@@ -64,8 +66,7 @@ def of_stacking(
     RequestError
         If the correlations do not have what is asked for.
     """
-    files = tuple(CorrFile(path) for path in paths)
-    plan = StackPlan(files, stacking, files[0].params)
+    plan = StackPlan(tuple(days), stacking, days[0].params)
     _check_selection(plan)
     stacked = stack_files(folder / "STACK" / f"{stacking.type}.h5", plan, processes, report)
     return _show(folder, plan, stacked, processes)

@@ -11,22 +11,26 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import astuple, fields, replace
-from datetime import date
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from .. import __version__
-from ..errors import DiskError, Problem, RequestError, XcorError
+from ..errors import Problem, RequestError, XcorError
 from ..request import STACKING, StackRequest, XcorRequest, read_request
 from ..stations import STATIONS
-from . import corrfile, products
+from ..units import Unit, Units
+from . import corrday, corrfile, products
+from .blocks import clear_shelf
 from .datatypes import ChannelDay, Progress
-from .day import DayPlan, DayResult, correlate_day, finished
-from .executors import Outcome, run_units
+from .day import DayResult
+from .executors import Executor, Here, Processes, run_units
+from .preparing import DayPlan
 from .served import served
 from .sources import NOTHING_SHARED, Access, open_sources
+from .work import Schedule, Told, Work, clear_told, told, work_through
 
 log = logging.getLogger(__name__)
 
@@ -51,29 +55,37 @@ class Reporter:
 
     def stage(self, stage: str) -> None:
         """A new step."""
-        self._update(stage, 0.0)
+        self.progress.stage = stage
         self._show()
         self._write()
 
-    def within_day(self, day: date, done: int, of: int, what: str, rate: float) -> None:
-        """So many channels, then pair-windows, of a day are done, ``rate`` a second."""
+    def within(self, schedule: Schedule, underway: Mapping[Unit, Told]) -> None:
+        """How far the units are that somebody works on."""
         if monotonic() - self._shown < _SHOW_EVERY:
             return
-        # Roughly: channels take as long as pairs.
-        self._update(
-            f"{day}: {done:,} of {of:,} {what}, {rate:,.0f}/s",
-            0.5 * done / of + 0.5 * (what != "channels"),
-        )
+        done = schedule.cost_done + sum(t.share(unit) * unit.cost for unit, t in underway.items())
+        self._measure(done / schedule.cost if schedule.cost else 1.0)
+        if underway:
+            self.progress.stage = _sentence(underway)
         self._show()
         if monotonic() - self._written > _WRITE_EVERY:
             self._write()
 
-    def _update(self, stage: str, part: float) -> None:
+    def _measure(self, share: float) -> None:
+        """``share`` of this run's cost is done."""
         progress = self.progress
-        progress.stage, progress.part = stage, part
-        done = progress.days_done - self._restored + part
-        left = progress.days - progress.days_done - part
-        progress.eta = round((monotonic() - self._began) * left / done, 1) if done > 0.02 else None
+        todo = progress.days - self._restored
+        progress.part = max(0.0, share * todo - (progress.days_done - self._restored))
+        spent = monotonic() - self._began
+        progress.eta = round(spent * (1 - share) / share, 1) if share > 0.02 else None
+
+    def day(self, schedule: Schedule, result: DayResult) -> None:
+        """A day is done."""
+        self.progress.days_done += 1
+        self.progress.pairs = max(self.progress.pairs, result.pairs)
+        self.progress.warnings.extend(result.warnings)
+        self._measure(schedule.cost_done / schedule.cost if schedule.cost else 1.0)
+        self.stage(f"{result.day}: {result.pairs} pairs in {result.seconds:.1f} s")
 
     def _show(self) -> None:
         self._shown = monotonic()
@@ -83,18 +95,24 @@ class Reporter:
         self._written = monotonic()
         write_json(self._folder / PROGRESS, self._content())
 
-    def day(self, result: DayResult) -> None:
-        """A day is done."""
-        self.progress.days_done += 1
-        self.progress.pairs = max(self.progress.pairs, result.pairs)
-        self.progress.warnings.extend(result.warnings)
-        self.stage(f"{result.day}: {result.pairs} pairs in {result.seconds:.1f} s")
-
     def _content(self) -> dict[str, Any]:
         p = self.progress
         days = [p.days_done, p.days]
         return {"stage": p.stage, "days": days, "pairs": p.pairs, "eta_s": p.eta,
                 "warnings": p.warnings[-1000:]}  # fmt: skip
+
+
+def _sentence(underway: Mapping[Unit, Told]) -> str:
+    """What is being done: of one unit how far it is, of several how fast they go together."""
+    if len(underway) == 1:
+        [(unit, one)] = underway.items()
+        return f"{unit.name}: {one.done:,} of {one.of:,} {one.what}, {one.rate:,.0f}/s"
+    rates: dict[str, float] = {}
+    for one in underway.values():
+        rates[one.what] = rates.get(one.what, 0.0) + one.rate
+    fast = " and ".join(f"{rate:,.0f} {what}/s" for what, rate in sorted(rates.items()))
+    first = min(underway, key=lambda unit: unit.name)
+    return f"{first.name} and {len(underway) - 1} more: {fast}"
 
 
 def correlate_job(
@@ -144,30 +162,87 @@ def correlate_job(
     request = _read(folder, XcorRequest, STATIONS)
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
+    work = _work(folder, request, source, sources or {}, access, processes, reporter)
+    schedule = Schedule(work, request.days)
+    _do(schedule, len(request.days), processes, reporter)
+    return _close(folder, request, schedule, processes, reporter, images)
+
+
+def _work(
+    folder: Path,
+    request: XcorRequest,
+    source: str,
+    sources: Mapping[str, str],
+    access: Access,
+    processes: int,
+    reporter: Reporter,
+) -> Work:
+    """What the workers of a job must know."""
     reporter.stage("looking up stations and responses")
     access = replace(access, cache=_cache(folder, access.cache), keep=folder / ".downloads")
-    opened = open_sources(source, request.channels, sources or {}, access)
+    opened = open_sources(source, request.channels, sources, access)
     metadata = opened.metadata(request.channels, request.params.response)
-    cores = processes
-    processes, threads = _share(processes, len(request.days))
-    plan = DayPlan(folder, request.params, opened, metadata, _key(request, source), threads,
-                   request.pairs)  # fmt: skip
-    results, lost = _all_days(plan, request, processes, reporter)
+    units = Units(request)
+    threads = max(1, _cores(processes) // max(1, units.n_units))
+    key = _key(request, source)
+    plan = DayPlan(folder, request.params, opened, metadata, key, threads, request.pairs)
+    return Work(plan, units)
+
+
+def _do(schedule: Schedule, days: int, processes: int, reporter: Reporter) -> None:
+    """Do the units of all days that are left."""
+    work = schedule.work
+    reporter.begin(days, schedule.restored)
+
+    def look(underway: Sequence[Unit]) -> None:
+        found = {unit: told(work.plan.folder, unit) for unit in underway}
+        reporter.within(schedule, {unit: told for unit, told in found.items() if told})
+
+    def here(unit: Unit) -> Any:
+        began: dict[str, float] = {}
+
+        def report(done: int, of: int, what: str) -> None:
+            spent = monotonic() - began.setdefault(what, monotonic())
+            reporter.within(schedule, {unit: Told(done, of, what, done / spent if spent else 0.0)})
+
+        return work.do(unit, report)
+
+    workers = min(_cores(processes), work.units.n_units)
+    executor: Executor[Unit] = Processes(work, workers) if workers > 1 else Here(here)
+    with closing(executor):
+        work_through(schedule, executor, look, lambda result: reporter.day(schedule, result))
+    clear_told(work.plan.folder)
+
+
+def _close(
+    folder: Path,
+    request: XcorRequest,
+    schedule: Schedule,
+    processes: int,
+    reporter: Reporter,
+    images: bool,
+) -> dict[str, Any]:
+    """What comes when all days are at their end: summary, stacks, images, outputs.json."""
+    results = [schedule.results[day] for day in request.days if day in schedule.results]
     _write_summary(folder / SUMMARY, results)
+    lost = schedule.lost
+    names = [name for result in results for name in result.files]
+    if lost and not names:
+        raise XcorError(f"no day could be done; the first, {lost[0]['day']}: {lost[0]['reason']}")
+    whole = [result for result in results if not result.lost]
     units = {
-        "done": sum(result.file is not None for result in results),
-        "empty": sum(result.file is None for result in results),
+        "done": sum(bool(result.files) for result in whole),
+        "empty": sum(not result.files for result in whole),
         "failed": lost,
     }
-    if lost and not results:
-        raise XcorError(f"no day could be done; the first, {lost[0]['day']}: {lost[0]['reason']}")
     reporter.stage("stacking and drawing" if images else "stacking")
     made, summary = products.of_correlation(
-        folder, results, request.params, _cores(cores), _stacked(reporter), images
+        folder, results, request.params, _cores(processes), _stacked(reporter), images
     )
     summary["sources"] = served(row for result in results for row in result.rows)
-    names = [REQUEST, SUMMARY, *(r.file for r in results if r.file), *made]
-    return _finish(folder, names, units, reporter, summary)
+    clear_shelf(folder)
+    names = [REQUEST, SUMMARY, *names, *made]
+    return _finish(folder, names, units, _cores(processes), reporter, summary)
 
 
 def _read(folder: Path, kind: type, file: str) -> Any:
@@ -200,13 +275,6 @@ def _key(request: XcorRequest, source: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _share(processes: int, days: int) -> tuple[int, int]:
-    """Processes, and threads in each, for so many days."""
-    cores = _cores(processes)
-    used = max(1, min(cores, days))
-    return used, max(1, cores // used)
-
-
 def _cores(processes: int) -> int:
     """So many processes, or as many as there are cores."""
     return processes or len(os.sched_getaffinity(0))
@@ -215,44 +283,6 @@ def _cores(processes: int) -> int:
 def _stacked(reporter: Reporter) -> Callable[[int, int], None]:
     """Tells how many pairs are stacked."""
     return lambda done, of: reporter.stage(f"stacking: {done:,} of {of:,} pairs")
-
-
-def _all_days(
-    plan: DayPlan, request: XcorRequest, processes: int, reporter: Reporter
-) -> tuple[list[DayResult], list[dict[str, str]]]:
-    """Every day's record, in order; and the days that could not be done."""
-    results = {day: result for day in request.days if (result := finished(plan, day)) is not None}
-    todo = [day for day in request.days if day not in results]
-    reporter.begin(len(request.days), len(results))
-    lost = []
-    single = processes == 1
-
-    def work(day: date) -> DayResult:
-        began: dict[str, float] = {}
-
-        def within(done: int, of: int, what: str) -> None:
-            if single:  # a process apart has no way to tell
-                spent = monotonic() - began.setdefault(what, monotonic())
-                reporter.within_day(day, done, of, what, done / spent if spent > 0 else 0.0)
-
-        return correlate_day(plan, day, request.on(day), within)
-
-    for outcome in run_units(work, todo, processes):
-        if outcome.result is None:
-            lost.append(_lost(outcome))
-        else:
-            results[outcome.unit] = outcome.result
-            reporter.day(outcome.result)
-    return [results[day] for day in request.days if day in results], lost
-
-
-def _lost(outcome: Outcome[date, DayResult]) -> dict[str, str]:
-    """A day that failed as a whole; a full disk ends the job, since the next day fails as well."""
-    if isinstance(outcome.error, DiskError):
-        raise outcome.error
-    log.error("%s failed", outcome.unit, exc_info=outcome.error)
-    reason = f"{type(outcome.error).__name__}: {outcome.error}"
-    return {"day": str(outcome.unit), "reason": reason}
 
 
 def _write_summary(path: Path, results: Sequence[DayResult]) -> None:
@@ -295,32 +325,39 @@ def stack_job(
     request = _read(folder, StackRequest, STACKING)
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
-    files = sorted(corr_folder.glob("*.h5"))
-    if not files:
+    days = corrday.in_folder(corr_folder)
+    if not days:
         need = "is a job without correlations: no day of it had data"
         raise RequestError([Problem(STACKING, 2, "job", request.params.job, need)])
-    reporter.begin(len(files), 0)
-    reporter.stage(f"stacking {len(files)} days")
+    reporter.begin(len(days), 0)
+    reporter.stage(f"stacking {len(days)} days")
     made, summary = products.of_stacking(
-        folder, files, request.params, _cores(processes), _stacked(reporter)
+        folder, days, request.params, _cores(processes), _stacked(reporter)
     )
-    reporter.progress.days_done = len(files)
-    units = {"done": len(files), "empty": 0, "failed": []}
-    return _finish(folder, [REQUEST, *made], units, reporter, summary)
+    reporter.progress.days_done = len(days)
+    units = {"done": len(days), "empty": 0, "failed": []}
+    names = [REQUEST, *made]
+    return _finish(folder, names, units, _cores(processes), reporter, summary)
 
 
 def _finish(
     folder: Path,
     names: Sequence[str],
     units: dict[str, Any],
+    processes: int,
     reporter: Reporter,
     summary: dict[str, Any],
 ) -> dict[str, Any]:
     """Write outputs.json, the last act: its presence says that all is there."""
     reporter.stage("checking files")
+    about: dict[str, dict[str, Any]] = {}
+    for outcome in run_units(lambda name: corrfile.describe(folder / name), names, processes):
+        if outcome.result is None:
+            raise XcorError(f"{outcome.unit}: {outcome.error}") from outcome.error
+        about[outcome.unit] = outcome.result
     outputs = {
         "units": units,
-        "files": [{"name": name, **corrfile.describe(folder / name)} for name in names],
+        "files": [{"name": name, **about[name]} for name in names],
         "warnings": reporter.progress.warnings[:1000],
         "summary": summary,
     }

@@ -27,7 +27,7 @@ class Shelf:
     """
 
     def __init__(self, folder: Path, n_places: int, size: int) -> None:
-        self._size = size
+        self.size = size
         self._rows: dict[int, np.ndarray] = {}
         self._file = None
         if 4 * n_places * size > MEMORY:
@@ -41,12 +41,12 @@ class Shelf:
         DiskError
             If the disk is full.
         """
-        if series.shape != (self._size,) or series.dtype != np.float32:
-            raise ValueError(f"the shelf holds float32 ({self._size},), not {series.shape}.")
+        if series.shape != (self.size,) or series.dtype != np.float32:
+            raise ValueError(f"the shelf holds float32 ({self.size},), not {series.shape}.")
         if self._file is None:
             self._rows[place] = series
             return
-        view, offset = memoryview(series).cast("B"), 4 * place * self._size
+        view, offset = memoryview(series).cast("B"), 4 * place * self.size
         try:
             while view:
                 done = os.pwrite(self._file.fileno(), view, offset)
@@ -59,7 +59,7 @@ class Shelf:
         """The series of a place; not to be changed."""
         if self._file is None:
             return self._rows[place]
-        size = 4 * self._size
+        size = 4 * self.size
         data = os.pread(self._file.fileno(), size, place * size)
         return np.frombuffer(data, dtype=np.float32)
 

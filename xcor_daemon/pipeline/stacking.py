@@ -18,7 +18,8 @@ import numpy as np
 from ..errors import Problem, RequestError
 from ..request import STACKING, StackParams, XcorParams
 from . import corrfile
-from .corrfile import CorrFile, StackWriter
+from .corrday import CorrDay, same
+from .corrfile import StackWriter
 from .datatypes import PairTable
 from .executors import run_units
 from .monitoring import METHODS as DVV
@@ -48,18 +49,20 @@ class Stacked:
 class StackPlan:
     """What every block of pairs has in common."""
 
-    files: tuple[CorrFile, ...]  # in order of their days
+    files: tuple[CorrDay, ...]  # in order
     stacking: StackParams
     params: XcorParams  # of the correlations
 
     @cached_property
     def days(self) -> list[str]:
         """The days that have a file."""
-        return [file.path.stem for file in self.files]
+        return [file.day for file in self.files]
 
     @cached_property
     def union(self) -> tuple[PairTable, list[np.ndarray]]:
         """All pairs, and their rows in each file."""
+        for file, before in zip(self.files[1:], self.files[:-1], strict=True):
+            file.share(before)
         return union([file.pairs for file in self.files])
 
     @cached_property
@@ -323,7 +326,7 @@ class _Underway:
         return *self._method.finish(self._method.gather(rows)), error
 
 
-def _read(file: CorrFile, place: np.ndarray, n_lags: int) -> np.ndarray:
+def _read(file: CorrDay, place: np.ndarray, n_lags: int) -> np.ndarray:
     """The windows of some pairs on one day (n_pairs, n_windows, n_lags); NaN where not there."""
     there = np.flatnonzero(place >= 0)
     if not there.size:
@@ -373,7 +376,7 @@ def windows_of(plan: StackPlan, pair: int) -> np.ndarray:
 
 def union(tables: Sequence[PairTable]) -> tuple[PairTable, list[np.ndarray]]:
     """All pairs of several days, and for each day the row of every pair in it (-1: not there)."""
-    if all(_same(table, tables[0]) for table in tables):
+    if all(same(table, tables[0]) for table in tables):
         return tables[0], [np.arange(tables[0].first.size)] * len(tables)
     channels = tuple(sorted({c for table in tables for c in table.channels}))
     number = {c: k for k, c in enumerate(channels)}
@@ -399,11 +402,3 @@ def union(tables: Sequence[PairTable]) -> tuple[PairTable, list[np.ndarray]]:
         place[np.searchsorted(everything, code)] = np.arange(code.size)
         places.append(place)
     return PairTable(channels, first, second, **joined, **sites), places
-
-
-def _same(one: PairTable, other: PairTable) -> bool:
-    return (
-        one.channels == other.channels
-        and np.array_equal(one.first, other.first)
-        and np.array_equal(one.second, other.second)
-    )

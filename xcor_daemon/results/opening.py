@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError, NoDataError
+from .joining import join
 from .remote import HttpStore, S3Store, read_manifest
 
 if TYPE_CHECKING:
@@ -61,11 +62,13 @@ class Results:
         self.name = name
         self._openers = openers
         self._opened: dict[str, xarray.Dataset] = {}
+        self._joined: dict[str, xarray.Dataset] = {}  # days that lie in several files
 
     @cached_property
     def days(self) -> list[str]:
         """The days that have correlations."""
-        return sorted(n.removeprefix("CORR/")[:-3] for n in self._openers if n.startswith("CORR/"))
+        names = [name.split("/")[1] for name in self._openers if name.startswith("CORR/")]
+        return sorted({name.removesuffix(".h5") for name in names})
 
     @cached_property
     def stacks(self) -> list[str]:
@@ -73,8 +76,16 @@ class Results:
         return sorted(n.removeprefix("STACK/")[:-3] for n in self._openers if n[:6] == "STACK/")
 
     def day(self, day: str) -> xarray.Dataset:
-        """The correlations of a day: ``corr`` (pair, window, lag) and what belongs to it."""
-        return self._open(f"CORR/{day}.h5", "day", self.days)
+        """The correlations of a day: ``corr`` (pair, window, lag) and what belongs to it.
+
+        Of a large job they lie in several files, which are read as one.
+        """
+        blocks = sorted(name for name in self._openers if name.startswith(f"CORR/{day}/"))
+        if not blocks:
+            return self._open(f"CORR/{day}.h5", "day", self.days)
+        if day not in self._joined:
+            self._joined[day] = join([self._open(name, "day", self.days) for name in blocks])
+        return self._joined[day]
 
     def stack(self, method: str = "linear") -> xarray.Dataset:
         """A file of stacks: ``stack`` (pair, lag) or (pair, day, lag)."""
@@ -117,6 +128,7 @@ class Results:
         for data in self._opened.values():
             data.close()
         self._opened.clear()
+        self._joined.clear()
 
     def __enter__(self) -> Results:
         return self
@@ -164,9 +176,9 @@ def open_results(where: str | Path) -> Results:
     else:
         folder = Path(where)
         openers = {
-            f"{part}/{path.name}": partial(str, path)
+            path.relative_to(folder).as_posix(): partial(str, path)
             for part in ("CORR", "STACK")
-            for path in sorted((folder / part).glob("*.h5"))
+            for path in sorted((folder / part).glob("**/*.h5"))
         }
     if not openers:
         raise NoDataError(f"{text} holds no results: no CORR and no STACK.")

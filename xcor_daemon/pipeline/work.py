@@ -1,0 +1,281 @@
+"""The units of a job in the order in which they can be done, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from ..errors import DiskError
+from ..units import Unit, Units
+from .blocks import correlate_blocks, done_before, join_day, prepare_block
+from .day import DayResult, correlate_day, finished
+from .executors import Executor, Outcome
+from .preparing import DayPlan, Report
+
+log = logging.getLogger(__name__)
+
+_TELL_EVERY = 0.5  # s
+_UNDERWAY = ".progress"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What any worker of a job can do, given a unit; it can be pickled."""
+
+    plan: DayPlan
+    units: Units
+
+    def __call__(self, unit: Unit) -> Any:
+        """Do a unit, and tell in a file how far it is: that reaches any machine."""
+        try:
+            return self.do(unit, _Teller(self.plan.folder, unit))
+        finally:
+            _told(self.plan.folder, unit).unlink(missing_ok=True)
+
+    def do(self, unit: Unit, report: Report) -> Any:
+        """Do a unit: gives a `DayResult`, or the record of a part of a day."""
+        if unit.first is None:
+            return correlate_day(self.plan, unit.day, self.units.request.on(unit.day), report)
+        step = prepare_block if unit.second is None else correlate_blocks
+        return step(self.plan, self.units, unit, report)
+
+
+def _told(folder: Path, unit: Unit) -> Path:
+    return folder / _UNDERWAY / f"{unit.name.replace('/', '-')}.json"
+
+
+class _Teller:
+    """Writes now and then how far a unit is."""
+
+    def __init__(self, folder: Path, unit: Unit) -> None:
+        self._path = _told(folder, unit)
+        self._path.parent.mkdir(exist_ok=True)
+        self._last = monotonic()
+        self._began: dict[str, float] = {}
+
+    def __call__(self, done: int, of: int, what: str) -> None:
+        now = monotonic()
+        began = self._began.setdefault(what, now)
+        if now - self._last < _TELL_EVERY:
+            return
+        self._last = now
+        told = Told(done, of, what, done / (now - began) if now > began else 0.0)
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps(vars(told)))
+        partial.replace(self._path)
+
+
+@dataclass(frozen=True)
+class Told:
+    """How far a unit is: so many channels, then pair-windows, and how many in a second."""
+
+    done: int
+    of: int
+    what: str
+    rate: float
+
+    def share(self, unit: Unit) -> float:
+        """Of the unit's cost, from 0 to 1."""
+        part = self.done / self.of if self.of else 0.0
+        if self.what == "channels":
+            return unit.prepares * part
+        return unit.prepares + (1 - unit.prepares) * part
+
+
+def clear_told(folder: Path) -> None:
+    """Forget how far units were."""
+    shutil.rmtree(folder / _UNDERWAY, ignore_errors=True)
+
+
+def told(folder: Path, unit: Unit) -> Told | None:
+    """How far a unit is that some worker does; None where nobody has said."""
+    try:
+        return Told(**json.loads(_told(folder, unit).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+@dataclass
+class _Split:
+    """A day in blocks that is under way."""
+
+    prepare: list[Unit]
+    correlate: list[Unit]
+    records: dict[Unit, Any] = field(default_factory=dict)
+    lost: dict[Unit, str] = field(default_factory=dict)
+    waiting: set[Unit] = field(default_factory=set)  # units that are not at their end
+
+    def asked(self, unit: Unit) -> Unit:
+        """A unit as the plan has it."""
+        return replace(unit, without=())
+
+
+class Schedule:
+    """Gives the units that can be done, day after day, and gathers what became of the days.
+
+    Parameters
+    ----------
+    work : Work
+    days : sequence of date
+        Those to do; days that an earlier run finished are not done again.
+    """
+
+    def __init__(self, work: Work, days: Sequence[date]) -> None:
+        self.work = work
+        found = {day: finished(work.plan, day) for day in days}
+        self.results: dict[date, DayResult] = {
+            day: result for day, result in found.items() if result is not None
+        }
+        self.lost: list[dict[str, str]] = []
+        self.restored = len(self.results)
+        self.todo = [day for day in days if day not in self.results]
+        self.cost = sum(
+            unit.cost for day in self.todo for some in work.units.of(day) for unit in some
+        )
+        self.cost_done = 0.0  # of units of this run
+        self._ready: deque[Unit] = deque()
+        self._split: dict[date, _Split] = {}
+        self._fresh = iter(self._first_units())
+        self._ended: list[DayResult] = []
+
+    def next(self) -> Unit | None:
+        """A unit that can be done now; what ends a day that is begun comes first."""
+        if self._ready:
+            return self._ready.popleft()
+        unit = next(self._fresh, None)
+        return self._ready.popleft() if unit is None and self._ready else unit
+
+    def _first_units(self) -> Iterator[Unit]:
+        for day in self.todo:
+            prepare, correlate = self.work.units.of(day)
+            if prepare[0].first is None:
+                yield from prepare
+                continue
+            split = self._split[day] = _Split(prepare, correlate)
+            for unit in prepare:
+                if record := done_before(self.work.plan, unit):
+                    self._take(split, unit, record)
+            split.waiting = {unit for unit in prepare if unit not in split.records}
+            if not split.waiting:
+                for unit in correlate:
+                    if record := done_before(self.work.plan, unit):
+                        self._take(split, unit, record)
+                self._go_on(day, split)
+                while self._ready:
+                    yield self._ready.popleft()
+            yield from (unit for unit in prepare if unit in split.waiting)
+
+    def _take(self, split: _Split, unit: Unit, record: Any) -> None:
+        split.records[unit] = record
+        self.cost -= unit.cost  # not of this run
+
+    def through(self) -> list[DayResult]:
+        """The days that came to their end since this was asked before."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def ended(self, outcome: Outcome[Unit, Any]) -> None:
+        """Take what became of a unit.
+
+        Raises
+        ------
+        DiskError
+            If the disk is full: the next unit would fail as well.
+        """
+        unit = outcome.unit
+        if isinstance(outcome.error, DiskError):
+            raise outcome.error
+        self.cost_done += unit.cost
+        if outcome.error is not None:
+            log.error("%s failed", unit.name, exc_info=outcome.error)
+        if unit.first is None:
+            self._day_ended(unit, outcome)
+        else:
+            split = self._split[unit.day]
+            asked = split.asked(unit)
+            split.waiting.discard(asked)
+            if outcome.error is None:
+                split.records[asked] = outcome.result
+            else:
+                split.lost[asked] = _reason(outcome.error)
+            if not split.waiting:
+                self._go_on(unit.day, split)
+
+    def _day_ended(self, unit: Unit, outcome: Outcome[Unit, Any]) -> None:
+        if outcome.error is not None:
+            self.lost.append({"day": str(unit.day), "reason": _reason(outcome.error)})
+            return
+        self.results[unit.day] = outcome.result
+        self._ended.append(outcome.result)
+
+    def _go_on(self, day: date, split: _Split) -> None:
+        """The units that follow, once all channels are prepared; or the end of the day."""
+        absent = {unit.first for unit in split.lost if unit.second is None}
+        without = tuple(sorted(block for block in absent if block is not None))
+        rest = [
+            unit
+            for unit in split.correlate
+            if unit not in split.records
+            and unit not in split.lost
+            and not {unit.first, unit.second} & absent
+        ]
+        if rest:
+            split.waiting = set(rest)
+            self._ready.extend(replace(unit, without=without) for unit in rest)
+            return
+        result = join_day(self.work.plan, self.work.units, day, split.records, split.lost)
+        del self._split[day]
+        self.results[day] = result
+        if result.lost:
+            self.lost.append({"day": str(day), "reason": "; ".join(result.lost)})
+        self._ended.append(result)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def work_through(
+    schedule: Schedule,
+    executor: Executor[Unit],
+    look: Callable[[Sequence[Unit]], None],
+    ended: Callable[[DayResult], None],
+) -> None:
+    """Submit units as far as the executor has places, until all are at their end.
+
+    Parameters
+    ----------
+    look : callable
+        Called now and then with the units that are under way.
+    ended : callable
+        Called with every day that is through.
+    """
+    underway: dict[str, Unit] = {}
+    is_through = False
+    try:
+        while True:
+            while len(underway) < executor.slots and (unit := schedule.next()) is not None:
+                underway[unit.name] = unit
+                executor.submit(unit)
+            if underway:
+                for outcome in executor.results(_TELL_EVERY):
+                    del underway[outcome.unit.name]
+                    schedule.ended(outcome)
+            else:
+                is_through = True
+            for result in schedule.through():
+                ended(result)
+            if is_through:
+                return
+            look(list(underway.values()))
+    except BaseException:
+        executor.cancel()
+        raise
