@@ -63,8 +63,8 @@ def write_rows(folder: Path, plan: StackPlan) -> str:
     """Write where pairs and windows stand in the daily files; gives the name of the file.
 
     ``rows[file.rows]`` are runs (first, count) of rows of ``STACK/linear.csv``: those pairs, one
-    after the other, are the rows of the daily file; a day in blocks has several files. ``file.window`` are runs (start, step,
-    count) of the starts of its windows (s since 1970 UTC).
+    after the other, are the rows of the daily file; a day in blocks has several files.
+    ``file.window`` are runs (start, step, count) of the starts of its windows (s since 1970 UTC).
     """
     _, places = plan.union
     rows: list[list[list[int]]] = []
