@@ -1,5 +1,7 @@
 import copy
 import io
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,6 +61,23 @@ def test_between_its_points_the_curve_is_evalresp_to_a_millionth(wbm, code, unit
         middle, output=OUTPUT[units], hide_sensitivity_mismatch_warning=True
     )
     assert np.abs(transfer(found, middle) / expected - 1).max() < 1e-6
+
+
+def test_a_response_takes_neither_matplotlib_nor_scipy_and_obspy_stays_whole():
+    code = f"""
+import sys
+from xcor_daemon.pipeline.response import curve, read_stationxml
+channel = read_stationxml(open({str(DATA / "ci_bk_2022/CI_WBM.xml")!r}, "rb").read())[0][0][0]
+curve(channel.response, "velocity", 0.5)
+print(*(name for name in ("matplotlib", "scipy.signal", "scipy.linalg") if name in sys.modules))
+import obspy.signal, scipy.interpolate
+from obspy.signal import PPSD
+print(obspy.signal.filter.bandpass.__name__, PPSD.__name__, scipy.interpolate.interp1d.__name__)
+"""
+
+    said = subprocess.check_output([sys.executable, "-c", code], text=True, timeout=100)
+
+    assert said.splitlines() == ["", "bandpass PPSD interp1d"]
 
 
 def test_a_delay_that_is_not_corrected_keeps_its_phase(lhz):

@@ -72,7 +72,7 @@ class Samples:
 class ResponseCurve:
     """An instrument response, counts per unit of ground motion, on a grid of frequencies.
 
-    Between the points the logarithm of the amplitude and the unwrapped phase are splined over
+    Between the points the logarithm of the amplitude and the unwrapped phase are cubics over
     the logarithm of frequency.
     """
 

@@ -1,18 +1,21 @@
 """StationXML -> coordinates and instrument responses, a curve for every epoch.
 
-A response is evaluated by evalresp once, on some 2000 frequencies; `transfer` splines between them.
+A response is evaluated by evalresp once, on some 2000 frequencies; `transfer` interpolates.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import math
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
-import scipy  # its parts load when they are first used
 from lxml.etree import XMLSyntaxError
 from obspy import UTCDateTime, read_inventory
 from obspy.core.inventory import Inventory, Response
@@ -114,6 +117,8 @@ def curve(response: Response, units: str, nyquist: float) -> ResponseCurve:
     for density in (1, 2, 4, 8, 16):
         log_steps = np.geomspace(min(LOWEST, nyquist / 1e3), nyquist, 1024 * density)
         frequency = np.union1d(log_steps, np.linspace(nyquist / 16, nyquist, 1024 * density))
+        # Slopes between points that all but coincide are round-off.
+        frequency = frequency[np.diff(np.log(frequency), prepend=-np.inf) > 1e-6]
         values = _evaluate(response, frequency, output)
         velocity = np.abs(values) * frequency ** _POWER[output]
         top = int(velocity.argmax())
@@ -139,14 +144,23 @@ def transfer(curve: ResponseCurve, frequencies: np.ndarray) -> np.ndarray:
     Returns
     -------
     response : complex128 array
-        Divide a spectrum of counts by it; error about 1e-9 of evalresp's value in the passband.
+        Divide a spectrum of counts by it; error about 1e-8 of evalresp's value in the passband.
     """
     grid = np.log(curve.frequency)
-    values = np.column_stack([curve.log_amplitude, curve.phase])
-    spline = scipy.interpolate.CubicSpline(grid, values)
-    inside = np.clip(frequencies, curve.frequency[0], curve.frequency[-1])
-    log_amplitude, phase = spline(np.log(inside)).T
-    return np.exp(log_amplitude + 1j * phase)
+    inside = np.log(np.clip(frequencies, curve.frequency[0], curve.frequency[-1]))
+    start = np.clip(np.searchsorted(grid, inside) - 2, 0, grid.size - 4)
+    log_amplitude = _cubic(grid, curve.log_amplitude, inside, start)
+    return np.exp(log_amplitude + 1j * _cubic(grid, curve.phase, inside, start))
+
+
+def _cubic(x: np.ndarray, y: np.ndarray, at: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """The cubics through four neighbouring points from ``start`` on, by Newton's differences."""
+    first = np.diff(y) / np.diff(x)
+    second = np.diff(first) / (x[2:] - x[:-2])
+    third = np.diff(second) / (x[3:] - x[:-3])
+    value = second[start] + third[start] * (at - x[start + 2])
+    value = first[start] + value * (at - x[start + 1])
+    return y[start] + value * (at - x[start])
 
 
 def metadata_from_inventory(
@@ -271,6 +285,8 @@ def _input_units(response: Response) -> str:
 
 def _evaluate(response: Response, frequency: np.ndarray, output: str) -> np.ndarray:
     """evalresp's values; a ValueError says why there are none."""
+    for package in ("obspy.signal", "scipy.interpolate"):
+        _postpone(package)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -279,6 +295,37 @@ def _evaluate(response: Response, frequency: np.ndarray, output: str) -> np.ndar
             )
     except _OBSPY_ERRORS as error:
         raise ValueError(f"evalresp cannot evaluate the response: {error}") from error
+
+
+class _Postponed(ModuleType):
+    """A package that loads when something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self.__class__ = ModuleType
+        loader = self.__loader__
+        assert loader is not None
+        loader.exec_module(self)
+        return getattr(self, name)
+
+
+def _postpone(package: str) -> None:
+    """Let modules in a package be imported without what the package itself loads.
+
+    ObsPy's call of evalresp imports two small modules of ``obspy.signal``, which itself loads
+    matplotlib and scipy.signal for other things, and ``scipy.interpolate`` for lists of measured
+    values: more than a second of processor time for milliseconds of work.
+    """
+    if package in sys.modules:
+        return
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__class__ = _Postponed
+    sys.modules[package] = module
+    parent, _, name = package.rpartition(".")
+    setattr(sys.modules[parent], name, module)
 
 
 def _mismatch(response: Response, nyquist: float) -> str:
