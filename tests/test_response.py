@@ -67,10 +67,10 @@ def test_a_response_takes_neither_matplotlib_nor_scipy_and_obspy_stays_whole():
     code = f"""
 import sys
 from xcor_daemon.pipeline.response import curve, read_stationxml
-channel = read_stationxml(open({str(DATA / "ci_bk_2022/CI_WBM.xml")!r}, "rb").read())[0][0][0]
-curve(channel.response, "velocity", 0.5)
+inventory = read_stationxml(open({str(DATA / "ci_bk_2022/CI_WBM.xml")!r}, "rb").read())
+curve(inventory.select(channel="LHZ")[0][0][0].response, "velocity", 0.5)
 print(*(name for name in ("matplotlib", "scipy.signal", "scipy.linalg") if name in sys.modules))
-import obspy.signal, scipy.interpolate
+import obspy.signal.filter, scipy.interpolate
 from obspy.signal import PPSD
 print(obspy.signal.filter.bandpass.__name__, PPSD.__name__, scipy.interpolate.interp1d.__name__)
 """
