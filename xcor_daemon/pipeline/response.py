@@ -306,7 +306,10 @@ class _Postponed(ModuleType):
         self.__class__ = ModuleType
         loader = self.__loader__
         assert loader is not None
+        before = dict(vars(self))
         loader.exec_module(self)
+        for known, part in before.items():  # obspy.signal begins with `del filter`
+            vars(self).setdefault(known, part)
         return getattr(self, name)
 
 
