@@ -47,8 +47,3 @@ export function shortest(x) {
 export function grouped(n) {
   return Math.round(n).toString().replace(/\B(?=(\d{3})+$)/g, ",");
 }
-
-/** "1 channel", "2 channels", "12,345 channels". */
-export function counted(n, one, many = `${one}s`) {
-  return `${grouped(n)} ${n === 1 ? one : many}`;
-}

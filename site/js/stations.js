@@ -141,6 +141,13 @@ export function formatTime(ms) {
   return micros ? `${seconds}.${String(micros).padStart(6, "0")}` : seconds;
 }
 
+/** Two times for people: days alone where both are midnights. */
+export function spanWords(start, end) {
+  const isDays = start % DAY === 0 && end % DAY === 0;
+  const words = (ms) => formatTime(ms).slice(0, isDays ? 10 : 16).replace("T", " ");
+  return `${words(start)} to ${words(end)} UTC`;
+}
+
 /** Channels in the order of their ids, by code point as Python sorts. */
 export function inOrder(channels) {
   return channels.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));

@@ -2,7 +2,8 @@
 
 import { button, make } from "../dom.js";
 import { HttpError } from "../http.js";
-import { counted, grouped } from "../numbers.js";
+import { grouped } from "../numbers.js";
+import { counted } from "../words.js";
 import { fetchChannels, MAX_ROWS } from "./fetching.js";
 import { onlyMatching, queryUrls } from "./query.js";
 

@@ -34,7 +34,7 @@ export function filterForm(centres, on) {
   const status = make("div", { id: "map-status", role: "status", className: "status" });
   const area = make("fieldset", { className: "area" }, make("legend", {}, "Area", make("span", { className: "unit" }, " (degrees)")),
     make("div", { className: "compass" }, ...SIDES.map((side) => fields[side].element)),
-    make("div", { className: "row" }, draw, clear), make("p", { className: "hint" }, "A west above the east crosses the dateline."));
+    make("div", { className: "row" }, draw, clear), make("p", { className: "small quiet" }, "A west above the east crosses the dateline."));
   const element = make("form", { className: "card stack filters", noValidate: true, ariaLabel: "Find channels" },
     make("h2", {}, "Find channels"),
     centreField.element,
@@ -42,8 +42,7 @@ export function filterForm(centres, on) {
     wildcardHelp(),
     make("div", { className: "pairs" }, fields.start.element, fields.end.element),
     area,
-    make("div", { className: "row" }, query, cancel, example),
-    status);
+    make("div", { className: "ask" }, make("div", { className: "row" }, query, cancel, example), status));
 
   function textField(name) {
     const [label, example] = LABELS[name];

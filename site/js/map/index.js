@@ -1,7 +1,7 @@
 /** The tab Map: find channels, pick them, save them for a job. */
 
 import { make } from "../dom.js";
-import { counted } from "../numbers.js";
+import { counted } from "../words.js";
 import { openStore } from "../store.js";
 import { toChannels, summary } from "../saved.js";
 import { queryRunner } from "./asking.js";
@@ -134,6 +134,7 @@ export function mount(panel, app) {
       return form.focus("start");
     }
     savedPart.save(list, way);
+    results.select([...results.selected], false); // so that the map shows what is saved
     app.notices.say(`${counted(list.length, "channel")} saved.`);
   }
 

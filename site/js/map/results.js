@@ -1,7 +1,8 @@
 /** What was found: how it is narrowed, ordered and selected. */
 
 import { button, download, make } from "../dom.js";
-import { counted, grouped } from "../numbers.js";
+import { grouped } from "../numbers.js";
+import { counted } from "../words.js";
 import { countsOf, toGeoJson } from "./channels.js";
 import { bestOfStations, FACETS, facetsOf, narrow, sorted } from "./facets.js";
 import { channelTable } from "./table.js";

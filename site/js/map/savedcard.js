@@ -2,9 +2,9 @@
 
 import { button, download, make } from "../dom.js";
 import { problemText } from "../csvtable.js";
-import { counted } from "../numbers.js";
+import { counted } from "../words.js";
 import { appended, summary } from "../saved.js";
-import { formatStations, formatTime, parseStations } from "../stations.js";
+import { formatStations, parseStations, spanWords } from "../stations.js";
 import { decode, importList } from "./importing.js";
 
 const LISTED = 8; // problems that are shown of a list
@@ -17,9 +17,9 @@ export function savedCard(app, on) {
   let channels = [];
   const counts = make("p", { role: "status" });
   const append = button("Save selected", () => on.onSave("append"), { className: "primary" });
-  const replace = button("Replace saved", () => on.onSave("replace"));
-  const take = button("Download stations.csv", () => download("stations.csv", app.store.get("stations")));
-  const clear = button("Clear", clearAll, { className: "danger" });
+  const replace = button("Replace", () => on.onSave("replace"), { title: "Put the selected channels in the place of all saved ones" });
+  const take = button("Download stations.csv", () => download("stations.csv", app.store.get("stations")), { className: "plain" });
+  const clear = button("Clear", clearAll, { className: "plain danger" });
   const told = make("p", { className: "told", role: "alert", hidden: true });
   const next = make("a", { className: "button", href: "#xcor" }, "Go on to XCor");
   const bring = importDialog(app, (list, way) => {
@@ -28,9 +28,8 @@ export function savedCard(app, on) {
   });
   const element = make("section", { className: "card stack saved", ariaLabel: "Saved channels" },
     make("h2", {}, "Saved for a job"), counts,
-    make("div", { className: "row" }, append, replace), told,
-    make("div", { className: "row" }, take, button("Paste or upload", () => bring.showModal()), clear),
-    next, bring);
+    make("div", { className: "row" }, append, replace, next), told,
+    make("div", { className: "row" }, take, button("Paste or upload", () => bring.showModal(), { className: "plain" }), clear), bring);
   next.addEventListener("click", (event) => {
     event.preventDefault();
     app.tabs.go("xcor");
@@ -61,10 +60,9 @@ export function savedCard(app, on) {
     const { stations, days, first, last } = summary(channels);
     counts.replaceChildren(...(channels.length
       ? [make("strong", {}, counted(channels.length, "channel")), ` of ${counted(stations, "station")}, ${counted(days, "day")}`,
-          make("br"), make("span", { className: "quiet small" }, `${formatTime(first).slice(0, 16)} to ${formatTime(last).slice(0, 16)} UTC`)]
+          make("br"), make("span", { className: "quiet small" }, spanWords(first, last))]
       : [make("span", { className: "quiet" }, "Nothing yet. Select channels in the table or on the map, then save them.")]));
-    for (const one of [take, clear]) one.disabled = !channels.length;
-    next.hidden = !channels.length;
+    for (const one of [take, clear]) one.hidden = !channels.length;
     on.onChange(channels);
   }
 
@@ -86,7 +84,9 @@ export function savedCard(app, on) {
     setSelected(n) {
       append.disabled = replace.disabled = !n;
       append.textContent = n ? `Save ${counted(n, "selected channel")}` : "Save selected";
-      replace.hidden = !channels.length;
+      append.hidden = !n && channels.length > 0;
+      replace.hidden = !n || !channels.length;
+      next.hidden = n > 0 || !channels.length;
     },
   };
 }

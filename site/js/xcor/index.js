@@ -1,12 +1,173 @@
-/** The tab XCor: set parameters and launch. */
+/** The tab XCor: the parameters of a job, what it comes to, and its launch. */
 
-import { make } from "../dom.js";
+import { button, download, make } from "../dom.js";
+import { HttpError } from "../http.js";
+import { remember } from "../jobs/list.js";
+import { summary } from "../saved.js";
+import { parseStations, spanWords } from "../stations.js";
+import { counted } from "../words.js";
+import { adviceOn, adviceOnChannels } from "./advice.js";
+import { estimate } from "./estimate.js";
+import { paramFields } from "./fields.js";
+import { launch } from "./launch.js";
+import { checkParams, formatParams } from "./params.js";
+import { facts, priceCard } from "./pricecard.js";
+
+const LISTED = 8; // problems that are shown of a refusal
 
 /**
  * @param {HTMLElement} panel
  * @param {import("../main.js").App} app
  */
 export function mount(panel, app) {
-  panel.append(make("h2", {}, "XCor"));
-  return { open(params) {} };
+  const fields = paramFields(app.limits.params, changed);
+  const reset = button("Defaults", () => {
+    const before = fields.row();
+    fields.setRow({});
+    changed();
+    app.notices.show("defaults", "All parameters are back at their defaults.", { actions: { Undo: () => (fields.setRow(before), changed()) } });
+  }, { className: "plain" });
+  const price = priceCard(app.config);
+  const channelsBox = make("div", { className: "stack" });
+  const channelsCard = make("section", { className: "card stack", ariaLabel: "Channels" }, make("h3", {}, "Channels"), channelsBox);
+  const send = button("Save and Launch", confirm, { className: "primary" });
+  const saveParams = button("Download xcor_params.csv", () => now.params && download("xcor_params.csv", formatParams(now.params, app.limits)), { className: "plain" });
+  const saveStations = button("Download stations.csv", () => download("stations.csv", app.store.get("stations")), { className: "plain" });
+  const told = make("div", { className: "stack", role: "alert" });
+  const launchCard = make("section", { className: "card stack", ariaLabel: "Launch" }, make("h3", {}, "Launch"),
+    app.config.submit
+      ? make("div", { className: "row" }, send)
+      : make("p", { className: "told" }, "This page has no service to send jobs to. Download the two files into a folder and run ",
+          make("code", {}, "xcor-daemon correlate FOLDER"), " or ", make("code", {}, "xcor-daemon submit FOLDER"), "."),
+    told, make("div", { className: "row" }, saveParams, saveStations));
+  const dialog = make("dialog", { ariaLabel: "Launch this job?" });
+  panel.append(
+    make("div", { className: "main stack" }, make("form", { className: "card stack", noValidate: true, ariaLabel: "Parameters", onsubmit: (event) => (event.preventDefault(), confirm()) },
+      make("div", { className: "row" }, make("h2", {}, "Parameters"), make("span", { className: "push" }), reset), fields.element, make("button", { type: "submit", hidden: true }))),
+    make("div", { className: "side stack" }, channelsCard, price.element, launchCard), dialog);
+
+  let now = { params: null, channels: [], price: null, problems: [] };
+
+  /** Read the form and the saved channels again, and say what they come to. */
+  function changed() {
+    fields.showUsed();
+    const row = fields.row();
+    const { params, problems } = checkParams(row, app.limits);
+    const saved = app.store.get("stations");
+    const stations = saved ? parseStations(saved, app.limits) : { channels: [], problems: [] };
+    const { channels } = stations;
+    now = { params, channels, price: null, problems: [...stations.problems] };
+    if (params && channels.length) {
+      const cost = estimate(channels, params, app.limits);
+      now.price = cost.price;
+      now.problems.push(...cost.problems);
+    }
+    fields.tell(byColumn(problems), params ? adviceOn(params, channels) : {});
+    showChannels();
+    const waiting = !channels.length && !now.problems.length ? "Save channels in the tab Map to see what the job comes to." : params ? "" : "Mend the parameters in red to see what the job comes to.";
+    price.show(now.price, now.problems, waiting);
+    send.disabled = !isReady();
+    saveParams.disabled = !params;
+    saveStations.disabled = !saved;
+    app.store.set("params", row);
+    app.tabs?.setParams("xcor", fields.changes());
+  }
+
+  function isReady() {
+    return now.params !== null && now.price !== null && !now.problems.length;
+  }
+
+  function showChannels() {
+    const { channels } = now;
+    if (!channels.length) {
+      channelsBox.replaceChildren(make("p", { className: "quiet" }, "None is saved yet."), link("Pick channels on the map"));
+      return;
+    }
+    const { stations, days, first, last } = summary(channels);
+    const notes = adviceOnChannels(channels, now.params).map((text) => make("p", { className: "warn small" }, text));
+    channelsBox.replaceChildren(
+      make("p", {}, make("strong", {}, counted(channels.length, "channel")), ` of ${counted(stations, "station")}, ${counted(days, "day")}`),
+      make("p", { className: "quiet small" }, spanWords(first, last)), ...notes, link("Change them on the map"));
+  }
+
+  function link(text) {
+    return make("a", { href: "#map", onclick: (event) => (event.preventDefault(), app.tabs.go("map")) }, text);
+  }
+
+  /** Ask once more, with the price. */
+  function confirm() {
+    if (!app.config.submit) return;
+    if (!isReady()) {
+      const first = panel.querySelector('[aria-invalid="true"]');
+      return (first ?? channelsCard.querySelector("a") ?? send).focus();
+    }
+    dialog.replaceChildren(make("div", { className: "stack" }, make("h2", {}, "Launch this job?"),
+      make("p", {}, `${counted(now.channels.length, "channel")}, ${title()}.`), facts(now.price, app.config),
+      make("p", { className: "small quiet" }, "Whoever knows the number of the job can see its results; it cannot be guessed."),
+      make("div", { className: "row" }, button("Launch", () => (dialog.close(), go()), { className: "primary", autofocus: true }), button("Not yet", () => dialog.close()))));
+    dialog.showModal();
+  }
+
+  function title() {
+    return `${now.params.freqmin} to ${now.params.freqmax} Hz`;
+  }
+
+  async function go() {
+    send.disabled = true;
+    send.textContent = "Sending ...";
+    tell();
+    const name = `${counted(now.channels.length, "channel")}, ${title()}`;
+    try {
+      const answer = await launch(app.config.submit, { stations: app.store.get("stations"), params: formatParams(now.params, app.limits) });
+      if (answer.id) {
+        remember(app.store, { id: answer.id, kind: "xcor", title: name }, app.now());
+        app.tabs.go("jobs", { id: answer.id });
+      } else if (answer.problems) {
+        refuse(answer.problems);
+      } else {
+        keep(answer.trouble);
+      }
+    } catch (error) {
+      if (!(error instanceof HttpError)) throw error;
+      keep(error.message);
+    } finally {
+      send.textContent = "Save and Launch";
+      send.disabled = !isReady();
+    }
+  }
+
+  /** Show what the server found, at the fields where it belongs to one. */
+  function refuse(problems) {
+    const own = problems.filter((one) => one.file === "params.csv" && fields.has(one.column));
+    fields.tell(Object.fromEntries(own.map((one) => [one.column, one.text.replace(/^params\.csv line \d+: /, "")])), {});
+    const rest = problems.filter((one) => !own.includes(one)).map((one) => make("li", {}, one.text));
+    if (rest.length > LISTED) rest.splice(LISTED, rest.length, make("li", {}, `and ${rest.length - LISTED} more`));
+    tell(make("p", { className: "told bad" }, "The service refused the job; nothing was started."), ...(rest.length ? [make("ul", { className: "bad" }, ...rest)] : []));
+    if (own.length) fields.focus(own[0].column);
+  }
+
+  /** The service is not there: all stays as it is. */
+  function keep(text) {
+    tell(make("p", { className: "told bad" }, `The job was not sent: ${text}.`),
+      make("p", {}, "Nothing is lost: channels and parameters stay here, also after a reload."), make("div", { className: "row" }, button("Try again", go, { className: "primary" })));
+  }
+
+  function tell(...children) {
+    told.replaceChildren(...children);
+  }
+
+  app.store.subscribe("stations", changed);
+  return {
+    open(params) {
+      const given = Object.fromEntries([...params].filter(([name]) => fields.has(name)));
+      fields.setRow(Object.keys(given).length ? given : (app.store.get("params") ?? {}));
+      changed();
+    },
+  };
+}
+
+function byColumn(problems) {
+  const words = {};
+  for (const { column, value, need } of problems) words[column] ??= `${value === "" ? "" : `${value} `}${need}`;
+  return words;
 }
