@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.centre.leave.wait(10)
 
     def _no_http(self) -> None:
-        self.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        self.wfile.write(b"SSH-2.0\x1b[31m\r\n")
 
     def _endless_head(self) -> None:
         self.wfile.write(b"HTTP/1.0 200 OK\r\n")

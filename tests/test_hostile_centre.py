@@ -63,7 +63,7 @@ BAD = {
     "trickle_head": ("no answer in time", 4),
     "silent": ("no answer in time", 4),
     "silent_within": ("no answer in time", 4),
-    "no_http": ("SSH-2.0", 4),
+    "no_http": ("SSH-2.0\\x1b[31m", 4),
     "endless_head": ("100 headers", 4),
 }
 

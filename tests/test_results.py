@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shutil
 import urllib.request
 from pathlib import Path
 
@@ -292,3 +293,18 @@ def test_the_documentation_names_every_column_of_a_stacking_job():
 
     for name in LIMITS["stacking"]:
         assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_strangers_pair_does_not_name_a_file_outside_the_folder(job, tmp_path, kind):
+    shutil.copytree(job, tmp_path / "job")
+    with h5py.File(tmp_path / "job/STACK/linear.h5", "r+") as file:
+        file["second"][...] = "../../evil"
+
+    with (
+        open_results(str(tmp_path / "job")) as results,
+        pytest.raises(NoDataError, match="'../../evil' is no channel id"),
+    ):
+        export(results, tmp_path / "a/b/out", kind)
+
+    assert list(tmp_path.rglob("*evil*")) == []

@@ -13,6 +13,15 @@ _JOB = re.compile(r"job ([0-9]{1,16})(?: attempt ([0-9a-f_-]+))?: (.*)", re.DOTA
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
+def harmless(text: str) -> str:
+    """Text for a terminal: lines stay lines, all other control characters are written out."""
+    return _CONTROL.sub(lambda found: found[0] if found[0] in "\n\t" else _escaped(found), text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]
+
+
 class TextLines(logging.Formatter):
     """2020-06-15T10:28:19Z job 41 attempt ...: staged as ...
 
@@ -26,7 +35,7 @@ class TextLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """One line."""
-        record.message = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], record.message)
+        record.message = _CONTROL.sub(_escaped, record.message)
         return super().formatMessage(record)
 
 

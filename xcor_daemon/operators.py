@@ -9,6 +9,7 @@ import click
 
 from .config import Config
 from .errors import XcorError
+from .logs import harmless
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing.")
@@ -33,10 +34,11 @@ def _status(config: Config, job_id: str | None, as_json: bool) -> str:
 
     if job_id is None:
         rows = describe_jobs(config)
-        return json.dumps(rows, indent=1) if as_json else format_table(rows)
+        return json.dumps(rows, indent=1) if as_json else harmless(format_table(rows))
     job = describe_job(config, job_id)
     lines = [f"{name}: {value}" for name, value in job.items() if name != "log_tail"]
-    return json.dumps(job, indent=1) if as_json else "\n".join([*lines, *job["log_tail"]])
+    shown = harmless("\n".join([*lines, *job["log_tail"]]))
+    return json.dumps(job, indent=1) if as_json else shown
 
 
 @click.command()
@@ -46,7 +48,7 @@ def logs(config: Config, job_id: str) -> None:
     """Print the log of a job's worker."""
     from .status import read_log
 
-    click.echo(read_log(config, job_id), nl=False)
+    click.echo(harmless(read_log(config, job_id)), nl=False)
 
 
 def _ordering(action: str, text: str) -> click.Command:

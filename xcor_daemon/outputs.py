@@ -17,6 +17,8 @@ OUTPUTS_FILE, PROGRESS_FILE = "outputs.json", "progress.json"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 _RESULT_FOLDERS = ("CORR", "STACK", "PLOT")
+# A file of holes costs its writer nothing, and whoever reads or uploads it everything.
+_LARGE, _MOST_HOLES = 1_000_000_000, 100  # bytes; size over what is on the disk
 _MAX_JSON = 64_000_000  # bytes
 _MAX_WARNINGS = 1000  # that a page can use
 
@@ -48,9 +50,14 @@ def open_output(folder: Path, name: str) -> BinaryIO:
         raise BrokenOutputs(f"{name} cannot be opened as a file: {error.strerror}.") from error
     finally:
         os.close(directory)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    about = os.fstat(descriptor)
+    # A second name may be that of a file outside the folder.
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
         os.close(descriptor)
-        raise BrokenOutputs(f"{name} is not a regular file.")
+        raise BrokenOutputs(f"{name} is not a regular file of its own.")
+    if about.st_size > _LARGE and about.st_blocks * 512 < about.st_size // _MOST_HOLES:
+        os.close(descriptor)
+        raise BrokenOutputs(f"{name} says it has {about.st_size} bytes and holds next to none.")
     return os.fdopen(descriptor, "rb")
 
 

@@ -80,6 +80,8 @@ class Publisher:
             stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
             known = published.get(name)
             is_there = known is not None and known.stamp == stamp
+            if wanted and wanted[0] != about.st_size:  # before all of it is read
+                raise BrokenOutputs(f"{name} is not the file that {OUTPUTS_FILE} describes.")
             if not is_there and time.monotonic() > stop_at:
                 return False
             if not is_there:

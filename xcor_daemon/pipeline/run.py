@@ -291,8 +291,17 @@ def _write_summary(path: Path, results: Sequence[DayResult]) -> None:
     with partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in fields(ChannelDay))
-        writer.writerows(astuple(row) for result in results for row in result.rows)
+        writer.writerows(map(_cell, astuple(row)) for result in results for row in result.rows)
     partial.replace(path)
+
+
+def _cell(value: Any) -> Any:
+    """A value of summary.csv; text that a spreadsheet would take for a formula gets a quote.
+
+    Reasons hold what data centres, files and their headers say.
+    """
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
 
 
 def stack_job(

@@ -7,6 +7,7 @@ stack, the start of a window, or ``all``.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from .opening import Results, Selection
 if TYPE_CHECKING:
     import xarray
 
+_CHANNEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]*){3}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,6 +44,12 @@ class _Trace:
     n_windows: int
     snr: float
     method: str
+
+    def __post_init__(self) -> None:
+        for name in (self.first, self.second):
+            # They become names of files, and the results may be a stranger's.
+            if not _CHANNEL_ID.fullmatch(name):
+                raise NoDataError(f"{ascii(name)[:60]} is no channel id; nothing of it is written.")
 
     @property
     def fs(self) -> float:

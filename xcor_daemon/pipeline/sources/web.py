@@ -58,7 +58,8 @@ class WebError(Exception):
     """
 
     def __init__(self, reason: str, status: int = 0, wait: float | None = None) -> None:
-        super().__init__(reason)
+        # A server may say anything, and the words go to logs, tables and pages.
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in reason))
         self.status = status
         self.wait = wait  # s, from Retry-After
 

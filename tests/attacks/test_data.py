@@ -1,0 +1,232 @@
+"""Data of strangers: pickles, archives, bombs and lies, served by every source that there is."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import os
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from centre import END, SPANS, START, WAVEFORMS, WBM, Centre, serving
+
+from xcor_daemon.errors import RequestError
+from xcor_daemon.pipeline.response import read_stationxml
+from xcor_daemon.pipeline.run import _cell, correlate_job
+from xcor_daemon.pipeline.sources.archive import Archive
+from xcor_daemon.pipeline.sources.opendata import OpenData
+from xcor_daemon.request import parse_request
+from xcor_daemon.stations import Channel
+
+
+class _Exploit:
+    def __reduce__(self):
+        return (Path.touch, (Path("exploited"),))
+
+
+def _zip(content: bytes) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../evil", content)
+    return written.getvalue()
+
+
+def _tar(content: bytes) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as archive:
+        member = tarfile.TarInfo("/etc/evil")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return written.getvalue()
+
+
+NOTHING = bytes(20 << 20)
+BODIES = {
+    "pickle": pickle.dumps(_Exploit()),
+    "pickle protocol 0": pickle.dumps(_Exploit(), protocol=0),
+    "pickle in gzip": gzip.compress(pickle.dumps(_Exploit())),
+    "gzip bomb": gzip.compress(NOTHING, 9),
+    "bzip2 bomb": bz2.compress(NOTHING),
+    "zip bomb": _zip(NOTHING),
+    "tar": _tar(WAVEFORMS),
+    "miniSEED in zip": _zip(WAVEFORMS),
+}
+del NOTHING
+
+
+def served_by_fdsn(body, folder):
+    with serving(Centre(answers=[(200, {"Content-Encoding": "gzip"}, body)])) as centre:
+        (result,) = centre.fetch()
+    assert result.status == "failed"
+    return str(result)
+
+
+def served_by_s3(body, folder):
+    class Public:
+        def ask(self, url, body_=None, headers=None):
+            return type("Reply", (), {"status": 200, "body": body, "total": len(body)})
+
+    source = OpenData("SCEDC")
+    source.client = Public()
+    ((_, result),) = source.fetch([WBM], START, END)
+    assert result.status == "failed"
+    return str(result)
+
+
+def lying_in_an_archive(body, folder):
+    (folder / "archive").mkdir()
+    (folder / "archive/good").write_bytes(WAVEFORMS)
+    (folder / "archive/CI.WBM..LHZ.D.2022.002").write_bytes(body)
+    return Archive(folder / "archive").skipped["CI.WBM..LHZ.D.2022.002"]
+
+
+@pytest.mark.parametrize("served", [served_by_fdsn, served_by_s3, lying_in_an_archive])
+@pytest.mark.parametrize("body", BODIES)
+def test_what_is_served_for_miniseed_is_neither_loaded_nor_unpacked(
+    body, served, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    reason = served(BODIES[body], tmp_path)
+
+    expected = {"pickle": "a pickle, which is never loaded", "pickle protocol 0": "not miniSEED"}
+    assert expected.get(body, "compressed; unpack it") in reason
+    assert os.listdir() == ["archive"] * (served is lying_in_an_archive)
+    assert not (tmp_path.parent.parent / "evil").exists()
+
+
+BOMBS = {
+    "billion laughs": b"<!DOCTYPE x [<!ENTITY a 'ha'>"
+    + b"".join(b"<!ENTITY %c '%s'>" % (c, b"&%c;" % (c - 1) * 10) for c in b"bcdefghij")
+    + b"]><FDSNStationXML>&j;</FDSNStationXML>",
+    "quadratic": b"<!DOCTYPE x [<!ENTITY a '%s'>]><FDSNStationXML>%s</FDSNStationXML>"
+    % (b"a" * 100_000, b"&a;" * 10_000),
+    "file": b"<!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]>"
+    b"<FDSNStationXML><Source>&a;</Source></FDSNStationXML>",
+    "elsewhere": b"<!DOCTYPE x SYSTEM 'http://169.254.169.254/x.dtd'><FDSNStationXML/>",
+    "hidden in UTF-7": b"<?xml version='1.0' encoding='UTF-7'?>"
+    + "<!DOCTYPE x [<!ENTITY a 'ha'>]><FDSNStationXML>&a;</FDSNStationXML>".encode("utf-7"),
+    "hidden in UTF-16": "<!DOCTYPE x [<!ENTITY a 'ha'>]><FDSNStationXML/>".encode("utf-16"),
+    "deep": b"<FDSNStationXML>" + b"<a>" * 200_000,
+    "wide": b"<FDSNStationXML>" + b"<a " + b"b='' " * 100_000,
+    "in gzip": gzip.compress(b"<FDSNStationXML/>"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_xml_of_a_stranger_does_not_go_off(bomb):
+    with pytest.raises(ValueError, match=r"document type|not XML|not StationXML"):
+        read_stationxml(BOMBS[bomb])
+
+
+@pytest.mark.parametrize("bomb", ["billion laughs", "elsewhere", "hidden in UTF-16", "deep"])
+def test_nor_does_that_of_a_listing(bomb):
+    class Public:
+        def ask(self, url, body=None, headers=None):
+            return type("Reply", (), {"status": 200, "body": BOMBS[bomb], "total": 1})
+
+    source = OpenData("EARTHSCOPE")
+    source.client = Public()
+    ((_, result),) = source.fetch([WBM], START, END)
+
+    assert (result.status, "listing cannot be read" in str(result)) == ("failed", True)
+
+
+# --- where data come from is never a stranger's word ---
+
+ADDRESSES = [
+    "http://169.254.169.254/latest/meta-data/iam/",
+    "http://127.0.0.1:9000",
+    "http://[::1]/",
+    "https://evil.example/fdsnws",
+    "//evil.example",
+    "file:///etc/passwd",
+    "archive:/etc",
+    "fdsn:http://127.0.0.1",
+    "s3:SCEDC|http://127.0.0.1",
+    "../../etc",
+    "EARTHSCOPE|http://127.0.0.1",
+    "evil.example",
+    "a b",
+    "x\r\nHost: evil",
+]
+
+
+def request_with(data_center="", source=""):
+    quoted = data_center.replace('"', '""')
+    stations = "Network,Station,Location,Channel,StartDate,EndDate,DataCenter\n" + "".join(
+        f'CI,{station},,LHZ,2022-01-02,2022-01-03,"{quoted}"\n' for station in ("WBM", "CCA")
+    )
+    params = f'fs,freqmin,freqmax,cc_step,cc_len,maxlag,source\n1,0.1,0.2,450,1800,60,"{source}"\n'
+    return parse_request({"stations.csv": stations.encode(), "params.csv": params.encode()})
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_no_column_takes_an_address(address):
+    with pytest.raises(RequestError, match="DataCenter|is not CSV|fields"):
+        request_with(data_center=address)
+    with pytest.raises(RequestError, match="source|is not CSV|fields"):
+        request_with(source=address)
+
+
+@pytest.mark.parametrize("name", ["archive", "etc", "localhost", "EVIL", "s3", "default"])
+def test_a_name_that_is_neither_configured_nor_a_centres_is_refused_by_the_worker(name, tmp_path):
+    job(tmp_path, f"CI,WBM,,LHZ,2022-01-02,2022-01-03,{name}\n")
+
+    with pytest.raises(RequestError, match="no data centre that is known"):
+        correlate_job(tmp_path, "fdsn:EARTHSCOPE", 1)
+
+
+def job(folder, *rows):
+    header = "Network,Station,Location,Channel,StartDate,EndDate,DataCenter\n"
+    (folder / "stations.csv").write_text(header + "".join(rows))
+    (folder / "params.csv").write_text(
+        "fs,freqmin,freqmax,cc_step,cc_len,maxlag,response,autocorrelations\n"
+        "1,0.1,0.2,1800,1800,60,none,true\n"
+    )
+
+
+# --- what strangers say, in tables and logs ---
+
+
+def test_what_a_data_centre_says_is_no_formula_and_no_line_of_its_own(tmp_path, caplog):
+    body = b"=HYPERLINK(\"http://evil\")\r\n2022-01-02,CI.FAKE..LHZ,kept\x1b[2J"
+    job(tmp_path, "CI,WBM,,LHZ,2022-01-02,2022-01-03,\n")
+
+    with serving(Centre(answers=[lambda asked: b"" if "level=" in asked else body])) as centre:
+        correlate_job(tmp_path, f"fdsn:{centre.url}", 1, images=False)
+
+    text = (tmp_path / "summary.csv").read_text()
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["channel"], row["status"]) == ("CI.WBM..LHZ", "failed")
+    assert "HYPERLINK" in row["reason"]
+    assert text.isascii()
+    assert not [c for c in text if not (c.isprintable() or c == "\n")]
+    assert not [value for value in row.values() if value.startswith(("=", "+", "-", "@"))]
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@"])
+def test_a_reason_that_begins_with_an_odd_name_of_a_file_is_no_formula(begin, tmp_path):
+    (tmp_path / f"{begin}cmd|calc").write_bytes(WAVEFORMS)
+    source = Archive(tmp_path)
+    (tmp_path / f"{begin}cmd|calc").unlink()  # so it cannot be read any more
+
+    ((_, result),) = source.fetch([WBM], START, END)
+
+    assert str(result).startswith(begin)
+    assert _cell(str(result)) == f"'{result}"
+    assert _cell(-1.5) == -1.5
+
+
+def test_no_channel_is_taken_from_what_a_reply_claims():
+    body = WAVEFORMS.replace(b"WBM    LHZCI", b"../..  LHZCI")
+    wanted = [WBM, Channel("CI", "XX", "", "LHZ", SPANS)]
+    with serving(Centre(answers=[body])) as centre:
+        results = centre.fetch(wanted)
+
+    assert [result.status for result in results] == ["nodata", "nodata"]

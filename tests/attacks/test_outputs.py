@@ -1,0 +1,100 @@
+"""A worker that was taken over: what it leaves is published only if it is its own and whole.
+
+More of such ends stand in tests/test_daemon.py (`test_success_that_is_not_true_is_a_failure`) and
+tests/test_jobs.py (`test_links_pipes_and_folders_are_no_results`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from hosting import OrderedLauncher, keys, read, send, work
+from moto import mock_aws
+
+from xcor_daemon.bucket import Bucket
+from xcor_daemon.config import Config
+from xcor_daemon.daemon import Daemon
+
+SECRET = b"the daemon's own secret"
+
+
+@pytest.fixture
+def store() -> Iterator[Bucket]:
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="xcor")
+        yield Bucket(client, "xcor", settle=0)
+
+
+def link(path, secret):
+    path.symlink_to(secret)
+
+
+def hard_link(path, secret):
+    path.hardlink_to(secret)
+
+
+def folder_link(path, secret):
+    path.parent.rmdir()
+    path.parent.symlink_to(secret.parent)
+    (secret.parent / path.name).write_bytes(SECRET)
+
+
+def pipe(path, secret):
+    os.mkfifo(path)
+
+
+def device(path, secret):
+    path.symlink_to("/dev/zero")
+
+
+def process(path, secret):
+    path.symlink_to("/proc/self/environ")
+
+
+def holes(path, secret):
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def folder(path, secret):
+    path.mkdir()
+
+
+ENDS = [link, hard_link, folder_link, pipe, device, process, holes, folder]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
+@pytest.mark.parametrize("name", ["CORR/2019-01-01.h5", "PLOT/extra.png", "xcor_log.txt"])
+def test_nothing_from_outside_is_published(end, name, store, tmp_path):
+    if name == "xcor_log.txt" and end is folder_link:
+        return  # the job's own folder is the daemon's
+    secret = tmp_path / "outside/secret"
+    secret.parent.mkdir()
+    secret.write_bytes(SECRET)
+    launcher = OrderedLauncher()
+    config = Config("xcor", work_dir=tmp_path / "work", source="archive:/data", max_attempts=1)
+    daemon = Daemon(store, launcher, config)
+    with daemon.holding():
+        send(store, "41")
+        daemon.tick()
+        job = daemon.jobs["41"]
+        outputs = work(job.folder)
+        path = job.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        end(path, secret)
+        outputs["files"].append({"name": "PLOT/extra.png", "size": 5, "sha256": "0" * 64})
+        (job.folder / "outputs.json").write_text(json.dumps(outputs))
+        daemon.tick()  # while the worker runs, what is whole is published
+        launcher.workers["41", job.run] = launcher.workers["41", job.run].__class__("ended", 0)
+        daemon.tick()
+
+    assert store.read_status("41")["state"] == "failed"
+    published = [key for key in keys(store) if "/runs/" in key]
+    assert not [key for key in published if SECRET in read(store, key)]
+    assert not [key for key in published if key.endswith(name)]
