@@ -128,7 +128,7 @@ async function withServer(body) {
     else if (way === "hides") answer.writeHead(206, { "Content-Length": end - start }).end(CONTENT.subarray(start, end));
     else if (way === "endless") {
       answer.writeHead(200);
-      const more = () => !answer.destroyed && (served += 65536, answer.write(Buffer.alloc(65536), more));
+      const more = () => !answer.destroyed && (served += 65536, answer.write(Buffer.alloc(65536), () => setImmediate(more)));
       more();
     } else answer.writeHead(Number(way)).end("<html>no</html>");
   });
