@@ -93,7 +93,7 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
-    {"datatypes", "fft", "executors", "shelf"},
+    {"datatypes", "postponed", "fft", "executors", "shelf"},
     {"kernel", "response", "quality", "served"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
      "rotation"},

@@ -14,6 +14,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .postponed import postpone
+
+postpone("scipy.linalg")  # numba loads it with its first kernel
+
 
 def _floats_in_a_register() -> int:
     return 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from pyproj import Geod
 
 from ..pairlist import Pairs, indices
 from ..params import XcorParams
 from ..stations import Channel
 from .datatypes import Epoch, PairTable
+from .postponed import postpone
+
+postpone("pyproj")
+
+from pyproj.geod import Geod  # noqa: E402  what its package loads takes six times as long
 
 _WGS84 = Geod(ellps="WGS84")
 

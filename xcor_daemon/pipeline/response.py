@@ -5,15 +5,11 @@ A response is evaluated by evalresp once, on some 2000 frequencies; `transfer` i
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import math
 import re
-import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from lxml.etree import XMLSyntaxError
@@ -24,6 +20,7 @@ from obspy.core.util.obspy_types import ObsPyException
 
 from ..stations import Channel
 from .datatypes import Epoch, Metadata, ResponseCurve, nanoseconds
+from .postponed import postpone
 
 MAX_XML_BYTES = 256 << 20
 # Hz; a request's freqmin is at least 1/86400 Hz, and no filter reaches below a quarter of it.
@@ -285,8 +282,9 @@ def _input_units(response: Response) -> str:
 
 def _evaluate(response: Response, frequency: np.ndarray, output: str) -> np.ndarray:
     """evalresp's values; a ValueError says why there are none."""
+    # ObsPy imports the latter for lists of measured values.
     for package in ("obspy.signal", "scipy.interpolate"):
-        _postpone(package)
+        postpone(package)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -295,40 +293,6 @@ def _evaluate(response: Response, frequency: np.ndarray, output: str) -> np.ndar
             )
     except _OBSPY_ERRORS as error:
         raise ValueError(f"evalresp cannot evaluate the response: {error}") from error
-
-
-class _Postponed(ModuleType):
-    """A package that loads when something of it is used."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        self.__class__ = ModuleType
-        loader = self.__loader__
-        assert loader is not None
-        before = dict(vars(self))
-        loader.exec_module(self)
-        for known, part in before.items():  # obspy.signal begins with `del filter`
-            vars(self).setdefault(known, part)
-        return getattr(self, name)
-
-
-def _postpone(package: str) -> None:
-    """Let modules in a package be imported without what the package itself loads.
-
-    ObsPy's call of evalresp imports two small modules of ``obspy.signal``, which itself loads
-    matplotlib and scipy.signal for other things, and ``scipy.interpolate`` for lists of measured
-    values: more than a second of processor time for milliseconds of work.
-    """
-    if package in sys.modules:
-        return
-    spec = importlib.util.find_spec(package)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    module.__class__ = _Postponed
-    sys.modules[package] = module
-    parent, _, name = package.rpartition(".")
-    setattr(sys.modules[parent], name, module)
 
 
 def _mismatch(response: Response, nyquist: float) -> str:

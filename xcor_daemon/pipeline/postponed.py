@@ -1,0 +1,44 @@
+"""Packages of which a small module is needed and that would load a lot beside it.
+
+``obspy.signal`` loads matplotlib and scipy.signal, ``scipy.linalg`` a second view of all of numpy,
+``pyproj`` coordinate systems; ObsPy's evalresp, numba's kernels and distances want no more of them
+than a C library each. That saves more than a second of processor time at every start.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from threading import RLock
+from types import ModuleType
+from typing import Any
+
+
+class _Postponed(ModuleType):
+    """A package that loads when something of itself is used; its modules load without it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked of every module, by the import system
+            raise AttributeError(name)
+        with self.__lock__:  # another thread waits until all is there
+            if loader := vars(self).pop("__postponed__", None):
+                before = dict(vars(self))
+                loader.exec_module(self)
+                for known, part in before.items():  # obspy.signal begins with `del filter`
+                    vars(self).setdefault(known, part)
+        return super().__getattribute__(name)
+
+
+def postpone(package: str) -> None:
+    """Let modules in a package be imported without what the package itself loads."""
+    if package in sys.modules:
+        return
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    vars(module).update(__lock__=RLock(), __postponed__=spec.loader)
+    module.__class__ = _Postponed
+    sys.modules[package] = module
+    parent, _, name = package.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], name, module)
