@@ -52,9 +52,9 @@ class Services:
                 "style-src 'self'",
                 "base-uri 'none'",
                 "form-action 'none'",
-                " ".join(["img-src 'self' data:", *_origins([self.results, *tiles])]),
+                " ".join(["img-src 'self' data:", *origins([self.results, *tiles])]),
                 " ".join(
-                    ["connect-src 'self'", *_origins([self.results, self.submit, *centres])]
+                    ["connect-src 'self'", *origins([self.results, self.submit, *centres])]
                 ),
             ]
         )
@@ -107,7 +107,7 @@ def find_site() -> Path:
     return site
 
 
-def _origins(urls: Iterable[str]) -> list[str]:
+def origins(urls: Iterable[str]) -> list[str]:
     """Scheme and host of URLs; a path on the page's own server has none."""
     parts = [urlsplit(url) for url in urls]
     return sorted({f"{part.scheme}://{part.netloc}" for part in parts if part.netloc})
