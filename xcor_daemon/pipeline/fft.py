@@ -51,18 +51,20 @@ def irfft(spectra: np.ndarray, n: int, out: np.ndarray | None = None) -> np.ndar
     return signals
 
 
-def next_fast_len(n: int) -> int:
+def next_fast_len(n: int, multiple: int = 2) -> int:
     """The smallest even length that is at least ``n`` and has no prime factor above 5.
 
-    >>> next_fast_len(1001)
-    1024
+    ``multiple`` is 1 where it may be odd.
+
+    >>> next_fast_len(1001), next_fast_len(1201, multiple=1)
+    (1024, 1215)
     """
-    n += n % 2
-    while (rest := n) % 2 == 0:
+    n += -n % multiple
+    while True:
+        rest = n
         for prime in (2, 3, 5):
             while rest % prime == 0:
                 rest //= prime
         if rest == 1:
-            break
-        n += 2
-    return n
+            return n
+        n += multiple

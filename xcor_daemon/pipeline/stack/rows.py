@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy  # its parts load when they are first used
+
+from ..fft import irfft, next_fast_len, rfft
 
 ROWS = 256  # windows, or traces, that are worked on at a time, to stay within the cache
 
@@ -62,8 +63,9 @@ def analytic(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     prime number.
     """
     n_lags = rows.shape[-1]
-    n_fft = scipy.fft.next_fast_len(n_lags, real=True)
-    real = scaled(rows)
-    spectrum = scipy.fft.rfft(real, n_fft)
+    n_fft = next_fast_len(n_lags, multiple=1)
+    padded = np.zeros((*rows.shape[:-1], n_fft), dtype=np.float32)
+    real = padded[..., :n_lags] = scaled(rows)
+    spectrum = rfft(padded)
     spectrum *= np.complex64(-1j)
-    return real, scipy.fft.irfft(spectrum, n_fft)[..., :n_lags]
+    return real, irfft(spectrum, n_fft)[..., :n_lags]
