@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import playwright
 import pytest
+from jobs_of import send
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from xcor_daemon.demo.demo import System, running
@@ -44,6 +45,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The demo's S3 server, FDSN server, page and daemon, without a job."""
     with running(tmp_path_factory.mktemp("demo")) as system:
         yield system
+
+
+@pytest.fixture(scope="session")
+def small_job(demo: System) -> str:
+    """The number of a job of five channels that was just sent, or sent by an earlier test."""
+    return send(demo, 5)
 
 
 @pytest.fixture

@@ -65,13 +65,14 @@ test("the heartbeat tells whether the service is up, by its own promise", () => 
   const beat = (updated, next, more = {}) => serviceText({ updated: minutes(updated), next: minutes(next), ...more }, NOW);
   assert.deepEqual(beat(0.2, -0.8, { queued: 3, running: 1 }), { isUp: true, text: "The service is up: 1 job running, 3 jobs waiting." });
   assert.equal(beat(0.2, -0.8, {}).text, "The service is up and has nothing to do.");
-  assert.deepEqual(beat(40, 39), { isUp: false, text: "The service has not been heard of since 40 min ago; jobs wait until it is back." });
+  assert.deepEqual(beat(40, 39), { isUp: false, text: "The service has not been heard of since 11:20 UTC, 40 min ago; jobs wait until it is back." });
+  assert.match(beat(3 * 1440, 3 * 1440).text, /since 2026-11-19 12:00 UTC; jobs wait/);
   for (const raw of [null, {}, { updated: "x" }]) assert.equal(serviceText(raw, NOW).isUp, null);
 });
 
 test("a silent job is noticed, and the service named where that is why", () => {
   const silent = readStatus({ state: "running", updated: minutes(20) });
-  assert.match(silenceText(silent, { isUp: true }, NOW), /^No word of this job since 20 min ago, though the service is up/);
+  assert.match(silenceText(silent, { isUp: true }, NOW), /^No word of this job since 11:40 UTC, 20 min ago, though the service is up/);
   assert.match(silenceText(silent, { isUp: false }, NOW), /service is silent too/);
   assert.equal(silenceText(readStatus({ state: "running", updated: minutes(1) }), { isUp: true }, NOW), "");
   assert.equal(silenceText(readStatus({ state: "done", updated: minutes(900) }), { isUp: false }, NOW), "");

@@ -88,7 +88,7 @@ export function serviceText(raw, now) {
   // `next` is when it will have spoken again at the latest, as it says itself.
   const due = time(raw.next) ?? new Date(updated.getTime() + 60_000);
   if (now > new Date(due.getTime() + 60_000)) {
-    return { isUp: false, text: `The service has not been heard of since ${ago(updated, now)}; jobs wait until it is back.` };
+    return { isUp: false, text: `The service has not been heard of since ${since(updated, now)}; jobs wait until it is back.` };
   }
   const [queued, running] = [raw.queued, raw.running].map((n) => (Number.isInteger(n) ? n : 0));
   const jobs = (n) => `${n} ${n === 1 ? "job" : "jobs"}`;
@@ -103,10 +103,10 @@ export function serviceText(raw, now) {
  */
 export function silenceText(status, service, now) {
   if (isOver(status.state) || !status.updated || now - status.updated < STALE) return "";
-  const since = `No word of this job since ${ago(status.updated, now)}`;
-  if (service.isUp === false) return `${since}; the service is silent too. It goes on when the service is back.`;
-  if (service.isUp) return `${since}, though the service is up; it may be waiting for storage. Ask its operator if this lasts.`;
-  return `${since}.`;
+  const silent = `No word of this job since ${since(status.updated, now)}`;
+  if (service.isUp === false) return `${silent}; the service is silent too. It goes on when the service is back.`;
+  if (service.isUp) return `${silent}, though the service is up; it may be waiting for storage. Ask its operator if this lasts.`;
+  return `${silent}.`;
 }
 
 /** "3 min ago", or the time where it is longer than a day. */
@@ -115,6 +115,13 @@ export function ago(then, now) {
   if (seconds < 10) return "just now";
   if (seconds < 86400) return `${duration(seconds)} ago`;
   return `${then.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+
+/** "14:05 UTC, 3 h ago", with the date where it is another day's. */
+function since(then, now) {
+  const [day, clock] = then.toISOString().split("T");
+  const isToday = now.toISOString().startsWith(day);
+  return `${isToday ? "" : `${day} `}${clock.slice(0, 5)} UTC${now - then < 86_400_000 ? `, ${ago(then, now)}` : ""}`;
 }
 
 /**

@@ -50,17 +50,18 @@ export function openExplore(app, onState) {
   section.hint("Point at the plot, or use the arrow keys on it, to read values.");
   const save = button("Save the picture", savePicture);
   const csv = button("Save the trace as CSV", saveTrace);
+  const plots = make("div", { className: "stack" }, correlogram.element, section.element, note, make("div", { className: "row no-print" }, save, csv));
   const table = openPairTable({ onChoose: choosePair });
   const element = make("div", { className: "explore" },
     make("div", { className: "card" }, table.element),
     make("div", { className: "card stack" },
-      make("div", { className: "row controls no-print" }, ...Object.values(fields)),
-      title, state, correlogram.element, section.element, note, make("div", { className: "row no-print" }, save, csv)));
+      make("div", { className: "row controls no-print" }, ...Object.values(fields)), title, state, plots));
 
   async function useStack(name) {
     stack = results.stacks.find((one) => one.title === name) ?? results.stacks[0];
     [pairs, pair] = [[], null];
     table.set([]);
+    title.hidden = plots.hidden = true;
     await attempt("Loading the pairs ...", async () => {
       pairs = await results.pairs(stack);
       table.set(pairs);
@@ -95,6 +96,7 @@ export function openExplore(app, onState) {
   async function redraw() {
     if (!stack || !pairs.length) return;
     const isOne = kind.value === "windows";
+    title.hidden = plots.hidden = false;
     fields.channel.hidden = kind.value !== "shot";
     fields.source.hidden = !isOne || fields.source.dataset.isFixed === "true";
     fields.day.hidden = !isOne || source.value !== "windows" || day.options.length < 2;

@@ -11,14 +11,15 @@ export function curlFile(url) {
 }
 
 /**
- * The command that loads every file of a job into a folder named after it; a second run goes on
+ * The command that loads every file of a job into a folder named after it; a second call goes on
  * where the first was cut off.
  *
  * files.txt lists the keys, a line each, and ends with `done`.
  */
 export function curlAll(results, id) {
-  const program = `/\\// {print "url=\\"${results}/" $0 "\\""; sub(/^processed\\//, ""); print "output=\\"" $0 "\\""}`;
-  return `curl -fsS ${quoted(`${results}/processed/${id}/files.txt`)} | awk '${program}' | curl -fSL --retry 3 -C - --create-dirs -K -`;
+  const get = `curl -fSL --retry 3 -C - --create-dirs -o "$f.part" ${quoted(results)}/"$k" && mv "$f.part" "$f"`;
+  const list = `curl -fsS ${quoted(`${results}/processed/${id}/files.txt`)} | grep /`;
+  return `${list} | while read -r k; do f="\${k#processed/}"; [ -e "$f" ] || { ${get}; }; done`;
 }
 
 /**

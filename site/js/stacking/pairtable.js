@@ -10,7 +10,6 @@ const COLUMNS = [
   { name: "distance", title: "Distance", unit: "km", digits: 2 },
   { name: "snr", title: "SNR", digits: 1, help: "peak of the envelope over the noise" },
   { name: "lag", title: "Lag", unit: "s", digits: 2, help: "of the largest value" },
-  { name: "n_windows", title: "Windows", digits: 0 },
 ];
 
 /** @param {{onChoose: (pair: Object) => void}} actions */
@@ -29,8 +28,8 @@ export function openPairTable({ onChoose }) {
   });
   const body = make("tbody");
   const pages = make("div", { className: "row pages" });
-  const element = make("div", { className: "pairs stack" },
-    make("div", { className: "row filters" },
+  const element = make("div", { className: "pairlist stack" },
+    make("div", { className: "row sift" },
       make("div", { className: "field grow" }, make("label", { for: "pair-text" }, "Channels"), text),
       make("fieldset", { className: "field" }, make("legend", {}, "Distance ", make("span", { className: "unit" }, "km")),
         make("div", { className: "row" }, least, make("span", { ariaHidden: "true" }, "–"), most))),

@@ -10,7 +10,11 @@ import { aboutMethod, applies, columnsOf, defaultsOf, problemsOf, requestTitle, 
 const FIRST = ["type", "phase_smooth", "power", "select", "threshold", "stack_all", "interval", "moving"];
 
 // Where the words of limits.json are those of a file, not of a form.
-const HINTS = { stack_all: "without it, one trace a day, or one an interval" };
+const HINTS = {
+  stack_all: "without it, one trace a day, or one an interval",
+  pairs: "two channels with a bar between them, pairs separated by semicolons; empty draws the clearest",
+  shots: "channels separated by semicolons; empty draws that of the clearest pair",
+};
 
 /**
  * @param {import("../main.js").App} app

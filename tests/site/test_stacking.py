@@ -1,0 +1,423 @@
+"""The tab Stacking, before results of the demo's daemon and a year that was written for it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlencode
+
+import h5py
+import numpy as np
+import pytest
+from jobs_of import Store, read_pair, wait_for_end, write_year
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.real
+
+YEAR = "8100"
+NAMES = ("XX.A..BHZ", "XX.<b>B</b>..BHZ", "XX.C..BHZ")
+
+
+@pytest.fixture(scope="module")
+def store(demo) -> Store:
+    return Store(demo)
+
+
+@pytest.fixture(scope="module")
+def done(demo, small_job) -> str:
+    """The number of the small job, once it is done."""
+    assert wait_for_end(demo, small_job)["state"] == "done"
+    return small_job
+
+
+@pytest.fixture(scope="module")
+def folder(demo, done) -> Path:
+    """The small job's folder on this machine."""
+    return next(demo.folder.glob(f"work/*/{done}"))
+
+
+@pytest.fixture(scope="module")
+def year(store, tmp_path_factory):
+    """Daily stacks of a year, as large as the issue names them."""
+    return write_year(store, tmp_path_factory.mktemp("year"), YEAR, NAMES)
+
+
+def open_results(page: Page, demo, job: str, **params: str):
+    page.goto(f"{demo.page}/#stacking?{urlencode({'id': job, **params})}")
+    panel = page.get_by_role("tabpanel", name="Stacking")
+    expect(panel.locator(".views")).to_be_visible()
+    return panel
+
+
+def point(page: Page, x: float, y: float) -> re.Match:
+    """What the read-out says of a place of the plot, as shares of its width and height."""
+    canvas = page.locator(".plot:visible .sheet")
+    expect(canvas).to_be_visible()
+    box = canvas.bounding_box()
+    canvas.hover(position={"x": box["width"] * x, "y": box["height"] * y})
+    said = page.locator(".plot:visible .readout")
+    expect(said).to_contain_text(" · lag ")
+    return re.match(r"(.*) · lag ([+−]?[\d.]+) s · (\S+|no data)", said.inner_text())
+
+
+def number(text: str) -> float:
+    return float("nan") if text == "no data" else float(text.replace("−", "-"))
+
+
+def shown_alike(text: str, value: float) -> bool:
+    """Whether a value of four digits is that of the file."""
+    return bool(np.isclose(number(text), value, rtol=6e-4, atol=0, equal_nan=True))
+
+
+# --- values ---
+
+
+def test_windows_under_the_cursor_are_those_that_h5py_reads(
+    page, demo, done, folder, shoot, check_access
+):
+    panel = open_results(page, demo, done)
+    expect(panel.locator(".pairlist tbody tr")).to_have_count(10)
+    title = panel.locator("h3", has_text=" to ").inner_text()
+    first, second = title.split(" to ")
+    path = folder / "CORR/2019-01-01.h5"
+    windows = read_pair(path, "corr", (first, second))
+    with h5py.File(path) as file:
+        starts, lags = file["window"][:].astype("datetime64[s]"), file["lag"][:]
+
+    for x, y in ((0.3, 0.3), (0.5, 0.5), (0.72, 0.77)):
+        what, lag, value = point(page, x, y).groups()
+        start = np.datetime64(what.removeprefix("Window ").replace(" ", "T"))
+        row, column = np.flatnonzero(starts == start)[0], np.abs(lags - number(lag)).argmin()
+        assert lags[column] == pytest.approx(number(lag))
+        assert shown_alike(value, windows[row, column])
+    check_access(page)
+    shoot(page, "stacking_correlogram")
+
+
+def test_traces_of_a_virtual_shot_are_those_of_the_file_turned_where_they_must(
+    page, demo, done, folder, shoot, check_access
+):
+    with h5py.File(folder / "STACK/linear.h5") as file:
+        channel = file["second"].asstr()[:][-1]  # it is the second of all its pairs
+        lags = file["lag"][:]
+    panel = open_results(page, demo, done, plot="shot", channel=channel)
+    expect(panel.locator("h3", has_text=f"Virtual shot at {channel}")).to_be_visible()
+
+    what, lag, value = point(page, 0.6, 0.4).groups()
+    other, far = what.split(" · ")
+    trace = read_pair(folder / "STACK/linear.h5", "stack", (other, channel))[::-1]
+    distance = read_pair(folder / "STACK/linear.h5", "distance", (other, channel))
+
+    assert far == f"{distance:.2f} km"
+    assert shown_alike(value, trace[np.abs(lags - number(lag)).argmin()])
+    check_access(page)
+    shoot(page, "stacking_virtual_shot")
+
+
+def test_a_year_of_days_is_drawn_with_its_gap_and_read_with_the_keyboard(
+    page, demo, year, shoot, check_access
+):
+    page.emulate_media(color_scheme="dark")
+    panel = open_results(page, demo, YEAR)
+    expect(panel.get_by_role("button", name="A – <b>B</b>")).to_be_visible()
+    title = panel.locator("h3", has_text=" to ").inner_text()
+    stack = read_pair(year.path, "stack", tuple(title.split(" to ")))
+    canvas = page.locator(".plot:visible .sheet")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")  # to the first day and lag zero
+    for _ in range(20):
+        page.keyboard.press("Shift+ArrowDown")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    said = page.locator(".plot:visible .readout")
+    expect(said).to_have_text(re.compile(r"^Interval 2021-07-20 00:00:00 · lag \+0.3 s · no data$"))
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowDown")
+    expect(said).to_contain_text("Interval 2021-08-19")
+
+    value = re.search(r"lag \+0.3 s · (\S+)$", said.inner_text())[1]
+
+    assert shown_alike(value, stack[230, 603])
+    check_access(page)
+    shoot(page, "stacking_year_dark")
+
+
+# --- the list ---
+
+
+def test_pairs_are_sorted_filtered_and_chosen(page, demo, done, folder):
+    panel = open_results(page, demo, done)
+    cells = panel.locator(".pairlist tbody tr td:nth-child(2)")
+    expect(cells).to_have_count(10)
+    panel.get_by_role("button", name="Distance km").click()
+    with h5py.File(folder / "STACK/linear.h5") as file:
+        distance = np.sort(file["distance"][:])
+    assert cells.all_inner_texts() == [f"{km:.2f}" for km in distance]
+    expect(panel.locator("th[aria-sort=ascending]")).to_have_text(re.compile("Distance"))
+    panel.get_by_role("button", name="Distance km").click()
+    assert cells.all_inner_texts() == [f"{km:.2f}" for km in distance[::-1]]
+
+    panel.get_by_label("Distance to, km").first.fill(f"{distance[3]:.4f}")
+    expect(cells).to_have_count(4)
+    panel.get_by_role("searchbox", name="Channels").fill("nao00")
+    expect(panel.get_by_text(re.compile(r"^\d of 10 pairs"))).to_be_visible()
+    row = panel.locator(".pairlist tbody button").last
+    name = row.get_attribute("title").replace(" – ", " to ")
+    row.press("Enter")
+
+    expect(panel.get_by_role("heading", name=name)).to_be_visible()
+    expect(page).to_have_url(re.compile(r"pair=NO\."))
+    page.reload()
+    expect(panel.get_by_role("heading", name=name)).to_be_visible()
+
+
+# --- what is kept ---
+
+
+def test_a_trace_is_kept_as_csv_and_the_plot_as_a_picture(page, demo, done, folder):
+    panel = open_results(page, demo, done)
+    first, second = panel.locator("h3", has_text=" to ").inner_text().split(" to ")
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Save the trace as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
+    trace = np.array([row["stack"] for row in rows], dtype=np.float32)
+    with page.expect_download() as picture:
+        panel.get_by_role("button", name="Save the picture").click()
+
+    assert download.value.suggested_filename == f"linear_{first}_{second}.csv"
+    expected = read_pair(folder / "STACK/linear.h5", "stack", (first, second))
+    np.testing.assert_array_equal(trace, expected)
+    with h5py.File(folder / "STACK/linear.h5") as file:
+        np.testing.assert_allclose([float(row["lag"]) for row in rows], file["lag"][:], atol=1e-9)
+    assert Path(picture.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_files_come_by_link_and_by_the_lines_for_a_terminal(
+    page, demo, done, store, tmp_path, shoot, check_access
+):
+    panel = open_results(page, demo, done, view="files")
+    manifest = store.read_json(f"processed/{done}/manifest.json")
+    sums = {file["key"]: file["sha256"] for file in manifest["files"]}
+    check_access(page)
+    shoot(page, "stacking_files")
+    with page.expect_download() as download:
+        panel.get_by_role("link", name="STACK/linear.h5").click()
+    (key,) = (key for key in sums if key.endswith("STACK/linear.h5"))
+    assert download.value.suggested_filename == "linear.h5"
+    assert sha256(Path(download.value.path())) == sums[key]
+
+    lines = {
+        name: panel.get_by_role("region", name=name, exact=True).inner_text()
+        for name in ("With curl", "One file with curl", "One file with the AWS tools")
+    }
+    for name, line in lines.items():
+        place = tmp_path / name.replace(" ", "_")
+        place.mkdir()
+        run(line, place)
+        if name == "With curl":
+            run(line, place)  # a second call finds all there
+            found = {f"processed/{path.relative_to(place)}": sha256(path)
+                     for path in place.rglob("*") if path.is_file()}  # fmt: skip
+            assert found == sums
+        else:
+            (path,) = place.iterdir()
+            assert sha256(path) in sums.values()
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def run(line: str, folder: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {**os.environ, "PATH": path, "AWS_DEFAULT_REGION": "us-east-1"}
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_no_more_is_loaded_than_is_drawn(page, demo, year):
+    asked = []
+    page.on("request", lambda request: asked.append(request))
+    open_results(page, demo, YEAR)
+    point(page, 0.5, 0.5)
+
+    ranges = [r.headers.get("range") for r in asked if r.url.endswith(".h5")]
+    spans = [re.fullmatch(r"bytes=(\d+)-(\d+)", text).groups() for text in ranges]
+    one_pair = 365 * 1201 * 4
+    assert sum(int(end) - int(start) + 1 for start, end in spans) < one_pair + 30_000
+
+
+# --- images and provenance ---
+
+
+def test_the_images_of_the_pipeline_have_their_words(page, demo, done, shoot, check_access):
+    panel = open_results(page, demo, done, view="images")
+    section = panel.get_by_role("img", name=re.compile("^All pairs, 0.12-0.35 Hz"))
+    section.scroll_into_view_if_needed()
+    expect(section).to_be_visible()
+    page.wait_for_function("document.querySelector('.images img').naturalWidth > 500")
+
+    check_access(page)
+    shoot(page, "stacking_images")
+
+
+def test_provenance_says_what_made_the_results(page, demo, done, store, shoot, check_access):
+    panel = open_results(page, demo, done, view="about")
+    manifest = store.read_json(f"processed/{done}/manifest.json")
+
+    expect(panel).to_contain_text(manifest["attempt"])
+    for item in manifest["inputs"]:
+        expect(panel).to_contain_text(item["sha256"])
+    check_access(page)
+    shoot(page, "stacking_provenance")
+
+
+# --- another stack ---
+
+
+def test_a_stack_is_asked_for_watched_seen_and_downloaded(
+    visitor, page, demo, done, store, shoot, check_access
+):
+    visitor.expected.append("status of 404")  # until the service has seen the job
+    panel = open_results(page, demo, done, view="stack")
+    panel.get_by_label("Method").select_option("phase-weighted")
+    panel.get_by_label("Smooth the phases over").fill("-2")
+    panel.get_by_role("button", name="Stack", exact=True).click()
+    expect(panel.get_by_text("At least 0 s.")).to_be_visible()
+    expect(panel.get_by_label("Smooth the phases over")).to_be_focused()
+    panel.get_by_text("Errors, dv/v and images").click()
+    check_access(page)
+    shoot(page, "stacking_request")
+    panel.get_by_label("Smooth the phases over").fill("2")
+
+    panel.get_by_role("button", name="Stack", exact=True).click()
+    panel.get_by_role("link", name="See the result").click(timeout=120_000)
+
+    job = re.search(r"id=(\d+)", page.url)[1]
+    expect(panel.locator(".pairlist tbody tr")).to_have_count(10)
+    point(page, 0.5, 0.4)  # its windows come from the job that was stacked
+    panel.get_by_role("button", name="Images").click()
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Download record_section.png").click()
+    manifest = store.read_json(f"processed/{job}/manifest.json")
+    (expected,) = (f for f in manifest["files"] if f["key"].endswith("record_section.png"))
+    assert manifest["request"]["params"]["type"] == "phase-weighted"
+    assert manifest["request"]["params"]["phase_smooth"] == 2
+    assert sha256(Path(download.value.path())) == expected["sha256"]
+
+
+def test_a_refusal_of_the_service_stands_at_its_field(visitor, page, demo, year):
+    visitor.expected.append("status of 422")
+    page.route("**/limits.json", loosened)
+    panel = open_results(page, demo, YEAR, view="stack")
+    panel.get_by_label("Method").select_option("nth-root")
+    panel.get_by_label("Power").fill("17")
+    panel.get_by_role("button", name="Stack", exact=True).click()
+
+    expect(panel.get_by_text("is not from 0 and at most 16")).to_be_visible()
+    expect(panel.get_by_label("Power")).to_be_focused()
+
+
+def loosened(route) -> None:
+    """limits.json of a page that is older than its service."""
+    limits = route.fetch().json()
+    limits["stacking"]["power"]["max"] = 99
+    route.fulfill(json=limits)
+
+
+def test_a_page_without_a_service_says_so_and_gives_the_file(page, demo, year):
+    page.route("**/config.json", without_service)
+    panel = open_results(page, demo, YEAR, view="stack")
+    expect(panel.get_by_text("This page has no service to send jobs to")).to_be_visible()
+    expect(panel.get_by_role("button", name="Stack", exact=True)).to_be_hidden()
+    panel.get_by_label("One trace a pair over all days").uncheck()
+    panel.get_by_label("Interval", exact=True).fill("7D")
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Save stacking_params.csv").click()
+
+    assert Path(download.value.path()).read_text() == (
+        "type,phase_smooth,stack_all,job,interval\nlinear,,false,41,7D\n"
+    )
+
+
+def without_service(route) -> None:
+    """config.json of a page in a bucket that nothing stands behind."""
+    route.fulfill(json={**route.fetch().json(), "submit": ""})
+
+
+# --- bad weather ---
+
+CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Content-Range"}
+MANIFEST, FILE, TABLE = "**/manifest.json", "**/linear.h5", "**/linear.csv"
+WEATHER = {
+    "no manifest": (MANIFEST, {"status": 404}, "it has not finished, or its results are older"),
+    "forbidden": (MANIFEST, {"status": 403}, "it has not finished, or its results are older"),
+    "half a manifest": (MANIFEST, {"body": '{"schema": 1, "fil'}, "something that is not JSON"),
+    "later manifest": (MANIFEST, {"body": '{"schema": 2, "files": []}'}, "page knows schema 1"),
+    "half a table": (TABLE, {"body": "first,sec"}, "broke off after 9 of"),
+    "half a part": (FILE, {"status": 206, "body": b"12345"}, "broke off after 5 of"),
+    "no ranges": (FILE, {"status": 200, "body": b"x" * 9000}, "does not send parts of files"),
+    "shorter file": (FILE, {"status": 416}, "the file is shorter than the manifest"),
+    "file gone": (FILE, {"status": 403}, "not there any more"),
+    "slow down": (FILE, {"status": 503}, "asks to slow down"),
+    "an error": (FILE, {"status": 500, "body": "<html>"}, "answered with status 500"),
+    "away": (FILE, None, "cannot be reached from this page"),
+}
+
+
+def go_wrong(answer, route) -> None:
+    """Answer in the way of a table's row; nothing: the connection breaks."""
+    if answer is None:
+        route.abort()
+    else:
+        route.fulfill(headers=CORS, **answer)
+
+
+def test_bad_weather_is_told_and_passes(visitor, page, demo, year, shoot, check_access):
+    visitor.expected += ["Failed to load", "CORS"]
+    for name, (url, answer, words) in WEATHER.items():
+        page.route(url, partial(go_wrong, answer))
+        page.goto("about:blank")
+        page.goto(f"{demo.page}/#stacking?id={YEAR}")
+        panel = page.get_by_role("tabpanel", name="Stacking")
+        expect(panel).to_contain_text(words)
+        check_access(page)
+        shoot(page, f"stacking_{name.replace(' ', '_')}")
+
+        page.unroute(url)
+        panel.get_by_role("button", name="Try again").click()
+
+        expect(panel.locator(".readout:visible")).to_be_visible()
+        expect(panel).not_to_contain_text(words)
+
+
+def test_an_empty_browser_says_where_results_come_from(page, demo, shoot):
+    page.goto(f"{demo.page}/#stacking")
+
+    expect(page.get_by_text("No finished job is followed in this browser.")).to_be_visible()
+    shoot(page, "stacking_none")
+
+
+def test_on_paper_the_plot_is_on_white_and_the_controls_are_gone(page, demo, year, shoot):
+    page.emulate_media(color_scheme="dark")
+    panel = open_results(page, demo, YEAR)
+    point(page, 0.5, 0.5)
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+
+    expect(panel.get_by_role("button", name="Save the picture")).to_be_hidden()
+    corner = page.evaluate(
+        "[...document.querySelector('.plot:not([hidden]) .sheet').getContext('2d')"
+        ".getImageData(2, 2, 1, 1).data]"
+    )
+    assert corner == [255, 255, 255, 255]
+    shoot(page, "stacking_paper")
