@@ -20,7 +20,14 @@ postpone("scipy.linalg")  # numba loads it with its first kernel
 
 
 def _floats_in_a_register() -> int:
-    return 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
+    """Of the processor that numba compiles for: this one, or NUMBA_CPU_FEATURES says which.
+
+    What is compiled holds this number, and numba finds it again by those features.
+    """
+    features = numba.config.CPU_FEATURES
+    if features is None:
+        features = llvmlite.binding.get_host_cpu_features().flatten()
+    return 16 if "+avx512f" in features.split(",") else 8
 
 
 LANE = _floats_in_a_register()
