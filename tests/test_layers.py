@@ -15,7 +15,7 @@ PREFIX = "xcor_daemon.pipeline."
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
     {"errors", "report"},
-    {"config", "csvtable", "faults", "logs", "notify", "webpage"},
+    {"config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
     {"stations", "s3"},
     {"params"},
     {"pairlist"},
@@ -23,7 +23,7 @@ LAYERS = [
     {"units"},
     {"estimate", "jobs", "listing"},
     {"outputs", "bucket", "launcher", "disk", "orders", "register", "metrics"},
-    {"publish", "submit", "status", "verdicts", "lease", "quota"},
+    {"containers", "publish", "submit", "status", "verdicts", "lease", "quota"},
     {"corrs", "admission", "heartbeat", "audit", "recovery", "doctor", "gateway"},
     {"course"},
     {"daemon"},

@@ -53,6 +53,7 @@ class Admission:
     now: Callable[[], float]
     again: set[str] = field(default_factory=set)  # to be tried again though they ended
     held: set[str] = field(default_factory=set)  # to be held once they are taken
+    is_paused: bool = False  # no job is taken
     _prospects: dict[str, _Prospect] = field(default_factory=dict)
     _places: int = 0  # that this pass may still give
     _too_big: float = float("inf")  # bytes for which this pass found no room
@@ -125,6 +126,8 @@ class Admission:
 
     def _free_places(self) -> int:
         """How many jobs may be staged; what waits for another try takes no place."""
+        if self.is_paused:
+            return 0
         waiting = [
             job
             for job in self.register.live()

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from .operators import COMMANDS
 
 if TYPE_CHECKING:
     from .daemon import Daemon
+    from .launcher import Launcher
     from .pipeline.datatypes import Progress
 
 log = logging.getLogger("xcor_daemon")
@@ -32,6 +33,14 @@ log = logging.getLogger("xcor_daemon")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _processes = click.option("--processes", type=int, help="Processes; 0 takes every core.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _launcher(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of the commands that start workers."""
+    command = click.option("--image", help="That containers run from (XCOR_IMAGE).")(command)
+    kinds = click.Choice(["local", "docker"])
+    text = "Workers as processes or as containers (XCOR_LAUNCHER)."
+    return click.option("--launcher", type=kinds, help=text)(command)
 
 
 class _Commands(click.Group):
@@ -64,27 +73,29 @@ def main(ctx: click.Context, **flags: Any) -> None:
 
 
 @main.command()
+@_launcher
 @click.pass_obj
-def run(config: Config) -> None:
+def run(config: Config, **workers: Any) -> None:
     """Process jobs until SIGTERM or Ctrl-C; workers go on and are found again.
 
     \b
         xcor-daemon --bucket my-bucket run
     """
-    with _daemon(config) as (daemon, stop):
+    with _daemon(_with(config, workers)) as (daemon, stop):
         daemon.run_forever(stop)
 
 
 @main.command("run-once")
 @click.option("--wait", is_flag=True, help="Go on until nothing is left to do.")
+@_launcher
 @click.pass_obj
-def run_once(config: Config, wait: bool) -> None:
+def run_once(config: Config, wait: bool, **workers: Any) -> None:
     """Move the jobs that wait now as far as they go, then exit.
 
     \b
         xcor-daemon --bucket my-bucket run-once --wait
     """
-    with _daemon(config) as (daemon, stop):
+    with _daemon(_with(config, workers)) as (daemon, stop):
         ended = daemon.run_once(wait, stop)
     for job in ended:
         click.echo(f"{job.id} {job.state} {job.reason}".rstrip())
@@ -99,16 +110,31 @@ def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
     from . import faults
     from .bucket import Bucket
     from .daemon import Daemon, stop_on_signals
-    from .launcher import LocalLauncher, worker_command
     from .notify import Notifier
 
     faults.arm(config.fault)
     stop = stop_on_signals()
-    launcher = LocalLauncher(lambda job: worker_command(job, config.processes), os.environ)
+    launcher = _launcher_of(config)
     notifier = Notifier(os.environ)
     daemon = Daemon(Bucket.connect(config), launcher, config, notifier=notifier)
     with daemon.holding():
         yield daemon, stop
+
+
+def _launcher_of(config: Config) -> Launcher:
+    if config.launcher == "docker":
+        from .containers import DockerLauncher
+        from .engine import Engine
+
+        return DockerLauncher(Engine(os.environ), config)
+    from .launcher import LocalLauncher, worker_command
+
+    return LocalLauncher(lambda job: worker_command(job, config.processes), os.environ)
+
+
+def _with(config: Config, workers: dict[str, Any]) -> Config:
+    """The configuration with the flags that were given."""
+    return replace(config, **{name: value for name, value in workers.items() if value is not None})
 
 
 @main.command()

@@ -29,6 +29,12 @@ class Config:
     max_attempts: int = 3  # times that a worker is started for one job
     deadline: float = 86400.0  # s after which a worker is stopped
     processes: int = 0  # of one worker; 0 takes every core
+    launcher: str = "local"  # workers are processes of this machine; or docker: containers
+    image: str = "xcor-daemon"  # that containers run from, better REPOSITORY@sha256:DIGEST
+    worker_memory: float = 0.0  # bytes of one container; 0: three quarters of the machine's, shared
+    worker_cpus: float = 0.0  # of one container; 0: the machine's, shared
+    worker_pids: int = 512  # processes and threads of one container
+    worker_network: str = "xcor"  # of containers that download; made where it is missing
     source: str = DEFAULT_SOURCE  # where waveforms come from when a job names no source
     # What jobs share: locks of connections, and what is known of archives.
     cache: Path = Path("~/.cache/xcor-daemon")
@@ -56,10 +62,27 @@ class Config:
         for name, low in (("max_parallel", 1), ("max_attempts", 1), ("processes", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name}={getattr(self, name)}; it must be at least {low}.")
+        self._check_workers()
         if self.log_format not in ("text", "json"):
             raise ConfigError(f"log_format={self.log_format!r}; it must be text or json.")
         for source in (self.source, *self.sources.values()):
             check_source(source)
+
+    def _check_workers(self) -> None:
+        if self.launcher not in ("local", "docker"):
+            raise ConfigError(f"launcher={self.launcher!r}; it must be local or docker.")
+        if not (self.worker_memory == 0 or 2**28 <= self.worker_memory < float("inf")):
+            need = "it must be at least 2.7e8, or 0."
+            raise ConfigError(f"worker_memory={self.worker_memory} bytes; {need}")
+        if not (self.worker_cpus == 0 or 0.01 <= self.worker_cpus < float("inf")):
+            raise ConfigError(f"worker_cpus={self.worker_cpus}; it must be at least 0.01, or 0.")
+        if self.worker_pids < 16:
+            raise ConfigError(f"worker_pids={self.worker_pids}; it must be at least 16.")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", self.worker_network):
+            raise ConfigError(f"worker_network={self.worker_network!r} is no name of a network.")
+        if self.worker_network in ("host", "bridge", "none", "default"):
+            need = "a worker would reach this machine's own services; name a network of its own."
+            raise ConfigError(f"worker_network={self.worker_network!r}: {need}")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **flags: Any) -> Config:

@@ -12,10 +12,11 @@ from . import faults, jobs, launcher, outputs
 from .bucket import Bucket
 from .config import Config
 from .corrs import find_corr
-from .errors import ConfigError, Problem, RequestError
+from .disk import most_bytes
+from .errors import ConfigError, Problem, RequestError, XcorError
 from .estimate import estimate
 from .jobs import Job
-from .launcher import Launcher
+from .launcher import Launcher, Worker
 from .lease import Leases
 from .outputs import BrokenOutputs
 from .publish import Publisher, iso
@@ -48,6 +49,7 @@ class Course:
     leases: Leases
     backoff: float
     now: Callable[[], float]
+    refused: int = 0  # workers in a row that could not be started
 
     def advance_far(self, job: Job) -> None:
         """Step after step, until one changes nothing."""
@@ -76,10 +78,13 @@ class Course:
         if worker.state == launcher.RUNNING:
             self._watch(job)
         elif worker.exit_code == 0:
-            self._collect(job)
+            self._collect(job, worker)
         else:
-            tail = outputs.log_tail(job.folder)
-            self._follow(job, classify(worker.exit_code, tail, self.config.max_attempts))
+            self._follow(job, self._classify(job, worker))
+
+    def _classify(self, job: Job, worker: Worker) -> Ending:
+        tail = outputs.log_tail(job.folder)
+        return classify(worker.exit_code, tail, self.config.max_attempts, worker.is_starved)
 
     def _leave(self, job: Job) -> None:
         """Give up a job that another daemon has taken over; what it showed meanwhile is undone."""
@@ -115,9 +120,18 @@ class Course:
             ahead = sum((other.seen, other.id) < (job.seen, job.id) for other in others)
             self.publisher.show(job, f"waits for its turn, jobs ahead: {ahead}", ahead)
         else:
-            self.launcher.start(job)
+            self._start(job)
             job = self.register.change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
             self.publisher.show(job, "starting")
+
+    def _start(self, job: Job) -> None:
+        try:
+            self.launcher.start(job)
+        except XcorError:
+            self.refused += 1
+            self.publisher.show(job, "waits: no worker can be started now; the service looks again")
+            raise
+        self.refused = 0
 
     def _start_times(self, job: Job) -> dict[str, float]:
         return {"started": job.started or self.now(), "launched": self.now()}
@@ -145,17 +159,28 @@ class Course:
             reason = f"it took longer than {self.config.deadline:g} s, the most allowed here"
             self.register.change(job, verdict=jobs.FAILED, reason=reason)
             return
+        most = most_bytes(job)
+        if outputs.size_of(job.results, most) > most:
+            reason = f"its files took more than {most:.2g} bytes, far more than was estimated"
+            self.register.change(job, verdict=jobs.FAILED, reason=reason)
+            return
         try:
-            self.publisher.upload(job, dict.fromkeys(outputs.whole_files(job.folder)))
+            self.publisher.upload(job, dict.fromkeys(outputs.whole_files(job.results)))
         except BrokenOutputs as error:
             log.warning("%s: %s", job, error)
         self.publisher.show(job, "running")
 
-    def _collect(self, job: Job) -> None:
+    def _collect(self, job: Job, worker: Worker) -> None:
         """Publish what a worker made that says that all went well, if that is true."""
         try:
-            result = outputs.read_outputs(job.folder)
+            result = outputs.read_outputs(job.results)
             self._count_units(job, result["units"])
+            if worker.is_starved and result["units"]["failed"]:
+                self._follow(job, self._classify(job, worker))
+                return
+            most = most_bytes(job)
+            if (size := sum(file["size"] for file in result["files"])) > most:
+                raise BrokenOutputs(f"its results take {size:.2g} bytes; at most {most:.2g}.")
             expected = {f["name"]: (f["size"], f["sha256"]) for f in result["files"]}
             is_all_there = self.publisher.upload(job, {**expected, jobs.LOG_FILE: None})
         except BrokenOutputs as error:
@@ -165,7 +190,7 @@ class Course:
         if not is_all_there:
             self.publisher.show(job, "publishing the results")
             return
-        self._finish(job, self.publisher.commit(job, result))
+        self._finish(job, self.publisher.commit(job, result, worker.image))
 
     def _count_units(self, job: Job, units: dict[str, Any]) -> None:
         """Every day that was asked for must have come to some end."""
@@ -190,7 +215,7 @@ class Course:
         if ending.verdict:
             self.register.change(job, verdict=ending.verdict, reason=ending.reason)
             return
-        counted = "killed" if ending.kind == "killed" else "failures"
+        counted = {"killed": "killed", "memory": "starved"}.get(ending.kind, "failures")
         count = getattr(job, counted) + 1
         if count >= ending.most:
             reason = f"given up after {count} tries: {ending.reason}"

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 _BUSY, _IDLE = 1.0, 5.0  # s between two passes where the settings leave it open
 _LAST_PASS = 5.0  # s that a pass may go on after SIGTERM
+_REFUSED = 3  # workers in a row that could not be started, before no more jobs are taken
 _FIRST_REST, _LONGEST_REST = 1.0, 60.0  # s after S3 failed; doubled each time
 
 
@@ -135,6 +136,8 @@ class Daemon:
         self._count_strangers(listing)
         queue = self._queue(listing)
         self._obey(queue)
+        # What is taken must be done here, and it is not if no worker starts.
+        self.admission.is_paused = self.course.refused >= _REFUSED and bool(self.register.live())
         self.admission.admit(queue, self._one_job)
         for job in self.register.live():
             if not self._rests(job.id):
@@ -241,7 +244,8 @@ class Daemon:
             self.register.change(job, not_before=0.0)
             return
         fresh = {"state": jobs.QUEUED, "verdict": "", "reason": "", "problems": (), "source": ""}
-        fresh |= {"failures": 0, "killed": 0, "past": job.run, "not_before": 0.0, "is_held": False}
+        fresh |= {"failures": 0, "killed": 0, "starved": 0, "past": job.run}
+        fresh |= {"not_before": 0.0, "is_held": False}
         self.publisher.forget(job.id)
         self.register.change(job, **fresh)
 

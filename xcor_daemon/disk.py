@@ -18,12 +18,18 @@ log = logging.getLogger(__name__)
 
 _MARGIN = 1.3  # of a job's estimate: images, logs, what is written before it is renamed
 _LEAST = 1_000_000  # bytes of a job that correlates nothing
+_MOST_TIMES, _MOST_OVER = 4, 20e9  # of what was estimated; bytes, for a day of raw data
 _KEEP_FAILED = 7 * 86400.0  # s for which somebody may look at what failed
 
 
 def bytes_needed(price: Estimate | None) -> int:
     """What a job's folder grows to; None for one that is not priced."""
     return _LEAST + round(_MARGIN * (price.bytes_out if price else 0))
+
+
+def most_bytes(job: Job) -> float:
+    """What a job's folder may take before something must be wrong, downloads included."""
+    return _MOST_OVER + _MOST_TIMES * job.needed
 
 
 def size_of(folder: Path) -> int:
@@ -104,7 +110,7 @@ def purgeable(known: Collection[Job], now: float | None = None) -> list[Job]:
     """Jobs whose folders nobody needs any more, oldest first."""
     now = time.time() if now is None else now
     used = {Path(job.corr).parent for job in known if job.is_live and job.corr}
-    ended = [job for job in known if not job.is_live and job.folder not in used]
+    ended = [job for job in known if not job.is_live and job.results not in used]
     kept = [j for j in ended if j.state != jobs.FAILED or j.seen + _KEEP_FAILED < now]
     return sorted(kept, key=lambda job: job.folder.parent.name)
 

@@ -24,6 +24,7 @@ from .errors import BusyError, DiskError, Problem, XcorError
 from .request import STACKING
 
 JOB_FILE, LOG_FILE = "job.json", "xcor_log.txt"
+RESULTS = "job"  # in a job's folder: all that a container may write
 QUEUED, RUNNING = "queued", "running"
 DONE, FAILED, REJECTED, CANCELLED = "done", "failed", "rejected", "cancelled"
 TERMINAL = (DONE, FAILED, REJECTED, CANCELLED)
@@ -67,6 +68,7 @@ class Job:
     corr: str = ""  # folder of the correlation job that is to be stacked
     failures: int = 0  # workers that ended badly
     killed: int = 0  # workers that somebody killed; not the job's fault
+    starved: int = 0  # workers that ran out of memory; the next works in fewer processes
     not_before: float = 0.0  # no new worker earlier (s since 1970)
     started: float = 0.0  # when its first worker was started
     launched: float = 0.0  # when its latest worker was started
@@ -81,7 +83,13 @@ class Job:
     @property
     def run(self) -> int:
         """How many workers have ended: the number of the one that runs or comes next."""
-        return self.past + self.failures + self.killed
+        return self.past + self.failures + self.killed + self.starved
+
+    @property
+    def results(self) -> Path:
+        """Where its worker reads and writes: the folder itself, or a container's part of it."""
+        inner = self.folder / RESULTS
+        return inner if inner.is_dir() else self.folder
 
     @property
     def is_live(self) -> bool:

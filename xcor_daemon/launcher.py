@@ -41,6 +41,8 @@ class Worker:
 
     state: str
     exit_code: int | None = None
+    is_starved: bool = False  # it, or a process of it, was killed for want of memory
+    image: str | None = None  # that it ran from
 
 
 class Launcher(Protocol):
@@ -61,12 +63,18 @@ class Launcher(Protocol):
 
 def worker_command(job: Job, processes: int) -> list[str]:
     """What a worker runs."""
-    if job.kind == "stack":
-        what = ["stack", str(job.folder), "--corr", job.corr]
-    else:
-        what = ["correlate", str(job.folder), "--source", job.source]
+    words = worker_words(job, str(job.results), job.source, job.corr, processes)
     # -P: the folder in which it starts must not offer modules.
-    return [sys.executable, "-P", "-m", "xcor_daemon.cli", *what, "--processes", str(processes)]
+    return [sys.executable, "-P", "-m", "xcor_daemon.cli", *words]
+
+
+def worker_words(job: Job, folder: str, source: str, corr: str, processes: int) -> list[str]:
+    """What a worker is asked to do, with the paths as it sees them."""
+    if job.kind == "stack":
+        what = ["stack", folder, "--corr", corr]
+    else:
+        what = ["correlate", folder, "--source", source]
+    return [*what, "--processes", str(processes)]
 
 
 def worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
@@ -105,20 +113,20 @@ class LocalLauncher:
     def inspect(self, job: Job) -> Worker:
         """Look at the worker of this run."""
         child = self._children.get((job.folder, job.run))
-        before = _read_record(job.folder)
+        before = read_record(job.folder)
         if before.get("run") != job.run and child is None:
             return Worker(NOT_STARTED)
         lives = child is not None and child.poll() is None
         if lives or _is_alive(before.get("worker")) or _is_alive(before.get("supervisor")):
             return Worker(RUNNING)
         # Read again: the supervisor's last word may have come since.
-        record = _read_record(job.folder)
+        record = read_record(job.folder)
         ended_well = record.get("run") == job.run and "exit" in record
         return Worker(ENDED, _exit_code(record["exit"]) if ended_well else None)
 
     def stop(self, job: Job) -> None:
         """Ask the worker to end, and after a grace make it; call again until it has ended."""
-        worker = _read_record(job.folder).get("worker")
+        worker = read_record(job.folder).get("worker")
         if self.inspect(job).state != RUNNING or not _is_alive(worker):
             return
         asked = self._asked.setdefault(job.folder, time.monotonic())
@@ -134,7 +142,8 @@ def _exit_code(status: int) -> int | None:
     return None if -status in _SENT else 128 - status
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """worker.json: of which run the latest worker is, and how it ended; empty before the first."""
     try:
         return dict(json.loads((folder / WORKER_FILE).read_bytes()))
     except FileNotFoundError:
@@ -167,22 +176,23 @@ def supervise(folder: Path, run: int, command: list[str]) -> None:
     """
     with (folder / "worker.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _read_record(folder).get("run") == run:
+        if read_record(folder).get("run") == run:
             return  # another supervisor was faster and is through
         record: dict[str, Any] = {"run": run, "supervisor": _identity(os.getpid())}
-        _write_record(folder, record)
+        write_record(folder, record)
         # stdout and stderr are the log already.
         worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         record["worker"] = _identity(worker.pid)
-        _write_record(folder, record)
+        write_record(folder, record)
         # While the worker is not reaped, nobody else gets its number or its group's.
         os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker.pid, signal.SIGKILL)
-        _write_record(folder, {**record, "exit": worker.wait()})
+        write_record(folder, {**record, "exit": worker.wait()})
 
 
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Replace worker.json."""
     write_atomic(folder / WORKER_FILE, json.dumps(record).encode())
 
 

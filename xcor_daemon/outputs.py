@@ -104,6 +104,20 @@ def _warnings(content: dict[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def size_of(folder: Path, most: float) -> int:
+    """Bytes of the files in a folder, holes included; counted no further than ``most``."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size
+            except FileNotFoundError:  # renamed meanwhile
+                continue
+        if total > most:
+            break
+    return total
+
+
 def read_outputs(folder: Path) -> dict[str, Any]:
     """outputs.json, its shape checked: units, files, warnings and a summary.
 

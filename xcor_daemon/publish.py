@@ -75,7 +75,8 @@ class Publisher:
         self, job: Job, name: str, wanted: tuple[int, str] | None, stop_at: float
     ) -> bool:
         published = self._memory(job).published
-        with outputs.open_output(job.folder, name) as file:
+        folder = job.folder if name == LOG_FILE else job.results
+        with outputs.open_output(folder, name) as file:
             about = os.fstat(file.fileno())
             stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
             known = published.get(name)
@@ -134,13 +135,17 @@ class Publisher:
         """Remember nothing of a job that is at its end, or that begins again."""
         self._memories.pop(job_id, None)
 
-    def commit(self, job: Job, result: Mapping[str, Any]) -> dict[str, Any]:
+    def commit(
+        self, job: Job, result: Mapping[str, Any], image: str | None = None
+    ) -> dict[str, Any]:
         """Publish a job whose files are uploaded, once; gives the manifest that stands.
 
         Parameters
         ----------
         result : mapping
             The content of outputs.json.
+        image : str, optional
+            That the worker ran from.
         """
         published = self._memory(job).published
         arrays = {file["name"]: file["arrays"] for file in result["files"]}
@@ -159,7 +164,7 @@ class Publisher:
             "kind": job.kind,
             "attempt": job.attempt,
             "version": __version__,
-            "image": None,
+            "image": image,
             "request": read_request(job.folder).to_json(),
             "inputs": [asdict(item) for item in job.inputs],
             "started": iso(job.started),
@@ -200,7 +205,7 @@ class Publisher:
         return self._memories.setdefault(job.id, _Memory())
 
     def _status(self, job: Job, stage: str) -> dict[str, Any]:
-        progress = outputs.read_progress(job.folder)
+        progress = outputs.read_progress(job.results)
         days, pairs = self._plan(job)
         is_running = job.state == RUNNING and not job.verdict
         return {

@@ -120,7 +120,7 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _local(job: Job) -> dict[str, Any]:
-    progress = outputs.read_progress(job.folder)
+    progress = outputs.read_progress(job.results)
     return {
         "id": job.id,
         "kind": job.kind,

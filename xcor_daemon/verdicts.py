@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,31 +10,41 @@ from .errors import ConfigError, DiskError, RequestError, UnreachableError
 from .jobs import FAILED, REJECTED
 
 _MOST_KILLED = 5  # workers killed from outside before a job is given up
+_MOST_STARVED = 3  # workers, each in fewer processes, before a job is given up
 _MOST_REMOTE = 8  # workers that met a data centre out of order before a job is given up
 _TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h
+# What programs say that may not start another process or thread.
+_NO_PROCESS = re.compile(r"can't start new thread|can't fork|Resource temporarily unavailable")
 
 
 @dataclass(frozen=True)
 class Ending:
     """How a worker ended."""
 
-    kind: str  # request | config | remote | disk | killed | crash | bug | broken
+    kind: str  # request | config | remote | disk | killed | memory | pids | crash | bug | broken
     reason: str  # for the user
     verdict: str  # the job's end; empty where another worker may follow
     most: int  # workers that may end so before the job is given up
 
 
-def classify(exit_code: int | None, log_tail: Sequence[str], max_attempts: int) -> Ending:
+def classify(
+    exit_code: int | None, log_tail: Sequence[str], max_attempts: int, is_starved: bool = False
+) -> Ending:
     """Tell why a worker stopped, from its status and the last words of its log.
 
     Parameters
     ----------
     exit_code : int or None
         None where somebody killed it; 128 + n where signal n was its own fault.
+    is_starved : bool
+        Whether the system killed it, or a process of it, for want of memory.
     """
     lines = [line for line in log_tail if line.strip()]
     last = lines[-1].removeprefix("error: ") if lines else "its log is empty"
     reason = f"the worker stopped with status {exit_code}: {last}"
+    if is_starved:
+        need = "ask for fewer stations, a lower fs or shorter windows"
+        return Ending("memory", f"the worker ran out of memory; {need}", "", _MOST_STARVED)
     if exit_code is None:
         reason = "the worker was killed, perhaps for want of memory"
         return Ending("killed", reason, "", _MOST_KILLED)
@@ -45,4 +56,7 @@ def classify(exit_code: int | None, log_tail: Sequence[str], max_attempts: int) 
         return Ending("remote", reason, "", max(_MOST_REMOTE, max_attempts))
     if exit_code == DiskError.exit_code:
         return Ending("disk", reason, "", max_attempts)
+    if _NO_PROCESS.search(" ".join(lines[-5:])):
+        reason = f"the worker was not allowed as many processes as it wanted: {last}"
+        return Ending("pids", reason, "", max_attempts)
     return Ending("crash" if exit_code > 128 else "bug", reason, "", max_attempts)
