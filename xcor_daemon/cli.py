@@ -281,6 +281,27 @@ def demo(once: bool, port: int | None) -> None:
     run_demo(once, port)
 
 
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--results", required=True, help="URL under which the bucket can be read.")
+@click.option("--submit", default="", help="URL of POST /jobs; without it, the page offers files.")
+@click.option(
+    "--services",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON with datacenters, basemaps, cores, usd_per_core_hour; see services.json.",
+)
+def page(folder: Path, results: str, submit: str, services: Path | None) -> None:
+    """Write the files of the page, for a bucket or any other web server.
+
+    \b
+        xcor-daemon page public --results https://xcor.s3.amazonaws.com --submit https://...
+    """
+    from .webpage import read_services, write_page
+
+    names = write_page(read_services(results, submit, services), folder)
+    click.echo(f"{folder}: {len(names)} files")
+
+
 def _show(outputs: dict[str, Any], folder: Path, as_json: bool) -> None:
     from .report import job_report
 

@@ -29,6 +29,8 @@ class Services:
     # name (a source of the workers), title, url, and filters to begin with as example
     datacenters: Sequence[Mapping[str, Any]]
     basemaps: Sequence[Mapping[str, str]] = ()  # title, url with {z}, {x}, {y}, attribution
+    cores: int = 0  # that the workers have; 0 where the page is not to say
+    usd_per_core_hour: float = 0.0  # 0 where the page is not to say
 
     @property
     def config(self) -> dict[str, Any]:
@@ -38,6 +40,8 @@ class Services:
             "submit": self.submit,
             "datacenters": list(self.datacenters),
             "basemaps": list(self.basemaps),
+            "cores": self.cores,
+            "usd_per_core_hour": self.usd_per_core_hour,
         }
 
     @property
@@ -58,6 +62,25 @@ class Services:
                 ),
             ]
         )
+
+
+def read_services(results: str, submit: str, file: Path | None = None) -> Services:
+    """The services of a page for everybody: public data centres and maps, or those of ``file``.
+
+    Raises
+    ------
+    ConfigError
+        If ``file`` is not such a file; what ships is ``xcor_daemon/services.json``.
+    """
+    path = file or Path(__file__).with_name("services.json")
+    try:
+        chosen = json.loads(path.read_text("utf-8"))
+        services = Services(results, submit, **chosen)
+        assert services.policy  # every centre and every basemap has its url
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        need = "write datacenters, and maybe basemaps, cores, usd_per_core_hour, as services.json"
+        raise ConfigError(f"{path} cannot be used ({error!r}); {need}.") from error
+    return services
 
 
 class Page:
@@ -91,6 +114,25 @@ class Page:
             head, charset, rest = content.decode().partition(_HEAD)
             return f"{head}{charset}{meta}{rest}".encode()
         return content
+
+
+def write_page(services: Services, folder: Path) -> list[str]:
+    """Write all files of the page into a folder; gives their names.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; name a new folder for the page.")
+    page = Page(services)
+    for name in page.names:
+        content = page.read(name)
+        assert content is not None
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return page.names
 
 
 def find_site() -> Path:

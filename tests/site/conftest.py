@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import playwright
 import pytest
 from jobs_of import send
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
+from weather import Weather
 
 from xcor_daemon.demo.demo import System, running
+from xcor_daemon.demo.page_server import PageServer
+from xcor_daemon.webpage import Page as Files
+from xcor_daemon.webpage import Services, write_page
 
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "build/screenshots"  # of every run, to be looked at
 AXE = next((Path(__file__).parent / "vendor").glob("axe-core@*/axe.min.js"))
+expect.set_options(timeout=15_000)  # ms; a machine may be busy
 _FLAGS = [
     "--no-sandbox",  # tests may run as root, in a container
     "--disable-gpu",
@@ -51,6 +68,61 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def small_job(demo: System) -> str:
     """The number of a job of five channels that was just sent, or sent by an earlier test."""
     return send(demo, 5)
+
+
+@pytest.fixture(scope="session")
+def weather() -> Iterator[Weather]:
+    """Data centres in every kind of weather."""
+    weather = Weather()
+    yield weather
+    weather.stop()
+
+
+@dataclass
+class Site:
+    """A page over the weather, without S3 and daemon."""
+
+    url: str
+    # What POST /jobs answers from now on, one after another, the last again and again.
+    answers: list[tuple[int, dict[str, Any]]]
+    sent: list[dict[str, str]]
+
+
+@pytest.fixture
+def site(weather: Weather) -> Iterator[Site]:
+    """The page in bad weather; jobs are taken as the test orders."""
+    site = Site("", [(201, {"id": "41"})], [])
+
+    def submit(body: bytes) -> tuple[int, dict[str, Any]]:
+        site.sent.append(json.loads(body))
+        return site.answers.pop(0) if len(site.answers) > 1 else site.answers[0]
+
+    weather.asked.clear()
+    weather.queries.clear()
+    services = Services("http://127.0.0.1:9/none", "/jobs", weather.centres)
+    with PageServer(Files(services), submit, lambda _: (202, {})) as server:
+        site.url = server.url
+        yield site
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[str]:
+    """The page as files, without any service, from a web server that knows nothing of it."""
+    write_page(Services("", "", []), tmp_path / "page")
+    command = [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1", "-d", "page"]
+    process = subprocess.Popen(
+        [*command[:1], "-u", *command[1:]],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        port = process.stdout.readline().split("port ")[1].split()[0]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
@@ -88,6 +160,11 @@ class Visitor:
         if url:
             page.goto(url)
         return page
+
+    @property
+    def context(self) -> BrowserContext:
+        """All windows, for what goes for them all."""
+        return self._context
 
     def leave(self) -> None:
         """Close all windows; whatever was not expected fails the test."""

@@ -7,6 +7,7 @@ import { countsOf, isOpen, parseChannels, stationsOf, toGeoJson } from "../../si
 import { bestOfStations, facetsOf, narrow, sorted } from "../../site/js/map/facets.js";
 import { decode, importList } from "../../site/js/map/importing.js";
 import { onlyMatching, patternOf, queryUrls, readFilters } from "../../site/js/map/query.js";
+import { unwrap } from "../../site/js/map/unwrap.js";
 import { appended, summary, toChannels } from "../../site/js/saved.js";
 import { formatStations, parseTime } from "../../site/js/stations.js";
 
@@ -206,4 +207,11 @@ test("stations are given to other programs as GeoJSON", () => {
 
   assert.deepEqual(features[0].geometry.coordinates, [20, 10]);
   assert.deepEqual(features[0].properties.channels, ["TA.A..BHN", "TA.A..BHZ"]);
+});
+
+test("land that crosses the dateline is drawn in one piece, and Antarctica down to its pole", () => {
+  const island = { type: "Polygon", coordinates: [[[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]]] };
+  assert.deepEqual(unwrap(island).coordinates[0].map(([lng]) => lng), [179, 181, 181, 179, 179]);
+  const cap = { type: "MultiPolygon", coordinates: [[[[-170, -70], [-60, -70], [60, -70], [170, -70], [-170, -70]]]] };
+  assert.deepEqual(unwrap(cap).coordinates[0][0].slice(-4), [[190, -70], [190, -90], [-170, -90], [-170, -70]]);
 });

@@ -94,7 +94,7 @@ def running(folder: Path, port: int = 0) -> Iterator[System]:
         fdsn = stack.enter_context(serve_fdsn(ARCHIVE, folder / "fdsn.log"))
         results = f"{s3.endpoint}/{BUCKET}"
         centre = {**CENTRE, "url": fdsn.url}
-        services = Services(results, "/jobs", [centre])
+        services = Services(results, "/jobs", [centre], cores=os.cpu_count() or 0)
         bucket = Bucket(s3.client(), BUCKET)
         asks = partial(handle, bucket), partial(handle_cancel, bucket)
         page = stack.enter_context(PageServer(Page(services), *asks, port))

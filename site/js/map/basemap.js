@@ -3,8 +3,10 @@
 import * as L from "../../vendor/leaflet@1.9.4/leaflet.js";
 import { feature, mesh } from "../../vendor/topojson-client@3.1.0/topojson-client.js";
 import { ask } from "../http.js";
+import { unwrap } from "./unwrap.js";
 
 const ATLAS = "vendor/world-atlas@2.0.2";
+const REACH = 30; // degrees
 const FINE_FROM = 4; // zoom from which coasts and borders are drawn in detail
 const STEPS = [[2, 30], [4, 10], [6, 5], [8, 1], [10, 0.25], [19, 0.05]]; // to this zoom, degrees
 const TILE_ERRORS = 3; // in a row, after which a raster layer is taken away
@@ -29,7 +31,8 @@ export function addLand(map) {
     const shapes = await geometries(isFine);
     if (isFine !== map.getZoom() >= FINE_FROM) return; // it was zoomed on meanwhile
     const view = map.getBounds();
-    const [first, last] = [view.getWest(), view.getEast()].map((lng) => Math.floor((lng + 180) / 360));
+    // Land that crosses the dateline reaches some way beyond its copy of the world.
+    const [first, last] = [view.getWest() - REACH, view.getEast() + REACH].map((lng) => Math.floor((lng + 180) / 360));
     const wanted = [];
     // The world goes round: a view over the dateline sees it twice.
     for (let copy = first; copy <= last; copy++) {
@@ -52,14 +55,14 @@ export function addLand(map) {
 
 async function fetchCoarse() {
   const topology = await fetchTopology("land-110m.json");
-  return [["land", feature(topology, topology.objects.land)]];
+  return [["land", unwrap(feature(topology, topology.objects.land))]];
 }
 
 async function fetchFine() {
   const topology = await fetchTopology("countries-50m.json");
   return [
-    ["land", feature(topology, topology.objects.land)],
-    ["border", mesh(topology, topology.objects.countries, (a, b) => a !== b)],
+    ["land", unwrap(feature(topology, topology.objects.land))],
+    ["border", unwrap(mesh(topology, topology.objects.countries, (a, b) => a !== b))],
   ];
 }
 

@@ -120,7 +120,8 @@ export function mount(panel, app) {
     if (!station) return;
     const back = document.activeElement;
     const facts = stationFacts(station, { isSelected: (id) => results.selected.has(id), onSelect: results.select, centre: asked?.centre ?? form.chosenCentre() });
-    chart.popup(station, facts, () => isByKey && back.focus());
+    const close = chart.popup(station, facts, () => isByKey && back.focus());
+    facts.addEventListener("keydown", (event) => event.key === "Escape" && close());
     if (isByKey) facts.querySelector("h3").focus();
   }
 

@@ -48,7 +48,7 @@ export function channelTable(on) {
   const back = button("Previous", turn(-1), { className: "plain" });
   const forth = button("Next", turn(1), { className: "plain" });
   const pager = make("nav", { className: "row pager", ariaLabel: "Pages of the table" }, place, make("span", { className: "push" }), back, forth);
-  const scroll = make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Channels found" }, table);
+  const scroll = make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Table of channels" }, table);
 
   function draw() {
     const shown = rows.slice(first, first + PAGE);

@@ -1,0 +1,181 @@
+"""Whatever a data centre answers, a person reads what happened and what to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+from weather import NASTY
+
+pytestmark = pytest.mark.real
+
+
+def query(page: Page, site, sky: str) -> None:
+    """Ask a data centre in some weather for network XX."""
+    if not page.url.startswith(site.url):
+        page.goto(site.url)
+    page.get_by_label("Data centre").select_option(sky)
+    page.get_by_label("Network", exact=True).first.fill("XX")
+    page.get_by_role("button", name="Query").click()
+
+
+def status(page: Page):
+    return page.locator("#map-status")
+
+
+@pytest.mark.parametrize(
+    ("sky", "words", "console"),
+    [
+        ("204", "Nothing matches. Widen the codes", ""),
+        ("404", "Nothing matches. Widen the codes", "404"),
+        ("400", "does not understand the query", "400"),
+        ("403", "refuses the query", "403"),
+        ("413", "name networks or stations, take fewer channels, or draw a smaller area", "413"),
+        ("414", "name fewer codes, or use wildcards", "414"),
+        ("500", "has trouble of its own (status 500): try again, or choose another", "500"),
+        ("web page", "answered with a web page instead of a list of channels", ""),
+        ("no list", "is no list of channels", ""),
+        ("half", "broke off", "ERR_"),
+        ("no CORS", "does not let pages of other sites read its answers (CORS)", "CORS"),
+    ],
+)
+def test_a_data_centre_that_has_no_list_is_told_in_words(visitor, page, site, sky, words, console):
+    visitor.expected += [console, "Failed to load resource"] if console else []
+    query(page, site, sky)
+
+    expect(status(page)).to_contain_text(words)
+    expect(page.get_by_role("button", name="Query")).to_be_enabled()
+
+
+def test_what_the_service_said_is_shown_as_text(visitor, page, site, shoot, check_access):
+    visitor.expected.append("400")
+    query(page, site, "400")
+
+    expect(status(page).locator("pre")).to_contain_text("Unknown network code <XX>")
+    check_access(page)
+    shoot(page, "map-refused")
+
+
+def test_what_was_found_before_stays_when_the_next_query_fails(visitor, page, site):
+    visitor.expected.append("500")
+    query(page, site, "fair")
+    expect(status(page)).to_contain_text("Found 2 channels")
+    query(page, site, "500")
+
+    expect(status(page)).to_contain_text("status 500")
+    expect(page.get_by_role("button", name="Show XX.AAA on the map")).to_be_visible()
+
+
+def test_a_busy_service_is_asked_again_when_it_says(visitor, page, site, weather):
+    visitor.expected.append("429")
+    query(page, site, "busy once")
+
+    expect(status(page)).to_contain_text("Found 2 channels")
+    assert weather.asked["busy once"] == 2
+
+
+def test_a_service_that_stays_busy_is_given_up_after_some_tries(visitor, page, site, weather):
+    visitor.expected.append("429")
+    page.clock.install()
+    query(page, site, "busy")
+    for seconds in (5, 15, 45):
+        expect(status(page)).to_contain_text(f"asked again in {seconds} seconds")
+        page.clock.run_for(seconds * 1000)
+
+    expect(status(page)).to_contain_text("try again in some minutes, or choose another data centre")
+    assert weather.asked["busy"] == 4
+
+
+@pytest.mark.parametrize(
+    ("sky", "words"),
+    [("silent", "has not answered for 60 s"), ("stalled", "nothing more has come")],
+)
+def test_a_service_that_falls_silent_is_given_up(visitor, page, site, weather, sky, words):
+    page.clock.install()
+    query(page, site, sky)
+    expect(status(page)).to_contain_text(f"Asking {sky}")
+    while sky == "stalled" and "kB so far" not in status(page).inner_text():
+        page.clock.run_for(1000)
+    page.clock.run_for(61_000)
+
+    expect(status(page)).to_contain_text(words)
+
+
+def test_a_query_can_be_cancelled(page, site):
+    query(page, site, "silent")
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(status(page)).to_contain_text("Cancelled")
+    expect(page.get_by_role("button", name="Query")).to_be_enabled()
+
+
+def test_lines_that_cannot_be_read_are_counted_and_the_others_used(page, site):
+    query(page, site, "damaged")
+
+    expect(status(page)).to_contain_text("Found 2 channels")
+    expect(status(page)).to_contain_text("1 line of the answer could not be read")
+    expect(status(page)).to_contain_text("line 4 has 4 fields instead of 17")
+
+
+def test_markup_and_bars_of_a_service_are_shown_as_they_are(page, site):
+    query(page, site, "nasty")
+    page.get_by_role("button", name="Show XX.AAA on the map").click()
+
+    popup = page.locator(".leaflet-popup-content")
+    expect(popup).to_contain_text(NASTY)
+    assert popup.locator("img, b, script").count() == 0
+
+
+def test_fifty_thousand_rows_are_usable_and_beyond_them_the_page_says_so(page, site):
+    query(page, site, "60,000 rows")
+
+    expect(status(page)).to_contain_text("only the first 50,000 rows were read")
+    expect(page.get_by_text("50,000 channels of 5,000 stations in 1 network")).to_be_visible()
+    expect(page.get_by_text("Rows 1 to 100 of 50,000")).to_be_visible()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Station", exact=True).click()
+    expect(page.get_by_text("Rows 1 to 100 of 50,000")).to_be_visible()
+
+
+def test_two_windows_work_on_the_same_saved_channels(visitor, site):
+    one, other = visitor.open(site.url), visitor.open(site.url)
+    for page, station in ((one, "AAA"), (other, "BBB")):
+        query(page, site, "fair")
+        page.get_by_label("Start").fill("2019-01-01")
+        page.get_by_label("End").fill("2019-01-03")
+        page.get_by_role("button", name="Query").click()
+        expect(status(page)).to_contain_text("Found 2 channels")
+        page.get_by_role("checkbox", name=f"Select XX.{station}..BHZ").check()
+        page.get_by_role("button", name="Save 1 selected channel").click()
+
+    for page in (one, other):
+        saved = page.get_by_role("region", name="Saved channels")
+        expect(saved).to_contain_text("2 channels of 2 stations, 2 days")
+    one.get_by_role("button", name="Clear").click()
+    expect(other.get_by_role("region", name="Saved channels")).to_contain_text("Nothing yet")
+    one.get_by_role("button", name="Undo").click()
+    expect(other.get_by_role("region", name="Saved channels")).to_contain_text("2 channels")
+
+
+def test_a_browser_that_keeps_nothing_is_told_of(visitor, site):
+    visitor.context.add_init_script(
+        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no') }})"
+    )
+    page = visitor.open(site.url)
+    page.get_by_label("Colours").select_option("Dark")
+
+    expect(page.get_by_text("This browser does not keep anything")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_an_open_epoch_ends_now_by_the_servers_clock(visitor, site):
+    page = visitor.open()
+    page.clock.install(time="2040-02-03T04:05:06")
+    query(page, site, "fair")
+    page.get_by_label("Start").fill("2024-01-01")
+    page.get_by_role("button", name="Query").click()
+    page.get_by_role("checkbox", name="Select XX.AAA..BHZ").check()
+    page.get_by_role("button", name="Save 1 selected channel").click()
+
+    expect(page.get_by_text(re.compile("2024-01-01 00:00 to 20(?!40)"))).to_be_visible()

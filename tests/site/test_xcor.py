@@ -1,0 +1,252 @@
+"""The tab XCor: parameters, what a job comes to, and its launch in any weather."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from xcor_daemon.errors import Problem
+from xcor_daemon.estimate import estimate
+from xcor_daemon.jobs import problems_json
+from xcor_daemon.request import parse_request
+
+pytestmark = pytest.mark.real
+
+HEAD = "Network,Station,Location,Channel,StartDate,EndDate,SampleRate\n"
+TWO = f"{HEAD}XX,A,,BHZ,2019-01-01,2019-01-03,40\nXX,B,,BHZ,2019-01-01,2019-01-02,20\n"
+
+
+def start(page: Page, url: str, stations: str = TWO, params: str = "") -> None:
+    """Open the tab with these channels saved."""
+    stored = json.dumps(json.dumps(stations))
+    page.add_init_script(f"localStorage['xcor.stations'] ??= {stored}")
+    page.goto(f"{url}/#xcor{params}")
+    expect(page.get_by_role("heading", name="Parameters")).to_be_visible()
+
+
+def field(page: Page, name: str) -> Locator:
+    return page.locator(f"#xcor-{name}")
+
+
+def launch(page: Page) -> None:
+    page.get_by_role("button", name="Save and Launch").click()
+    page.get_by_role("dialog").get_by_role("button", name="Launch").click()
+
+
+def test_the_defaults_are_those_of_the_original_with_units_and_help(
+    page, site, shoot, check_access
+):
+    page.goto(f"{site.url}/#xcor")
+
+    for name, value in {
+        "fs": "10",
+        "freqmin": "0.1",
+        "freqmax": "0.2",
+        "cc_step": "450",
+        "cc_len": "1800",
+        "maxlag": "60",
+    }.items():
+        expect(field(page, name)).to_have_value(value)
+    expect(field(page, "fs")).to_have_accessible_name("fs (Hz)")
+    expect(field(page, "maxlag")).to_have_accessible_description(
+        "Largest lag that is kept, shorter than cc_len"
+    )
+    expect(page.get_by_text("Save channels in the tab Map")).to_be_visible()
+    expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
+    shoot(page, "xcor-empty")
+
+
+def test_values_are_checked_as_they_are_typed_against_each_other_and_the_channels(
+    page, site, shoot, check_access
+):
+    start(page, site.url)
+    field(page, "freqmax").fill("6")
+    expect(field(page, "freqmax")).to_have_accessible_description(
+        "Upper corner of the band, at most fs/2 6 Hz is above 5 Hz, the Nyquist frequency of "
+        "fs=10 Hz; lower freqmax or raise fs"
+    )
+    expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
+    shoot(page, "xcor-wrong")
+
+    field(page, "fs").fill("30")
+    field(page, "freqmax").fill("11")
+    expect(page.get_by_text("XX.B..BHZ recorded at less, from 20 Hz on")).to_be_visible()
+    expect(page.get_by_text("XX.B..BHZ cannot hold it")).to_be_visible()
+    expect(page.get_by_text("Their sampling rates differ: 20, 40 Hz")).to_be_visible()
+    expect(page.get_by_text("On 1 day there is only one channel")).to_be_visible()
+    check_access(page)
+
+
+def test_the_estimate_is_that_of_the_command_line(page, site, tmp_path: Path):
+    start(page, site.url, params="?fs=20&maxlag=120")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download xcor_params.csv").click()
+    params = Path(download.value.path()).read_bytes()
+    price = estimate(parse_request({"stations.csv": TWO.encode(), "params.csv": params}))
+
+    assert download.value.suggested_filename == "xcor_params.csv"
+    assert params == b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n20,0.1,0.2,450,1800,120\n"
+    shown = page.locator(".price dd").all_inner_texts()
+    assert shown[:4] == [f"{n:,}" for n in (price.pairs, price.days, 189, price.pair_windows)]
+    assert shown[4] == f"{price.bytes_in / 1e6:.1f} MB"
+    assert shown[5] == f"{price.bytes_out / 1e6:.2f} MB"
+
+
+def test_a_job_that_is_too_large_or_makes_no_pair_is_told_before_it_is_sent(page, site):
+    many = "".join(f"XX,S{k:04},,BHZ,2010-01-01,2019-12-31,40\n" for k in range(300))
+    start(page, site.url, HEAD + many)
+
+    expect(page.get_by_text("are allowed in one job: take fewer channels").first).to_be_visible()
+    expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
+
+
+def test_optional_parameters_are_folded_and_show_when_they_mean_something(
+    page, site, shoot, check_access
+):
+    start(page, site.url)
+    expect(field(page, "method")).to_be_hidden()
+    page.get_by_text("More parameters").click()
+    expect(field(page, "clip_factor")).to_be_hidden()
+    field(page, "time_norm").select_option("clip")
+    expect(field(page, "clip_factor")).to_be_visible()
+    field(page, "clip_factor").fill("2.5")
+    field(page, "whiten").uncheck()
+    field(page, "method").select_option("coherence")
+    expect(page.get_by_text("4 changed")).to_be_visible()
+    check_access(page)
+    shoot(page, "xcor-more")
+
+    page.reload()
+    expect(page.get_by_text("4 changed")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download xcor_params.csv").click()
+    head, row = Path(download.value.path()).read_text().splitlines()
+    assert dict(zip(head.split(",")[6:], row.split(",")[6:], strict=True)) == {
+        "time_norm": "clip",
+        "clip_factor": "2.5",
+        "whiten": "false",
+        "method": "coherence",
+    }
+    page.get_by_role("button", name="Defaults").click()
+    expect(page.get_by_text("4 changed")).to_be_hidden()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("4 changed")).to_be_visible()
+
+
+def test_every_parameter_of_the_worker_has_a_field(page, site):
+    start(page, site.url)
+    limits = json.loads((Path(__file__).parents[2] / "xcor_daemon/limits.json").read_text())
+
+    names = page.locator("#panel-xcor .field [name]").evaluate_all("all => all.map(e => e.name)")
+    assert sorted(names) == sorted(limits["params"])
+
+
+def test_a_job_is_launched_after_one_more_look_at_its_price(page, site, shoot, check_access):
+    start(page, site.url)
+    page.get_by_role("button", name="Save and Launch").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("2 channels, 0.1 to 0.2 Hz")
+    check_access(page)
+    shoot(page, "xcor-launch")
+    dialog.get_by_role("button", name="Not yet").click()
+    assert site.sent == []
+    launch(page)
+
+    page.wait_for_url("**/#jobs?id=41")
+    assert site.sent == [
+        {
+            "stations": TWO,
+            "params": "fs,freqmin,freqmax,cc_step,cc_len,maxlag\n10,0.1,0.2,450,1800,60\n",
+        }
+    ]
+
+
+def test_what_the_service_refuses_is_shown_at_the_field(visitor, page, site, shoot):
+    visitor.expected.append("422")
+    problems = [
+        Problem("params.csv", 2, "source", "", "is needed here"),
+        Problem("params.csv", 2, "maxlag", "60", "s is more than this service keeps"),
+        Problem("stations.csv", 3, "Station", "B", "is closed to the public"),
+    ]
+    site.answers = [(422, {"problems": list(problems_json(problems))})]
+    start(page, site.url)
+    launch(page)
+
+    expect(field(page, "maxlag")).to_have_accessible_description(
+        "Largest lag that is kept, shorter than cc_len "
+        "maxlag '60' s is more than this service keeps"
+    )
+    expect(field(page, "source")).to_be_focused()
+    expect(page.get_by_text("stations.csv line 3: Station 'B' is closed to")).to_be_visible()
+    shoot(page, "xcor-refused")
+
+
+@pytest.mark.parametrize(
+    ("status", "reply", "words"),
+    [
+        (503, {"error": "the job store is out of reach"}, "cannot store jobs just now"),
+        (429, {}, "has had many jobs in a short time"),
+        (500, {}, "answered with status 500"),
+        (201, {"hello": 1}, "answered with something that is no job"),
+    ],
+)
+def test_a_service_in_trouble_loses_nothing_and_is_tried_again(
+    visitor, page, site, status, reply, words
+):
+    visitor.expected.append("Failed to load")
+    site.answers = [(status, reply), (201, {"id": "42"})]
+    start(page, site.url)
+    launch(page)
+    expect(page.get_by_text(words)).to_be_visible()
+    expect(page.get_by_text("Nothing is lost")).to_be_visible()
+    page.get_by_role("button", name="Try again").click()
+
+    page.wait_for_url("**/#jobs?id=42")
+    assert site.sent[0] == site.sent[1]
+
+
+def test_without_a_network_the_job_waits_also_over_a_reload(visitor, page, site, shoot):
+    visitor.expected.append("ERR_INTERNET_DISCONNECTED")
+    start(page, site.url)
+    field(page, "maxlag").fill("90")
+    visitor.context.set_offline(True)
+    launch(page)
+    expect(page.get_by_text("cannot be reached from this page")).to_be_visible()
+    shoot(page, "xcor-offline")
+
+    visitor.context.set_offline(False)
+    page.reload()
+    expect(field(page, "maxlag")).to_have_value("90")
+    launch(page)
+    page.wait_for_url("**/#jobs?id=41")
+
+
+def test_without_an_endpoint_the_page_says_so_and_offers_the_two_files(page, plain):
+    start(page, plain)
+
+    expect(page.get_by_text("This page has no service to send jobs to")).to_be_visible()
+    expect(page.get_by_role("button", name="Save and Launch")).to_have_count(0)
+    for name in ("xcor_params.csv", "stations.csv"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Download {name}").click()
+        assert download.value.suggested_filename == name
+
+
+def test_parameters_travel_in_a_link(page, site):
+    start(page, site.url, params="?freqmin=0.05&whiten=false&nonsense=1")
+
+    expect(field(page, "freqmin")).to_have_value("0.05")
+    expect(field(page, "whiten")).not_to_be_checked()
+    field(page, "cc_len").fill("3600")
+    page.wait_for_url("**/#xcor?freqmin=0.05&cc_len=3600&whiten=false")
+
+
+@pytest.mark.parametrize("scheme", ["dark", "print"])
+def test_the_form_is_good_in_the_dark_and_on_paper(page, site, shoot, check_access, scheme):
+    page.emulate_media(**({"media": "print"} if scheme == "print" else {"color_scheme": "dark"}))
+    start(page, site.url)
+    check_access(page)
+    shoot(page, f"xcor-{scheme}")

@@ -1,0 +1,54 @@
+"""The page as files: what a bucket is given."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+
+import pytest
+from click.testing import CliRunner
+
+from xcor_daemon.cli import main
+from xcor_daemon.csvtable import LIMITS
+from xcor_daemon.errors import ConfigError
+from xcor_daemon.webpage import read_services
+
+URLS = ["--results", "https://bucket.example/xcor", "--submit", "https://api.example/jobs"]
+
+
+def test_a_bucket_is_given_the_page_with_its_services_and_its_policy(tmp_path):
+    done = CliRunner().invoke(main, ["page", str(tmp_path / "page"), *URLS])
+
+    assert done.exit_code == 0, done.output
+    config = json.loads((tmp_path / "page/config.json").read_text())
+    assert (config["results"], config["submit"]) == (URLS[1], URLS[3])
+    assert config["datacenters"][0]["name"] == "EARTHSCOPE"
+    assert json.loads((tmp_path / "page/limits.json").read_text()) == LIMITS
+    html = (tmp_path / "page/index.html").read_text()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1]
+    policy = unescape(policy)
+    assert "default-src 'none'" in policy
+    for url in ("https://bucket.example", "https://api.example", "https://service.scedc"):
+        assert f" {url}" in policy.split("connect-src")[1]
+    assert "https://tile.openstreetmap.org" in policy.split("img-src")[1].split(";")[0]
+    assert (tmp_path / "page/js/main.js").is_file()
+    again = CliRunner().invoke(main, ["page", str(tmp_path / "page"), *URLS])
+    assert again.exit_code == 78
+    assert "is not empty" in again.output
+
+
+def test_every_data_centre_is_one_that_workers_know():
+    from obspy.clients.fdsn.header import URL_MAPPINGS
+
+    for centre in read_services("", "").datacenters:
+        assert centre["url"].startswith("https://")
+        assert URL_MAPPINGS[centre["name"]] == centre["url"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"centres": []}', '{"datacenters": [{}]}'])
+def test_a_file_that_names_no_services_is_refused(tmp_path, text):
+    (tmp_path / "services.json").write_text(text)
+
+    with pytest.raises(ConfigError, match="write datacenters"):
+        read_services("", "", tmp_path / "services.json")
