@@ -30,3 +30,8 @@ export function number(value, digits = 2) {
 export function utc(ms) {
   return new Date(ms).toISOString().slice(0, 19).replace("T", " ");
 }
+
+/** The words of an error as a sentence: a capital, and one full stop. */
+export function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
+}

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { forget, idIn, keptJobs, note, remember } from "../../site/js/jobs/list.js";
 import { advice, ago, pollDelay, progressText, readStatus, serviceText, share, silenceText, warningText } from "../../site/js/jobs/status.js";
-import { counted, duration, number, size } from "../../site/js/words.js";
+import { counted, duration, number, sentence, size } from "../../site/js/words.js";
 
 const NOW = new Date("2026-11-22T12:00:00Z");
 const minutes = (n) => new Date(NOW.getTime() - n * 60_000).toISOString();
@@ -101,6 +101,7 @@ test("numbers are written for people", () => {
   assert.deepEqual([3.2, 95, 7200, 3 * 86400].map(duration), ["4 s", "2 min", "2 h", "3 days"]);
   assert.deepEqual([counted(1, "pair"), counted(1200, "pair")], ["1 pair", "1,200 pairs"]);
   assert.deepEqual([number(-1.256), number(NaN), number(null)], ["−1.26", "–", "–"]);
+  assert.deepEqual(["it broke", "It broke."].map(sentence), ["It broke.", "It broke."]);
   assert.equal(ago(new Date("2026-11-20T01:02:03Z"), NOW), "2026-11-20 01:02 UTC");
   assert.equal(warningText({ code: "x", channel: "A.B..C", day: "", text: "no data" }), "A.B..C · no data");
 });

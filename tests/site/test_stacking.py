@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import h5py
 import numpy as np
 import pytest
-from jobs_of import Store, read_pair, wait_for_end, write_year
+from jobs_of import Store, publish, read_pair, wait_for_end, write_year
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.real
@@ -398,6 +398,40 @@ def test_bad_weather_is_told_and_passes(visitor, page, demo, year, shoot, check_
 
         expect(panel.locator(".readout:visible")).to_be_visible()
         expect(panel).not_to_contain_text(words)
+
+
+def test_a_stack_is_shown_though_its_windows_are_gone(
+    visitor, page, demo, year, store, tmp_path, shoot
+):
+    visitor.expected.append("status of 404")  # the job whose windows these are
+    panel = open_results(page, demo, YEAR)
+    panel.get_by_label("Rows").select_option("Correlation windows")
+
+    expect(panel).to_contain_text("they belong to job 41, and it has not finished")
+    point(page, 0.5, 0.1)
+    shoot(page, "stacking_windows_gone")
+
+
+def test_a_job_without_data_shows_what_there_is(page, demo, store, tmp_path):
+    note = tmp_path / "summary.csv"
+    note.write_text("day,channel\n")
+    publish(store, "8101", {"summary.csv": note}, {"kind": "xcor", "params": {"fs": 4}})
+    panel = open_results(page, demo, "8101")
+
+    expect(panel).to_contain_text("No day of this job had data")
+    expect(panel.get_by_role("button", name="Explore")).to_be_disabled()
+    panel.get_by_role("button", name="Files").click()
+    expect(panel.get_by_role("link", name="summary.csv")).to_be_visible()
+
+
+def test_an_address_leads_to_a_pair_and_a_plot_of_the_same_job(page, demo, year):
+    panel = open_results(page, demo, YEAR)
+    expect(panel.get_by_role("heading", name="XX.A..BHZ to XX.C..BHZ")).to_be_visible()
+    page.evaluate(f"location.hash = '#stacking?id={YEAR}&pair=XX.A..BHZ|XX.<b>B</b>..BHZ'")
+    expect(panel.get_by_role("heading", name="to XX.<b>B</b>..BHZ")).to_be_visible()
+    page.evaluate(f"location.hash = '#stacking?id={YEAR}&plot=all'")
+
+    expect(panel.get_by_role("heading", name="All pairs by distance")).to_be_visible()
 
 
 def test_an_empty_browser_says_where_results_come_from(page, demo, shoot):

@@ -39,13 +39,18 @@ export function openCorrelogram() {
     if (grid.rows.length) putImage(context, rasterise(values, columns, grid.rows, sizes), LEFT, top, x.to - x.from, bottom - top);
     place = { x, y, grid, middle, from, to, top, bottom };
     if (data.stack) drawStack(context, colours);
+    if (!grid.rows.length) {
+      context.textAlign = "center";
+      context.fillStyle = colours.quiet;
+      context.fillText("No windows to show.", (x.from + x.to) / 2, (top + bottom) / 2);
+    }
     line(context, x.toPixel(0), TOP, x.toPixel(0), top, colours.quiet, [2, 3]);
     context.strokeStyle = colours.quiet;
     context.strokeRect(LEFT + 0.5, top + 0.5, x.to - x.from - 1, bottom - top - 1);
-    const found = timeTicks(y.low, y.high, 7).map(({ value, text }) => ({ pixel: y.toPixel(value), text }));
+    const found = !grid.rows.length ? [] : timeTicks(y.low, y.high, 7).map(({ value, text }) => ({ pixel: y.toPixel(value), text }));
     leftAxis(context, found, LEFT, top, bottom, `Start of ${data.what.toLowerCase()} (UTC)`, colours);
     bottomAxis(context, x, ticks(x.low, x.high, 9), bottom, "Lag (s)", colours);
-    drawBar(context, limit, width - RIGHT + 22, top, bottom, colours);
+    if (grid.rows.length) drawBar(context, limit, width - RIGHT + 22, top, bottom, colours);
   }
 
   function drawStack(context, colours) {
@@ -73,7 +78,7 @@ export function openCorrelogram() {
     const lag = lagText((column - middle) / data.fs);
     const at = x.toPixel((column - middle) / data.fs);
     if (py < top) return data.stack && py >= TOP ? { text: `Stack · lag ${lag} s · ${valueText(data.stack[column])}`, x: at, y: py } : null;
-    if (py >= bottom) return null;
+    if (py >= bottom || !grid.rows.length) return null;
     const row = Math.min(grid.rows.length - 1, Math.floor((y.toValue(py) - grid.begin) / grid.step));
     const window = grid.rows[row];
     const time = new Date((window < 0 ? grid.begin + row * grid.step : data.times[window]) * 1000);
@@ -86,6 +91,7 @@ export function openCorrelogram() {
   }
 
   function step(at, dx, dy) {
+    if (!place?.grid.rows.length) return null;
     const { x, y, grid, middle, from, to } = place;
     if (!at) return { x: x.toPixel(0), y: y.toPixel(grid.begin + grid.step / 2) };
     const column = Math.max(from, Math.min(to - 1, Math.round(x.toValue(at.x) * data.fs) + middle + dx));

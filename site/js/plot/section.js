@@ -141,8 +141,8 @@ export function openSection() {
   }
 
   function step(at, dx, dy) {
+    if (!place?.alive.length) return null;
     const { x, y, alive, from, to, middle } = place;
-    if (!alive.length) return null;
     if (!at) return { x: x.toPixel(0), y: y.toPixel(alive[0].distance) };
     const column = Math.max(from, Math.min(to - 1, Math.round(x.toValue(at.x) * data.fs) + middle + dx));
     const here = alive.reduce((best, { distance }, k) => (Math.abs(y.toPixel(distance) - at.y) < Math.abs(y.toPixel(alive[best].distance) - at.y) ? k : best), 0);

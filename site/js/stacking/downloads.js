@@ -1,7 +1,7 @@
 /** All files of a job, and lines for a terminal that load them. */
 
 import { button, download, make } from "../dom.js";
-import { counted, size } from "../words.js";
+import { counted, sentence, size } from "../words.js";
 import { awsLine, curlAll, curlFile } from "./files.js";
 import { loadWhole } from "./ranges.js";
 
@@ -60,7 +60,7 @@ async function keep(file, results, state) {
   try {
     download(file.name.split("/").at(-1), new Blob([await loadWhole(results.url(file), { size: file.size })]));
   } catch (error) {
-    state.textContent = `${error.message}.`;
+    state.textContent = sentence(error.message);
   }
 }
 

@@ -4,7 +4,7 @@ import { button, download, make } from "../dom.js";
 import { openCorrelogram } from "../plot/correlogram.js";
 import { openSection } from "../plot/section.js";
 import { gatherOf, thinned, traceCsv } from "../plot/traces.js";
-import { counted, number, size } from "../words.js";
+import { counted, number, sentence, size } from "../words.js";
 import { openPairTable } from "./pairtable.js";
 import { daysWithin, MOST_TRACES } from "./results.js";
 import { channelsOf } from "./table.js";
@@ -50,40 +50,42 @@ export function openExplore(app, onState) {
   section.hint("Point at the plot, or use the arrow keys on it, to read values.");
   const save = button("Save the picture", savePicture);
   const csv = button("Save the trace as CSV", saveTrace);
-  const plots = make("div", { className: "stack" }, correlogram.element, section.element, note, make("div", { className: "row no-print" }, save, csv));
+  const file = make("a", { className: "button", download: "" }, "HDF5 file");
+  const controls = make("div", { className: "row controls no-print" }, ...Object.values(fields));
+  const plots = make("div", { className: "stack" }, correlogram.element, section.element, note, make("div", { className: "row no-print" }, save, csv, file));
   const table = openPairTable({ onChoose: choosePair });
   const element = make("div", { className: "explore" },
     make("div", { className: "card" }, table.element),
-    make("div", { className: "card stack" },
-      make("div", { className: "row controls no-print" }, ...Object.values(fields)), title, state, plots));
+    make("div", { className: "card stack" }, controls, title, state, plots));
 
   async function useStack(name) {
     stack = results.stacks.find((one) => one.title === name) ?? results.stacks[0];
     [pairs, pair] = [[], null];
     table.set([]);
-    title.hidden = plots.hidden = true;
+    title.hidden = plots.hidden = controls.hidden = true;
+    file.href = results.url(stack.file);
     await attempt("Loading the pairs ...", async () => {
       pairs = await results.pairs(stack);
       table.set(pairs);
       channel.replaceChildren(...channelsOf(pairs).map(({ id, count }) => make("option", { value: id }, `${id} (${count})`)));
-      const wanted = app.tabs.params("stacking");
-      pair = pairs.find((one) => one.name === wanted.get("pair")) ?? table.shown[0] ?? null;
-      channel.value = wanted.get("channel") ?? pair?.first ?? "";
-      if (!channel.value) channel.selectedIndex = 0;
-      kind.value = wanted.get("plot") ?? "windows";
-      if (!kind.value) kind.value = "windows";
-      await setUpRows();
+      pair = table.shown[0] ?? null;
+      // One pair's rows are windows of days, or the intervals of the stack where it has some.
+      const hasIntervals = stack.stack.shape.length === 3;
+      source.value = hasIntervals ? "intervals" : "windows";
+      fields.source.dataset.isFixed = String(!hasIntervals);
+      day.replaceChildren();
+      obey(app.tabs.params("stacking"));
     });
     if (pairs.length) redraw();
   }
 
-  /** What one pair's rows can be: windows of days, intervals of the stack, or both. */
-  async function setUpRows() {
-    const hasIntervals = stack.stack.shape.length === 3;
-    source.value = hasIntervals ? "intervals" : "windows";
-    source.options[0].disabled = !hasIntervals;
-    fields.source.dataset.isFixed = String(!hasIntervals);
-    day.replaceChildren();
+  /** Take from the address what is to be looked at. */
+  function obey(params) {
+    pair = pairs.find((one) => one.name === params.get("pair")) ?? pair;
+    channel.value = params.get("channel") ?? channel.value ?? pair?.first ?? "";
+    if (!channel.value) channel.selectedIndex = 0;
+    kind.value = params.get("plot") ?? "windows";
+    if (!kind.value) kind.value = "windows";
   }
 
   function choosePair(chosen) {
@@ -96,7 +98,7 @@ export function openExplore(app, onState) {
   async function redraw() {
     if (!stack || !pairs.length) return;
     const isOne = kind.value === "windows";
-    title.hidden = plots.hidden = false;
+    title.hidden = plots.hidden = controls.hidden = false;
     fields.channel.hidden = kind.value !== "shot";
     fields.source.hidden = !isOne || fields.source.dataset.isFixed === "true";
     fields.day.hidden = !isOne || source.value !== "windows" || day.options.length < 2;
@@ -117,12 +119,22 @@ export function openExplore(app, onState) {
     title.textContent = `${one} to ${other}`;
     note.textContent = `${number(pair.distance)} km · SNR ${number(pair.snr, 1)} · largest at ${number(pair.lag)} s · ${counted(pair.n_windows, "window")} · a positive lag: the wave reaches ${other} after ${one}`;
     correlogram.label(`Correlogram of ${one} and ${other}: lag against time. Arrow keys read values.`);
+    const isOfIntervals = source.value === "intervals";
+    let missing = "";
     const loaded = await attempt("Loading the windows ...", async (signal, told) => {
       const [{ fs }, [trace]] = await Promise.all([results.axes(stack), results.traces(stack, [{ pair }], signal)]);
-      const rows = source.value === "intervals" ? await results.intervals(stack, pair, signal) : await loadWindows(signal, told);
-      return { ...rows, stack: trace, fs, what: source.value === "intervals" ? "Interval" : "Window" };
+      const none = { values: new Float32Array(0), columns: trace.length, times: [] };
+      const load = isOfIntervals ? results.intervals(stack, pair, signal) : loadWindows(signal, told);
+      // The stack is worth seeing though its windows are gone.
+      const rows = await load.catch((error) => {
+        if (signal.aborted) throw error;
+        missing = error.message;
+        return none;
+      });
+      return { ...rows, stack: trace, fs, what: isOfIntervals ? "Interval" : "Window" };
     });
     take(loaded, correlogram, loaded?.columns);
+    if (loaded && missing) put(`The windows cannot be shown: ${missing}`, true);
   }
 
   async function loadWindows(signal, told) {
@@ -196,7 +208,7 @@ export function openExplore(app, onState) {
       return done;
     } catch (error) {
       if (mine !== going) return undefined;
-      put(`${error.message}.`.replace(/\.\.$/, "."), true);
+      put(error.message, true);
       return null;
     } finally {
       clearTimeout(slow);
@@ -206,7 +218,7 @@ export function openExplore(app, onState) {
   function put(text, isBad = false) {
     state.hidden = !text;
     state.className = isBad ? "told bad" : "told";
-    state.textContent = text;
+    state.textContent = isBad ? sentence(text) : text;
     if (isBad) state.append(" ", button("Try again", () => (pairs.length ? redraw() : useStack(stack.title))));
   }
 
@@ -230,6 +242,12 @@ export function openExplore(app, onState) {
       fields.stack.hidden = results.stacks.length < 2;
       maxlag.value = "";
       return useStack(results.stacks[0]?.title);
+    },
+    /** Show what another address of the same job says. */
+    go(params) {
+      const [before, ...was] = [pair?.name, channel.value, kind.value];
+      obey(params);
+      if (pair?.name !== before || channel.value !== was[0] || kind.value !== was[1]) redraw();
     },
     /** What is known of the job, for the request of a stack. */
     get known() {

@@ -107,6 +107,7 @@ function problemOf(name, value, limit, known) {
   if (limit.kind === "interval" && !/^[1-9][0-9]*(h|D|ME)$/.test(value)) return "A number and h, D or ME (calendar months), such as 6h, 7D or 1ME.";
   if (limit.kind === "pairs" || limit.kind === "channels") {
     const there = limit.kind === "pairs" ? known.pairs : known.channels;
+    if (!there.size) return ""; // not loaded; the service knows
     const stranger = value.split(";").map((one) => one.trim()).find((one) => !there.has(one));
     if (stranger !== undefined) return `"${stranger}" is not in this job.`;
   }

@@ -1,7 +1,7 @@
 /** The images that the pipeline drew, each with its text and its download. */
 
 import { button, download, make } from "../dom.js";
-import { counted } from "../words.js";
+import { counted, sentence } from "../words.js";
 import { imagesOf } from "./manifest.js";
 import { loadWhole } from "./ranges.js";
 
@@ -50,6 +50,6 @@ async function fetchTo(results, file, name, state) {
     const bytes = await loadWhole(results.url(file), { size: file.size });
     download(name, new Blob([bytes]));
   } catch (error) {
-    state.textContent = `${error.message}.`;
+    state.textContent = sentence(error.message);
   }
 }

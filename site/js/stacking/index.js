@@ -8,6 +8,7 @@ import { openExplore } from "./explore.js";
 import { imagesView } from "./images.js";
 import { openRequest } from "./request.js";
 import { openResults } from "./results.js";
+import { sentence } from "../words.js";
 
 const VIEWS = { explore: "Explore", images: "Images", stack: "New stack", files: "Files", about: "Provenance" };
 
@@ -90,7 +91,7 @@ export function mount(panel, app) {
       results = opened;
     } catch (error) {
       if (mine !== loading) return;
-      tell(make("p", {}, `The results of job ${id} cannot be shown: ${error.message}.`),
+      tell(make("p", {}, sentence(`The results of job ${id} cannot be shown: ${error.message}`)),
         make("p", { className: "row" }, button("Try again", load), make("a", { href: `#jobs?id=${id}` }, "See how the job is")));
       return;
     }
@@ -104,7 +105,9 @@ export function mount(panel, app) {
     note(app.store, id, { state: "done", kind: results.manifest.kind });
     request.use(results.manifest.kind === "stack" ? String(results.manifest.request.params?.job ?? "") : id);
     drawView();
-    if (results.stacks.length) await explore.use(results);
+    if (!results.stacks.length) return;
+    await explore.use(results);
+    request.suggest(explore.known);
   }
 
   app.store.subscribe("jobs", drawJobs);
@@ -112,7 +115,11 @@ export function mount(panel, app) {
     open(params) {
       const wanted = idIn(params.get("id") ?? "") ?? keptJobs(app.store).find((job) => job.state === "done")?.id ?? "";
       view = params.get("view") in VIEWS ? params.get("view") : "explore";
-      if (wanted === id && (results || !id)) return id ? drawView() : load();
+      if (wanted === id && results) {
+        drawView();
+        if (view === "explore") explore.go(params);
+        return;
+      }
       id = wanted;
       drawJobs();
       load();

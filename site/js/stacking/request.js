@@ -24,13 +24,14 @@ export function openRequest(app, known) {
   const limits = app.limits.stacking;
   const values = { ...defaultsOf(limits), stack_all: "true" };
   const fields = new Map(columnsOf(limits).map((name) => [name, fieldOf(name, limits[name], values[name], changed)]));
+  const title = make("h3");
   const send = button("Stack", undefined, { type: "submit", className: "primary" });
   const problems = make("div", { className: "told bad", role: "alert" });
   const alone = make("p", { className: "told" }, "This page has no service to send jobs to. Save the file into a folder of its own and run ", make("code", {}, "xcor-daemon stack FOLDER --corr JOB/CORR"), ".");
   const sent = make("div", { className: "stack" });
   const rest = columnsOf(limits).filter((name) => !FIRST.includes(name));
   const form = make("form", { className: "card stack", noValidate: true },
-    make("h3", {}, "Stack these correlations anew"),
+    title,
     make("div", { className: "grid" }, ...FIRST.map((name) => fields.get(name).element)),
     make("details", {}, make("summary", {}, "Errors, dv/v and images"), make("div", { className: "grid" }, ...rest.map((name) => fields.get(name).element))),
     problems, alone, make("div", { className: "row" }, send, button("Save stacking_params.csv", saveCsv)));
@@ -139,6 +140,7 @@ export function openRequest(app, known) {
       stop.forEach((end) => end());
       stop = [];
       sent.replaceChildren();
+      title.textContent = `Stack the correlations of job ${job} anew`;
       send.hidden = !app.config.submit;
       alone.hidden = Boolean(app.config.submit);
       for (const { fail } of fields.values()) fail("");

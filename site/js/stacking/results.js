@@ -114,7 +114,7 @@ export class Results {
     const id = String(this.manifest.request.params?.job ?? "");
     this.#corr ??= openResults(this.#bucket, id, signal).catch((error) => {
       this.#corr = null;
-      throw new Error(`the windows belong to job ${id}, and ${error.message}`);
+      throw new Error(`they belong to job ${id}, and ${error.message}`);
     });
     return this.#corr;
   }
