@@ -1,0 +1,124 @@
+"""A machine with systemd on which a release is installed: a container that boots."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+from hosting import wait_until
+
+HERE = Path(__file__).parent
+_ETC = "/etc/xcor/xcor.env"
+
+
+class Machine:
+    """A booted container; a command that fails fails the test."""
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+        self._settings: dict[str, str] = {}
+
+    def sh(self, command: str, check: bool = True) -> str:
+        """What a command prints."""
+        code, said = self.container.exec_run(["bash", "-c", command])
+        assert not check or code == 0, f"{command}: {code}\n{said.decode()}\n{self.journal()}"
+        return said.decode().strip()
+
+    def show(self, name: str, unit: str = "xcor-daemon") -> str:
+        """A property of a unit."""
+        return self.sh(f"systemctl show --value --property={name} {unit}")
+
+    def journal(self, unit: str = "xcor-daemon") -> str:
+        code, said = self.container.exec_run(
+            ["journalctl", "--no-pager", "--output=cat", "--unit", unit]
+        )
+        return said.decode() if code == 0 else ""
+
+    def write(self, path: str, text: str) -> None:
+        self.sh(f"mkdir -p {Path(path).parent}; printf %s {shlex.quote(text)} >{path}")
+
+    def set(self, **settings: str) -> None:
+        """Settings of the service, beside those that it has; an empty one is left out."""
+        self._settings |= settings
+        lines = (f"{name}={value}\n" for name, value in self._settings.items() if value)
+        self.write(_ETC, "".join(lines))
+
+    def drop_in(self, text: str) -> None:
+        """Change the service's unit, in place of the change before."""
+        self.write("/etc/systemd/system/xcor-daemon.service.d/test.conf", text)
+        self.sh("systemctl daemon-reload")
+
+    def wait_for(self, name: str, value: str, seconds: float = 60) -> None:
+        wait_until(lambda: self.show(name) == value, seconds)
+
+    def worker_of(self, job_id: str) -> int | None:
+        """The process that works for a job, as the machine numbers it."""
+        code = (
+            "import glob, json\n"
+            f"for p in glob.glob('/var/lib/xcor/work/*/{job_id}/worker.json'):\n"
+            "    print(json.load(open(p)).get('worker', {}).get('pid', ''))"
+        )
+        return int(self.sh(f"python3 -c {shlex.quote(code)}") or 0) or None
+
+    def state_of(self, process: int) -> str:
+        """Such as S or T; empty where there is none."""
+        return self.sh(f"sed -n 's/^State:[[:space:]]*\\(.\\).*/\\1/p' /proc/{process}/status",
+                       check=False)[:1]  # fmt: skip
+
+
+@contextmanager
+def boot(
+    engine: docker.DockerClient, base: str, bundle: Path, folders: dict[Path, str]
+) -> Iterator[Machine]:
+    """A machine with a release of ``bundle``, which runs its workers as processes.
+
+    Its Python is that of the tests and brings what workers need; what the daemon needs is
+    installed from the release's lock. ``folders`` are seen on it under other names.
+    """
+    image, _ = engine.images.build(
+        path=str(HERE), buildargs={"BASE": base}, tag="xcor-systemd-test", network_mode="host",
+        rm=True,
+    )  # fmt: skip
+    shown = {
+        Path(sys.base_prefix): "/opt/python",
+        Path(sysconfig.get_path("purelib")): "/opt/site-packages",
+        **folders,
+    }
+    container = engine.containers.run(
+        image, detach=True, network_mode="host", cgroupns="private", cap_add=["SYS_ADMIN"],
+        security_opt=["seccomp=unconfined"], environment={"container": "docker"},
+        tmpfs={"/run": "", "/run/lock": "", "/tmp": ""},
+        volumes={str(here): {"bind": there, "mode": "ro"} for here, there in shown.items()},
+    )  # fmt: skip
+    try:
+        machine = Machine(container)
+        wait_until(lambda: machine.sh("systemctl is-system-running", False) in
+                   ("running", "degraded"), 60)  # fmt: skip
+        install(machine, bundle)
+        yield machine
+    finally:
+        container.remove(force=True)
+
+
+def install(machine: Machine, bundle: Path) -> None:
+    """As docs/operations.md says, but for the workers' dependencies, which are there."""
+    machine.sh("mkdir -p /opt/xcor; echo /opt/python/lib >/etc/ld.so.conf.d/python.conf; ldconfig")
+    with tarfile.open(bundle) as tar:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as plain:
+            for member in tar:
+                plain.addfile(member, tar.extractfile(member))
+    machine.container.put_archive("/opt/xcor", packed.getvalue())
+    trusted = "PIP_CERT=/etc/ssl/certs/ca-certificates.crt"
+    machine.sh("groupadd --system docker")
+    machine.sh(f"{trusted} PYTHON=/opt/python/bin/python3 /opt/xcor/install")
+    machine.sh("/opt/xcor/systemd/install --local-workers /opt/xcor/venv")
+    machine.sh("echo /opt/site-packages >$(echo /opt/xcor/venv/lib/python3*/site-packages)/w.pth")

@@ -1,0 +1,158 @@
+"""The service under a real systemd: a container boots, and a release is installed there."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hosting import send, wait_until
+from machine import Machine, boot
+
+from xcor_daemon.bucket import Bucket
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts/aws"))
+import release
+
+pytestmark = pytest.mark.real
+# A watchdog that bites while a test can wait for it.
+QUICK = "[Service]\nWatchdogSec=6s\nRestartSec=100ms\n"
+
+
+@pytest.fixture(scope="module")
+def machine(engine, base_image, norsar, s3_server, tmp_path_factory) -> Iterator[Machine]:
+    bundle, _ = release.build(tmp_path_factory.mktemp("dist"))
+    with boot(engine, base_image, bundle, {norsar: "/opt/norsar"}) as made:
+        made.drop_in(QUICK)
+        made.set(XCOR_SOURCE="archive:/opt/norsar", XCOR_INTERVAL="0.3", XCOR_SETTLE="0",
+                 XCOR_PROCESSES="1", **s3_server.environ)  # fmt: skip
+        yield made
+
+
+@pytest.fixture
+def store(bucket, machine) -> Iterator[Bucket]:
+    """A bucket of the test's own, which the service is told of; it is stopped at the end."""
+    machine.set(XCOR_BUCKET=bucket.name, XCOR_FAULT="")
+    machine.sh("rm -rf /var/lib/xcor/work")
+    yield Bucket(bucket.server.client(), bucket.name, settle=0)
+    machine.sh("systemctl stop xcor-poll.timer xcor-poll.service xcor-daemon", check=False)
+    machine.sh("systemctl reset-failed", check=False)
+
+
+def is_done(store: Bucket, job_id: str = "41") -> bool:
+    return (store.read_status(job_id) or {}).get("state") == "done"
+
+
+def stop_worker(machine: Machine) -> int:
+    """Wait for the worker of a job and have it wait; gives its process."""
+    wait_until(lambda: machine.worker_of("41"), 60)
+    worker = machine.worker_of("41")
+    machine.sh(f"kill -STOP {worker}")
+    return worker
+
+
+def test_the_service_is_ready_once_a_pass_was_made_and_is_who_it_should_be(machine, store):
+    machine.sh("systemctl start xcor-daemon")
+
+    assert machine.show("ActiveState") == "active"
+    assert machine.show("StatusText") == "jobs to do: 0"
+    wait_until(lambda: store.find("processed/_service.json") is not None)
+    process = machine.show("MainPID")
+    status = machine.sh(f"cat /proc/{process}/status")
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert facts["Uid"].split() == ["10001"] * 4
+    assert (facts["CapEff"], facts["CapBnd"]) == ("0" * 16, "0" * 16)
+    assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
+    assert machine.sh("stat --format='%U %a' /var/lib/xcor") == "xcor 700"
+    # As the service sees it, nothing but its own folders can be written.
+    seen = machine.sh(f"awk '$5 == \"/\" {{print $6}}' /proc/{process}/mountinfo")
+    assert seen.split(",")[0] == "ro"
+
+
+def test_a_job_outlives_a_stop_and_a_start_adopts_it(machine, store):
+    machine.sh("systemctl start xcor-daemon")
+    send(store, "41")
+    worker = stop_worker(machine)
+
+    machine.sh("systemctl stop xcor-daemon")
+    assert machine.show("ActiveState") == "inactive"
+    assert machine.show("Result") == "success"
+    assert machine.show("ExecMainStatus") == "0"
+    assert machine.state_of(worker) == "T"
+
+    machine.sh("systemctl start xcor-daemon")
+    machine.sh(f"kill -CONT {worker}")
+    wait_until(lambda: is_done(store), 200)
+    assert machine.worker_of("41") == worker
+    assert len(store.read_manifest("41")["files"]) > 5
+
+
+def test_a_loop_that_hangs_is_ended_by_the_watchdog_and_comes_back_to_its_job(machine, store):
+    machine.set(XCOR_FAULT="record.running.after:hang")
+    machine.sh("systemctl start xcor-daemon")
+    before = machine.show("MainPID")
+    send(store, "41")
+
+    machine.wait_for("NRestarts", "1")
+    assert "Watchdog timeout" in machine.journal()
+    wait_until(lambda: is_done(store), 200)
+
+    assert machine.show("MainPID") != before
+    assert machine.show("NRestarts") == "1"
+    assert machine.journal().count("fault: hang") == 1
+
+
+def test_a_hung_loop_still_stops_when_it_is_told_to(machine, store):
+    machine.set(XCOR_FAULT="record.running.before:hang")
+    machine.sh("systemctl start xcor-daemon")
+    send(store, "41")
+    wait_until(lambda: machine.journal().endswith("hang at record.running.before\n"), 60)
+
+    machine.sh("systemctl stop xcor-daemon")
+
+    assert machine.show("Result") == "success"
+    assert "stopped in the middle of a pass" in machine.journal()
+
+
+def test_a_killed_daemon_is_started_again(machine, store):
+    machine.sh("systemctl start xcor-daemon")
+    machine.sh("systemctl kill --signal=KILL xcor-daemon")
+
+    machine.wait_for("NRestarts", "1")
+    machine.wait_for("ActiveState", "active")
+
+
+def test_a_start_that_can_only_fail_is_not_tried_again(machine, store):
+    machine.set(XCOR_BUCKET="no-such-bucket")
+    machine.sh("systemctl start xcor-daemon", check=False)
+
+    assert machine.show("ActiveState") == "failed"
+    assert machine.show("ExecMainStatus") == "78"
+    assert machine.show("NRestarts") == "0"
+    assert "does not exist" in machine.journal()
+
+
+def test_a_start_waits_for_s3_to_come_up(machine, store):
+    machine.set(AWS_ENDPOINT_URL_S3="http://127.0.0.1:1")
+    machine.sh("systemctl start --no-block xcor-daemon")
+
+    wait_until(lambda: "Could not connect" in machine.show("StatusText"), 60)
+    assert machine.show("ActiveState") == "activating"
+    machine.sh("systemctl stop xcor-daemon")
+    machine.set(AWS_ENDPOINT_URL_S3=store.endpoint)
+
+
+def test_a_timer_makes_a_pass_each_second_and_finds_the_workers_of_earlier_ones(machine, store):
+    send(store, "41")
+    machine.sh("systemctl start xcor-poll.timer")
+    began = time.monotonic()
+    wait_until(lambda: is_done(store), 200)
+    machine.sh("systemctl stop xcor-poll.timer")
+    seconds = time.monotonic() - began
+
+    passes = machine.journal("xcor-poll").count("Finished")
+    assert passes >= 2
+    assert passes <= seconds + 1
+    assert machine.show("Result", "xcor-poll.service") == "success"
