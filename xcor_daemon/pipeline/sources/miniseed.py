@@ -1,7 +1,8 @@
 """miniSEED records -> samples of a channel.
 
 Records are chosen by channel and time before anything is decoded, and a broken record costs itself
-and not its file. The samples are decoded by libmseed, through ObsPy's reader of this one format.
+and not its file. The samples are decoded by `steim`, or by libmseed through ObsPy's reader of this
+one format.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from obspy.io.mseed.core import _read_mseed
 
 from ...errors import NoDataError
 from ..datatypes import Samples, Segment
+from . import steim
 from .joining import count, cut, join, runs_of
 from .records import Records, alike_rows, distinct, sampled
 
@@ -139,6 +141,8 @@ def _unpack(data: np.ndarray, rows: np.ndarray) -> list[tuple[np.ndarray, np.nda
         for a, b in zip([0, *apart], [*apart, rows.size], strict=True)
     ]
     content = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    if (data := steim.decode(content, rows)) is not None:
+        return [(rows, data)]
     if not rows["code"][0].isascii():
         # ObsPy loses libmseed's errors about a channel whose codes it cannot print.
         content = content.copy()
