@@ -24,8 +24,8 @@ START = UTCDateTime(2020, 1, 1)
 KINDS = {"AAA": np.int32, "BBB": np.float32, "CCC": np.float64}
 FS, SECONDS = 20.0, 4 * 3600
 PARAMS = (
-    "fs,freqmin,freqmax,cc_step,cc_len,maxlag,response,max_flat,drop_clipped,substack\n"
-    "10,0.1,0.4,600,1200,60,none,60,true,0\n",
+    "fs,freqmin,freqmax,cc_step,cc_len,maxlag,response,max_flat,drop_clipped,max_std,max_median\n"
+    "10,0.1,0.4,600,1200,60,none,60,true,1000,1000\n",
     "fs,freqmin,freqmax,cc_step,cc_len,maxlag,response,circular,substack\n"
     "4,0.1,0.4,600,1200,60,none,true,7200\n",
 )
@@ -81,7 +81,7 @@ def main() -> None:
         stack_job(stack, folder / "0" / "CORR", processes=1)
     left = [name for name, kernel in kernels().items() if not kernel.signatures]
     if left:
-        sys.exit(f"docker/compile_kernels.py: no job of it uses {', '.join(left)}")
+        sys.exit(f"docker/compile_kernels.py: no row of PARAMS uses {', '.join(left)}")
     print(f"{len(kernels())} kernels are compiled")
 
 

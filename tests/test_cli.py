@@ -241,7 +241,7 @@ def test_the_whole_way_from_submit_to_manifest(bucket, real_folder, norsar, tmp_
     key = f"processed/{job_id}/manifest.json"
     client = bucket.server.client()
     manifest = json.loads(client.get_object(Bucket=bucket.name, Key=key)["Body"].read())
-    (corr,) = [file for file in manifest["files"] if "/CORR/" in file["key"]]
+    (corr,) = [file for file in manifest["files"] if file["key"].endswith("-01.h5")]
     assert "corr" in [array["name"] for array in corr["arrays"]]
     assert "done" in run("status", **environ).stdout
 
