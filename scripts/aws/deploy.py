@@ -16,14 +16,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import mimetypes
 import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +32,11 @@ from stacks import Stacks
 
 from xcor_daemon import __version__
 from xcor_daemon.errors import ConfigError, UnreachableError, XcorError
-from xcor_daemon.webpage import Page, Services, origins
+from xcor_daemon.webpage import Page, origins, read_services
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
+_OPEN_DATA = ("SCEDC", "NCEDC")  # archives that lie on S3 as well, for everybody
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "ImageNotFoundException",
             "RepositoryNotFoundException")  # fmt: skip
 
@@ -54,8 +53,8 @@ class Deployment:
         Name of the service's stack; that of releases is ``NAME-releases``.
     given : mapping
         Parameters of xcor.yaml that the operator sets; others stay as they are.
-    page : Path
-        JSON with the data centres and base maps of the page.
+    services : Path, optional
+        Data centres and base maps of the page; those of xcor_daemon/services.json if not given.
     dist : Path
         What `release.build` has made.
     dry_run : bool
@@ -67,7 +66,7 @@ class Deployment:
     session: Any
     stack: str
     given: Mapping[str, str]
-    page: Path
+    services: Path | None
     dist: Path
     dry_run: bool = False
     run: Callable[..., None] = field(default=lambda *words, **more: _run(*words, **more))
@@ -118,14 +117,16 @@ class Deployment:
         digest = self._digest(repository)
         if digest is None and not self.dry_run:
             raise ConfigError(f"there is no image {__version__}; do the step `image` first.")
+        services = read_services("", "", self.services)
         parameters = {
             "Version": __version__,
             "Releases": self._output(self._releases_stack, "Releases"),
             "ImagesArn": self._output(self._releases_stack, "ImagesArn"),
             "Image": f"{repository}@{digest or 'sha256:' + '0' * 64}",
             "SubmitCode": self._code_key,
-            "ConnectTo": " ".join(origins(c["url"] for c in self._page["datacenters"])),
-            "ImagesFrom": " ".join(origins(m["url"] for m in self._page["basemaps"])),
+            "ConnectTo": " ".join(origins(c["url"] for c in services.datacenters)),
+            "ImagesFrom": " ".join(origins(m["url"] for m in services.basemaps)),
+            "Sources": ";".join(_source(centre) for centre in services.datacenters),
             **self.given,
         }
         return self._bring(self.stack, "xcor.yaml", parameters)
@@ -133,12 +134,8 @@ class Deployment:
     def site(self) -> Iterator[str]:
         """The page, told where its services are."""
         bucket = self._output(self.stack, "SiteBucket")
-        services = Services(
-            self._output(self.stack, "Results"),
-            self._output(self.stack, "SubmitUrl"),
-            self._page["datacenters"],
-            self._page["basemaps"],
-        )
+        results = self._output(self.stack, "Results")
+        services = read_services(results, self._output(self.stack, "SubmitUrl"), self.services)
         page = Page(services)
         lines = []
         # index.html last: until then the old page is whole.
@@ -242,10 +239,6 @@ class Deployment:
             raise ConfigError(f"{self.dist / name} is not there; run scripts/release first.")
         return self.dist / name
 
-    @cached_property
-    def _page(self) -> dict[str, list[dict[str, str]]]:
-        return dict(json.loads(self.page.read_bytes()))
-
     def _client(self, service: str) -> Any:
         if service not in self._clients:
             self._clients[service] = self.session.client(service)
@@ -265,6 +258,13 @@ def _run(*words: str, input: str | None = None) -> None:
     done = subprocess.run(["docker", *words], cwd=ROOT, input=input, text=True, check=False)
     if done.returncode:
         raise XcorError(f"docker {words[0]} ended with {done.returncode}.")
+
+
+def _source(centre: Mapping[str, Any]) -> str:
+    """What the workers ask where the page asks a data centre."""
+    name = centre["name"]
+    place = f"s3:{name}" if name in _OPEN_DATA else f"fdsn:{centre['url']}"
+    return f"{name}={place}"
 
 
 def _sha256(content: bytes) -> str:
@@ -300,8 +300,8 @@ def _stack_name(_context: object, _option: object, value: str) -> str:
     help="Of xcor.yaml, such as AlarmEmail=you@example.org; kept for the next time.",
 )  # fmt: skip
 @click.option(
-    "--page", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default=FOLDER / "page.json", help="Data centres and base maps of the page.",
+    "--services", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Data centres and base maps of the page, as xcor_daemon/services.json.",
 )  # fmt: skip
 def main(steps: tuple[str, ...], region: str | None, **options: Any) -> None:
     session = boto3.session.Session(region_name=region)

@@ -20,6 +20,8 @@ _EPOCH = 315532800  # s: 1980-01-01, the first day that a zip file can name
 # Files of the bundle that have another name or place there.
 _RENAMED = {
     "systemd/requirements.txt": "requirements.txt",
+    "docker/requirements.txt": "requirements-workers.txt",
+    "docker/requirements-obspy.txt": "requirements-obspy.txt",
     "scripts/install-release": "install",
 }
 _KEPT = ("scripts/xcor-cron", "scripts/aws/forward-logs", "scripts/aws/forward-xcor-logs.service",

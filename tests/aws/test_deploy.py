@@ -17,9 +17,10 @@ from moto import mock_aws
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts/aws"))
 import release
-from deploy import FOLDER, STEPS, Deployment, main
+from deploy import STEPS, Deployment, main
 
 from xcor_daemon import __version__
+from xcor_daemon.config import Config
 from xcor_daemon.errors import ConfigError
 from xcor_daemon.webpage import Page, Services
 
@@ -58,9 +59,8 @@ class Account:
         self.clients: dict[str, Any] = {}  # each costs half a second
 
     def deployment(self, dry_run: bool = False, **given: str) -> Deployment:
-        page = FOLDER / "page.json"
         options = (dry_run, self.docker, self.clients)
-        return Deployment(self.session, "xcor", given, page, self.dist, *options)
+        return Deployment(self.session, "xcor", given, None, self.dist, *options)
 
     def client(self, service: str) -> Any:
         return self.deployment()._client(service)
@@ -120,11 +120,6 @@ def test_a_dry_run_on_an_empty_account_says_everything_and_does_nothing(account)
     assert account.client("s3").list_buckets()["Buckets"] == []
     assert account.client("cloudformation").list_stacks()["StackSummaries"] == []
     assert account.commands == []
-
-
-def sources() -> str:
-    text = (FOLDER / "xcor.yaml").read_text().partition("  Sources:\n")[2]
-    return text.partition('Default: "')[2].partition('"')[0]
 
 
 def test_a_parameter_that_is_missing_or_misspelt_is_named(account):
@@ -204,12 +199,14 @@ class TestAServiceThatWasBroughtUp:
         config = json.loads(body["Body"].read())
         assert config["submit"] == made["SubmitUrl"]
         assert config["results"] == made["Results"]
-        known = service.parameters("xcor")["ConnectTo"].split()
-        assert {centre["url"] for centre in config["datacenters"]} == set(known)
-        # A centre is named as a source of the workers.
-        assert {c["name"] for c in config["datacenters"]} <= {
-            source.partition("=")[0] for source in sources().split(";")
-        }
+        known = service.parameters("xcor")
+        asked = {centre["url"] for centre in config["datacenters"]}
+        assert asked == set(known["ConnectTo"].split())
+        # What the page asks a data centre, the workers can ask it too, under the same name.
+        sources = Config.from_env({"XCOR_SOURCES": known["Sources"]}).sources
+        assert {centre["name"] for centre in config["datacenters"]} == set(sources)
+        assert sources["SCEDC"] == "s3:SCEDC"
+        assert sources["GFZ"] == "fdsn:https://geofon.gfz.de"
 
     def test_the_image_is_built_pushed_once_and_named_by_its_digest(self, service):
         service.do("image")

@@ -328,9 +328,10 @@ def test_the_user_data_installs_the_release_and_sets_what_the_daemon_knows():
 
     assert "releases/xcor-daemon-1.2.3.tar.gz" in text
     ours = {name.removeprefix("XCOR_").lower() for name in values if name.startswith("XCOR_")}
-    assert ours <= {*Config.__dataclass_fields__, "launcher", "image"}
+    assert ours <= Config.__dataclass_fields__.keys()
     config = Config.from_env(values)
-    assert config.log_format == "json"
+    assert (config.log_format, config.launcher) == ("json", "docker")
+    assert config.image.endswith("@sha256:0")
     assert set(config.sources) == {"EARTHSCOPE", "SCEDC", "NCEDC"}
     assert text.index("docker pull") < text.index("enable --now xcor-daemon")
     assert '"live-restore": true' in text
