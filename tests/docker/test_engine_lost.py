@@ -75,6 +75,6 @@ def test_a_worker_whose_engine_was_killed(folder, tmp_path, live_restore):
     said = (job.folder / "xcor_log.txt").read_text()
     assert (worker.exit_code, said) == ((5, "up\nwent on\n") if live_restore else (None, "up\n"))
     assert not worker.is_starved
-    for client in (client, launcher.engine.client):
-        client.close()
+    for one in (client, launcher.engine.client):
+        one.close()
     gc.collect()
