@@ -68,6 +68,21 @@ def test_only_pages_of_the_named_origin_read_results(s3_server):
     assert other["Access-Control-Allow-Origin"] is None
 
 
+def test_a_page_may_ask_for_a_part_and_learns_which_part_it_got(bucket):
+    client = bucket.server.client()
+    client.put_object(Bucket=bucket.name, Key="processed/1/a.h5", Body=b"0123456789")
+    url, origin = f"{bucket.url}/processed/1/a.h5", "http://127.0.0.1:1"
+    asks = {"Access_Control_Request_Method": "GET", "Access_Control_Request_Headers": "range"}
+
+    leave = ask(url, "OPTIONS", Origin=origin, **asks)[1]
+    status, said, body = ask(url, Origin=origin, Range="bytes=3-5")
+
+    assert "range" in leave["Access-Control-Allow-Headers"].lower()
+    assert (status, body, said["Content-Range"]) == (206, b"345", "bytes 3-5/10")
+    assert "Content-Range" in said["Access-Control-Expose-Headers"]
+    assert ask(url, Origin=origin, Range="bytes=10-12")[0] == 416
+
+
 def test_an_object_can_be_written_once_only(bucket):
     client = bucket.server.client()
     put = {"Bucket": bucket.name, "Key": "processed/1/manifest.json", "IfNoneMatch": "*"}

@@ -7,6 +7,7 @@ import { arrayOf, decode, imagesOf, readManifest, readRows, rowBytes, stacksOf }
 import { joinRanges, loadRange, loadRanges, loadWhole } from "../../site/js/stacking/ranges.js";
 import { daysWithin } from "../../site/js/stacking/results.js";
 import { channelsOf, commonIds, filterPairs, readPairs, sortPairs } from "../../site/js/stacking/table.js";
+import { crc32, zipOf } from "../../site/js/stacking/zip.js";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
@@ -219,4 +220,13 @@ test("provenance says who made it from what", () => {
   assert.equal(said["Data centres"], "SCEDC, the service's own");
   assert.deepEqual(parameters(manifest.request), [["fs", "4"], ["components", "ZZ;NN"]]);
   assert.equal(arrayOf(undefined, "stack"), undefined);
+});
+
+test("a ZIP has the checksums of the standard and an end that leads to its directory", async () => {
+  const bytes = (text) => new TextEncoder().encode(text);
+  assert.equal(crc32(bytes("123456789")), 0xcbf43926); // the check value of CRC-32
+  const zip = new DataView(await zipOf([{ name: "a/é", bytes: bytes("x") }, { name: "b", bytes: bytes("") }], new Date("2021-02-03T04:05:06Z")).arrayBuffer());
+  const end = zip.byteLength - 22;
+  assert.deepEqual([zip.getUint32(end, true), zip.getUint16(end + 10, true)], [0x06054b50, 2]);
+  assert.equal(zip.getUint32(zip.getUint32(end + 16, true), true), 0x02014b50);
 });

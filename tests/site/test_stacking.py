@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
@@ -212,6 +213,14 @@ def test_files_come_by_link_and_by_the_lines_for_a_terminal(
     (key,) = (key for key in sums if key.endswith("STACK/linear.h5"))
     assert download.value.suggested_filename == "linear.h5"
     assert sha256(Path(download.value.path())) == sums[key]
+
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Save all as one ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as whole:
+        assert whole.testzip() is None
+        packed = {n: hashlib.sha256(whole.read(n)).hexdigest() for n in whole.namelist()}
+    below = re.compile(r"^processed/(\d+)/runs/[^/]+")
+    assert packed == {below.sub(r"\1", key): value for key, value in sums.items()}
 
     lines = {
         name: panel.get_by_role("region", name=name, exact=True).inner_text()

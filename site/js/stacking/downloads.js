@@ -4,8 +4,10 @@ import { button, download, make } from "../dom.js";
 import { counted, sentence, size } from "../words.js";
 import { awsLine, curlAll, curlFile } from "./files.js";
 import { loadWhole } from "./ranges.js";
+import { zipOf } from "./zip.js";
 
 const BY_LINK = 32e6; // bytes; what is larger is left to the browser itself
+const IN_ZIP = 400e6; // bytes that a browser can hold without trouble
 const SHOWN = 100; // files in the list; the lines load all of them
 
 /**
@@ -31,6 +33,7 @@ export function downloadsView(results, app) {
   return make("div", { className: "stack" },
     make("div", { className: "card stack" },
       make("h3", {}, `All files: ${counted(manifest.files.length, "file")}, ${size(all)}`),
+      zipRow(results, all),
       make("p", { className: "small quiet" }, "In a terminal; a second call goes on where the first was cut off. Whoever knows the number of a job can read its files."),
       terminalLine("With curl", curlAll(bucket, manifest.id), app),
       terminalLine("With the AWS tools (needs the right to list the bucket)", awsLine(bucket, `processed/${manifest.id}/`), app),
@@ -41,6 +44,30 @@ export function downloadsView(results, app) {
       make("div", { className: "scroll files", tabIndex: 0, role: "region", ariaLabel: "Files" }, make("table", { className: "data" },
         make("thead", {}, make("tr", {}, ...["File", "Size", "SHA-256"].map((text) => make("th", { scope: "col", className: text === "Size" ? "number" : "" }, make("span", {}, text))))), rows)),
       more));
+}
+
+/** All files at once, as far as a browser can. */
+function zipRow(results, all) {
+  const { manifest } = results;
+  const state = make("span", { className: "small quiet", role: "status" });
+  if (all > IN_ZIP) return make("p", { className: "small" }, "They are too large for one download of a browser; use a line below.");
+  const key = button("Save all as one ZIP", async () => {
+    key.disabled = true;
+    const files = [];
+    try {
+      for (const file of manifest.files) {
+        state.textContent = `${files.length} of ${counted(manifest.files.length, "file")} ...`;
+        files.push({ name: `${manifest.id}/${file.name}`, bytes: await loadWhole(results.url(file), { size: file.size }) });
+      }
+      download(`xcor_${manifest.id}.zip`, zipOf(files, new Date(manifest.started || 0)));
+      state.textContent = "";
+    } catch (error) {
+      state.textContent = sentence(error.message);
+    } finally {
+      key.disabled = false;
+    }
+  });
+  return make("div", { className: "row" }, key, state);
 }
 
 function fileRow(file, results) {
