@@ -205,6 +205,7 @@ test("each field says what is wrong with it", () => {
 test("lines for a terminal name bucket and endpoint, and quote what a shell would read", () => {
   assert.deepEqual(bucketOf("http://127.0.0.1:8333/xcor"), { bucket: "xcor", endpoint: "http://127.0.0.1:8333" });
   assert.deepEqual(bucketOf("https://esip.s3.us-west-2.amazonaws.com"), { bucket: "esip", endpoint: "" });
+  assert.deepEqual([bucketOf("https://xcor.example.org"), awsLine("https://xcor.example.org", "processed/41/")], [null, ""]);
   assert.deepEqual(bucketOf("https://s3.amazonaws.com/esip"), { bucket: "esip", endpoint: "" });
   assert.equal(awsLine("https://esip.s3.amazonaws.com", "processed/41/a.h5"), "aws s3 cp s3://esip/processed/41/a.h5 . --no-sign-request");
   assert.equal(awsLine("http://h:1/b", "processed/41/"), "aws s3 sync s3://b/processed/41/ 41 --endpoint-url http://h:1");

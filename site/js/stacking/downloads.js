@@ -91,8 +91,9 @@ async function keep(file, results, state) {
   }
 }
 
-/** A line of a terminal with a button that copies it. */
+/** A line of a terminal with a button that copies it; nothing where there is no line. */
 function terminalLine(title, text, app) {
+  if (!text) return null;
   const code = make("pre", { className: "line", tabIndex: 0, role: "region", ariaLabel: title }, text);
   const copy = button("Copy", async () => {
     try {

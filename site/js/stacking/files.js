@@ -23,25 +23,32 @@ export function curlAll(results, id) {
 }
 
 /**
- * The command of the AWS tools that copies a file, or with the right to list, all of them.
+ * The command of the AWS tools that copies a file, or with the right to list, all of them; "" where
+ * the results are not read from S3 itself.
  *
  * @param {string} results  URL of the bucket
  * @param {string} key      of a file, or a prefix that ends with a slash
  */
 export function awsLine(results, key) {
-  const { bucket, endpoint } = bucketOf(results);
+  const place = bucketOf(results);
+  if (!place) return "";
+  const { bucket, endpoint } = place;
   const where = endpoint ? ` --endpoint-url ${quoted(endpoint)}` : "";
   const source = quoted(`s3://${bucket}/${key}`);
   if (key.endsWith("/")) return `aws s3 sync ${source} ${quoted(key.replace(/^processed\//, "").replace(/\/$/, ""))}${where}`;
   return `aws s3 cp ${source} .${where} --no-sign-request`;
 }
 
-/** Bucket and endpoint of an S3 URL, by host or by path; no endpoint: Amazon's own. */
+/**
+ * Bucket and endpoint of an S3 URL, by host or by path; no endpoint: Amazon's own. Null where it is
+ * no such URL, as behind a content delivery network.
+ */
 export function bucketOf(results) {
   const { host, hostname, protocol, pathname } = new URL(results);
   const named = /^(.+)\.s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com$/.exec(hostname);
   if (named) return { bucket: named[1], endpoint: "" };
-  const bucket = pathname.split("/")[1] || hostname;
+  const bucket = pathname.split("/")[1];
+  if (!bucket) return null;
   return { bucket, endpoint: /(^|\.)amazonaws\.com$/.test(hostname) ? "" : `${protocol}//${host}` };
 }
 
