@@ -36,7 +36,7 @@ def keys(bucket: Bucket, prefix: str = "") -> list[str]:
     return [item["Key"] for item in page.get("Contents", ())]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

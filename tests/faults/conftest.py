@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_process import DaemonProcess, Forks
+from daemon_process import ClockedDaemon, DaemonProcess, Forks
 from hosting import send, wait_until
 from invariants import check_all
 from proxy import Proxy, serve_proxy
 
 from xcor_daemon.bucket import Bucket
+from xcor_daemon.demo.s3_server import S3Server
 from xcor_daemon.jobs import load_jobs
 
 
@@ -28,6 +29,7 @@ class Service:
     forks: Forks
     environ: dict[str, str]
     secrets: tuple[str, ...]
+    server: S3Server
     tell: Callable[[str, object], None]  # for the report at the end of the tests
     valid: set[str] = field(default_factory=set)
     may_fail: set[str] = field(default_factory=set)
@@ -58,9 +60,21 @@ class Service:
         host: str = "work",
         fault: str = "",
         backoff: float = 0.02,
+        worker: str = "process",
+        clock: str = "",
         **settings: Any,
     ) -> DaemonProcess:
-        """Start a daemon on a work folder; ``wait`` ends it when nothing is left to do."""
+        """Start a daemon on a work folder.
+
+        Parameters
+        ----------
+        mode : str
+            ``run``, or ``wait`` for one that ends when nothing is left to do.
+        worker : str
+            ``process``, or ``instant`` for workers that are through when they are started.
+        clock : str
+            How far the machine's clock is off, as libfaketime has it: ``+20m``.
+        """
         self.hosts.add(host)
         chosen = {"bucket": self.store.name, "endpoint_url": self.proxy.endpoint, "fault": fault}
         chosen |= {"work_dir": self.work_dir(host), "source": "archive:/data"}
@@ -68,13 +82,14 @@ class Service:
         environ = {f"XCOR_{name.upper()}": str(value) for name, value in chosen.items()}
         order = {"mode": mode, "backoff": backoff, "environ": {**self.environ, **environ}}
         order |= {"log": str(self.folder / "daemon.log"), "witness": str(self.witness)}
-        process = DaemonProcess(self.forks, **order)
+        order |= {"worker": worker}
+        process = ClockedDaemon(clock, order) if clock else DaemonProcess(self.forks, **order)
         self.processes.append(process)
         return process
 
-    def run_until_quiet(self, host: str = "work", **settings: Any) -> None:
+    def run_until_quiet(self, host: str = "work", seconds: float = 240, **settings: Any) -> None:
         """Passes until nothing is left to do."""
-        assert self.start("wait", host, **settings).wait(120) == 0, self.log
+        assert self.start("wait", host, **settings).wait(seconds) == 0, self.log
 
     def run_until_quiet_from_a_loop(self) -> None:
         """As `run_until_quiet`, with a daemon that outlives passes that fail."""
@@ -136,7 +151,7 @@ def service(
     with serve_proxy(server.endpoint, bucket.name) as proxy:
         environ = {k: v for k, v in server.environ.items() if k != "AWS_ENDPOINT_URL_S3"}
         secrets = (server.secret_key,)
-        made = Service(store, proxy, tmp_path, forks, environ, secrets, record_property)
+        made = Service(store, proxy, tmp_path, forks, environ, secrets, server, record_property)
         try:
             yield made
         finally:

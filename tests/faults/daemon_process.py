@@ -19,11 +19,16 @@ from typing import Any
 
 import boto3
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from working import work
+
 from xcor_daemon import faults
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
 from xcor_daemon.daemon import Daemon, stop_on_signals
-from xcor_daemon.launcher import LocalLauncher
+from xcor_daemon.jobs import LOG_FILE, Job
+from xcor_daemon.launcher import ENDED, NOT_STARTED, LocalLauncher, Worker
+from xcor_daemon.outputs import OUTPUTS_FILE
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -72,7 +77,50 @@ class DaemonProcess:
         self.send_signal(signal.SIGKILL)
 
 
-def run(environ: dict[str, str], log: str, witness: str, mode: str, backoff: float) -> None:
+class ClockedDaemon:
+    """A daemon whose machine's clock is off by ``clock``; a process of its own for libfaketime."""
+
+    def __init__(self, clock: str, order: dict[str, Any]) -> None:
+        faked = {"LD_PRELOAD": str(find_libfaketime()), "FAKETIME": clock}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "alone", json.dumps(order)],
+            env={**os.environ, **faked, "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+        )
+        self.pid, self.poll = self._process.pid, self._process.poll
+        self.wait, self.kill = self._process.wait, self._process.kill
+        self.send_signal = self._process.send_signal
+
+
+def find_libfaketime() -> Path:
+    """libfaketime of Debian, installed where it is missing and that is possible."""
+    for _ in range(2):
+        found = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+        if found:
+            return found[0]
+        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "libfaketime"]
+        subprocess.run(["apt-get", "update", "-q"], check=False)
+        subprocess.run(install, check=False)
+    raise FileNotFoundError("no libfaketime; as root: apt-get install libfaketime")
+
+
+class InstantLauncher:
+    """Workers that are through as soon as they are started."""
+
+    def start(self, job: Job) -> None:
+        (job.folder / LOG_FILE).write_text("up\n")
+        work(job.folder)
+
+    def inspect(self, job: Job) -> Worker:
+        is_through = (job.folder / OUTPUTS_FILE).exists()
+        return Worker(ENDED, 0) if is_through else Worker(NOT_STARTED)
+
+    def stop(self, job: Job) -> None:
+        raise AssertionError("nothing runs that could be stopped")
+
+
+def run(
+    environ: dict[str, str], log: str, witness: str, mode: str, backoff: float, worker: str
+) -> None:
     """Be a daemon."""
     os.environ |= environ
     with open(log, "ab") as file:
@@ -84,6 +132,8 @@ def run(environ: dict[str, str], log: str, witness: str, mode: str, backoff: flo
     stop = stop_on_signals()
     command = [sys.executable, "-I", "-S", str(WORKER)]
     launcher = LocalLauncher(lambda job: [*command, str(job.folder), witness], os.environ)
+    if worker == "instant":
+        launcher = InstantLauncher()
     daemon = Daemon(Bucket.connect(config), launcher, config, backoff=backoff)
     with daemon.holding():
         if mode == "wait":
@@ -116,6 +166,9 @@ def poll(pid: int) -> int | None:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["alone"]:
+        run(**json.loads(sys.argv[2]))
+        return
     # The first client of a session reads the description of S3.
     boto3.client("s3", region_name="us-east-1", endpoint_url="http://127.0.0.1:1")
     for line in sys.stdin:
