@@ -335,7 +335,7 @@ def test_an_input_is_never_overwritten(store):
         ("NoSuchBucket", ConfigError, "'xcor' does not exist at http://s3.test; set XCOR_BUCKET"),
         ("InvalidAccessKeyId", ConfigError, "AWS_ACCESS_KEY_ID"),
         ("AccessDenied", ConfigError, "refuses list_objects_v2"),
-        ("RequestTimeTooSkewed", ConfigError, "clock"),
+        ("RequestTimeTooSkewed", UnreachableError, "clock"),
         ("SlowDown", UnreachableError, "http://s3.test cannot do list_objects_v2 now"),
         ("ExpiredToken", UnreachableError, "ExpiredToken"),
     ],

@@ -19,11 +19,14 @@ import pytest
 from hosting import PARAMS, STACKING, STATIONS, OrderedLauncher, keys, read, send, wait_until, work
 from moto import mock_aws
 
+from xcor_daemon import jobs, outputs
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
 from xcor_daemon.daemon import Daemon
-from xcor_daemon.errors import BusyError, ConfigError, UnreachableError
+from xcor_daemon.disk import size_of
+from xcor_daemon.errors import BusyError, ConfigError, DiskError, UnreachableError, XcorError
 from xcor_daemon.jobs import Job, load_jobs
+from xcor_daemon.outputs import BrokenOutputs
 
 
 @pytest.fixture
@@ -464,7 +467,111 @@ def test_keys_of_strangers_are_counted_in_the_log_once(host, store, caplog):
     assert {path.name for path in host.config.work_dir.iterdir()} == {".lock", ".owner"}
 
 
+TROUBLES = {
+    "publish_file": UnreachableError("S3 cannot do that now"),
+    "put_files": UnreachableError("S3 cannot do that now"),
+    "put_status": ConfigError("S3 refuses it"),
+    "commit_manifest": UnreachableError("S3 does not answer"),
+    "read_manifest": XcorError("it is damaged"),
+    "write_atomic": DiskError("no space left"),
+    "start": DiskError("no worker can be started"),
+    "inspect": UnreachableError("the engine does not answer"),
+    "read_outputs": BrokenOutputs("outputs.json is missing"),
+}
+
+
+@pytest.mark.parametrize("what", TROUBLES)
+def test_one_jobs_failure_delays_no_others_publication_by_a_pass(
+    make_host, store, monkeypatch, what
+):
+    """I15: whatever fails of the first job, and again and again, the second is done at once."""
+    host = make_host(max_parallel=3)
+    for job_id in ("1", "2"):
+        send(store, job_id)
+    if what != "start":
+        host.tick()
+        host.finish("1")
+        host.finish("2")
+    owners = {"write_atomic": jobs, "read_outputs": outputs, "start": host.launcher}
+    owner = owners.get(what, host.launcher if what == "inspect" else Bucket)
+    whole, failed = getattr(owner, what), []
+
+    def fail_the_first(*arguments, **named):
+        about = " ".join(str(a) for a in arguments)
+        if " 1 " in f" {about.replace('/', ' ')} " or "job 1 " in about:
+            failed.append(what)
+            raise TROUBLES[what]
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(owner, what, fail_the_first)
+    host.tick()
+    if what == "start":
+        host.finish("2")
+        host.tick()
+
+    assert status(store, "2")["state"] == "done"
+    assert failed
+    send(store, "3")
+    host.tick()
+    host.finish("3")
+    host.tick()
+    assert status(store, "3")["state"] == "done", "a job that comes later is not held up either"
+
+
 # --- crashes, restarts, other daemons ---
+
+
+def test_a_place_in_the_queue_is_told_again_after_a_restart(host, store):
+    for number in range(8):
+        send(store, f"4{number}")
+    host.tick()
+    assert status(store, "47")["stage"] == "waits for its turn, jobs ahead: 7"
+
+    host.start()
+    for _ in range(2):
+        host.finish(host.launcher.running[0])
+        host.tick()
+    host.time += 30
+    host.tick()
+
+    assert status(store, "47")["stage"] == "waits for its turn, jobs ahead: 5"
+
+
+def test_a_place_in_the_queue_is_not_told_of_a_job_that_another_daemon_has(make_host, store):
+    first, second = make_host("one"), make_host("two", max_parallel=1)
+    send(store, "41")
+    first.tick()
+    first.launcher.end("41", 1)
+    first.tick()  # it waits for another try
+    shown = status(store)["stage"]
+    for number in range(6):
+        send(store, f"3{number}")
+    second.tick()
+    second.time += 60
+    second.tick()
+
+    assert status(store)["stage"] == shown
+
+
+def test_disk_of_the_daemon_stays_within_its_quota(make_host, store):
+    """I11: room is made by removing what ended, and running jobs are left alone."""
+    quota = 4_000_000  # bytes; a job may take 1.72 MB and takes 1.5 MB
+    host = make_host(quota=float(quota), max_parallel=3)
+    for number in range(8):
+        send(store, str(100 + number))
+    used = []
+    for _ in range(20):
+        host.tick()
+        for job_id in host.launcher.running:
+            work(host.job(job_id).folder, b"x" * 1_500_000)
+            used.append(size_of(host.config.work_dir))
+            host.launcher.end(job_id)
+
+    assert all(status(store, str(100 + k))["state"] == "done" for k in range(8))
+    assert quota / 2 < max(used) <= quota
+    assert len(list(host.config.work_dir.glob("*/*"))) < 8, "the oldest folders were removed"
+
+
 
 
 def test_a_staging_that_a_crash_cut_short_is_done_again(host, store):
@@ -668,6 +775,51 @@ def test_a_stack_cannot_be_stacked(host, store):
 # --- loops ---
 
 
+@pytest.mark.parametrize(
+    ("interval", "left", "low", "high"),
+    [(0.0, 3, 0.8, 1.2), (0.0, 0, 4.0, 6.0), (1.0, 0, 1.0, 1.0)],
+)
+def test_passes_follow_sooner_while_there_is_work_and_not_in_step(
+    make_host, interval, left, low, high
+):
+    host, waits = make_host(interval=interval), []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float) -> bool:
+            waits.append(timeout)
+            return False
+
+        def is_set(self) -> bool:
+            return len(waits) == 300
+
+    host.daemon.tick = lambda: left
+    host.daemon.run_forever(Stop())
+
+    assert low <= min(waits) <= max(waits) <= high
+    assert max(waits) - min(waits) >= 0.9 * (high - low), "they are spread"
+
+
+def test_passes_follow_more_and_more_slowly_while_s3_is_away(make_host):
+    host, waits = make_host(), []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float) -> bool:
+            waits.append(timeout)
+            return False
+
+        def is_set(self) -> bool:
+            return len(waits) == 12
+
+    def away() -> int:
+        raise UnreachableError("away")
+
+    host.daemon.tick = away
+    host.daemon.run_forever(Stop())
+
+    for number, wait in enumerate(waits):
+        assert 0.8 <= wait / min(2.0**number, 60) <= 1.2
+
+
 def test_run_once_waits_until_nothing_is_left(make_host, store):
     host = make_host(interval=0.05)
     send(store, "41")
@@ -711,6 +863,7 @@ def test_a_wrong_setting_ends_the_daemon_at_once(store, tmp_path):
 DAEMON = """
 import logging, sys
 from pathlib import Path
+from xcor_daemon import jobs, outputs
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
 from xcor_daemon.daemon import Daemon, stop_on_signals

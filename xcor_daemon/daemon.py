@@ -106,18 +106,20 @@ class Daemon:
             try:
                 left = self.tick()
                 self.notifier.passed(f"jobs to do: {left}")
-                wait = self.config.interval or (_BUSY if left else _IDLE)
+                # What an operator has set is kept to; else several daemons spread themselves.
+                wait = self.config.interval or _jittered(_BUSY if left else _IDLE)
                 ever, trouble, failed = True, "", 0
             except (UnreachableError, ConfigError) as error:
                 if isinstance(error, ConfigError) and not ever:
                     raise  # a wrong setting, unless it has worked before
                 wait = min((self.config.interval or _BUSY) * 2**failed, _LONGEST_REST)
                 failed += wait < _LONGEST_REST
+                wait = _jittered(wait)
                 if str(error) != trouble:
                     log.warning("no pass, next try in about %g s: %s", wait, error)
                 trouble = str(error)
                 self.notifier.trouble(trouble)
-            stop.wait(wait * random.uniform(0.8, 1.2))
+            stop.wait(wait)
         self.notifier.stopping()
 
     def run_once(self, wait: bool = False, stop: threading.Event | None = None) -> list[Job]:
@@ -268,6 +270,10 @@ class Daemon:
         """Whether a job failed again and again and must not hold up every pass."""
         trouble = self._troubles.get(job_id)
         return trouble is not None and time.monotonic() < trouble[1]
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(0.8, 1.2)
 
 
 @contextmanager

@@ -101,7 +101,8 @@ class S3:
         if code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
             return UnreachableError(f"credentials for S3 at {self.endpoint} have expired ({code}).")
         if code == "RequestTimeTooSkewed":
-            return ConfigError("this machine's clock is off by more than 15 minutes; set it right.")
+            need = "set it right"  # it may come right by itself, once the machine has found NTP
+            return UnreachableError(f"this machine's clock is off by more than 15 minutes; {need}.")
         return UnreachableError(f"S3 at {self.endpoint} cannot do {operation} now: {error}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -109,6 +111,13 @@ class Service:
             return any(b"up" in path.read_bytes() for path in found)
 
         wait_until(is_up)
+
+    def end_workers(self) -> None:
+        """Kill every supervisor and worker, as the end of the machine does."""
+        while found := _workers(self):
+            for process in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(process.parent.name), signal.SIGKILL)
 
     def is_done(self, job_id: str) -> bool:
         return (self.store.read_status(job_id) or {}).get("state") == "done"

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,16 @@ class Forks:
     """The program, seen from the tests."""
 
     def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
         self._program = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
     def ask(self, **question: Any) -> Any:
-        self._program.stdin.write(json.dumps(question).encode() + b"\n")
-        self._program.stdin.flush()
-        return json.loads(self._program.stdout.readline())
+        with self._one_at_a_time:  # the proxy's threads may kill a daemon too
+            self._program.stdin.write(json.dumps(question).encode() + b"\n")
+            self._program.stdin.flush()
+            return json.loads(self._program.stdout.readline())
 
     def close(self) -> None:
         self._program.communicate()

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
@@ -72,6 +73,11 @@ class Proxy:
     fired: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     endpoint: str = ""
+    skew: float = float("inf")  # s that a request's date may be off
+
+    def limit_skew(self, seconds: float) -> None:
+        """Refuse requests that are dated too far from now, as AWS does beyond 15 minutes."""
+        self.skew = seconds
 
     def on(self, method: str, key: str, action: Action, times: int = 1) -> None:
         """Order what happens to the next matching requests."""
@@ -183,6 +189,12 @@ class _Handler(BaseHTTPRequestHandler):
     state: Proxy
     protocol_version = "HTTP/1.1"
 
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except ConnectionError:  # the daemon was killed between two requests
+            self.close_connection = True
+
     def _relay(self) -> None:
         try:
             self._exchange()
@@ -201,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise ConnectionResetError
         key = unquote(urlsplit(self.path).path).removeprefix(f"/{self.state.bucket}").strip("/")
         action = self.state._action(self.command, key)
+        if self._skew() > self.state.skew:
+            action = answer(403, "RequestTimeTooSkewed")
         given = action(lambda: self._ask(key, body)) if action else self._ask(key, body)
         if given is None:
             self._reset()
@@ -217,6 +231,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         elif self.command != "HEAD":
             self.wfile.write(given.body)
+
+    def _skew(self) -> float:
+        """How far a request's date is from now (s)."""
+        dated = datetime.strptime(self.headers["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
+        return abs((datetime.now(UTC) - dated).total_seconds())
 
     def _reset(self) -> None:
         """End the connection as a crash does: with RST."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ def small_disk(service) -> Iterator[Path]:
     """The work folder of a service as a disk of 3 MB."""
     folder = service.work_dir()
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m,nr_inodes=200", "none", str(folder)]
     if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("only root may mount a small disk")
     yield folder
@@ -35,6 +36,15 @@ def fill(folder: Path, leave: int) -> Path:
     about = os.statvfs(folder)
     with ballast.open("wb") as file:
         file.write(b"\0" * max(0, about.f_bavail * about.f_frsize - leave))
+    return ballast
+
+
+def fill_inodes(folder: Path, leave: int) -> Path:
+    """Take all names of files that a disk has but for some."""
+    ballast = folder / ".ballast"
+    ballast.mkdir()
+    for number in range(os.statvfs(folder).f_favail - leave):
+        (ballast / str(number)).touch()
     return ballast
 
 
@@ -56,10 +66,52 @@ def test_a_disk_that_fills_up_at_any_write_delays_a_job(service, small_disk, lea
     service.check(faults=1)
 
 
+@pytest.mark.parametrize("leave", [0, 3, 8])
+def test_a_disk_without_room_for_another_file_delays_a_job(service, small_disk, leave):
+    service.send("41")
+    service.start("wait", reserve=0).wait(60)
+    ballast = fill_inodes(small_disk, leave)
+    service.send("42")
+    daemon = service.start(reserve=0)
+    wait_until(lambda: is_in_trouble(service))
+    assert daemon.poll() is None
+
+    shutil.rmtree(ballast)
+    wait_until(lambda: service.is_done("42"))
+
+    daemon.kill()
+    service.check(faults=1)
+
+
+def test_a_quota_that_is_reached_stops_no_worker_and_takes_no_job(service):
+    quota = 4_000_000  # bytes; a job needs 1.72 MB
+    (service.witness / "wait").touch()
+    service.send("41")
+    daemon = service.start(quota=quota, max_parallel=2)
+    service.wait_for_worker("41")
+    ballast = service.work_dir() / ".damaged"
+    ballast.mkdir()
+    (ballast / "left").write_bytes(b"\0" * quota)
+    service.send("42")
+    wait_until(lambda: "waits for its turn" in stage_of(service, "42"))
+    (service.witness / "wait").unlink()
+    wait_until(lambda: service.is_done("41"))
+    assert not list(service.work_dir().glob("*/42"))
+
+    shutil.rmtree(ballast)
+    wait_until(lambda: service.is_done("42"))
+
+    daemon.kill()
+    service.check(faults=1)
+
+
+def stage_of(service, job_id: str) -> str:
+    return (service.store.read_status(job_id) or {}).get("stage", "")
+
+
 def is_in_trouble(service) -> bool:
     """Whether the disk was found full, or the job waits for room."""
-    shown = service.store.read_status("42") or {}
-    return "No space left" in service.log or "waits for its turn" in shown.get("stage", "")
+    return "No space left" in service.log or "waits for its turn" in stage_of(service, "42")
 
 
 def test_a_disk_that_is_remounted_read_only_delays_a_job(service, small_disk):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import time
 
 import pytest
-from hosting import PARAMS, STACKING, STATIONS
+from hosting import PARAMS, STACKING, STATIONS, wait_until
 
+from xcor_daemon import orders
 from xcor_daemon.faults import ON_DISK, POINTS, STEPS
 
 pytestmark = pytest.mark.real
@@ -147,6 +149,64 @@ def test_a_step_that_takes_long_harms_nothing(service):
     service.run_until_quiet(fault="manifest.commit.before:sleep")
 
     service.check(faults=1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_kill_after_each_of_the_files_that_are_uploaded(service, count):
+    numbers = itertools.count(1)
+
+    def put_and_die(ask):
+        given = ask()
+        if next(numbers) == count:
+            daemon.kill()
+        return given
+
+    service.send("41")
+    service.proxy.on("PUT", "processed/41/runs/.*", put_and_die, 10**6)
+    daemon = service.start("wait")
+    assert daemon.wait(60) == -signal.SIGKILL
+
+    service.run_until_quiet()
+
+    service.check(faults=1)
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["stage.input", "record.queued", "worker.start", "result.upload", "manifest.commit",
+     "record.ended", "lease.release"],
+)  # fmt: skip
+def test_sigterm_in_the_middle_of_a_step_ends_the_daemon_and_loses_nothing(service, step):
+    service.send("41")
+    daemon = service.start(fault=f"{step}.after:sleep")
+    wait_until(lambda: f"fault: sleep at {step}.after" in service.log)
+
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(10) == 0
+
+    service.run_until_quiet()
+    service.check(faults=1)
+
+
+def test_orders_of_an_operator_race_with_passes_and_kills(service):
+    chance = random.Random(36)
+    ids = [str(100 + number) for number in range(6)]
+    for job_id in ids:
+        service.send(job_id)
+    for _ in range(8):
+        daemon = service.start(max_parallel=2)
+        for _ in range(8):
+            orders.give(service.work_dir(), chance.choice(ids), chance.choice(orders.ACTIONS))
+            time.sleep(chance.uniform(0.0, 0.1))  # the moment is the point of it
+        daemon.kill()
+        daemon.wait(10)
+    for job_id in ids:
+        orders.give(service.work_dir(), job_id, "release")
+    service.may_fail |= service.valid  # cancelled, perhaps
+
+    service.run_until_quiet(max_parallel=2)
+
+    service.check(faults=64)
 
 
 @pytest.mark.parametrize(

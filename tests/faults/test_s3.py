@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -92,20 +93,35 @@ def test_a_machine_whose_clock_s3_refuses_says_so_and_goes_on_once_it_is_right(s
     service.check(faults=3)
 
 
-def test_a_black_hole_swallows_nothing(service):
-    """S3 takes requests and never answers; the daemon waits, and goes on when it is back."""
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("s3_timeout", "seconds"),
+    [
+        # Five minutes and the timeout of the service, both a hundredth of what they are.
+        (0.2, 3),
+        pytest.param(20, 300, marks=pytest.mark.long),
+    ],
+)
+def test_a_black_hole_of_five_minutes_swallows_nothing(service, s3_timeout, seconds):
+    """S3 takes requests and never answers; workers go on, and so does the daemon afterwards."""
     back = threading.Event()
-    service.proxy.on("GET", ANY, lambda _: back.wait(60) and None, 10**6)
-    service.proxy.on("PUT", ANY, lambda _: back.wait(60) and None, 10**6)
+    (service.witness / "wait").touch()
     service.send("41")
-    daemon = service.start(s3_timeout=0.2)
-    wait_until(lambda: service.proxy.fired > 6)
+    daemon = service.start(s3_timeout=s3_timeout)
+    service.wait_for_worker("41")
+    for method in ("GET", "PUT", "HEAD"):
+        service.proxy.on(method, ANY, lambda _: back.wait(seconds + 60) and None, 10**6)
+    began = time.monotonic()
+    (service.witness / "wait").unlink()
+    service.send("42")
+    wait_until(lambda: time.monotonic() > began + seconds, seconds + 60)
+    assert service.proxy.fired > 3
     assert daemon.poll() is None
 
     service.proxy.calm()
     back.set()
 
-    wait_until(lambda: service.is_done("41"))
+    wait_until(lambda: service.is_done("41") and service.is_done("42"), 240)
     daemon.kill()
     service.check(faults=1)
 

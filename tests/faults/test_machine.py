@@ -1,0 +1,178 @@
+"""The machine itself fails: its power, its clock, its daemon again and again."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hosting import wait_until
+
+pytestmark = pytest.mark.real
+
+
+# --- power ---
+
+
+class PoweredDisk:
+    """The work folder of a service on an ext4 of its own, of which a power cut can be had.
+
+    The file system's image is a file. What the kernel has not written to it yet, since nobody
+    asked for that with fsync, is lost in a copy of the image: as in a power cut.
+    """
+
+    def __init__(self, service) -> None:
+        self.service, self.cuts = service, 0
+        self.folder = service.work_dir()
+        self.folder.mkdir()
+        self._make(service.folder / "disk.0")
+
+    def _make(self, image: Path) -> None:
+        with image.open("wb") as file:
+            file.truncate(64_000_000)
+        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+        self._mount(image)
+        shutil.rmtree(self.folder / "lost+found")
+        os.sync()
+
+    def _mount(self, image: Path) -> None:
+        # Nothing is written back by itself while a test lasts.
+        options = "loop,commit=300"
+        subprocess.run(["mount", "-o", options, image, self.folder], check=True)
+        self._image = image
+
+    def cut(self, daemon) -> None:
+        """Cut the power and start the machine again."""
+        daemon.send_signal(signal.SIGSTOP)
+        self.cuts += 1
+        after = self._image.with_name(f"disk.{self.cuts}")
+        subprocess.run(["cp", "--sparse=always", self._image, after], check=True)
+        daemon.kill()
+        daemon.wait(10)
+        self.service.end_workers()
+        subprocess.run(["umount", "-l", self.folder], check=True)
+        self._mount(after)
+
+
+@pytest.fixture
+def powered(service) -> Iterator[PoweredDisk]:
+    """A disk whose power can be cut."""
+    if os.geteuid():
+        pytest.skip("only root may mount a disk")
+    disk = PoweredDisk(service)
+    yield disk
+    for process in service.processes:
+        process.kill()
+        process.wait(10)
+    service.end_workers()
+    subprocess.run(["umount", "-l", disk.folder], check=True)
+
+
+def test_a_disk_forgets_in_a_power_cut_what_nobody_has_synced(service, powered):
+    """So that the tests below mean something."""
+    with (powered.folder / ".kept").open("wb") as file:
+        file.write(b"kept")
+        file.flush()
+        os.fsync(file.fileno())
+    (powered.folder / ".lost").write_bytes(b"lost")
+    powered.cut(service.start())
+
+    assert (powered.folder / ".kept").read_bytes() == b"kept"
+    assert not (powered.folder / ".lost").exists()
+
+
+LASTING = (
+    "stage.record.after",
+    "record.queued.after",
+    "worker.start.after",
+    "record.running.after",
+    "result.upload.after",
+    "manifest.commit.before",
+    "manifest.commit.after",
+    "record.ended.after",
+)
+
+
+def test_power_cuts_lose_and_double_nothing(service, powered):
+    """The power goes right after each step that must last."""
+    for number, point in enumerate(LASTING):
+        service.send(str(100 + number))
+        daemon = service.start("wait", fault=f"{point}:hang", max_parallel=8, reserve=0)
+        wait_until(lambda point=point: f"fault: hang at {point}" in service.log)
+        powered.cut(daemon)
+
+    service.run_until_quiet(reserve=0)
+
+    service.check(faults=len(LASTING))
+    assert all(service.is_done(str(100 + k)) for k in range(len(LASTING)))
+
+
+@pytest.mark.parametrize("cuts", [4, pytest.param(40, marks=pytest.mark.long)])
+def test_power_cuts_at_random_moments(service, powered, cuts):
+    chance = random.Random(20261122)
+    for number in range(cuts):
+        service.send(str(100 + number))
+        daemon = service.start(max_parallel=3, reserve=0)
+        time.sleep(chance.uniform(0.05, 1.0))  # the moment is the point of it
+        powered.cut(daemon)
+
+    service.run_until_quiet(max_parallel=3, reserve=0)
+
+    service.check(faults=cuts)
+
+
+# --- clock ---
+
+
+@pytest.mark.parametrize("minutes", [-14, 14])
+def test_a_clock_that_is_off_delays_no_job(service, minutes):
+    service.send("41")
+    daemon = service.start(clock=f"{minutes:+}m")
+    wait_until(lambda: service.is_done("41"))
+    daemon.kill()
+
+    service.check(faults=1)
+    stamp = next(service.work_dir().glob("*/41")).parent.name
+    at = time.mktime(time.strptime(stamp, "%Y%m%d_%H%M%S")) - time.timezone
+    assert abs(at - time.time() - 60 * minutes) < 300, "the clock was off"
+
+
+@pytest.mark.parametrize("minutes", [-20, 20])
+def test_a_clock_that_s3_refuses_is_named_and_the_job_waits(service, minutes):
+    service.send("41")
+    service.proxy.limit_skew(15 * 60)
+    daemon = service.start(clock=f"{minutes:+}m")
+    wait_until(lambda: "clock is off by more than 15 minutes" in service.log)
+    assert daemon.poll() is None, "it goes on as soon as the clock is right"
+    daemon.kill()
+    daemon.wait(10)
+    assert not list(service.work_dir().glob("*/41"))
+
+    service.run_until_quiet()  # by a clock that is right
+
+    service.check(faults=1)
+
+
+# --- crashes in a row ---
+
+
+def test_a_daemon_that_crashes_ten_times_in_a_row_at_one_place(service):
+    places = ("stage.record.after", "worker.start.before", "manifest.commit.before")
+    for number, place in enumerate(places):
+        service.send(str(100 + number))
+        for _ in range(10):
+            daemon = service.start("wait", fault=f"{place}:kill")
+            if daemon.wait(120) == 0:
+                break  # what it did before it died is not done again
+            assert daemon.returncode == -signal.SIGKILL
+
+    service.run_until_quiet()
+
+    service.check(faults=10 * len(places))
+    assert all(service.is_done(str(100 + k)) for k in range(len(places)))
