@@ -694,7 +694,7 @@ def test_a_manifest_without_its_views_gets_them(make_host, store):
 
 def test_a_job_whose_machine_was_lost_is_run_again(make_host, store):
     send(store, "41")
-    lost = make_host("one", lease=0.5)
+    lost = make_host("one", lease=3.0)
     lost.tick()
     assert status(store)["state"] == "running"
 
