@@ -358,3 +358,16 @@ def test_a_month_that_costs_too_much_is_told_before_it_ends():
     assert made["Budget"]["BudgetLimit"] == {"Amount": 99, "Unit": "USD"}
     assert set(kinds) == {"ACTUAL", "FORECASTED"}
     assert {n["Subscribers"][0]["Address"] for n in kinds.values()} == {"a@example.org"}
+
+
+def test_the_operators_page_says_what_every_alarm_and_most_parameters_mean():
+    page = (ROOT / "docs/operations.md").read_text()
+    made = template()
+
+    alarms = [*made.resources("AWS::CloudWatch::Alarm"), *made.resources("AWS::Budgets::Budget")]
+    rows = re.findall(r"^\| `(\w+)` \|", page.partition("## What an alarm means")[2], re.MULTILINE)
+    assert set(alarms) <= set(rows)
+    documented = set(re.findall(r"`(\w+)`", page))
+    filled_in = {"Version", "Releases", "ImagesArn", "Image", "SubmitCode", "ConnectTo",
+                 "ImagesFrom", "Sources", "ImageId", "AlarmEmail"}  # fmt: skip
+    assert made.raw["Parameters"].keys() - filled_in <= documented
