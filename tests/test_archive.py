@@ -213,6 +213,7 @@ def test_what_is_remembered_of_an_archive_is_not_believed_where_it_is_damaged(tm
 def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path, caplog):
     write_day(tmp_path / "archive/a.mseed")
     (tmp_path / "cache").write_bytes(b"")  # no folder
+    caplog.set_level("INFO")
 
     archive = Archive(tmp_path / "archive", tmp_path / "cache")
 

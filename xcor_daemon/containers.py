@@ -45,6 +45,7 @@ _SHOWN = 100  # lines of it
 # Exits that somebody caused: SIGHUP, SIGINT, SIGKILL, SIGTERM, and an engine that came back
 # without the container.
 _SENT = {129, 130, 137, 143, 255}
+_SHARED, _TOKEN = "/shared", "/earthscope-token"  # in the container
 _NOBODY = (10001, 10001)  # whom the image runs as
 
 
@@ -201,9 +202,13 @@ class DockerLauncher:
             "command": words,
             "labels": {**_labels(job), f"{LABEL}.work": str(self._work_dir)},
             "user": f"{user}:{group}",
-            "environment": {"XCOR_SOURCES": ";".join(f"{k}={v}" for k, v in sources.items())},
+            "environment": {
+                "XCOR_SOURCES": ";".join(f"{k}={v}" for k, v in sources.items()),
+                "XCOR_CACHE": _SHARED,
+                "XCOR_EARTHSCOPE_TOKEN": _TOKEN if self.config.earthscope_token else "",
+            },
             "working_dir": "/job",
-            "mounts": [*_job_mounts(job), *paths.mounts()],
+            "mounts": [*_job_mounts(job), *paths.mounts(), *self._shared(job)],
             "tmpfs": {"/tmp": _TMP},  # noqa: S108  inside the container
             "read_only": True,
             "cap_drop": ["ALL"],
@@ -216,6 +221,28 @@ class DockerLauncher:
             "nano_cpus": int(limits.cpus * 1e9),
             "ulimits": [Ulimit(name="core", soft=0, hard=0)],
         }
+
+
+    def _shared(self, job: Job) -> list[Mount]:
+        """What jobs share; who reads strangers' data does not say what is in archives."""
+        if job.kind == "stack":
+            return []
+        downloads = _downloads(job, self.config)
+        folder = self.config.cache_folder.absolute()
+        with disk_errors(folder):
+            for name in ("connections", "archives"):
+                (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                if os.geteuid() == 0:
+                    os.chown(folder / name, *worker_user())
+        archives = Mount(
+            f"{_SHARED}/archives", str(folder / "archives"), type="bind", read_only=downloads
+        )
+        if not downloads:
+            return [archives]
+        token = self.config.earthscope_token
+        tokens = [_read_only(_TOKEN, Path(token).absolute())] if token else []
+        connections = Mount(f"{_SHARED}/connections", str(folder / "connections"), type="bind")
+        return [archives, connections, *tokens]
 
 
 def container_name(job: Job) -> str:

@@ -261,3 +261,32 @@ def test_what_the_daemon_keeps_of_a_job_is_out_of_its_workers_reach(serve):
     assert {"stations.csv", "params.csv", "outputs.json"} <= set(seen)
     assert not {"job.json", "worker.json", "xcor_log.txt"} & set(seen)
     assert {"job.json", "worker.json"} <= set(os.listdir(service.job().folder))
+
+
+LOOK = """
+for name in ("connections", "archives"):
+    print(name, os.access(f"/shared/{name}", os.W_OK))
+print("cache", os.environ["XCOR_CACHE"], flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("archive:/usr/share", ["connections False", "archives True"]),
+        ("fdsn:http://127.0.0.1:9", ["connections True", "archives False"]),
+    ],
+)
+def test_a_job_that_downloads_counts_with_all_others_and_does_not_say_what_archives_hold(
+    serve, tmp_path, source, seen
+):
+    code = f"{WORK}import os{LOOK}"
+    service = serve(code, source=source, cache=tmp_path / "cache")
+
+    assert service.run_to_its_end()["state"] == "done"
+
+    assert service.log().splitlines()[:3] == [*seen, "cache /shared"]
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
+        "archives",
+        "connections",
+    ]

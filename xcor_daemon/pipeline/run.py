@@ -179,7 +179,8 @@ def _work(
 ) -> Work:
     """What the workers of a job must know."""
     reporter.stage("looking up stations and responses")
-    access = replace(access, cache=_cache(folder, access.cache), keep=folder / ".downloads")
+    gate = _connections(folder, access.cache)
+    access = replace(access, gate=gate, keep=folder / ".downloads")
     opened = open_sources(source, request.channels, sources, access)
     metadata = opened.metadata(request.channels, request.params.response)
     units = Units(request)
@@ -254,18 +255,19 @@ def _read(folder: Path, kind: type, file: str) -> Any:
     return request
 
 
-def _cache(folder: Path, shared: Path | None) -> Path:
-    """The folder that jobs share, made if need be; the job's own where that cannot be written."""
-    own = folder / ".cache"
-    if shared is None:
+def _connections(folder: Path, cache: Path | None) -> Path:
+    """Where connections are counted: for the machine, or for the job where that cannot be."""
+    own = folder / ".connections"
+    if cache is None:
         return own
+    shared = cache / "connections"
     try:
         shared.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_ours = os.access(shared, os.W_OK | os.X_OK)
     except OSError:
         is_ours = False
     if not is_ours:
-        log.warning("%s cannot be written; connections are counted for this job only", shared)
+        log.info("%s cannot be written; connections are counted for this job only", shared)
     return shared if is_ours else own
 
 

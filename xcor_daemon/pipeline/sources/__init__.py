@@ -23,6 +23,7 @@ class Access:
     """
 
     cache: Path | None = None
+    gate: Path | None = None  # of the connections, where not in the cache
     keep: Path | None = None  # where downloads wait until their day is done; see `Kept`
     token: Path | None = None  # file with EarthScope's token, where restricted data are wanted
 
@@ -49,7 +50,7 @@ def open_source(text: str, access: Access = NOTHING_SHARED) -> Source:
         If the text is none of these, the folder is missing or the name is not a known centre's.
     """
     kind, _, place = text.partition(":")
-    gate = access.cache / "connections" if access.cache else None
+    gate = access.gate or (access.cache / "connections" if access.cache else None)
     if kind == "archive" and place:
         from .archive import Archive
 

@@ -131,7 +131,7 @@ def _remember(memory: Path, found: Sequence[Found]) -> None:
             file.writelines(json.dumps(_plain(one)) + "\n" for one in found)
         partial.replace(memory)
     except OSError as error:
-        log.warning("%s cannot be written: %s; the next job looks again", memory, error.strerror)
+        log.info("%s cannot be written: %s; the next job looks again", memory, error.strerror)
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
