@@ -49,7 +49,7 @@ def worker_image(docker_host: str) -> str:
 
 def small_system() -> bytes:
     """A tar of bash, a few commands and the libraries that they need, of this machine."""
-    programs = [shutil.which(name) for name in ("bash", "cat", "sleep", "mknod", "mkfifo", "ln")]
+    programs = [shutil.which(name) for name in ("bash", "cat", "sleep", "timeout")]
     wanted = set(programs)
     for program in programs:
         said = subprocess.check_output(["ldd", program], text=True)

@@ -1,0 +1,77 @@
+"""The whole way with the image of docker/Dockerfile: `xcor-daemon run-once --launcher docker`."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+
+import pytest
+from hosting import read
+
+from xcor_daemon.bucket import Bucket
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # the first test builds the image
+
+
+@pytest.fixture
+def service(bucket, docker_host, worker_image, norsar, tmp_path):
+    """Sends jobs and runs them as an operator does; gives what was published."""
+    store = Bucket(bucket.server.client(), bucket.name, settle=0)
+    environ = {
+        **os.environ,
+        **bucket.server.environ,
+        "DOCKER_HOST": docker_host,
+        "XCOR_BUCKET": bucket.name,
+        "XCOR_ENDPOINT_URL": bucket.server.endpoint,
+        "XCOR_WORK_DIR": str(tmp_path / "work"),
+        "XCOR_SOURCE": f"archive:{norsar}",
+        "XCOR_SETTLE": "0",
+    }
+
+    def run(files: dict[str, bytes]) -> tuple[str, dict, str]:
+        job_id = str(secrets.randbelow(2**53))
+        for name in sorted(files, reverse=True):
+            key = f"incoming/{job_id}/{name}"
+            store.client.put_object(Bucket=store.name, Key=key, Body=files[name])
+        command = [sys.executable, "-m", "xcor_daemon.cli", "run-once", "--wait"]
+        done = subprocess.run(
+            [*command, "--launcher", "docker", "--image", worker_image],
+            env=environ, text=True, capture_output=True, check=False, timeout=400,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout == f"{job_id} done\n"
+        manifest = store.read_manifest(job_id)
+        prefix = f"processed/{job_id}/runs/{manifest['attempt']}/"
+        return job_id, manifest, read(store, f"{prefix}xcor_log.txt").decode()
+
+    return run
+
+
+def names_of(manifest: dict) -> set[str]:
+    return {file["key"].split("/", 4)[4] for file in manifest["files"]}
+
+
+def test_the_demos_job_and_a_stack_of_it_run_in_containers(
+    service, engine, worker_image, sample_job
+):
+    job_id, manifest, said = service(sample_job)
+
+    assert manifest["image"] == engine.images.get(worker_image).id
+    assert manifest["units"] == {"done": 1, "empty": 0, "failed": []}
+    assert (manifest["summary"]["pairs"], manifest["summary"]["windows_kept"]) == (276, 12696)
+    assert {"CORR/2019-01-01.h5", "STACK/linear.h5", "PLOT/record_section.png"} <= names_of(
+        manifest
+    )
+    assert "276 pairs, 12696 pair-windows kept, 1 of 1 days with data" in said
+    best = json.dumps(manifest["summary"]["best"][0])
+    assert "NO.NB200..BHZ" in best
+    assert "NO.NB204..BHZ" in best
+
+    stacking = f"type,phase_smooth,stack_all,job\nphase-weighted,2,true,{job_id}\n".encode()
+    _, stacked, _ = service({"stacking_params.csv": stacking})
+
+    assert stacked["kind"] == "stack"
+    assert [name for name in names_of(stacked) if name.startswith("STACK/")]
