@@ -23,7 +23,7 @@ LAYERS = [
     {"units"},
     {"estimate", "jobs", "listing"},
     {"outputs", "bucket", "launcher", "disk", "orders", "register", "metrics"},
-    {"containers", "publish", "submit", "status", "verdicts", "lease", "quota"},
+    {"bucketfacts", "containers", "publish", "submit", "status", "verdicts", "lease", "quota"},
     {"corrs", "admission", "heartbeat", "audit", "recovery", "doctor", "gateway"},
     {"course"},
     {"daemon"},

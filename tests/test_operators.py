@@ -9,6 +9,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 from hosting import PARAMS, STATIONS, OrderedLauncher, send, work
 from moto import mock_aws
@@ -220,6 +221,76 @@ def test_the_doctor_finds_nothing_where_nothing_is_wrong(host):
     assert result.exit_code == 0, result.stdout
     assert {line.split()[0] for line in result.stdout.splitlines()} <= {"ok", "warn"}
     assert "If-None-Match and If-Match are kept" in result.stdout
+
+
+FACTS = ("access lists", "policy", "versions", "expiry")
+
+
+def test_the_doctor_tells_how_the_bucket_is_set_up(host):
+    def found() -> dict[str, list[str]]:
+        lines = json.loads(host.call("doctor", "--json").stdout)
+        return {line["name"]: [line["state"], line["text"]] for line in lines}
+
+    bare = found()
+    assert [bare[name][0] for name in FACTS] == ["warn"] * 4
+
+    client = host.store.client
+    blocks = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    client.put_public_access_block(
+        Bucket="xcor", PublicAccessBlockConfiguration=dict.fromkeys(blocks, True)
+    )
+    client.put_bucket_versioning(Bucket="xcor", VersioningConfiguration={"Status": "Enabled"})
+    rule = {"ID": "a", "Status": "Enabled", "Filter": {"Prefix": "incoming/"}}
+    rule |= {"Expiration": {"Days": 30}}
+    rule |= {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2}}
+    client.put_bucket_lifecycle_configuration(
+        Bucket="xcor", LifecycleConfiguration={"Rules": [rule]}
+    )
+    tls = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::xcor/*"}
+    tls["Condition"] = {"Bool": {"aws:SecureTransport": "false"}}
+    client.put_bucket_policy(Bucket="xcor", Policy=json.dumps({"Statement": [tls]}))
+    good = found()
+    assert [good[name][0] for name in FACTS] == ["ok"] * 4
+
+    opened = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket"]}
+    opened["Resource"] = "*"
+    client.put_bucket_policy(Bucket="xcor", Policy=json.dumps({"Statement": [tls, opened]}))
+    assert found()["policy"][0] == "fail"
+    assert "everybody may s3:listbucket" in found()["policy"][1]
+
+
+def test_the_doctor_says_what_it_is_not_shown(host, monkeypatch):
+    def denied(**_):
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "Get")
+
+    monkeypatch.setattr("xcor_daemon.s3.connect", lambda _: host.store.client)
+    for name in ("public_access_block", "bucket_policy", "bucket_versioning"):
+        monkeypatch.setattr(host.store.client, f"get_{name}", denied)
+
+    told = host.call("doctor")
+
+    assert told.exit_code == 0
+    assert "ok    bucket's setup: access lists, policy, versions: not shown" in told.stdout
+
+
+def test_status_is_shown_again_and_again_until_ctrl_c(host, monkeypatch):
+    send(host.store, "41")
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        host.tick()
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("xcor_daemon.operators.time.sleep", wait)
+    told = host.call("status", "--watch")
+
+    assert told.exit_code == 0
+    assert waits == [2, 2, 2]
+    lines = [line.split() for line in told.stdout.splitlines() if line.startswith("41 ")]
+    states = [[word for word in line if word in ("waiting", "running")] for line in lines]
+    assert states == [["waiting"], ["running"], ["running"]]
 
 
 def test_the_doctor_names_what_is_wrong(host):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import disk, jobs
 from .bucket import Bucket
+from .bucketfacts import bucket_facts
 from .config import Config
 from .errors import DiskError, XcorError
 
@@ -42,6 +43,8 @@ def examine(config: Config) -> Iterator[Finding]:
     if bucket is not None:
         yield from _guard("conditional writes", lambda: _conditions(bucket))
         yield from _guard("clock", lambda: _clock(bucket))
+        for name, is_well, text in bucket_facts(bucket):
+            yield Finding(name, {True: OK, False: WARN, None: FAIL}[is_well], text)
     yield from _guard("work folder", lambda: _work_dir(config))
     yield from _guard("disk", lambda: _disk(config))
 

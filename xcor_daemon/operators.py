@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -23,10 +24,11 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing.")
 def status(config: Config, job_id: str | None, as_json: bool, watch: bool) -> None:
     """Show the jobs, or one of them, as this machine and S3 know them."""
     click.echo(_status(config, job_id, as_json))
-    while watch:
-        time.sleep(2)
-        click.clear()
-        click.echo(_status(config, job_id, as_json))
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        while watch:
+            time.sleep(2)
+            click.clear()
+            click.echo(_status(config, job_id, as_json))
 
 
 def _status(config: Config, job_id: str | None, as_json: bool) -> str:
@@ -111,7 +113,7 @@ def sync(config: Config, dry_run: bool) -> None:
 @_json
 @click.pass_obj
 def doctor(config: Config, as_json: bool) -> None:
-    """Check credentials, bucket, clock and disk; exits with 1 where something fails."""
+    """Check credentials, the bucket and its setup, clock and disk; exits with 1 on a failure."""
     from .doctor import FAIL, examine
 
     findings = list(examine(config))

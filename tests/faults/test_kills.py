@@ -209,6 +209,7 @@ def test_orders_of_an_operator_race_with_passes_and_kills(service):
     service.check(faults=64)
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("kills", "jobs"), [(20, 6), pytest.param(200, 20, marks=pytest.mark.long)]
 )

@@ -113,6 +113,7 @@ def test_power_cuts_lose_and_double_nothing(service, powered):
     assert all(service.is_done(str(100 + k)) for k in range(len(LASTING)))
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("cuts", [4, pytest.param(40, marks=pytest.mark.long)])
 def test_power_cuts_at_random_moments(service, powered, cuts):
     chance = random.Random(20261122)
