@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -61,12 +62,18 @@ def event(
     }  # fmt: skip
 
 
-@pytest.fixture
-def store() -> Iterator[Bucket]:
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
     with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
-        yield Bucket(client, "xcor", settle=0)
+        yield boto3.client("s3", region_name="us-east-1")
+
+
+@pytest.fixture
+def store(client) -> Bucket:
+    """A bucket of the test's own."""
+    name = f"xcor-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    return Bucket(client, name, settle=0)
 
 
 @pytest.fixture
@@ -220,7 +227,7 @@ def test_an_outage_is_told_without_its_details(service):
 
 
 def test_the_function_reads_its_environment_once(store, monkeypatch):
-    environ = {"XCOR_BUCKET": "xcor", "XCOR_ORIGINS": PAGE, "XCOR_JOBS_PER_DAY": "9",
+    environ = {"XCOR_BUCKET": store.name, "XCOR_ORIGINS": PAGE, "XCOR_JOBS_PER_DAY": "9",
                "XCOR_JOBS_PER_DAY_OF_ONE": "2", "AWS_DEFAULT_REGION": "us-east-1"}  # fmt: skip
     for name, value in environ.items():
         monkeypatch.setenv(name, value)

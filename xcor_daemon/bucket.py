@@ -134,7 +134,7 @@ class Bucket:
 
     def names(self, prefix: str) -> list[str]:
         """The first `PAGE` keys below a prefix."""
-        answer = self._call("list_objects_v2", Prefix=prefix, MaxKeys=PAGE)
+        answer = self.s3.call("list_objects_v2", Prefix=prefix, MaxKeys=PAGE)
         return [item["Key"] for item in answer.get("Contents", ())]
 
     # --- conditions ---
