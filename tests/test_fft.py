@@ -35,6 +35,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(n):
 
     spectra = rfft(x)
 
-    assert np.concatenate([rfft(row) for row in x]).tobytes() == spectra.tobytes()
+    alone = np.concatenate([rfft(x[k : k + 1]) for k in range(12)])
+    assert alone.tobytes() == spectra.tobytes()
     alone = np.concatenate([irfft(spectra[k : k + 1], n) for k in range(12)])
     assert alone.tobytes() == irfft(spectra, n).tobytes()

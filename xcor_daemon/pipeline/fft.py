@@ -17,38 +17,31 @@ except ImportError:  # the extra is not installed
     BACKEND = "scipy.fft"
 
 
-# Libraries compute several transforms at once in another way than one (scipy side by side in
-# vector registers, MKL the long ones), and the last digits differ; one at a time they do not
-# depend on how many rows a batch has.
-_ALONE = 8192 if BACKEND == "mkl_fft" else 0
+# From this length on MKL computes one signal in another way than several at once, and the last
+# digits differ. Rows of a batch must not depend on how many they are, so one goes as two.
+_NEVER_ALONE = 8192
 
 
 def rfft(x: np.ndarray) -> np.ndarray:
-    """Spectra of real signals (..., n) along the last axis, unscaled."""
-    n = x.shape[-1]
-    if n < _ALONE or x.ndim == 1:
-        return _backend.rfft(x, axis=-1)
-    spectra = np.empty((*x.shape[:-1], n // 2 + 1), dtype=np.result_type(x, np.complex64))
-    for row, signal in zip(spectra.reshape(-1, n // 2 + 1), x.reshape(-1, n), strict=True):
-        row[:] = _backend.rfft(signal)
-    return spectra
+    """Spectra of real signals (n,) or (rows, n) along the last axis, unscaled.
+
+    A row does not depend on the others; a bare signal may differ from a row in its last digits.
+    """
+    if x.ndim == 2 and len(x) == 1 and x.shape[-1] >= _NEVER_ALONE:
+        return _backend.rfft(np.repeat(x, 2, axis=0), axis=-1)[:1]
+    return _backend.rfft(x, axis=-1)
 
 
 def irfft(spectra: np.ndarray, n: int, out: np.ndarray | None = None) -> np.ndarray:
-    """Real signals of ``n`` samples from their spectra, scaled by 1/n.
+    """Real signals of ``n`` samples from their spectra, scaled by 1/n; as `rfft` for the rest.
 
     ``out`` is room that may be used, where the library takes it; use what is returned.
     """
-    if n < _ALONE or spectra.ndim == 1:
-        if out is not None and BACKEND == "mkl_fft":
-            return _backend.irfft(spectra, n, axis=-1, out=out)
-        return _backend.irfft(spectra, n, axis=-1)
-    signals = np.empty((*spectra.shape[:-1], n), dtype=spectra.real.dtype)
-    for row, spectrum in zip(
-        signals.reshape(-1, n), spectra.reshape(-1, spectra.shape[-1]), strict=True
-    ):
-        row[:] = _backend.irfft(spectrum, n)
-    return signals
+    if spectra.ndim == 2 and len(spectra) == 1 and n >= _NEVER_ALONE:
+        return _backend.irfft(np.repeat(spectra, 2, axis=0), n, axis=-1)[:1]
+    if out is not None and BACKEND == "mkl_fft":
+        return _backend.irfft(spectra, n, axis=-1, out=out)
+    return _backend.irfft(spectra, n, axis=-1)
 
 
 def next_fast_len(n: int, multiple: int = 2) -> int:

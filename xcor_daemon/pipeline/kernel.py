@@ -31,7 +31,11 @@ def _floats_in_a_register() -> int:
 
 
 LANE = _floats_in_a_register()
-_STEP = 48  # blocks at a time: those of a tile's channels stay in the second-level cache
+_STEP = 256  # blocks at a time: those of two channels stay in the second-level cache
+# Up to so many blocks the processor has no time to see a stream and fetch ahead by itself.
+_SHORT = 64
+_SUMS = 80_000  # bytes of sums held in the cache before they are copied to their pairs
+_LINE = 64  # bytes of a cache line
 
 
 def n_chunks(n_fft: int) -> int:
@@ -192,6 +196,34 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks, fresh):
     return signature, generate
 
 
+@intrinsic
+def _prefetch(typingctx, address):
+    """Ask for the cache line at an address; one that is nobody's does no harm."""
+    signature = types.void(address)
+
+    def generate(context, builder, signature, arguments):
+        number = ir.IntType(32)
+        place = ir.IntType(8).as_pointer()
+        name = "llvm.prefetch.p0i8"
+        prefetch = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(ir.VoidType(), [place, number, number, number]), name
+        )
+        # To read, into the second-level cache, data.
+        hints = [ir.Constant(number, hint) for hint in (0, 2, 1)]
+        builder.call(prefetch, [builder.inttoptr(arguments[0], place), *hints])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@numba.njit(nogil=True, cache=True)
+def _prefetch_share(address: int, n_bytes: int, part: int, n_parts: int) -> None:
+    """Ask for one of equal parts of a stretch of memory."""
+    size = -(-n_bytes // (n_parts * _LINE)) * _LINE
+    for offset in range(part * size, min((part + 1) * size, n_bytes), _LINE):
+        _prefetch(address + offset)
+
+
 @numba.njit(nogil=True, cache=True)
 def multiply_tile(
     first: np.ndarray, second: np.ndarray, i0: int, n_i: int, j0: int, n_j: int, ahead: int,
@@ -212,21 +244,30 @@ def multiply_tile(
         second comes before the first (pairs that nobody asks for) it may be left as it was.
     """
     n_blocks = first.shape[2]
-    x_chunk, x_channel = first.strides[0], first.strides[1]
+    x_chunk, x_channel, block = first.strides[0], first.strides[1], first.strides[2]
     y_chunk, y_channel = second.strides[0], second.strides[1]
-    # The sums of one chunk side by side: in ``out`` every pair lies on a page of its own.
-    sums = np.zeros((n_i * n_j, LANE), dtype=np.complex64)
+    # The sums of some chunks side by side: in ``out`` every pair lies on a page of its own.
+    n_group = min(8, max(1, _SUMS // (n_i * n_j * 8 * LANE)))
+    sums = np.zeros((n_i * n_j, n_group * LANE), dtype=np.complex64)
     row = sums.strides[0]
-    z = sums.ctypes.data
     for c in range(first.shape[0]):
+        z = sums.ctypes.data + c % n_group * 8 * LANE
+        x_here = first.ctypes.data + c * x_chunk + i0 * x_channel
+        y_here = second.ctypes.data + c * y_chunk + j0 * y_channel
         for b in range(0, n_blocks, _STEP):
-            x = first.ctypes.data + c * x_chunk + i0 * x_channel + b * 2 * LANE * 4
-            y = second.ctypes.data + c * y_chunk + j0 * y_channel + b * 2 * LANE * 4
+            x, y = x_here + b * block, y_here + b * block
             n_step = min(_STEP, n_blocks - b)
             for i in range(0, n_i, 2):
                 i1 = min(i + 1, n_i - 1)  # at an odd edge a channel is done twice
                 for j in range(0, n_j, 2):
                     j1 = min(j + 1, n_j - 1)
+                    if n_blocks <= _SHORT:  # the next chunk is on its way during this one
+                        for k in (i, i1):
+                            next_x = x + x_chunk + k * x_channel
+                            _prefetch_share(next_x, n_step * block, j // 2, (n_j + 1) // 2)
+                        for k in (j, j1):
+                            next_y = y + y_chunk + k * y_channel
+                            _prefetch_share(next_y, n_step * block, i // 2, (n_i + 1) // 2)
                     if ahead + j0 + j1 < i0 + i:
                         continue
                     _multiply_2x2(
@@ -241,7 +282,9 @@ def multiply_tile(
                         n_step,
                         b == 0,
                     )
-        base = c * LANE
-        for k in range(n_i * n_j):
-            for q in range(LANE):
-                out[k, base + q] = sums[k, q]
+        if (c + 1) % n_group == 0 or c + 1 == first.shape[0]:
+            base = c // n_group * n_group * LANE
+            width = (c % n_group + 1) * LANE
+            for k in range(n_i * n_j):
+                for q in range(width):
+                    out[k, base + q] = sums[k, q]
