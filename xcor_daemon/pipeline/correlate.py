@@ -31,7 +31,7 @@ from .kernel import (
 TILE = 12  # channels on a side: their spectra of one chunk stay in the first-level cache
 # Where many windows are averaged the products outweigh the transforms, and a larger tile reads
 # the spectra less often.
-_TILE_OF_STACKS, _MANY_BLOCKS = 48, 64
+_TILE_OF_STACKS, _MANY_BLOCKS = 24, 64
 MEMORY = 600_000_000  # bytes of block spectra held at a time
 _TOGETHER = 32  # channels, at most, that a thread cuts before it transforms their blocks
 # Output rows at a time: enough for long writes, and little memory that is touched the first time.
