@@ -62,7 +62,7 @@ export async function readBody(response, { limit = Infinity, silence = SILENCE, 
   let [text, bytes] = ["", 0];
   try {
     for (;;) {
-      const { done, value } = await withinTime(reader.read(), silence);
+      const { done, value } = await withinTime(reader.read(), silence, response.url);
       if (done) return { text: text + decoder.decode(), isCut: false };
       bytes += value.length;
       text += decoder.decode(value, { stream: true });
@@ -102,10 +102,10 @@ export function hostOf(url) {
   return new URL(url, globalThis.location?.href).host;
 }
 
-async function withinTime(promise, ms) {
+async function withinTime(promise, ms, url) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new HttpError(`nothing more has come for ${Math.round(ms / 1000)} s`)), ms);
+    timer = setTimeout(() => reject(new HttpError(`${hostOf(url)} has sent nothing more for ${Math.round(ms / 1000)} s`)), ms);
   });
   try {
     return await Promise.race([promise, late]);

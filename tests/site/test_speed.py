@@ -36,7 +36,7 @@ WATCH = """
 def load(page: Page, url: str) -> int:
     """Open the page; gives the bytes that came, as a server that compresses would send them."""
     answers: list[Response] = []
-    page.on("response", answers.append)
+    page.on("response", lambda answer: answers.append(answer))
     page.goto(url)
     page.wait_for_load_state("networkidle")
     return sum(len(gzip.compress(answer.body(), 9)) for answer in answers)

@@ -89,7 +89,7 @@ def test_a_service_that_stays_busy_is_given_up_after_some_tries(visitor, page, s
 
 @pytest.mark.parametrize(
     ("sky", "words"),
-    [("silent", "has not answered for 60 s"), ("stalled", "nothing more has come")],
+    [("silent", "has not answered for 60 s"), ("stalled", "has sent nothing more for 60 s")],
 )
 def test_a_service_that_falls_silent_is_given_up(visitor, page, site, weather, sky, words):
     page.clock.install()

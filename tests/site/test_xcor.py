@@ -91,7 +91,7 @@ def test_the_estimate_is_that_of_the_command_line(page, site, tmp_path: Path):
     assert params == b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n20,0.1,0.2,450,1800,120\n"
     shown = page.locator(".price dd").all_inner_texts()
     assert shown[:4] == [f"{n:,}" for n in (price.pairs, price.days, 189, price.pair_windows)]
-    assert shown[4] == f"{price.bytes_in / 1e6:.1f} MB"
+    assert shown[4] == f"{price.bytes_in / 1e6:.2f} MB"
     assert shown[5] == f"{price.bytes_out / 1e6:.2f} MB"
 
 

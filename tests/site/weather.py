@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 HEAD = (
     "#Network | Station | Location | Channel | Latitude | Longitude | Elevation | Depth | "
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        sky = url.path.split("/")[1]
+        sky = unquote(url.path.split("/")[1])
         weather = self.server.weather
         weather.asked[sky] += 1
         weather.queries.append({name: value[0] for name, value in parse_qs(url.query).items()})

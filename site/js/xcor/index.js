@@ -35,16 +35,14 @@ export function mount(panel, app) {
   const saveStations = button("Download stations.csv", () => download("stations.csv", app.store.get("stations")), { className: "plain" });
   const told = make("div", { className: "stack", role: "alert" });
   const launchCard = make("section", { className: "card stack", ariaLabel: "Launch" }, make("h3", {}, "Launch"),
-    app.config.submit
-      ? make("div", { className: "row" }, send)
-      : make("p", { className: "told" }, "This page has no service to send jobs to. Download the two files into a folder and run ",
-          make("code", {}, "xcor-daemon correlate FOLDER"), " or ", make("code", {}, "xcor-daemon submit FOLDER"), "."),
-    told, make("div", { className: "row" }, saveParams, saveStations));
+    !app.config.submit && make("p", { className: "told" }, "This page has no service to send jobs to. Download the two files into a folder and run ",
+      make("code", {}, "xcor-daemon correlate FOLDER"), " or ", make("code", {}, "xcor-daemon submit FOLDER"), "."),
+    make("div", { className: "row" }, ...(app.config.submit ? [send] : []), saveParams, saveStations), told);
   const dialog = make("dialog", { ariaLabel: "Launch this job?" });
   panel.append(
     make("div", { className: "main stack" }, make("form", { className: "card stack", noValidate: true, ariaLabel: "Parameters", onsubmit: (event) => (event.preventDefault(), confirm()) },
-      make("div", { className: "row" }, make("h2", {}, "Parameters"), make("span", { className: "push" }), reset), fields.element, make("button", { type: "submit", hidden: true }))),
-    make("div", { className: "side stack" }, channelsCard, price.element, launchCard), dialog);
+      make("div", { className: "row" }, make("h2", {}, "Parameters"), make("span", { className: "push" }), reset), fields.element, make("button", { type: "submit", hidden: true })), launchCard),
+    make("div", { className: "side stack" }, channelsCard, price.element), dialog);
 
   let now = { params: null, channels: [], price: null, problems: [] };
 
@@ -154,6 +152,7 @@ export function mount(panel, app) {
 
   function tell(...children) {
     told.replaceChildren(...children);
+    told.scrollIntoView({ block: "nearest" });
   }
 
   app.store.subscribe("stations", changed);
