@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
         self, status: int, body: bytes = b"", length: int | None = None, **more: str
     ) -> None:
         self.send_response(status)
-        headers = {"Access-Control-Allow-Origin": "*", "Content-Type": "text/plain", **more}
+        headers = {"Access_Control_Allow_Origin": "*", "Content_Type": "text/plain", **more}
         for name, value in headers.items():
             if value:
                 self.send_header(name.replace("_", "-"), value)
@@ -95,8 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
 def _busy_once(handler: _Handler) -> None:
     if handler.server.weather.asked["busy once"] > 1:
         return handler.answer(200, GOOD)
-    exposed = {"Retry-After": "1", "Access-Control-Expose-Headers": "Retry-After"}
-    handler.answer(429, b"slow down", **exposed)
+    exposed = "Retry-After"
+    handler.answer(429, b"slow down", Retry_After="1", Access_Control_Expose_Headers=exposed)
 
 
 def _silent(handler: _Handler) -> None:

@@ -4,9 +4,8 @@ import { parseTime } from "../stations.js";
 
 const NAMES = {
   network: "network", station: "station", location: "location", channel: "channel",
-  latitude: "latitude", longitude: "longitude", elevation: "elevation", depth: "depth",
-  azimuth: "azimuth", dip: "dip", sensordescription: "sensor", instrument: "sensor",
-  scale: "scale", scalefreq: "scaleFreq", scalefrequency: "scaleFreq", scaleunits: "scaleUnits",
+  latitude: "latitude", longitude: "longitude", elevation: "elevation",
+  sensordescription: "sensor", instrument: "sensor",
   samplerate: "sampleRate", starttime: "start", endtime: "end",
 };
 const NEEDED = ["network", "station", "location", "channel", "latitude", "longitude", "start", "end"];
@@ -27,6 +26,7 @@ const CODE = { network: /^[A-Z0-9_]{1,8}$/, station: /^[A-Z0-9-]{1,8}$/, locatio
  * @property {number|null} elevation
  * @property {number|null} sampleRate
  * @property {string} sensor
+ * @property {Object} epoch  the last of `epochs`
  * @property {{start: number, end: number|null, sampleRate: number|null, sensor: string}[]} epochs
  *     in order; `end` null: still open
  */
@@ -58,45 +58,50 @@ export function parseChannels(text) {
   return { channels: [...found.values()].sort((a, b) => (a.id < b.id ? -1 : 1)), rejected };
 }
 
+/** Where each column stands, by name. */
 function readHeader(line) {
-  const columns = line.slice(1).split("|").map((name) => NAMES[name.trim().toLowerCase()] ?? "");
-  const missing = NEEDED.filter((name) => !columns.includes(name));
+  const names = line.slice(1).split("|").map((name) => NAMES[name.trim().toLowerCase()]);
+  const at = Object.fromEntries(names.map((name, k) => [name, k]).filter(([name]) => name));
+  const missing = NEEDED.filter((name) => !(name in at));
   if (missing.length) throw new SyntaxError(`it lacks the columns ${missing.join(", ")}`);
-  return columns;
+  return { at, length: names.length, timeOf: remembered(parseTime) };
 }
 
 /** A row by column, or what is wrong with it. */
-function readRow(line, columns) {
+function readRow(line, { at, length, timeOf }) {
   const cells = line.split("|");
-  const sensor = columns.indexOf("sensor");
-  const surplus = cells.length - columns.length;
+  const surplus = cells.length - length;
   // The description of the sensor is the only free text, so what is too much is part of it.
-  if (surplus > 0 && sensor >= 0) cells.splice(sensor, surplus + 1, cells.slice(sensor, sensor + surplus + 1).join("|"));
-  if (cells.length !== columns.length) return `has ${cells.length} fields instead of ${columns.length}`;
-  const row = {};
-  columns.forEach((name, j) => {
-    row[name] = cells[j].trim();
-  });
-  if (row.location === "--") row.location = "";
-  for (const [name, pattern] of Object.entries(CODE)) {
-    if (!pattern.test(row[name])) return `has no ${name} code`;
-  }
-  const start = parseTime(row.start);
-  const end = row.end ? parseTime(row.end) : FAR;
+  if (surplus > 0 && "sensor" in at) cells.splice(at.sensor, surplus + 1, cells.slice(at.sensor, at.sensor + surplus + 1).join("|"));
+  if (cells.length !== length) return `has ${cells.length} fields instead of ${length}`;
+  const of = (name) => (at[name] === undefined ? "" : cells[at[name]].trim());
+  const [network, station, written, channel] = [of("network"), of("station"), of("location"), of("channel")];
+  const location = written === "--" ? "" : written;
+  if (!CODE.network.test(network)) return "has no network code";
+  if (!CODE.station.test(station)) return "has no station code";
+  if (!CODE.location.test(location)) return "has no location code";
+  if (!CODE.channel.test(channel)) return "has no channel code";
+  const [start, end] = [timeOf(of("start")), of("end") ? timeOf(of("end")) : FAR];
   if (start === null || end === null) return "has a time that cannot be read";
   return {
-    id: `${row.network}.${row.station}.${row.location}.${row.channel}`,
-    network: row.network,
-    station: row.station,
-    location: row.location,
-    channel: row.channel,
-    latitude: number(row.latitude, 90),
-    longitude: number(row.longitude, 360),
-    elevation: number(row.elevation),
-    depth: number(row.depth),
-    azimuth: number(row.azimuth),
-    dip: number(row.dip),
-    epoch: { start, end: end >= FAR ? null : end, sampleRate: number(row.sampleRate), sensor: row.sensor ?? "" },
+    id: `${network}.${station}.${location}.${channel}`,
+    network,
+    station,
+    location,
+    channel,
+    latitude: number(of("latitude"), 90),
+    longitude: number(of("longitude"), 360),
+    elevation: number(of("elevation")),
+    epoch: { start, end: end >= FAR ? null : end, sampleRate: number(of("sampleRate")), sensor: of("sensor") },
+  };
+}
+
+/** Many rows have the same times. */
+function remembered(compute) {
+  const known = new Map();
+  return (text) => {
+    if (!known.has(text)) known.set(text, compute(text));
+    return known.get(text);
   };
 }
 
@@ -105,23 +110,23 @@ function number(text, most = Infinity) {
   return Number.isFinite(value) && Math.abs(value) <= most ? value : null;
 }
 
-function addEpoch(found, { epoch, ...row }) {
+function addEpoch(found, row) {
+  const { epoch } = row;
   const known = found.get(row.id);
   if (known) {
     if (!known.epochs.some((one) => one.start === epoch.start && one.end === epoch.end)) known.epochs.push(epoch);
     // The newest place stands for the channel.
-    if (epoch.start > known.newest) Object.assign(known, row, { newest: epoch.start });
+    if (epoch.start > known.epoch.start) Object.assign(known, row);
   } else {
-    found.set(row.id, { ...row, newest: epoch.start, epochs: [epoch] });
+    row.epochs = [epoch];
+    found.set(row.id, row);
   }
 }
 
 function finish(channel) {
-  delete channel.newest;
-  channel.epochs.sort((a, b) => a.start - b.start);
-  const last = channel.epochs.at(-1);
-  channel.sampleRate = last.sampleRate;
-  channel.sensor = last.sensor;
+  if (channel.epochs.length > 1) channel.epochs.sort((a, b) => a.start - b.start);
+  channel.sampleRate = channel.epoch.sampleRate;
+  channel.sensor = channel.epoch.sensor;
 }
 
 /**

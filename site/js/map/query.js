@@ -73,11 +73,15 @@ export function stationXmlUrl(centre, network, station) {
  */
 export function onlyMatching(channels, query) {
   const patterns = CODES.filter((name) => query[name]).map((name) => [name, patternOf(query[name])]);
-  return channels
-    .filter((c) => patterns.every(([name, pattern]) => pattern.test(c[name])))
-    .filter((c) => !query.box || contains(query.box, c.latitude, c.longitude))
-    .map((c) => ({ ...c, epochs: c.epochs.filter((epoch) => touches(epoch, query)) }))
-    .filter((c) => c.epochs.length);
+  const found = [];
+  for (const channel of channels) {
+    if (!patterns.every(([name, pattern]) => pattern.test(channel[name]))) continue;
+    if (query.box && !contains(query.box, channel.latitude, channel.longitude)) continue;
+    const epochs = channel.epochs.filter((epoch) => touches(epoch, query));
+    if (epochs.length === channel.epochs.length) found.push(channel);
+    else if (epochs.length) found.push({ ...channel, epochs });
+  }
+  return found;
 }
 
 function touches(epoch, { start, end }) {

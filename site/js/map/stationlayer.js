@@ -57,8 +57,15 @@ export const StationLayer = L.Layer.extend({
     this._draw();
   },
 
+  /** Draw once before the next frame, however often it is asked for. */
   _draw() {
-    if (!this._map) return;
+    this._frame ??= requestAnimationFrame(() => {
+      this._frame = null;
+      if (this._map) this._paint();
+    });
+  },
+
+  _paint() {
     const size = this._map.getSize();
     const scale = devicePixelRatio;
     const canvas = this._canvas;
