@@ -7,7 +7,7 @@ import pytest
 from truth import utc
 
 from xcor_daemon.errors import NoDataError
-from xcor_daemon.pipeline.datatypes import Samples, Segment
+from xcor_daemon.pipeline.datatypes import Epoch, Metadata, ResponseCurve, Samples, Segment
 from xcor_daemon.pipeline.sources.kept import Kept
 from xcor_daemon.stations import Channel
 
@@ -81,3 +81,53 @@ def test_a_file_that_is_cut_is_fetched_again(tmp_path, content):
 
     assert result is SAMPLES
     assert remote.asked == ["A", "A"]
+
+
+CURVE = ResponseCurve(*np.random.default_rng(0).random((3, 50)))
+DESCRIBED = Metadata(
+    {
+        A.id: (Epoch(-5, 10, 1.5, -2.5, 3.0, CURVE), Epoch(10, 1 << 62, response=CURVE)),
+        B.id: (Epoch(0, 9, problem="polynomial", warning="off"),),
+    }
+)
+
+
+class Described(Remote):
+    """A centre that says what it knows, and counts how often."""
+
+    def metadata(self, channels, response):
+        self.asked.append(response)
+        return DESCRIBED
+
+
+def test_metadata_are_asked_for_once_a_job_however_often_it_begins(tmp_path):
+    Kept(Described(), tmp_path / "job").metadata([A, B], "velocity")
+    remote = Described()
+    again = Kept(remote, tmp_path / "job")
+
+    found = again.metadata([A, B], "velocity")
+
+    assert remote.asked == []
+    assert found.epochs.keys() == DESCRIBED.epochs.keys()
+    first, second = found.epochs[A.id]
+    assert first.response is second.response
+    for name in ("frequency", "log_amplitude", "phase"):
+        np.testing.assert_array_equal(getattr(first.response, name), getattr(CURVE, name))
+    assert (first.start, first.end, first.longitude) == (-5, 10, -2.5)
+    assert np.isnan(second.latitude)
+    (odd,) = found.epochs[B.id]
+    assert (odd.response, odd.problem, odd.warning) == (None, "polynomial", "off")
+    again.metadata([A], "velocity")
+    again.metadata([A, B], "none")
+    assert remote.asked == ["velocity", "none"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 100])
+def test_metadata_that_are_damaged_are_asked_for_again(tmp_path, content):
+    Kept(Described(), tmp_path).metadata([A], "velocity")
+    (path,) = tmp_path.glob("metadata-*")
+    path.write_bytes(content)
+    remote = Described()
+
+    assert Kept(remote, tmp_path).metadata([A], "velocity") is DESCRIBED
+    assert remote.asked == ["velocity"]

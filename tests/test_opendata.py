@@ -13,7 +13,7 @@ from truth import utc
 from xcor_daemon.errors import ConfigError, NoDataError, RequestError
 from xcor_daemon.pipeline.datatypes import NS, day_start
 from xcor_daemon.pipeline.run import correlate_job
-from xcor_daemon.pipeline.sources import open_source, open_sources
+from xcor_daemon.pipeline.sources import Access, open_source, open_sources
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
 from xcor_daemon.pipeline.sources.opendata import OpenData
@@ -131,7 +131,21 @@ def test_several_sources_serve_one_job_and_stand_in_its_summary(bucket, tmp_path
     }
     assert all(int(row["n_bytes"]) > 50_000 for row in rows.values())
     assert all(row["status"] == "kept" for row in rows.values())
-    assert not list((tmp_path / ".downloads").rglob("*.npz"))
+    # Waveforms are not needed again; metadata are, should the job be begun again.
+    kept = (tmp_path / ".downloads").rglob("*.npz")
+    assert {path.name.partition("-")[0] for path in kept} == {"metadata"}
+
+
+def test_what_was_downloaded_from_one_source_is_not_taken_for_anothers(tmp_path):
+    access = Access(keep=tmp_path)
+
+    folders = {
+        open_sources(text, [WBM], {}, access).folder
+        for text in ("s3:SCEDC", "s3:NCEDC", "s3:SCEDC|http://127.0.0.1:9", "fdsn:SCEDC")
+    }
+
+    assert len(folders) == 4
+    assert {folder.parent for folder in folders} == {tmp_path}
 
 
 def test_a_centre_that_nobody_knows_is_refused_and_one_that_obspy_knows_is_not():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,16 +93,18 @@ def open_sources(
         As `open_source`.
     """
 
-    def opened(text: str, name: str) -> Source:
+    def opened(text: str) -> Source:
         source = open_source(text, access)
-        is_remote = not text.startswith("archive:")
-        return Kept(source, access.keep / name) if access.keep and is_remote else source
+        if access.keep is None or text.startswith("archive:"):
+            return source
+        # Under the source's own name: the next run of this folder may take another one.
+        return Kept(source, access.keep / hashlib.sha256(text.encode()).hexdigest()[:16])
 
-    default = opened(text, "default")
+    default = opened(text)
     others = {}
     for name in sorted({channel.data_center for channel in channels} - {""}):
         try:
-            others[name] = opened(named.get(name, f"fdsn:{name}"), name)
+            others[name] = opened(named.get(name, f"fdsn:{name}"))
         except ConfigError as error:
             if name in named:
                 raise

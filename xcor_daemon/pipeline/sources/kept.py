@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ...errors import NoDataError
 from ...stations import Channel
-from ..datatypes import Metadata, Samples, Segment, Source
+from ..datatypes import Epoch, Metadata, ResponseCurve, Samples, Segment, Source
+
+T = TypeVar("T")
 
 
 class Kept:
@@ -32,8 +36,16 @@ class Kept:
         self.name = source.name
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
-        """The source's own, asked for once a job."""
-        return self.source.metadata(channels, response)
+        """The source's own, asked for once a job, however often that is begun."""
+        channels = list(channels)
+        asked = repr([(channel.id, channel.spans) for channel in channels] + [response])
+        path = self.folder / f"metadata-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.npz"
+        known = _read(path, _metadata)
+        if known is None:
+            known = self.source.metadata(channels, response)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, *_plain_metadata(known))
+        return known
 
     def fetch(
         self, channels: Iterable[Channel], start: int, end: int
@@ -63,19 +75,60 @@ class Kept:
 
 
 def _save(path: Path, result: Samples | NoDataError) -> None:
-    """Write a channel's file: to another name, then renamed; a full disk is no reason to fail."""
-    arrays = {}
-    if isinstance(result, Samples):
-        about = {
-            "starts": [segment.start for segment in result.segments],
-            "fs": result.fs,
-            "source": result.source,
-            "n_bytes": result.n_bytes,
-            "warnings": result.warnings,
+    if isinstance(result, NoDataError):
+        _write(path, {"nodata": str(result)}, {})
+        return
+    about = {
+        "starts": [segment.start for segment in result.segments],
+        "fs": result.fs,
+        "source": result.source,
+        "n_bytes": result.n_bytes,
+        "warnings": result.warnings,
+    }
+    _write(path, about, {f"segment{k}": s.data for k, s in enumerate(result.segments)})
+
+
+def _load(path: Path) -> Samples | NoDataError | None:
+    return _read(path, _samples)
+
+
+def _samples(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Samples | NoDataError:
+    if "nodata" in about:
+        return NoDataError(about["nodata"])
+    segments = tuple(
+        Segment(start, about["fs"], arrays[f"segment{k}"])
+        for k, start in enumerate(about["starts"])
+    )
+    return Samples(segments, about["source"], about["n_bytes"], tuple(about["warnings"]))
+
+
+def _plain_metadata(metadata: Metadata) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Epochs as JSON has them; the curves, each once, as arrays (3, n_frequencies)."""
+    curves: dict[int, tuple[str, np.ndarray]] = {}
+    epochs: dict[str, list[dict[str, Any]]] = {}
+    for channel_id, some in metadata.epochs.items():
+        epochs[channel_id] = [{**vars(epoch), "response": None} for epoch in some]
+        for plain, epoch in zip(epochs[channel_id], some, strict=True):
+            if (curve := epoch.response) is not None:
+                rows = (curve.frequency, curve.log_amplitude, curve.phase)
+                name = f"curve{len(curves)}"
+                plain["response"] = curves.setdefault(id(curve), (name, np.array(rows)))[0]
+    return {"epochs": epochs}, dict(curves.values())
+
+
+def _metadata(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Metadata:
+    names = {e["response"] for some in about["epochs"].values() for e in some} - {None}
+    curves = {name: ResponseCurve(*arrays[name]) for name in names}
+    return Metadata(
+        {
+            channel_id: tuple(Epoch(**{**e, "response": curves.get(e["response"])}) for e in some)
+            for channel_id, some in about["epochs"].items()
         }
-        arrays = {f"segment{k}": segment.data for k, segment in enumerate(result.segments)}
-    else:
-        about = {"nodata": str(result)}
+    )
+
+
+def _write(path: Path, about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a file: to another name, then renamed; a full disk is no reason to fail."""
     partial = path.with_suffix(".partial")
     try:
         with partial.open("wb") as file:
@@ -85,17 +138,10 @@ def _save(path: Path, result: Samples | NoDataError) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _load(path: Path) -> Samples | NoDataError | None:
-    """What was saved; None where nothing was, or it cannot be read."""
+def _read(path: Path, make: Callable[[dict[str, Any], Mapping[str, np.ndarray]], T]) -> T | None:
+    """What was written; None where nothing was, or it cannot be read."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            about = json.loads(bytes(file["about"]))
-            if "nodata" in about:
-                return NoDataError(about["nodata"])
-            segments = tuple(
-                Segment(start, about["fs"], file[f"segment{k}"])
-                for k, start in enumerate(about["starts"])
-            )
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            return make(json.loads(bytes(file["about"])), file)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None
-    return Samples(segments, about["source"], about["n_bytes"], tuple(about["warnings"]))
