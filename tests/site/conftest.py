@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import playwright
 import pytest
-from jobs_of import send
+from jobs_of import Store, YearLong, send, write_year
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -23,6 +23,7 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from stacking_page import YEAR
 from weather import Weather
 
 from xcor_daemon.demo.demo import System, running
@@ -123,6 +124,19 @@ def plain(tmp_path: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def store(demo: System) -> Store:
+    """The demo's bucket, to be written as the service writes it."""
+    return Store(demo)
+
+
+@pytest.fixture(scope="session")
+def year(store: Store, tmp_path_factory: pytest.TempPathFactory) -> YearLong:
+    """Published daily stacks of a year with 1201 lags; one channel has markup for a name."""
+    names = ("XX.A..BHZ", "XX.<b>B</b>..BHZ", "XX.C..BHZ")
+    return write_year(store, tmp_path_factory.mktemp("year"), YEAR, names)
 
 
 @pytest.fixture

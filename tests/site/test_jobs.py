@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from jobs_of import Store, ago, send, wait_for_end
+from jobs_of import ago, send, wait_for_end
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.real
@@ -14,11 +14,6 @@ pytestmark = pytest.mark.real
 @pytest.fixture(autouse=True)
 def _a_console_that_tells_what_is_not_there_yet(visitor) -> None:
     visitor.expected.append("status of 404")
-
-
-@pytest.fixture(scope="module")
-def store(demo) -> Store:
-    return Store(demo)
 
 
 def open_job(page: Page, demo, job_id: str):

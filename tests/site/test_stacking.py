@@ -10,25 +10,16 @@ import re
 import subprocess
 import sys
 import zipfile
-from functools import partial
 from pathlib import Path
-from urllib.parse import urlencode
 
 import h5py
 import numpy as np
 import pytest
-from jobs_of import Store, publish, read_pair, wait_for_end, write_year
-from playwright.sync_api import Page, expect
+from jobs_of import read_pair, wait_for_end
+from playwright.sync_api import expect
+from stacking_page import YEAR, number, open_results, point, shown_alike
 
 pytestmark = pytest.mark.real
-
-YEAR = "8100"
-NAMES = ("XX.A..BHZ", "XX.<b>B</b>..BHZ", "XX.C..BHZ")
-
-
-@pytest.fixture(scope="module")
-def store(demo) -> Store:
-    return Store(demo)
 
 
 @pytest.fixture(scope="module")
@@ -42,39 +33,6 @@ def done(demo, small_job) -> str:
 def folder(demo, done) -> Path:
     """The small job's folder on this machine."""
     return next(demo.folder.glob(f"work/*/{done}"))
-
-
-@pytest.fixture(scope="module")
-def year(store, tmp_path_factory):
-    """Daily stacks of a year, as large as the issue names them."""
-    return write_year(store, tmp_path_factory.mktemp("year"), YEAR, NAMES)
-
-
-def open_results(page: Page, demo, job: str, **params: str):
-    page.goto(f"{demo.page}/#stacking?{urlencode({'id': job, **params})}")
-    panel = page.get_by_role("tabpanel", name="Stacking")
-    expect(panel.locator(".views")).to_be_visible()
-    return panel
-
-
-def point(page: Page, x: float, y: float) -> re.Match:
-    """What the read-out says of a place of the plot, as shares of its width and height."""
-    canvas = page.locator(".plot:visible .sheet")
-    expect(canvas).to_be_visible()
-    box = canvas.bounding_box()
-    canvas.hover(position={"x": box["width"] * x, "y": box["height"] * y})
-    said = page.locator(".plot:visible .readout")
-    expect(said).to_contain_text(" · lag ")
-    return re.match(r"(.*) · lag ([+−]?[\d.]+) s · (\S+|no data)", said.inner_text())
-
-
-def number(text: str) -> float:
-    return float("nan") if text == "no data" else float(text.replace("−", "-"))
-
-
-def shown_alike(text: str, value: float) -> bool:
-    """Whether a value of four digits is that of the file."""
-    return bool(np.isclose(number(text), value, rtol=6e-4, atol=0, equal_nan=True))
 
 
 # --- values ---
@@ -363,76 +321,6 @@ def without_service(route) -> None:
     route.fulfill(json={**route.fetch().json(), "submit": ""})
 
 
-# --- bad weather ---
-
-CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Content-Range"}
-MANIFEST, FILE, TABLE = "**/manifest.json", "**/linear.h5", "**/linear.csv"
-WEATHER = {
-    "no manifest": (MANIFEST, {"status": 404}, "it has not finished, or its results are older"),
-    "forbidden": (MANIFEST, {"status": 403}, "it has not finished, or its results are older"),
-    "half a manifest": (MANIFEST, {"body": '{"schema": 1, "fil'}, "something that is not JSON"),
-    "later manifest": (MANIFEST, {"body": '{"schema": 2, "files": []}'}, "page knows schema 1"),
-    "half a table": (TABLE, {"body": "first,sec"}, "broke off after 9 of"),
-    "half a part": (FILE, {"status": 206, "body": b"12345"}, "broke off after 5 of"),
-    "no ranges": (FILE, {"status": 200, "body": b"x" * 9000}, "does not send parts of files"),
-    "shorter file": (FILE, {"status": 416}, "the file is shorter than the manifest"),
-    "file gone": (FILE, {"status": 403}, "not there any more"),
-    "slow down": (FILE, {"status": 503}, "asks to slow down"),
-    "an error": (FILE, {"status": 500, "body": "<html>"}, "answered with status 500"),
-    "away": (FILE, None, "cannot be reached from this page"),
-}
-
-
-def go_wrong(answer, route) -> None:
-    """Answer in the way of a table's row; nothing: the connection breaks."""
-    if answer is None:
-        route.abort()
-    else:
-        route.fulfill(headers=CORS, **answer)
-
-
-def test_bad_weather_is_told_and_passes(visitor, page, demo, year, shoot, check_access):
-    visitor.expected += ["Failed to load", "CORS"]
-    for name, (url, answer, words) in WEATHER.items():
-        page.route(url, partial(go_wrong, answer))
-        page.goto("about:blank")
-        page.goto(f"{demo.page}/#stacking?id={YEAR}")
-        panel = page.get_by_role("tabpanel", name="Stacking")
-        expect(panel).to_contain_text(words)
-        check_access(page)
-        shoot(page, f"stacking_{name.replace(' ', '_')}")
-
-        page.unroute(url)
-        panel.get_by_role("button", name="Try again").click()
-
-        expect(panel.locator(".readout:visible")).to_be_visible()
-        expect(panel).not_to_contain_text(words)
-
-
-def test_a_stack_is_shown_though_its_windows_are_gone(
-    visitor, page, demo, year, store, tmp_path, shoot
-):
-    visitor.expected.append("status of 404")  # the job whose windows these are
-    panel = open_results(page, demo, YEAR)
-    panel.get_by_label("Rows").select_option("Correlation windows")
-
-    expect(panel).to_contain_text("they belong to job 41, and it has not finished")
-    point(page, 0.5, 0.1)
-    shoot(page, "stacking_windows_gone")
-
-
-def test_a_job_without_data_shows_what_there_is(page, demo, store, tmp_path):
-    note = tmp_path / "summary.csv"
-    note.write_text("day,channel\n")
-    publish(store, "8101", {"summary.csv": note}, {"kind": "xcor", "params": {"fs": 4}})
-    panel = open_results(page, demo, "8101")
-
-    expect(panel).to_contain_text("No day of this job had data")
-    expect(panel.get_by_role("button", name="Explore")).to_be_disabled()
-    panel.get_by_role("button", name="Files").click()
-    expect(panel.get_by_role("link", name="summary.csv")).to_be_visible()
-
-
 def test_an_address_leads_to_a_pair_and_a_plot_of_the_same_job(page, demo, year):
     panel = open_results(page, demo, YEAR)
     expect(panel.get_by_role("heading", name="XX.A..BHZ to XX.C..BHZ")).to_be_visible()
@@ -441,13 +329,6 @@ def test_an_address_leads_to_a_pair_and_a_plot_of_the_same_job(page, demo, year)
     page.evaluate(f"location.hash = '#stacking?id={YEAR}&plot=all'")
 
     expect(panel.get_by_role("heading", name="All pairs by distance")).to_be_visible()
-
-
-def test_an_empty_browser_says_where_results_come_from(page, demo, shoot):
-    page.goto(f"{demo.page}/#stacking")
-
-    expect(page.get_by_text("No finished job is followed in this browser.")).to_be_visible()
-    shoot(page, "stacking_none")
 
 
 def test_on_paper_the_plot_is_on_white_and_the_controls_are_gone(page, demo, year, shoot):
@@ -464,3 +345,16 @@ def test_on_paper_the_plot_is_on_white_and_the_controls_are_gone(page, demo, yea
     )
     assert corner == [255, 255, 255, 255]
     shoot(page, "stacking_paper")
+
+
+def test_the_tab_can_be_used_on_a_small_screen(page, demo, year, shoot, check_access):
+    page.set_viewport_size({"width": 420, "height": 900})
+    panel = open_results(page, demo, YEAR, plot="shot", channel="XX.A..BHZ")
+    expect(panel.get_by_role("heading", name="Virtual shot at XX.A..BHZ")).to_be_visible()
+    for view in ("New stack", "Files", "Provenance", "Images", "Explore"):
+        panel.get_by_role("button", name=view).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 420, view
+
+    point(page, 0.4, 0.5)
+    check_access(page)
+    shoot(page, "stacking_small")
