@@ -16,11 +16,15 @@ from lxml.etree import XMLSyntaxError
 from obspy import UTCDateTime, read_inventory
 from obspy.core.inventory import Inventory, Response
 from obspy.core.inventory import PolynomialResponseStage as Polynomial
+from obspy.core.util.base import ENTRY_POINTS
 from obspy.core.util.obspy_types import ObsPyException
 
 from ..stations import Channel
 from .datatypes import Epoch, Metadata, ResponseCurve, nanoseconds
 from .postponed import postpone
+
+# Where a format is guessed, ObsPy unpickles the file to see whether it is a pickle.
+ENTRY_POINTS["waveform"].pop("PICKLE", None)
 
 MAX_XML_BYTES = 256 << 20
 # Hz; a request's freqmin is at least 1/86400 Hz, and no filter reaches below a quarter of it.

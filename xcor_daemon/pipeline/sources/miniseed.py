@@ -1,34 +1,22 @@
 """miniSEED records -> samples of a channel.
 
 Records are chosen by channel and time before anything is decoded, and a broken record costs itself
-and not its file. The samples are decoded by `steim`, or by libmseed through ObsPy's reader of this
-one format.
+and not its file.
 """
 
 from __future__ import annotations
 
-import struct
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from obspy.core.util.base import ENTRY_POINTS
-from obspy.io.mseed import InternalMSEEDError, InternalMSEEDWarning, ObsPyMSEEDError
-
-# What obspy.read(..., format="MSEED", check_compression=False) ends in, less two copies.
-from obspy.io.mseed.core import _read_mseed
 
 from ...errors import NoDataError
 from ..datatypes import Samples, Segment
-from . import steim
+from .decoding import decode
 from .joining import count, cut, join, runs_of
 from .records import Records, alike_rows, distinct, sampled
 
-# Where a format is guessed, ObsPy unpickles the file to see whether it is a pickle.
-ENTRY_POINTS["waveform"].pop("PICKLE", None)
-
 MAX_BYTES = 1 << 30  # records of one channel, decoded at one time; a day at 1000 Hz has 0.3 GB
-_MAX_REFUSALS = 200  # records that may be refused before the rest is given up
 _SAME_RATE = 1e-4  # relative, libmseed's tolerance
 
 
@@ -73,7 +61,7 @@ def samples(
         rows = rows[_is_rate(rows["fs"], fs)]
         n_refused += rows.size
         for alike in alike_rows(rows):
-            for some, data in _decode(records.data, alike):
+            for some, data in decode(records.data, alike):
                 n_refused -= some.size
                 runs.extend(runs_of(some, data, fs))
     if n_refused:
@@ -116,47 +104,3 @@ def _dominant_rate(rows: np.ndarray) -> tuple[float, list[str]]:
         f"{count(n_samples[rate], 'sample')} at {rate:g} Hz left out, the channel has {fs:g} Hz"
         for rate in others
     ]
-
-
-def _decode(data: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows and their samples, end to end; less the records that libmseed refuses."""
-    waiting, refusals = [rows], 0
-    while waiting and refusals < _MAX_REFUSALS:
-        some = waiting.pop()
-        try:
-            yield from _unpack(data, some)
-        except (InternalMSEEDError, ObsPyMSEEDError, ValueError, struct.error):
-            refusals += some.size == 1
-            if some.size > 1:
-                middle = some.size // 2
-                waiting += [some[middle:], some[:middle]]
-
-
-def _unpack(data: np.ndarray, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows and samples of records of one channel; a ValueError where a header is contradicted."""
-    ends = rows["offset"] + rows["length"]
-    apart = np.flatnonzero(rows["offset"][1:] != ends[:-1]) + 1
-    pieces = [
-        data[rows["offset"][a] : ends[b - 1]]
-        for a, b in zip([0, *apart], [*apart, rows.size], strict=True)
-    ]
-    content = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    if (data := steim.decode(content, rows)) is not None:
-        return [(rows, data)]
-    if not rows["code"][0].isascii():
-        # ObsPy loses libmseed's errors about a channel whose codes it cannot print.
-        content = content.copy()
-        begins = np.cumsum(rows["length"]) - rows["length"]
-        content[begins[:, None] + np.arange(8, 20)] = ord("X")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        traces = _read_mseed(content.view(np.int8))
-    if any(w.category is InternalMSEEDWarning and "ntegrity" in str(w.message) for w in caught):
-        raise ValueError("the last sample of a record is not what its header says.")
-    # libmseed begins an array where it sees a gap.
-    ends = np.cumsum(rows["n_samples"])
-    stops = np.cumsum([trace.data.size for trace in traces])
-    last = np.searchsorted(ends, stops)
-    if not stops.size or stops[-1] != ends[-1] or (ends[last] != stops).any():
-        raise ValueError("not as many samples as the headers say.")
-    return [(part, t.data) for part, t in zip(np.split(rows, last[:-1] + 1), traces, strict=True)]

@@ -28,6 +28,7 @@ _ROW = np.dtype(
     [
         ("offset", "i8"), ("length", "i8"), ("code", "S12"), ("quality", "u1"), ("start", "i8"),
         ("end", "i8"), ("fs", "f8"), ("n_samples", "i8"), ("encoding", "u1"), ("valid", "?"),
+        ("data_begin", "i8"), ("swapped", "?"),
     ]
 )  # fmt: skip
 _SIGNS = {
@@ -219,6 +220,10 @@ def _parse(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     rows["n_samples"] = value("n_samples")
     found = _blockettes(data, offsets, value("blockette"), swapped)
     rows["length"], rows["encoding"] = found["length"], found["encoding"]
+    # Where blockettes lead astray nothing says that the samples are where they are said to be.
+    rows["data_begin"] = np.where(found["astray"], 0, value("data_begin"))
+    # Of the samples, for a little-endian machine; where nothing is said, they go as the header.
+    rows["swapped"] = np.where(found["order"] < 2, found["order"] == 1, ~swapped)
     rows["fs"] = np.where(found["fs"] > 0, found["fs"], _rate(value("factor"), value("multiplier")))
     applied = value("activity") & 2 > 0
     year, day = value("year"), value("day")
@@ -253,14 +258,16 @@ def _rate(factor: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
 def _blockettes(
     data: np.ndarray, offsets: np.ndarray, first: np.ndarray, swapped: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What blockettes 100 (rate), 1000 (length, encoding) and 1001 (microseconds) say."""
+    """What blockettes 100 (rate), 1000 (length, encoding, order) and 1001 (microseconds) say."""
     found = {
         "length": np.zeros(offsets.size, "i8"),
         "encoding": np.full(offsets.size, _UNKNOWN, "u1"),
+        "order": np.full(offsets.size, 2, "u1"),  # of the samples: 0 little-endian, 1 big, 2 unsaid
+        "astray": (first != 0) & (first < _HEADER.itemsize),  # a place that cannot be
         "micro": np.zeros(offsets.size, "i8"),
         "fs": np.zeros(offsets.size),
     }
-    place = first
+    place = furthest = first
     for _ in range(16):
         live = (place >= _HEADER.itemsize) & (offsets + place + 8 <= data.size)
         if not live.any():
@@ -272,12 +279,18 @@ def _blockettes(
         is_length = (kind == 1000) & (block[:, 6] >= 7) & (block[:, 6] <= 20)
         found["length"][is_length] = np.left_shift(1, block[is_length, 6].astype("i8"))
         found["encoding"][is_length] = block[is_length, 4]
+        found["order"][is_length] = block[is_length, 5] > 0
         is_micro = kind == 1001
         found["micro"][is_micro] = block[is_micro, 5].astype("i1")
         is_rate = kind == 100
         rate = np.where(swapped, block.view("<f4")[:, 1], block.view(">f4")[:, 1])
         found["fs"][is_rate] = np.where(np.isfinite(rate), rate, 0)[is_rate]
-        place = np.where(live & (order[:, 1] > place), order[:, 1], 0).astype("i8")
+        following = np.where(live, order[:, 1], 0).astype("i8")
+        found["astray"] |= (following != 0) & (following <= place)
+        place = np.where(following > place, following, 0)
+        furthest = np.maximum(furthest, place)
+    limit = np.where(found["length"] > 0, found["length"], data.size)
+    found["astray"] |= furthest + 4 > limit
     return found
 
 
