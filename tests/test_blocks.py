@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import xarray
-from synthetic import datasets, network_job
+from synthetic import all_datasets, datasets, network_job
 
 from xcor_daemon.csvtable import LIMITS
+from xcor_daemon.errors import XcorError
+from xcor_daemon.pipeline import run, work
 from xcor_daemon.pipeline.corrday import in_folder
-from xcor_daemon.pipeline.run import correlate_job, stack_job
+from xcor_daemon.pipeline.run import Crew, correlate_job, correlate_shard, stack_job
 from xcor_daemon.results import open_results
 
 
@@ -82,3 +89,124 @@ def test_a_stacking_job_reads_blocks_as_whole_days(tmp_path, whole, blocks):
         stacks.append(datasets(folder / "STACK/phase-weighted.h5"))
 
     assert stacks[0] == stacks[1]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+def test_300_channels_and_3_days_in_blocks_stay_below_4_gb(tmp_path):
+    params = "fs,freqmin,freqmax,cc_step,cc_len,maxlag,response\n1,0.05,0.2,3600,3600,60,none\n"
+    job = network_job(tmp_path, stations=300, days=3, params=params)
+    code = (
+        "import resource, sys; from pathlib import Path; "
+        "from xcor_daemon.pipeline.run import correlate_job; "
+        "made = correlate_job(Path(sys.argv[1]), sys.argv[2], 2, images=False); "
+        "sizes = [resource.getrusage(who).ru_maxrss for who in "
+        "(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]; "
+        "print(made['units']['done'], made['summary']['pairs'], *sizes)"
+    )
+
+    told = subprocess.check_output([sys.executable, "-c", code, job.folder, job.source], text=True)
+
+    days, pairs, parent, worker = map(int, told.split())
+    print(f"parent {parent / 1e6:.2f} GB, the larger of two workers {worker / 1e6:.2f} GB")
+    assert (days, pairs) == (3, 300 * 299 / 2)
+    assert len(list(job.folder.glob("CORR/*/*.h5"))) == 3 * 3
+    assert 1024 * (parent + 2 * worker) < 4e9
+
+
+def test_shards_and_their_join_are_the_whole_job(tmp_path, whole, blocks):
+    job = whole[0].copy(tmp_path / "shards")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LIMITS["units"], "max_channels", 3)
+        assert correlate_shard(job.folder, job.source, (0, 2), 1) == []
+        with pytest.raises(XcorError, match="1 days are not done yet, such as 2020-01-02"):
+            correlate_job(job.folder, job.source, 1, images=False, crew=Crew(joins=True))
+        assert correlate_shard(job.folder, job.source, (1, 2), 2) == []
+        assert correlate_shard(job.folder, job.source, (2, 3), 1) == []  # no day is left for it
+        made = correlate_job(job.folder, job.source, 1, images=False, crew=Crew(joins=True))
+
+    assert all_datasets(job.folder) == all_datasets(blocks[0].folder)
+    assert made["summary"] == blocks[1]["summary"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from xcor_daemon.csvtable import LIMITS
+from xcor_daemon.pipeline import blocks, run, work
+LIMITS["units"]["max_channels"] = 3
+step, name = sys.argv[3].split()
+done = getattr(blocks, step)
+def then_die(plan, units, unit, report):
+    record = done(plan, units, unit, report)
+    if unit.name == name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return record
+setattr(work, step, then_die)
+run.correlate_job(Path(sys.argv[1]), sys.argv[2], 1, images=False)
+"""
+
+
+@pytest.mark.parametrize(
+    "where", ["prepare_block 2020-01-01/I001", "correlate_blocks 2020-01-02/I000-J002"]
+)
+def test_a_day_in_blocks_goes_on_where_it_was_killed(tmp_path, whole, blocks, where):
+    job = whole[0].copy(tmp_path / "killed")
+
+    command = [sys.executable, "-c", KILLED, job.folder, job.source, where]
+    died = subprocess.run(command, check=False)
+    before = {path: path.stat().st_mtime_ns for path in job.folder.glob("CORR/*/*.h5")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LIMITS["units"], "max_channels", 3)
+        correlate_job(job.folder, job.source, 1, images=False)
+
+    assert died.returncode == -signal.SIGKILL
+    assert len(before) == (0 if "prepare" in where else 5 + 3)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert all_datasets(job.folder) == all_datasets(blocks[0].folder)
+
+
+def test_a_block_that_kills_its_worker_is_reported_and_the_rest_finishes(
+    tmp_path, whole, blocks, monkeypatch
+):
+    job = whole[0].copy(tmp_path / "poison")
+    monkeypatch.setitem(LIMITS["units"], "max_channels", 3)
+    done = work.correlate_blocks
+
+    def poisoned(plan, units, unit, report):
+        if unit.name == "2020-01-02/I000-J001":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done(plan, units, unit, report)
+
+    monkeypatch.setattr(work, "correlate_blocks", poisoned)
+    made = correlate_job(job.folder, job.source, 2, images=False)
+
+    assert made["units"]["done"] == 1
+    (lost,) = made["units"]["failed"]
+    assert lost["day"] == "2020-01-02"
+    assert lost["reason"].startswith("2020-01-02/I000-J001: WorkerKilledError: ")
+    expected = all_datasets(blocks[0].folder)
+    made_files = {n: d for n, d in all_datasets(job.folder).items() if n.startswith("CORR")}
+    assert len(made_files) == 2 * 5 - 1
+    assert all(expected[name] == data for name, data in made_files.items())
+
+
+def test_with_several_processes_progress_tells_of_the_day_and_ends_complete(
+    tmp_path, whole, monkeypatch
+):
+    job = whole[0].copy(tmp_path / "job")
+    monkeypatch.setitem(LIMITS["units"], "max_channels", 3)
+    monkeypatch.setattr(work, "_TELL_EVERY", 0.0)
+    monkeypatch.setattr(run, "_SHOW_EVERY", 0.0)
+    seen = []
+
+    def tell(progress):
+        seen.append((progress.stage, progress.days_done + progress.part, progress.eta))
+
+    correlate_job(job.folder, job.source, 2, tell, images=False)
+
+    inside = [(done, eta) for stage, done, eta in seen if stage.endswith("/s")]
+    assert inside
+    assert all(0 <= done <= 2 for done, _ in inside)
+    assert [eta for _, eta in inside if eta is not None]
+    assert seen[-1] == ("finished", pytest.approx(2), 0.0)

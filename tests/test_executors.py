@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
-from xcor_daemon.pipeline.executors import WorkerKilledError, run_units
+from xcor_daemon.pipeline.executors import Processes, WorkerKilledError, run_units
 
 
 def square(n):
@@ -34,3 +37,74 @@ def test_an_error_belongs_to_its_unit(processes):
 
     assert str(outcomes[4].error) == "four"
     assert outcomes[5].result == 25
+
+
+def test_a_worker_that_dies_costs_its_own_unit_only(tmp_path):
+    """The others, and those that wait, are begun once."""
+
+    def work(n):
+        with (tmp_path / "begun").open("a") as file:
+            file.write(f"{n}\n")
+        if n == 2 and (tmp_path / "begun").read_text().split().count("2") < 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    outcomes = {o.unit: o.result for o in run_units(work, range(12), 3)}
+
+    begun = (tmp_path / "begun").read_text().split()
+    assert outcomes == {n: n for n in range(12)}
+    assert sorted(begun) == sorted([*map(str, range(12)), "2", "2"])
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
+def test_workers_killed_at_random_are_replaced(kills):
+    rng = random.Random(kills)
+    executor = Processes(lambda n: time.sleep(0.05) or n, 3)
+    todo, done, killed = iter(range(20 * kills)), [], 0
+    under_way = 0
+    while len(done) < 20 * kills:
+        while under_way < executor.slots and (unit := next(todo, None)) is not None:
+            executor.submit(unit)
+            under_way += 1
+        if killed < kills and len(done) >= 20 * killed + 5:
+            worker = rng.choice([w for w in executor._workers if w.unit is not None])
+            worker.process.kill()
+            killed += 1
+        for outcome in executor.results(5.0):
+            assert outcome.error is None
+            done.append(outcome.result)
+            under_way -= 1
+    executor.close()
+
+    assert sorted(done) == list(range(20 * kills))
+    assert executor.redone <= kills
+
+
+def test_cancel_ends_the_workers_and_forgets_what_waits():
+    executor = Processes(lambda n: time.sleep(60), 2)
+    for n in range(6):
+        executor.submit(n)
+    pids = [worker.process.pid for worker in executor._workers]
+
+    executor.cancel()
+
+    assert len(pids) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert executor.results(0.1) == []
+
+
+class OddError(Exception):
+    """Cannot be made again from its message."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def test_an_error_that_cannot_be_sent_is_told_in_words():
+    def work(n):
+        raise OddError(n, 7)
+
+    outcomes = list(run_units(work, [1, 2], 2))
+
+    assert sorted(str(o.error) for o in outcomes) == ["OddError: 1 and 7", "OddError: 2 and 7"]
+    assert all("in work" in o.error.__notes__[0] for o in outcomes)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hosting import wait_until
 
+from xcor_daemon.config import Config
 from xcor_daemon.jobs import Job, create_job
 from xcor_daemon.launcher import LocalLauncher, worker_command, worker_environ
 
@@ -225,9 +226,14 @@ def test_a_worker_that_cannot_be_started_has_ended(job):
 
 
 def test_workers_are_the_command_line_of_this_package(job):
-    correlate = worker_command(job.changed(source="archive:/data"), 4)
-    stack = worker_command(job.changed(kind="stack", corr="/w/CORR"), 0)
+    config = Config(processes=4, dask_address="tls://10.0.0.1:8786")
+    correlate = worker_command(job.changed(source="archive:/data"), config)
+    large = worker_command(job.changed(source="archive:/data", executor="dask"), config)
+    stack = worker_command(job.changed(kind="stack", corr="/w/CORR"), Config())
 
     folder = str(job.folder)
-    assert correlate[-6:] == ["correlate", folder, "--source", "archive:/data", "--processes", "4"]
+    common = ["correlate", folder, "--source", "archive:/data", "--executor"]
+    assert correlate[-8:] == [*common, "processes", "--processes", "4"]
+    address = ["--dask-address", "tls://10.0.0.1:8786"]
+    assert large[-10:] == [*common, "dask", "--processes", "4", *address]
     assert stack[-6:] == ["stack", folder, "--corr", "/w/CORR", "--processes", "0"]

@@ -22,6 +22,7 @@ LAYERS = [
     {"request"},
     {"units"},
     {"estimate", "jobs", "listing"},
+    {"placement"},
     {"outputs", "bucket", "launcher", "disk", "orders", "register", "metrics"},
     {"bucketfacts", "containers", "publish", "submit", "status", "verdicts", "lease", "quota"},
     {"corrs", "admission", "heartbeat", "audit", "recovery", "doctor", "gateway"},
@@ -94,7 +95,7 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
     {"datatypes", "postponed", "fft", "executors", "shelf"},
-    {"kernel", "response", "quality", "served"},
+    {"kernel", "response", "quality", "served", "cluster"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
      "rotation"},
     {"loudness", "corrday"},

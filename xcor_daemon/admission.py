@@ -15,9 +15,11 @@ from .errors import RequestError
 from .estimate import estimate
 from .lease import Leases
 from .listing import Waiting
+from .placement import place
 from .publish import Publisher
 from .register import Register
 from .request import XcorRequest, parse_request
+from .units import Units
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +108,9 @@ class Admission:
         try:
             request = parse_request(contents)
             if isinstance(request, XcorRequest):
-                prospect.needed = bytes_needed(estimate(request))
+                price = estimate(request)
+                place(request, price, self.config)
+                prospect.needed = bytes_needed(price) + 2 * Units(request).bytes_waiting
             else:
                 prospect.kind = "stack"
         except RequestError:

@@ -43,6 +43,18 @@ def _launcher(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--launcher", type=kinds, help=text)(command)
 
 
+class _Shard(click.ParamType):
+    """I/N, such as 3/100."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        number, mark, of = str(value).partition("/")
+        if mark and number.isdecimal() and of.isdecimal() and int(number) < int(of):
+            return int(number), int(of)
+        self.fail(f"{value!r} is no shard; write I/N with 0 <= I < N, such as 3/100", param, ctx)
+
+
 class _Commands(click.Group):
     """Prints an `XcorError` and exits with its code; any other exception is a bug."""
 
@@ -129,7 +141,7 @@ def _launcher_of(config: Config) -> Launcher:
         return DockerLauncher(Engine(os.environ), config)
     from .launcher import LocalLauncher, worker_command
 
-    return LocalLauncher(lambda job: worker_command(job, config.processes), os.environ)
+    return LocalLauncher(lambda job: worker_command(job, config), os.environ)
 
 
 def _with(config: Config, workers: dict[str, Any]) -> Config:
@@ -177,7 +189,10 @@ def estimate(folder: Path, as_json: bool) -> None:
     request = read_request(folder)
     if not isinstance(request, XcorRequest):
         raise RequestError([Problem(STACKING, 0, "", "", "is a stacking job; it has no price")])
+    from .placement import needs
+
     cost = asdict(price(request))
+    cost |= asdict(needs(request, price(request)))
     lines = [f"{name:16}{value:>20,}" for name, value in cost.items()]
     click.echo(json.dumps(cost, indent=1) if as_json else "\n".join(lines))
 
@@ -186,6 +201,10 @@ def estimate(folder: Path, as_json: bool) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--source", help="A configured name, archive:PATH, fdsn:URL-or-name or s3:NAME.")
 @_processes
+@click.option("--executor", type=click.Choice(["processes", "dask"]), help="XCOR_EXECUTOR.")
+@click.option("--dask-address", help="tls://HOST:PORT of a scheduler (XCOR_DASK_ADDRESS).")
+@click.option("--shard", type=_Shard(), help="I/N: one day of every N, from the I-th (0 to N-1).")
+@click.option("--join", "joins", is_flag=True, help="All shards are through: stack and draw.")
 @click.option("--images/--no-images", default=True, help="Draw the images of PLOT.")
 @_as_json
 @click.pass_obj
@@ -193,32 +212,51 @@ def correlate(
     config: Config,
     folder: Path,
     source: str | None,
-    processes: int | None,
+    shard: tuple[int, int] | None,
+    joins: bool,
     images: bool,
     as_json: bool,
+    **flags: Any,
 ) -> None:
     """Correlate a folder that holds stations.csv and params.csv; results come beside them.
 
     \b
         xcor-daemon correlate my-job --source archive:/data/sds
+        xcor-daemon correlate my-job --source s3:SCEDC --executor dask
+        xcor-daemon correlate my-job --source s3:SCEDC --shard 3/100
     """
-    from .pipeline.run import correlate_job
+    from .estimate import estimate as price
+    from .pipeline.run import Crew, correlate_job, correlate_shard
     from .pipeline.sources import Access
+    from .placement import PROCESSES, check_address, place
     from .request import XcorRequest, read_request
 
-    if source is None:
-        request = read_request(folder)
-        source = request.params.source if isinstance(request, XcorRequest) else ""
+    config = replace(config, **{name: value for name, value in flags.items() if value is not None})
+    if config.dask_address:
+        check_address(config.dask_address)
+    request = read_request(folder)
+    executor = config.executor or PROCESSES
+    if isinstance(request, XcorRequest):
+        source = request.params.source if source is None else source
+        if not (config.executor or shard or joins):
+            executor = place(request, price(request), config)
+    source = source or ""
     if ":" in source:
         check_source(source)
     else:
         source = config.source_named(source)
     token = Path(config.earthscope_token) if config.earthscope_token else None
     access = Access(config.cache_folder, token=token)
+    shared = {"sources": config.sources, "access": access}
     with _progress_of(folder) as report:
-        processes = _chosen(processes, config)
+        if shard:
+            lost = correlate_shard(folder, source, shard, config.processes, report, **shared)
+            if lost:
+                raise XcorError(f"{len(lost)} days failed; {lost[0]['day']}: {lost[0]['reason']}")
+            return
+        crew = Crew(executor, config.dask_address, joins)
         outputs = correlate_job(
-            folder, source, processes, report, images, config.sources, access
+            folder, source, config.processes, report, images, crew=crew, **shared
         )
     _show(outputs, folder, as_json)
 

@@ -35,6 +35,9 @@ class Config:
     worker_cpus: float = 0.0  # of one container; 0: the machine's, shared
     worker_pids: int = 512  # processes and threads of one container
     worker_network: str = "xcor"  # of containers that download; made where it is missing
+    executor: str = ""  # who does jobs: processes or dask; empty: by local_limit
+    dask_address: str = ""  # of a Dask scheduler: tls://HOST:PORT
+    local_limit: float = 0.0  # core-hours of a job without a cluster; 0: processes x deadline
     source: str = DEFAULT_SOURCE  # where waveforms come from when a job names no source
     # What jobs share: locks of connections, and what is known of archives.
     cache: Path = Path("~/.cache/xcor-daemon")
@@ -56,9 +59,15 @@ class Config:
                 raise ConfigError(f"{name}={getattr(self, name)} s; {need}")
         if 0 < self.interval < 0.05:
             raise ConfigError(f"interval={self.interval} s; it must be from 0.05 s, or 0.")
-        for name in ("reserve", "quota"):
+        units = {"reserve": "bytes", "quota": "bytes", "local_limit": "core-hours"}
+        for name, unit in units.items():
             if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}={getattr(self, name)} bytes; it must not be negative.")
+                raise ConfigError(f"{name}={getattr(self, name)} {unit}; it must not be negative.")
+        if self.launcher == "docker" and (self.executor == "dask" or self.dask_address):
+            need = "a container has its own folder, which Dask's workers do not see; set local."
+            raise ConfigError(f"launcher=docker with Dask: {need}")
+        if self.executor not in ("", "processes", "dask"):
+            raise ConfigError(f"executor={self.executor!r}; it must be processes or dask.")
         for name, low in (("max_parallel", 1), ("max_attempts", 1), ("processes", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name}={getattr(self, name)}; it must be at least {low}.")

@@ -19,6 +19,7 @@ from .jobs import Job
 from .launcher import Launcher, Worker
 from .lease import Leases
 from .outputs import BrokenOutputs
+from .placement import place
 from .publish import Publisher, iso
 from .register import Register
 from .request import PARAMS, StackRequest, XcorRequest, read_request
@@ -143,7 +144,7 @@ class Course:
             corr_id = request.params.job
             corr = find_corr(self.bucket, job, corr_id, self.register.jobs.get(corr_id))
             return None if corr is None else self.register.change(job, corr=str(corr))
-        estimate(request)
+        executor = place(request, estimate(request), self.config)
         try:
             source = self.config.source_named(request.params.source)
         except ConfigError as error:
@@ -151,7 +152,7 @@ class Course:
                 PARAMS, 2, "source", request.params.source, f"cannot be used: {error}"
             )
             raise RequestError([problem]) from error
-        return self.register.change(job, source=source)
+        return self.register.change(job, source=source, executor=executor)
 
     def _watch(self, job: Job) -> None:
         """Show how far a running worker is, and publish what is whole."""

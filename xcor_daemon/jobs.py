@@ -65,6 +65,7 @@ class Job:
     reason: str = ""  # for the user
     problems: tuple[dict[str, Any], ...] = ()  # of a request that was refused
     source: str = ""  # where waveforms come from; empty until the request was checked
+    executor: str = ""  # who does its units, as ``source``
     corr: str = ""  # folder of the correlation job that is to be stacked
     failures: int = 0  # workers that ended badly
     killed: int = 0  # workers that somebody killed; not the job's fault

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import faults
+from .config import Config
 from .jobs import LOG_FILE, Job, disk_errors, write_atomic
+from .placement import DASK, PROCESSES
 
 WORKER_FILE = "worker.json"
 NOT_STARTED, RUNNING, ENDED = "not-started", "running", "ended"
@@ -29,7 +31,7 @@ NOT_STARTED, RUNNING, ENDED = "not-started", "running", "ended"
 # A worker needs no more of the environment; it must not see AWS_* and any other XCOR_*: names of
 # sources it needs, for the column DataCenter of stations.csv, and what sources need themselves.
 _PASSED = re.compile(
-    r"XCOR_(SOURCES|CACHE|EARTHSCOPE_TOKEN)|PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|MPLCONFIGDIR|XDG_CACHE_HOME|(NUMBA|OMP|MKL|OPENBLAS|NUMEXPR)_[A-Z_]+"
+    r"XCOR_(SOURCES|CACHE|EARTHSCOPE_TOKEN)|PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|MPLCONFIGDIR|XDG_CACHE_HOME|(DASK|NUMBA|OMP|MKL|OPENBLAS|NUMEXPR)_[A-Z_]+"
 )
 # Signals that somebody sends; the others are the worker's own fault.
 _SENT = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -61,9 +63,11 @@ class Launcher(Protocol):
         ...
 
 
-def worker_command(job: Job, processes: int) -> list[str]:
+def worker_command(job: Job, config: Config) -> list[str]:
     """What a worker runs."""
-    words = worker_words(job, str(job.results), job.source, job.corr, processes)
+    words = worker_words(job, str(job.results), job.source, job.corr, config.processes)
+    if job.executor == DASK and config.dask_address:
+        words += ["--dask-address", config.dask_address]
     # -P: the folder in which it starts must not offer modules.
     return [sys.executable, "-P", "-m", "xcor_daemon.cli", *words]
 
@@ -73,7 +77,7 @@ def worker_words(job: Job, folder: str, source: str, corr: str, processes: int) 
     if job.kind == "stack":
         what = ["stack", folder, "--corr", corr]
     else:
-        what = ["correlate", folder, "--source", source]
+        what = ["correlate", folder, "--source", source, "--executor", job.executor or PROCESSES]
     return [*what, "--processes", str(processes)]
 
 

@@ -132,13 +132,18 @@ class Units:
         ]
         correlate = []
         for i, j in combinations_with_replacement(blocks, 2):
-            n_pairs = alone[i]
-            if i != j:
-                both = count_pairs((*blocks[i], *blocks[j]), params, named)
-                n_pairs = both - alone[i] - alone[j]
+            n_pairs = alone[i] if i == j else self._between(blocks[i], blocks[j])
             if n_pairs:
                 correlate.append(Unit(day, i, j, n_pairs * per_pair))
         return prepare, correlate
+
+    def _between(self, first: tuple[Channel, ...], second: tuple[Channel, ...]) -> int:
+        """Pairs of a channel of one block with one of another; they share no station."""
+        params, named = self.request.params, self.request.pairs
+        if not params.components and not named:
+            return len(first) * len(second)
+        apart = (count_pairs(some, params, named) for some in (first, second))
+        return count_pairs((*first, *second), params, named) - sum(apart)
 
     def of(self, day: date) -> tuple[list[Unit], list[Unit]]:
         """The units of a day that can be done at once, and those that need all of them."""

@@ -16,6 +16,7 @@ from truth import PARAMS as GOOD
 
 from xcor_daemon import logs
 from xcor_daemon.bucket import Bucket
+from xcor_daemon.config import Config
 from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
 from xcor_daemon.estimate import estimate
@@ -79,8 +80,8 @@ def test_an_id_is_a_name_of_a_folder_and_never_an_option(job_id, tmp_path_factor
     job = create_job(work_dir, job_id, content, inputs, seen=0.0)
 
     assert job.folder.parent.parent == work_dir
-    options = [word for word in worker_command(job, 1) if word.startswith("-")]
-    assert options == ["-P", "-m", "--source", "--processes"]
+    options = [word for word in worker_command(job, Config(processes=1)) if word.startswith("-")]
+    assert options == ["-P", "-m", "--source", "--executor", "--processes"]
 
 
 def test_a_workers_environment_holds_names_of_a_list_only():

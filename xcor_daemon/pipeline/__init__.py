@@ -2,11 +2,15 @@
 
 import ctypes
 import os
+import sys
 
 # Each worker computes on its own core: threads inside BLAS or MKL would only fight over the
 # cores, and how MKL splits its work among them changes the last digits of its results. Libraries
 # read these when they are loaded, so they are set before anything here imports numpy.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+_NAMES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# A program that loaded numpy before, such as a Dask worker, must have set them itself.
+THREADS_ARE_PINNED = "numpy" not in sys.modules or all(os.environ.get(n) == "1" for n in _NAMES)
+for _name in _NAMES:
     os.environ[_name] = "1"
 
 

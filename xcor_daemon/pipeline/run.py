@@ -11,14 +11,14 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import astuple, fields, replace
+from contextlib import ExitStack, closing
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from .. import __version__
-from ..errors import Problem, RequestError, XcorError
+from ..errors import ConfigError, Problem, RequestError, XcorError
 from ..request import STACKING, StackRequest, XcorRequest, read_request
 from ..stations import STATIONS
 from ..units import Unit, Units
@@ -29,8 +29,8 @@ from .day import DayResult
 from .executors import Executor, Here, Processes, run_units
 from .preparing import DayPlan
 from .served import served
-from .sources import NOTHING_SHARED, Access, open_sources
-from .work import Schedule, Told, Work, clear_told, told, work_through
+from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
+from .work import Downloads, Schedule, Told, Work, clear_told, told, work_through
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,23 @@ REQUEST, PROGRESS, SUMMARY, OUTPUTS = "request.json", "progress.json", "summary.
 _SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json
 
 
+@dataclass(frozen=True)
+class Crew:
+    """Who does the units of a job."""
+
+    executor: str = "processes"  # or dask
+    dask_address: str = ""  # of a scheduler; empty starts a cluster on this machine
+    joins: bool = False  # all days were done by shards; nothing is left but what comes after
+
+
 class Reporter:
     """Tells whoever waits how far the job is: the caller, and progress.json for the host."""
 
-    def __init__(self, folder: Path, report: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, folder: Path, report: Callable[[Progress], None], name: str = PROGRESS
+    ) -> None:
         self.progress = Progress()
-        self._folder, self._report = folder, report
+        self._path, self._report = folder / name, report
         self._began = monotonic()
         self._shown = self._written = 0.0
         self._restored = 0  # days that an earlier run had done
@@ -73,7 +84,7 @@ class Reporter:
 
     def _measure(self, share: float) -> None:
         """``share`` of this run's cost is done."""
-        progress = self.progress
+        progress, share = self.progress, min(share, 1.0)
         todo = progress.days - self._restored
         progress.part = max(0.0, share * todo - (progress.days_done - self._restored))
         spent = monotonic() - self._began
@@ -93,7 +104,7 @@ class Reporter:
 
     def _write(self) -> None:
         self._written = monotonic()
-        write_json(self._folder / PROGRESS, self._content())
+        write_json(self._path, self._content())
 
     def _content(self) -> dict[str, Any]:
         p = self.progress
@@ -123,6 +134,7 @@ def correlate_job(
     images: bool = True,
     sources: Mapping[str, str] | None = None,
     access: Access = NOTHING_SHARED,
+    crew: Crew = Crew(),
 ) -> dict[str, Any]:
     """Correlate a job folder: stations.csv and params.csv in, everything else out.
 
@@ -144,6 +156,8 @@ def correlate_job(
         Configured names -> sources, for the column DataCenter of stations.csv.
     access : Access
         What this job shares with others; without a ``cache``, nothing.
+    crew : Crew
+        Who does the units; the results do not depend on it.
 
     Returns
     -------
@@ -164,8 +178,46 @@ def correlate_job(
     reporter = Reporter(folder, report)
     work = _work(folder, request, source, sources or {}, access, processes, reporter)
     schedule = Schedule(work, request.days)
-    _do(schedule, len(request.days), processes, reporter)
+    if crew.joins and schedule.todo:
+        days = ", ".join(str(day) for day in schedule.todo[:10])
+        need = "run their shards again, or leave out --join to do them here"
+        raise XcorError(f"{len(schedule.todo)} days are not done yet, such as {days}; {need}.")
+    _do(schedule, len(request.days), processes, crew, reporter)
     return _close(folder, request, schedule, processes, reporter, images)
+
+
+def correlate_shard(
+    folder: Path,
+    source: str,
+    shard: tuple[int, int],
+    processes: int = 0,
+    report: Callable[[Progress], None] = lambda progress: None,
+    sources: Mapping[str, str] | None = None,
+    access: Access = NOTHING_SHARED,
+) -> list[dict[str, str]]:
+    """Do one day of every so many of a job, as one of an array of jobs that share its folder.
+
+    Parameters
+    ----------
+    shard : (int, int)
+        Number of this one, from 0, and of all. Every day belongs to one shard.
+    folder, source, processes, report, sources, access
+        As for `correlate_job`, which joins the shards when all are through.
+
+    Returns
+    -------
+    lost : list
+        Days that could not be done, and why.
+    """
+    number, of = shard
+    request = _read(folder, XcorRequest, STATIONS)
+    days = request.days[number::of]
+    reporter = Reporter(folder, report, PROGRESS.replace(".", f"-{number}."))
+    work = _work(folder, request, source, sources or {}, access, processes, reporter)
+    schedule = Schedule(work, days)
+    _do(schedule, len(days), processes, Crew(), reporter)
+    reporter.stage("finished")
+    return schedule.lost
 
 
 def _work(
@@ -186,11 +238,14 @@ def _work(
     units = Units(request)
     threads = max(1, _cores(processes) // max(1, units.n_units))
     key = _key(request, source)
+    folder = folder.resolve()  # workers may stand elsewhere
     plan = DayPlan(folder, request.params, opened, metadata, key, threads, request.pairs)
     return Work(plan, units)
 
 
-def _do(schedule: Schedule, days: int, processes: int, reporter: Reporter) -> None:
+def _do(
+    schedule: Schedule, days: int, processes: int, crew: Crew, reporter: Reporter
+) -> None:
     """Do the units of all days that are left."""
     work = schedule.work
     reporter.begin(days, schedule.restored)
@@ -208,11 +263,37 @@ def _do(schedule: Schedule, days: int, processes: int, reporter: Reporter) -> No
 
         return work.do(unit, report)
 
+    def ended(result: DayResult) -> None:
+        reporter.day(schedule, result)
+
+    if schedule.is_through:
+        return
     workers = min(_cores(processes), work.units.n_units)
-    executor: Executor[Unit] = Processes(work, workers) if workers > 1 else Here(here)
-    with closing(executor):
-        work_through(schedule, executor, look, lambda result: reporter.day(schedule, result))
-    clear_told(work.plan.folder)
+    with ExitStack() as stack:
+        if crew.executor == "dask":
+            executor: Executor[Unit] = _cluster(schedule, crew, workers, stack)
+        else:
+            executor = Processes(work, workers) if workers > 1 else Here(here)
+        stack.enter_context(closing(executor))
+        work_through(schedule, executor, look, ended)
+
+
+def _cluster(
+    schedule: Schedule, crew: Crew, workers: int, stack: ExitStack
+) -> Executor[Unit]:
+    """A Dask cluster; what a data centre has is downloaded here, by one machine."""
+    try:
+        from .cluster import Cluster  # Dask takes a second to import
+    except ImportError as error:
+        need = "Dask is not installed; pip install 'xcor-daemon[dask]'"
+        raise ConfigError(f"--executor dask: {need}.") from error
+    work, source = schedule.work, schedule.work.plan.source
+    plan = replace(work.plan, threads=1)
+    if crew.dask_address:
+        plan = replace(plan, source=for_workers(source))
+        if is_centre(source):
+            schedule.downloads = stack.enter_context(Downloads(work.plan, work.units.request))
+    return Cluster(Work(plan, work.units), plan.folder, crew.dask_address, workers)
 
 
 def _close(
@@ -242,6 +323,7 @@ def _close(
     )
     summary["sources"] = served(row for result in results for row in result.rows)
     clear_shelf(folder)
+    clear_told(folder)
     names = [REQUEST, SUMMARY, *names, *made]
     return _finish(folder, names, units, _cores(processes), reporter, summary)
 

@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -14,11 +15,12 @@ from time import monotonic
 from typing import Any
 
 from ..errors import DiskError
+from ..request import XcorRequest
 from ..units import Unit, Units
 from .blocks import correlate_blocks, done_before, join_day, prepare_block
 from .day import DayResult, correlate_day, finished
 from .executors import Executor, Outcome
-from .preparing import DayPlan, Report
+from .preparing import DayPlan, Report, time_of
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,18 @@ class Work:
 
     def __call__(self, unit: Unit) -> Any:
         """Do a unit, and tell in a file how far it is: that reaches any machine."""
+        if before := self.done_before(unit):  # its worker died with the answer
+            return before
         try:
             return self.do(unit, _Teller(self.plan.folder, unit))
         finally:
             _told(self.plan.folder, unit).unlink(missing_ok=True)
+
+    def done_before(self, unit: Unit) -> Any:
+        """What became of a unit that is done; nothing where it is to be done."""
+        if unit.first is None:
+            return finished(self.plan, unit.day)
+        return done_before(self.plan, replace(unit, without=()))
 
     def do(self, unit: Unit, report: Report) -> Any:
         """Do a unit: gives a `DayResult`, or the record of a part of a day."""
@@ -118,6 +128,44 @@ class _Split:
         return replace(unit, without=())
 
 
+class Downloads:
+    """Fetches days ahead of their units; use it in a ``with`` block.
+
+    Parameters
+    ----------
+    plan : DayPlan
+        Its source keeps what is fetched in a folder that all workers see.
+    request : XcorRequest
+    """
+
+    _AHEAD = 2  # days
+
+    def __init__(self, plan: DayPlan, request: XcorRequest) -> None:
+        self._plan, self._request = plan, request
+        self._pool = ThreadPoolExecutor(1, "downloads")
+        self._days = {day: k for k, day in enumerate(request.days)}
+        self._under_way: dict[date, Future[None]] = {}
+
+    def wait_for(self, day: date) -> None:
+        """Wait until a day is there, and have the next ones begun."""
+        place = self._days[day]
+        for one in self._request.days[place : place + 1 + self._AHEAD]:
+            if one not in self._under_way:
+                self._under_way[one] = self._pool.submit(self._fetch, one)
+        self._under_way[day].result()
+
+    def _fetch(self, day: date) -> None:
+        channels = self._request.on(day)
+        for _ in self._plan.source.fetch(channels, *time_of(self._plan.params, day)):
+            pass  # the source keeps it
+
+    def __enter__(self) -> Downloads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
 class Schedule:
     """Gives the units that can be done, day after day, and gathers what became of the days.
 
@@ -143,6 +191,7 @@ class Schedule:
         self.cost_done = 0.0  # of units of this run
         self._ready: deque[Unit] = deque()
         self._split: dict[date, _Split] = {}
+        self.downloads: Downloads | None = None  # a day's units wait for its own
         self._fresh = iter(self._first_units())
         self._ended: list[DayResult] = []
 
@@ -153,8 +202,15 @@ class Schedule:
         unit = next(self._fresh, None)
         return self._ready.popleft() if unit is None and self._ready else unit
 
+    @property
+    def is_through(self) -> bool:
+        """Whether there was nothing to do."""
+        return not self.todo
+
     def _first_units(self) -> Iterator[Unit]:
         for day in self.todo:
+            if self.downloads is not None:
+                self.downloads.wait_for(day)
             prepare, correlate = self.work.units.of(day)
             if prepare[0].first is None:
                 yield from prepare

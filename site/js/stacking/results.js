@@ -133,7 +133,10 @@ export class Results {
     if (!file) throw new Error("these results have no list of their windows: no day had data, or an earlier version made them");
     const rows = readRows(JSON.parse(await this.text(file)));
     const named = new Map(this.manifest.files.map((one) => [one.name, one]));
-    return rows.map((day) => ({ ...day, file: named.get(day.name), corr: arrayOf(named.get(day.name), "corr") })).filter(({ corr }) => corr);
+    const files = rows.map((row) => ({ ...row, file: named.get(row.name), corr: arrayOf(named.get(row.name), "corr") })).filter(({ corr }) => corr);
+    const days = new Map(); // a large day lies in several files, each with its own pairs
+    for (const file of files) days.set(file.day, [...(days.get(file.day) ?? []), file]);
+    return [...days].map(([day, parts]) => ({ day, parts, corr: parts[0].corr }));
   }
 
   /**
@@ -148,7 +151,8 @@ export class Results {
     const stack = this.stacks.find(({ title }) => title === "linear");
     const pair = stack && (await this.pairs(stack)).find((one) => one.name === name);
     if (!pair) throw new Error(`the correlations have no pair ${name}`);
-    const there = days.map((day) => ({ ...day, row: day.rowOf(pair.row) })).filter(({ row }) => row >= 0);
+    const files = days.flatMap(({ parts }) => parts);
+    const there = files.map((file) => ({ ...file, row: file.rowOf(pair.row) })).filter(({ row }) => row >= 0);
     const columns = stack.stack.shape.at(-1);
     const counts = there.map(({ corr }) => corr.shape[1]);
     const values = new Float32Array(counts.reduce((a, b) => a + b, 0) * columns);

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import ConfigError, Problem, RequestError
 from ...stations import STATIONS, Channel
 from ..datatypes import Source
-from .kept import Kept
+from .kept import Kept, Nowhere
 from .several import Several
 from .web import Client
 
@@ -119,9 +119,37 @@ def asked_of(source: Source, channel: Channel) -> str:
     return (source if is_one else source.others.get(channel.data_center, source.default)).name
 
 
+def is_centre(source: Source) -> bool:
+    """Whether a data centre is asked, which allows a few connections to one user in all."""
+    from .fdsn import Fdsn
+
+    return any(isinstance(one.source, Fdsn) for one in _all(source) if isinstance(one, Kept))
+
+
+def for_workers(source: Source) -> Source:
+    """A source as the workers of a cluster take it, which are on many machines.
+
+    What a data centre has they read from the downloads, made by the one machine that counts its
+    connections; public buckets they ask themselves, and keep nothing.
+    """
+    from .fdsn import Fdsn
+
+    if isinstance(source, Several):
+        others = {name: for_workers(one) for name, one in source.others.items()}
+        return Several(for_workers(source.default), others)
+    if not isinstance(source, Kept):
+        return source
+    if isinstance(source.source, Fdsn):
+        return Kept(Nowhere(source.name), source.folder)
+    return source.source.counted_alone()
+
+
 def forget(source: Source, start: int, end: int) -> None:
     """What was kept of a time (ns) is not needed again."""
-    several = isinstance(source, Several)
-    for one in (source.default, *source.others.values()) if several else (source,):
+    for one in _all(source):
         if isinstance(one, Kept):
             one.forget(start, end)
+
+
+def _all(source: Source) -> tuple[Source, ...]:
+    return (source.default, *source.others.values()) if isinstance(source, Several) else (source,)

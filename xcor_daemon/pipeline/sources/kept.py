@@ -74,6 +74,30 @@ class Kept:
         return self.folder / f"{start}-{end}"
 
 
+class Nowhere:
+    """A source that is not asked: all that there is was downloaded before.
+
+    Parameters
+    ----------
+    name : str
+        Of the source that was.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
+        """None; a job has them before it is given to workers."""
+        return Metadata({})
+
+    def fetch(
+        self, channels: Iterable[Channel], start: int, end: int
+    ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
+        """What was not kept could not be downloaded."""
+        for channel in channels:
+            yield channel, NoDataError("it could not be downloaded; see the log", "failed")
+
+
 def _save(path: Path, result: Samples | NoDataError) -> None:
     if isinstance(result, NoDataError):
         _write(path, {"nodata": str(result)}, {})

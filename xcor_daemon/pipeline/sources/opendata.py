@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from urllib.parse import quote
@@ -102,6 +103,12 @@ class OpenData:
         self.name = f"s3:{name.upper()}"
         client = client or Client()
         self.client = replace(client, connections=_CONNECTIONS, per_second=_PER_SECOND)
+
+    def counted_alone(self) -> OpenData:
+        """The same, each copy of which counts its own connections: S3 serves many machines."""
+        other = copy(self)
+        other.client = replace(self.client, gate=None)
+        return other
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
         """Coordinates and responses, from one object a station.

@@ -1,0 +1,238 @@
+"""Units on a Dask cluster: scheduler and workers are processes that the tests start and kill."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import dask
+import pytest
+from dask_processes import DaskProcesses
+from dask_work import begun, step
+from hosting import wait_until
+from synthetic import all_datasets, network_job
+
+from xcor_daemon.csvtable import LIMITS
+from xcor_daemon.errors import ConfigError, UnreachableError
+from xcor_daemon.pipeline.cluster import Cluster
+from xcor_daemon.pipeline.executors import WorkerKilledError
+from xcor_daemon.pipeline.run import Crew, correlate_job
+from xcor_daemon.placement import check_address
+
+pytestmark = [
+    pytest.mark.real,
+    # Dask's own threads and processes, as they come and go.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def dask_cluster(tmp_path_factory):
+    """Two workers that find `dask_work`."""
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        cluster = DaskProcesses(tmp_path_factory.mktemp("dask"))
+        cluster.start_scheduler()
+        cluster.start_workers()
+        with dask.config.set(cluster.settings):
+            yield cluster
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """Five stations, three days, blocks of two: what one process makes of them."""
+    job = network_job(tmp_path_factory.mktemp("reference"), stations=5, days=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LIMITS["units"], "max_channels", 2)
+        correlate_job(job.folder, job.source, 1, images=False)
+    return job, all_datasets(job.folder)
+
+
+@pytest.fixture
+def blocks_of_two(monkeypatch):
+    monkeypatch.setitem(LIMITS["units"], "max_channels", 2)
+
+
+def outcomes(executor, n):
+    found = {}
+    while len(found) < n:
+        found |= {outcome.unit[1]: outcome for outcome in executor.results(1.0)}
+    return found
+
+
+@pytest.mark.parametrize("crew", ["processes", "local", "scheduler"])
+def test_the_same_plan_gives_the_same_bytes(
+    tmp_path, reference, blocks_of_two, dask_cluster, crew
+):
+    job, expected = reference
+    again = job.copy(tmp_path / "again")
+    who = {"processes": Crew(), "local": Crew("dask"),
+           "scheduler": Crew("dask", dask_cluster.address)}[crew]  # fmt: skip
+    stages = []
+
+    made = correlate_job(
+        again.folder, job.source, 2, lambda p: stages.append((p.days_done, p.stage)),
+        images=False, crew=who,
+    )  # fmt: skip
+
+    assert all_datasets(again.folder) == expected
+    assert len([name for name in expected if name.startswith("CORR")]) == 3 * 5
+    assert made["units"] == {"done": 3, "empty": 0, "failed": []}
+    assert [days for days, _ in stages] == sorted(days for days, _ in stages)
+    assert stages[-1] == (3, "finished")
+    assert not (again.folder / ".shelf").exists()
+
+
+def test_what_kills_or_bursts_its_worker_is_found_and_the_others_finish(tmp_path, dask_cluster):
+    names = ["a", "poison", "b", "greedy", "c", "wrong", "d", "e"]
+    cluster = Cluster(step, tmp_path, dask_cluster.address)
+    try:
+        for name in names:
+            cluster.submit((str(tmp_path), name, 0.2))
+        found = outcomes(cluster, len(names))
+    finally:
+        cluster.close()
+
+    assert {n: found[n].result for n in "abcde"} == {n: n.upper() for n in "abcde"}
+    assert isinstance(found["poison"].error, WorkerKilledError)
+    assert isinstance(found["greedy"].error, WorkerKilledError)
+    assert str(found["wrong"].error) == "wrong"
+
+
+def test_a_lost_scheduler_costs_only_the_units_under_way(tmp_path, dask_cluster):
+    names = [f"u{k}" for k in range(40)]
+    cluster = Cluster(step, tmp_path, dask_cluster.address)
+    try:
+        waiting, found, submitted = iter(names), {}, 0
+        killed_at = None
+        while len(found) < len(names):
+            while submitted - len(found) < cluster.slots and (name := next(waiting, None)):
+                cluster.submit((str(tmp_path), name, 0.1))
+                submitted += 1
+            found |= {outcome.unit[1]: outcome for outcome in cluster.results(1.0)}
+            if killed_at is None and len(found) >= 10:
+                dask_cluster.kill_scheduler()
+                killed_at = submitted - len(found)
+                dask_cluster.start_scheduler()
+                dask_cluster.start_workers()
+    finally:
+        cluster.close()
+
+    assert {n: found[n].result for n in names} == {n: n.upper() for n in names}
+    twice = [n for n in names if begun(tmp_path).count(n) > 1]
+    assert len(twice) <= killed_at
+    assert cluster.redone <= killed_at
+
+
+def test_a_scheduler_that_does_not_come_back_ends_the_run_and_the_next_goes_on(
+    tmp_path, reference, blocks_of_two, monkeypatch
+):
+    job, expected = reference
+    again = job.copy(tmp_path / "again")
+    own = DaskProcesses(tmp_path / "dask")
+    own.start_scheduler()
+    own.start_workers(1)
+
+    def tell(progress):
+        if progress.days_done == 1:
+            own.stop()
+
+    monkeypatch.setattr(Cluster.__init__, "__defaults__", ("", 1, 20.0))
+    crew = Crew("dask", own.address)
+    with (
+        dask.config.set(own.settings),
+        pytest.raises(UnreachableError, match="start it again and run the job again"),
+    ):
+        correlate_job(again.folder, job.source, 1, tell, images=False, crew=crew)
+    first = sorted(again.folder.glob("CORR/2020-01-01/*.h5"))
+    before = [path.stat().st_mtime_ns for path in first]
+    correlate_job(again.folder, job.source, 1, images=False)
+
+    assert len(first) == 5
+    assert [path.stat().st_mtime_ns for path in first] == before
+    assert all_datasets(again.folder) == expected
+
+
+def test_a_cancelled_run_leaves_whole_files_and_the_next_completes_it(
+    tmp_path, reference, blocks_of_two, dask_cluster
+):
+    job, expected = reference
+    again = job.copy(tmp_path / "again")
+
+    def tell(progress):
+        if progress.days_done == 1:
+            raise KeyboardInterrupt
+
+    crew = Crew("dask", dask_cluster.address)
+    with pytest.raises(KeyboardInterrupt):
+        correlate_job(again.folder, job.source, 1, tell, images=False, crew=crew)
+    correlate_job(again.folder, job.source, 1, images=False, crew=crew)
+
+    assert all_datasets(again.folder) == expected
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
+def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
+    names = [f"u{k}" for k in range(30 * kills)]
+    cluster = Cluster(step, tmp_path, dask_cluster.address)
+    rng = random.Random(kills)
+    killed = []
+
+    def kill():
+        while len(killed) < kills:
+            pids = dask_cluster.pids()
+            if pids:
+                os.kill(rng.choice(pids), signal.SIGKILL)
+                killed.append(len(begun(tmp_path)))
+                wait_until(lambda: len(begun(tmp_path)) > killed[-1] + 10, 120)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        for name in names:
+            cluster.submit((str(tmp_path), name, 0.1))
+        found = outcomes(cluster, len(names))
+    finally:
+        killer.join()
+        cluster.close()
+
+    assert {n: found[n].result for n in names} == {n: n.upper() for n in names}
+    redone = len(begun(tmp_path)) - len(names)
+    assert len(killed) == kills
+    assert 1 <= redone <= 3 * kills  # what ran, and whose answer died with it
+
+
+def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path, dask_cluster, monkeypatch):
+    from xcor_daemon.pipeline import cluster
+
+    monkeypatch.setattr(cluster, "_MARK", "nothing-writes-this")
+    monkeypatch.setattr(Path, "write_text", lambda *_: None)
+
+    with pytest.raises(ConfigError, match="does not see the job folder .*mount it there"):
+        Cluster(step, tmp_path, dask_cluster.address)
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "10.0.0.1:8786", "tls://", "http://a:1"])
+def test_addresses_that_others_could_listen_to_are_refused(address):
+    with pytest.raises(ConfigError, match="write tls://HOST:PORT"):
+        check_address(address)
+
+
+def test_nobody_at_the_address_is_said(tmp_path):
+    with pytest.raises(UnreachableError, match="does not answer"):
+        Cluster(step, tmp_path, "tcp://127.0.0.1:9", patience=1.0)
+
+
+def test_without_dask_it_is_said_what_to_install(tmp_path, reference, monkeypatch):
+    job = reference[0].copy(tmp_path / "job")
+    monkeypatch.setitem(sys.modules, "xcor_daemon.pipeline.cluster", None)
+
+    with pytest.raises(ConfigError, match=r"pip install 'xcor-daemon\[dask\]'"):
+        correlate_job(job.folder, job.source, 1, images=False, crew=Crew("dask"))
