@@ -1,8 +1,9 @@
 /** A plot on a canvas: its size, its colours, a cursor for mouse and keys, and a picture to keep. */
 
 import { make } from "../dom.js";
-import { tickText } from "./scale.js";
+import { tickText, ticks } from "./scale.js";
 
+export const NARROW = 560; // pixels; a plot that is narrower leaves out what stands beside it
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /**
@@ -140,8 +141,9 @@ export function putImage(context, { pixels, width, height }, x, y, wide, high) {
   context.drawImage(small, x, y, wide, high);
 }
 
-/** The axis below a plot, with its ticks and its name. */
-export function bottomAxis(context, scale, { values, digits }, y, name, colours) {
+/** The axis below a plot, with as many ticks as there is room for, and its name. */
+export function bottomAxis(context, scale, y, name, colours) {
+  const { values, digits } = ticks(scale.low, scale.high, Math.max(2, Math.min(9, (scale.to - scale.from) / 75)));
   context.textAlign = "center";
   for (const value of values) {
     const x = scale.toPixel(value);

@@ -1,8 +1,8 @@
 /** One pair, window after window: lag against time, below its stack. */
 
-import { bottomAxis, leftAxis, line, openPlot, putImage, rgb } from "./canvas.js";
+import { bottomAxis, leftAxis, line, NARROW, openPlot, putImage, rgb } from "./canvas.js";
 import { COLOURS, limitOf, pixel, rasterise, timeGrid } from "./raster.js";
-import { scaleOf, ticks, timeTicks, valueText } from "./scale.js";
+import { scaleOf, timeTicks, valueText } from "./scale.js";
 import { lagColumns, largest } from "./traces.js";
 
 const [LEFT, RIGHT, TOP, BOTTOM, HEIGHT] = [128, 92, 10, 44, 560];
@@ -29,7 +29,8 @@ export function openCorrelogram() {
     const { values, columns, fs } = data;
     const [from, to] = lagColumns(columns, fs, view.maxlag);
     const middle = (columns - 1) / 2;
-    const x = scaleOf((from - middle - 0.5) / fs, (to - 1 - middle + 0.5) / fs, LEFT, width - RIGHT);
+    const right = width < NARROW ? 12 : RIGHT;
+    const x = scaleOf((from - middle - 0.5) / fs, (to - 1 - middle + 0.5) / fs, LEFT, width - right);
     const top = TOP + (data.stack ? TRACE : 0);
     const bottom = height - BOTTOM;
     const grid = timeGrid(data.times);
@@ -49,8 +50,8 @@ export function openCorrelogram() {
     context.strokeRect(LEFT + 0.5, top + 0.5, x.to - x.from - 1, bottom - top - 1);
     const found = !grid.rows.length ? [] : timeTicks(y.low, y.high, 7).map(({ value, text }) => ({ pixel: y.toPixel(value), text }));
     leftAxis(context, found, LEFT, top, bottom, `Start of ${data.what.toLowerCase()} (UTC)`, colours);
-    bottomAxis(context, x, ticks(x.low, x.high, 9), bottom, "Lag (s)", colours);
-    if (grid.rows.length) drawBar(context, limit, width - RIGHT + 22, top, bottom, colours);
+    bottomAxis(context, x, bottom, "Lag (s)", colours);
+    if (grid.rows.length && right === RIGHT) drawBar(context, limit, width - RIGHT + 22, top, bottom, colours);
   }
 
   function drawStack(context, colours) {

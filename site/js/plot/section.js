@@ -1,6 +1,6 @@
 /** Traces by distance: wiggles for a few, an image for many, with lines of constant speed. */
 
-import { bottomAxis, leftAxis, line, openPlot, putImage, rgb } from "./canvas.js";
+import { bottomAxis, leftAxis, line, NARROW, openPlot, putImage, rgb } from "./canvas.js";
 import { drawBar, lagText } from "./correlogram.js";
 import { pixel, rasterise } from "./raster.js";
 import { scaleOf, tickText, ticks, valueText } from "./scale.js";
@@ -26,7 +26,8 @@ export function openSection() {
     const columns = data.traces[0]?.trace.length ?? 3;
     const [from, to] = lagColumns(columns, data.fs, view.maxlag);
     const middle = (columns - 1) / 2;
-    const x = scaleOf((from - middle - 0.5) / data.fs, (to - middle - 0.5) / data.fs, LEFT, width - RIGHT);
+    const right = width < NARROW ? 12 : RIGHT;
+    const x = scaleOf((from - middle - 0.5) / data.fs, (to - middle - 0.5) / data.fs, LEFT, width - right);
     const alive = data.traces.filter(({ trace, distance }) => Number.isFinite(distance) && largest(trace, from, to) > 0);
     const bottom = height - BOTTOM;
     const isImage = alive.length > MOST_WIGGLES;
@@ -52,9 +53,9 @@ export function openSection() {
     const { values, digits } = ticks(low * km, high * km, 8);
     const found = values.map((value) => ({ pixel: y.toPixel(value / km), text: tickText(value, digits) }));
     leftAxis(context, alive.length ? found : [], LEFT, TOP, bottom, `Distance (${unit})`, colours);
-    bottomAxis(context, x, ticks(x.low, x.high, 9), bottom, "Lag (s)", colours);
-    if (isImage) drawBar(context, 1, width - RIGHT + 22, TOP, bottom, colours);
-    else drawNames(context, width - RIGHT + 8, colours);
+    bottomAxis(context, x, bottom, "Lag (s)", colours);
+    if (right === RIGHT && isImage) drawBar(context, 1, width - RIGHT + 22, TOP, bottom, colours);
+    else if (right === RIGHT) drawNames(context, width - RIGHT + 8, colours);
     if (!alive.length) {
       context.textAlign = "center";
       context.fillStyle = colours.quiet;
