@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 
 from . import disk, jobs
 from .bucket import Bucket
 from .bucketfacts import bucket_facts
 from .config import Config
+from .engine import Engine
+from .enginefacts import ENGINE_FACTS, Look
 from .errors import DiskError, XcorError
 
 OK, WARN, FAIL = "ok", "warn", "fail"
+_STATES = {True: OK, False: WARN, None: FAIL}
 _PROBE = "leases/doctor.json"
 _SKEW = 60.0  # s
 _SLOW_FSYNC = 0.1  # s
@@ -30,8 +34,11 @@ class Finding:
     text: str
 
 
-def examine(config: Config) -> Iterator[Finding]:
-    """Look at everything; nothing that is wrong keeps the rest from being looked at."""
+def examine(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at everything; nothing that is wrong keeps the rest from being looked at.
+
+    ``environ`` says where the container engine is, as it does to Docker's own client.
+    """
     bucket = None
     try:
         bucket = Bucket.connect(config)
@@ -44,9 +51,13 @@ def examine(config: Config) -> Iterator[Finding]:
         yield from _guard("conditional writes", lambda: _conditions(bucket))
         yield from _guard("clock", lambda: _clock(bucket))
         for name, is_well, text in bucket_facts(bucket):
-            yield Finding(name, {True: OK, False: WARN, None: FAIL}[is_well], text)
+            yield Finding(name, _STATES[is_well], text)
     yield from _guard("work folder", lambda: _work_dir(config))
     yield from _guard("disk", lambda: _disk(config))
+    if config.launcher == "docker":
+        engine = Engine(environ)
+        for name, look in ENGINE_FACTS.items():
+            yield from _guard(name, partial(_fact, look, engine, config))
 
 
 def _guard(name: str, look: Callable[[], tuple[str, str]]) -> Iterator[Finding]:
@@ -54,6 +65,11 @@ def _guard(name: str, look: Callable[[], tuple[str, str]]) -> Iterator[Finding]:
         yield Finding(name, *look())
     except XcorError as error:
         yield Finding(name, FAIL, str(error))
+
+
+def _fact(look: Look, engine: Engine, config: Config) -> tuple[str, str]:
+    is_well, text = look(engine, config)
+    return _STATES[is_well], text
 
 
 def _conditions(bucket: Bucket) -> tuple[str, str]:

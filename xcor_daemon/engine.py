@@ -12,6 +12,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
+from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool, LogConfig
 from requests.exceptions import RequestException
 
@@ -20,7 +21,7 @@ from .errors import UnreachableError, XcorError
 _TIMEOUT = 30  # s that the engine may be silent
 _MOST_LOG = 10_000_000  # bytes of a log that are kept, the last ones
 # Link-local addresses: the machine's own metadata and credentials are at 169.254.169.254.
-_LINK_LOCAL = "169.254.0.0/16"
+_LINK_LOCAL, _NOWHERE = "169.254.0.0/16", "xcor-nowhere"
 
 
 class EngineError(UnreachableError):
@@ -96,12 +97,14 @@ class Engine:
         logs = LogConfig(type=LogConfig.types.JSON, config={"max-size": "5m", "max-file": "2"})
         with _asking():
             if network is None:
-                options["network_mode"] = "none"
-            else:
-                options["network"] = self._network(network)
-            container = self.client.containers.create(log_config=logs, **options)
-            if network is not None:
-                self.client.networks.get(self._nowhere(network)).connect(container)
+                return self.client.containers.create(
+                    log_config=logs, network_mode="none", **options
+                )
+            nowhere = self._nowhere()
+            container = self.client.containers.create(
+                log_config=logs, network=self._network(network), **options
+            )
+            nowhere.connect(container)
             return container
 
     def start(self, container: Container) -> None:
@@ -142,10 +145,10 @@ class Engine:
 
     def _network(self, name: str) -> str:
         """A network of bridges on which containers do not meet, made where it is missing."""
-        self._make(name, options={"com.docker.network.bridge.enable_icc": "false"})
-        return name
+        options = {"com.docker.network.bridge.enable_icc": "false"}
+        return str(self._made(name, options=options).name)
 
-    def _nowhere(self, name: str) -> str:
+    def _nowhere(self) -> Network:
         """A network that takes all link-local addresses and leads nowhere.
 
         On the machine it has no address, so the machine's own way to its metadata stays.
@@ -155,11 +158,12 @@ class Engine:
             "com.docker.network.bridge.enable_icc": "false",
         }
         pool = IPAMConfig(pool_configs=[IPAMPool(subnet=_LINK_LOCAL)])
-        self._make(f"{name}-nowhere", options=options, internal=True, ipam=pool)
-        return f"{name}-nowhere"
+        return self._made(_NOWHERE, options=options, internal=True, ipam=pool)
 
-    def _make(self, name: str, **options: Any) -> None:
+    def _made(self, name: str, **options: Any) -> Network:
+        """A network of this name, made where there is none."""
         try:
-            self.client.networks.get(name)
+            return self.client.networks.get(name)
         except NotFound:
-            self.client.networks.create(name, driver="bridge", check_duplicate=True, **options)
+            create = self.client.networks.create
+            return create(name, driver="bridge", check_duplicate=True, **options)

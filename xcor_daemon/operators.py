@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 
 import click
@@ -113,10 +114,10 @@ def sync(config: Config, dry_run: bool) -> None:
 @_json
 @click.pass_obj
 def doctor(config: Config, as_json: bool) -> None:
-    """Check credentials, the bucket and its setup, clock and disk; exits with 1 on a failure."""
+    """Check credentials, the bucket and its setup, clock, disk, engine; exits with 1 on failure."""
     from .doctor import FAIL, examine
 
-    findings = list(examine(config))
+    findings = list(examine(config, os.environ))
     rows = [{"name": f.name, "state": f.state, "text": f.text} for f in findings]
     lines = [f"{f.state:4}  {f.name}: {f.text}" for f in findings]
     click.echo(json.dumps(rows, indent=1) if as_json else "\n".join(lines))

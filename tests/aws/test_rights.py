@@ -156,7 +156,7 @@ def test_the_doctor_finds_nothing_wrong_with_the_daemons_rights(daemons, rights,
         patch.setenv("AWS_ACCESS_KEY_ID", credentials.access_key)
         patch.setenv("AWS_SECRET_ACCESS_KEY", credentials.secret_key)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        found = {finding.name: finding.state for finding in examine(config)}
+        found = {finding.name: finding.state for finding in examine(config, {})}
 
     assert found["bucket"] == found["conditional writes"] == found["clock"] == "ok"
 

@@ -1,0 +1,57 @@
+"""`xcor-daemon doctor` on the engine, the image and what a worker reaches."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import ROOT
+
+from xcor_daemon.config import Config
+from xcor_daemon.doctor import examine
+
+pytestmark = pytest.mark.real
+
+
+def findings(tmp_path, host: str, image: str) -> dict[str, tuple[str, str]]:
+    config = Config(
+        work_dir=tmp_path, launcher="docker", image=image, worker_network="xcor-test", reserve=0
+    )
+    found = examine(config, {"DOCKER_HOST": host})
+    return {finding.name: (finding.state, finding.text) for finding in found}
+
+
+def test_an_engine_that_keeps_workers_in_is_well(tmp_path, docker_host, engine, base_image):
+    found = findings(tmp_path, docker_host, base_image)
+
+    state, text = found["engine"]
+    has_restore = engine.info()["LiveRestoreEnabled"]
+    assert state == ("ok" if has_restore else "warn"), text
+    assert "live-restore" in text
+    assert text.startswith("Docker ")
+    assert found["image"] == ("ok", f"{base_image} is {engine.images.get(base_image).id}")
+    assert found["credentials"] == ("ok", "out of a worker's reach on the network xcor-test")
+    assert not [c for c in engine.containers.list(all=True) if c.name.startswith("xcor-doctor")]
+
+
+def test_an_image_that_is_missing_fails_with_what_to_do(tmp_path, docker_host):
+    found = findings(tmp_path, docker_host, "xcor-no-such:1")
+
+    for name in ("image", "credentials"):
+        assert found[name][0] == "fail"
+        assert "build it or `docker pull` it" in found[name][1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_engine_that_is_down_fails_and_the_rest_is_looked_at(tmp_path):
+    found = findings(tmp_path, "tcp://127.0.0.1:9", "xcor-daemon")
+
+    assert found["disk"][0] == "ok"
+    for name in ("engine", "image", "credentials"):
+        state, text = found[name]
+        assert (state, text[:40]) == ("fail", "the container engine does not answer: Er")
+
+
+def test_the_units_and_the_docs_name_every_setting_of_containers():
+    text = (ROOT / "docs/container.md").read_text()
+    for name in ("LAUNCHER", "IMAGE", "WORKER_MEMORY", "WORKER_CPUS", "WORKER_PIDS"):
+        assert f"`XCOR_{name}`" in text
+    assert "`XCOR_WORKER_NETWORK`" in text
