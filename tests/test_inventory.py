@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from test_stacking import LAGS, PARAMS, pair_table, windows, write_day
 
-from xcor_daemon.pipeline import corrfile, inventory, products
-from xcor_daemon.pipeline.corrfile import CorrFile
+from xcor_daemon.pipeline import corrday, corrfile, inventory, products
 from xcor_daemon.pipeline.stacking import Stacked, StackPlan
 from xcor_daemon.request import StackParams
 
@@ -25,7 +24,8 @@ def job(tmp_path_factory):
     (folder / "CORR").mkdir()
     stations = ["ABCD", "ABCD", "ABD"]
     paths = [write_day(folder / "CORR", d, s) for d, s in zip(DAYS, stations, strict=True)]
-    plan = StackPlan(tuple(map(CorrFile, paths)), StackParams("linear", None, True, "1"), PARAMS)
+    days = tuple(corrday.of_files(folder / "CORR", [path.name for path in paths]))
+    plan = StackPlan(days, StackParams("linear", None, True, "1"), PARAMS)
     stacked = products.stack_files(folder / "STACK/linear.h5", plan, 1)
     inventory.write_pairs(stacked, plan.lags)
     inventory.write_rows(folder, plan)
