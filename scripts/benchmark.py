@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import resource
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -251,27 +252,71 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
     table.add(f"{name}: with every rule of quality", sum(times) / 2 * 1e3, "ms")
 
 
-def whole_day(table: Table, folder: Path, n_channels: int, params: XcorParams, name: str) -> float:
-    """miniSEED to HDF5, every stage, one thread: CPU seconds."""
-    source_folder = folder / f"archive{n_channels}"
-    fs = 100.0
-    if not source_folder.exists():
-        archive(source_folder, n_channels, fs)
-    source = open_source(f"archive:{source_folder}")
-    channels = channels_of(n_channels)
-    job = folder / f"job-{n_channels}-{name.replace(' ', '-')}"
-    job.mkdir()
-    plan = DayPlan(job, params, source, source.metadata(channels, params.response), "", 1)
-    begin = time.process_time()
-    result = correlate_day(plan, DAY, channels)
-    spent = time.process_time() - begin
-    size = sum(path.stat().st_size for path in job.glob("CORR/*.h5"))
+def day_alone(
+    folder: Path, n_channels: int, fs: float, params: XcorParams, threads: int
+) -> tuple[float, float, float, str]:
+    """CPU and wall seconds and peak memory (GB) of a day, in a process that does nothing else."""
+    spent = wall = 0.0
+    what = ""
+    for n in (2, n_channels):  # 2 loads the kernels
+        source = open_source(f"archive:{folder / f'{fs:g}-{n}'}")
+        channels = channels_of(n)
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            job = Path(name)
+            metadata = source.metadata(channels, params.response)
+            plan = DayPlan(job, params, source, metadata, "", threads)
+            begin, begin_wall = time.process_time(), time.perf_counter()
+            result = correlate_day(plan, DAY, channels)
+            spent, wall = time.process_time() - begin, time.perf_counter() - begin_wall
+            size = sum(path.stat().st_size for path in job.glob("CORR/**/*.h5"))
+            what = f"{result.pairs} pairs, {size / 1e6:.0f} MB"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    note = f"{result.pairs} pairs, {size / 1e6:.0f} MB, peak {peak:.2f} GB"
+    return spent, wall, peak, what
+
+
+def whole_day(
+    table: Table, folder: Path, n_channels: int, params: XcorParams, name: str, fs: float = 100.0
+) -> float:
+    """miniSEED to HDF5, every stage, one thread: CPU seconds."""
+    spent, _, peak, what = in_a_process(folder, n_channels, fs, params, 1)
+    note = f"{what}, peak {peak:.2f} GB"
     table.add(f"day, N = {n_channels} at {fs:g} Hz, {name}", spent, "CPU s", note)
-    for path in job.glob("CORR/*"):
-        path.unlink()
     return spent
+
+
+def in_a_process(
+    folder: Path, n_channels: int, fs: float, params: XcorParams, threads: int
+) -> tuple[float, float, float, str]:
+    """`day_alone`, in a new process."""
+    for n in (2, n_channels):
+        if not (folder / f"{fs:g}-{n}").exists():
+            archive(folder / f"{fs:g}-{n}", n, fs)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(day_alone, folder, n_channels, fs, params, threads).result()
+
+
+def two_threads(table: Table, folder: Path, n_channels: int) -> None:
+    """A day by one thread and by two, in turn."""
+    walls: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(3):
+        for threads, taken in walls.items():
+            taken.append(in_a_process(folder, n_channels, 100.0, BASE, threads)[1])
+    one, two = (statistics.median(taken) for taken in walls.values())
+    table.add(f"day, N = {n_channels} at 100 Hz, two threads", two, "s wall",
+              f"{one / two:.2f} x one thread")  # fmt: skip
+
+
+def peers(table: Table, folder: Path) -> None:
+    """NoisePy's and MSNoise's own functions on the base case, where scripts/benchmark has them."""
+    python = Path(__file__).resolve().parent.parent / ".venv-peers/bin/python"
+    if not python.exists():
+        return
+    np.save(folder / "windows.npy", noise(4, 8, 36000))
+    command = [str(python), str(Path(__file__).with_name("benchmark_peers.py"))]
+    done = subprocess.run([*command, str(folder / "windows.npy")], check=True, stdout=-1, text=True)
+    ours = next(row["value"] for row in table.rows if "pair-window" in str(row["what"]))
+    for name, taken in json.loads(done.stdout).items():
+        table.add(f"base: {name}", taken * 1e6, "us", f"{taken * 1e6 / float(str(ours)):.0f} x")
 
 
 def scaling(table: Table, days: dict[int, float]) -> None:
@@ -443,11 +488,14 @@ def main() -> None:
             small_job(table, folder)
             demo_job(table, folder)
             writing(table, folder)
-            days = {n: whole_day(table, folder, n, BASE, "24 windows") for n in (2, 15, 30, 60)}
-            scaling(table, {n: spent for n, spent in days.items() if n > 2})  # 2 loads the kernels
+            peers(table, folder)
+            days = {n: whole_day(table, folder, n, BASE, "24 windows") for n in (15, 30, 60)}
+            scaling(table, days)
+            two_threads(table, folder, 30)
             whole_day(table, folder, 60, replace(BASE, substack=86400.0), "stack only")
             dense = replace(BASE, freqmax=0.2, cc_len=1800, cc_step=450, maxlag=60)
             whole_day(table, folder, 60, dense, "the original's defaults")
+            whole_day(table, folder, 200, BASE, "24 windows", fs=20.0)
     if arguments.json:
         arguments.json.write_text(json.dumps({"backend": BACKEND, "rows": table.rows}, indent=1))
 
