@@ -5,7 +5,7 @@ import { awsLine, bucketOf, curlAll, curlFile, parameters, provenance } from "..
 import { applies, columnsOf, defaultsOf, problemsOf, stackingCsv } from "../../site/js/stacking/form.js";
 import { arrayOf, decode, imagesOf, readManifest, readRows, rowBytes, stacksOf } from "../../site/js/stacking/manifest.js";
 import { joinRanges, loadRange, loadRanges, loadWhole } from "../../site/js/stacking/ranges.js";
-import { daysWithin } from "../../site/js/stacking/results.js";
+import { daysWithin, openResults } from "../../site/js/stacking/results.js";
 import { channelsOf, commonIds, filterPairs, readPairs, sortPairs } from "../../site/js/stacking/table.js";
 import { crc32, zipOf } from "../../site/js/stacking/zip.js";
 import { readFileSync } from "node:fs";
@@ -231,3 +231,70 @@ test("a ZIP has the checksums of the standard and an end that leads to its direc
   assert.deepEqual([zip.getUint32(end, true), zip.getUint16(end + 10, true)], [0x06054b50, 2]);
   assert.equal(zip.getUint32(zip.getUint32(end + 16, true), true), 0x02014b50);
 });
+
+// --- results, from a bucket of a few bytes ---
+
+/** A bucket with these objects, which answers ranges as S3 does. */
+async function withBucket(objects, body) {
+  const server = createServer((request, answer) => {
+    const content = objects[request.url];
+    if (content === undefined) return answer.writeHead(403).end();
+    const bytes = typeof content === "string" ? Buffer.from(content) : Buffer.from(content.buffer);
+    const range = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? "");
+    if (!range) return answer.writeHead(200).end(bytes);
+    const [start, end] = [Number(range[1]), Number(range[2]) + 1];
+    answer.writeHead(206, { "Content-Range": `bytes ${start}-${end - 1}/${bytes.length}` }).end(bytes.subarray(start, end));
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    await body(`http://127.0.0.1:${server.address().port}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+/** Two days of three pairs with two lags; the second day lies in two files and lacks a pair. */
+function twoDays() {
+  const files = {
+    "STACK/linear.csv": "first,second\nA,B\nA,C\nB,C\n",
+    "STACK/linear.h5": new Float32Array([1, 2, 3, 4, 5, 6]),
+    "CORR/rows.json": JSON.stringify({ pairs: "STACK/linear.csv", rows: [[[0, 3]], [[0, 1]], [[2, 1]]], files: [
+      { day: "2020-01-01", name: "CORR/2020-01-01.h5", rows: 0, window: [[0, 9, 2]] },
+      { day: "2020-01-02", name: "CORR/2020-01-02/I000-J000.h5", rows: 1, window: [[100, 0, 1]] },
+      { day: "2020-01-02", name: "CORR/2020-01-02/I000-J001.h5", rows: 2, window: [[100, 0, 1]] }] }),
+    "CORR/2020-01-01.h5": new Float32Array([0, 0, 0, 0, 10, 11, 12, 13, 20, 21, 22, 23]),
+    "CORR/2020-01-02/I000-J000.h5": new Float32Array([30, 31]),
+    "CORR/2020-01-02/I000-J001.h5": new Float32Array([40, 41]),
+  };
+  const shapes = { "STACK/linear.h5": ["stack", 3, 2], "CORR/2020-01-01.h5": ["corr", 3, 2, 2], "CORR/2020-01-02/I000-J000.h5": ["corr", 1, 1, 2], "CORR/2020-01-02/I000-J001.h5": ["corr", 1, 1, 2] };
+  const listed = Object.entries(files).map(([name, content]) => ({ key: `processed/41/runs/x/${name}`, size: content.byteLength ?? content.length,
+    arrays: shapes[name] ? [{ name: shapes[name][0], dtype: "<f4", offset: 0, shape: shapes[name].slice(1) }] : [] }));
+  const objects = Object.fromEntries(Object.entries(files).map(([name, content]) => [`/processed/41/runs/x/${name}`, content]));
+  return { ...objects, "/processed/41/manifest.json": JSON.stringify({ schema: 1, id: "41", kind: "xcor", files: listed }) };
+}
+
+test("windows of a pair come from every day that has it, whichever of its files they lie in", () =>
+  withBucket(twoDays(), async (url) => {
+    const results = await openResults(url, "41");
+    const days = await results.days();
+    assert.deepEqual(days.map(({ day, parts }) => [day, parts.length]), [["2020-01-01", 1], ["2020-01-02", 2]]);
+    const read = async (name) => {
+      const { values, columns, times } = await results.windows(name, days);
+      return [[...values], columns, times];
+    };
+    assert.deepEqual(await read("B|C"), [[20, 21, 22, 23, 40, 41], 2, [0, 9, 100]]);
+    assert.deepEqual(await read("A|B"), [[0, 0, 0, 0, 30, 31], 2, [0, 9, 100]]);
+    assert.deepEqual(await read("A|C"), [[10, 11, 12, 13], 2, [0, 9]]);
+    await assert.rejects(read("A|D"), /no pair A\|D/);
+  }));
+
+test("traces come as they are or turned, and of a job without results nothing", () =>
+  withBucket(twoDays(), async (url) => {
+    const results = await openResults(url, "41");
+    const [stack] = results.stacks;
+    const [ab, , bc] = await results.pairs(stack);
+    const traces = await results.traces(stack, [{ pair: bc, isTurned: true }, { pair: ab }]);
+    assert.deepEqual(traces.map((trace) => [...trace]), [[6, 5], [1, 2]]);
+    await assert.rejects(openResults(url, "42"), /has not finished/);
+  }));
