@@ -100,7 +100,9 @@ def site(weather: Weather) -> Iterator[Site]:
 
     weather.asked.clear()
     weather.queries.clear()
-    services = Services("http://127.0.0.1:9/none", "/jobs", weather.centres)
+    tiles = {"title": "Tiles", "url": f"{weather.url}/tiles/{{z}}/{{x}}/{{y}}", "attribution": "us"}
+    lost = {"title": "Lost tiles", "url": f"{weather.url}/404/{{z}}/{{x}}/{{y}}", "attribution": ""}
+    services = Services("http://127.0.0.1:9/none", "/jobs", weather.centres, [tiles, lost])
     with PageServer(Files(services), submit, lambda _: (202, {})) as server:
         site.url = server.url
         yield site

@@ -188,6 +188,27 @@ def test_a_click_on_a_station_shows_what_is_known_of_it(page, site, shoot, check
     shoot(page, "map-station")
 
 
+def test_a_map_of_tiles_is_shown_and_left_where_its_tiles_do_not_come(visitor, page, site):
+    visitor.expected.append("404")
+    page.goto(site.url)
+    layers = page.get_by_label("Background of the map")
+    layers.select_option("Tiles")
+    expect(page.locator("img.leaflet-tile-loaded").first).to_be_attached()
+    expect(page.locator(".leaflet-control-attribution")).to_contain_text("Land: Natural Earth, us")
+    layers.select_option("Lost tiles")
+
+    expect(page.get_by_text("Lost tiles cannot be reached")).to_be_visible()
+    expect(layers).to_have_value("")
+
+
+def test_table_and_map_point_at_the_same_station(page, site):
+    find(page, site.url, Station="BBB", sky="fair")
+    page.mouse.move(*map_point(page, 0.5, 0.5))
+    expect(page.locator("tr.hovered")).to_have_attribute("data-id", "XX.BBB..BHZ")
+    page.mouse.move(*map_point(page, 0.3, 0.3))
+    expect(page.locator("tr.hovered")).to_have_count(0)
+
+
 def test_what_is_saved_is_what_the_file_says(page, site, tmp_path: Path):
     find(page, site.url, Start="2015-01-01", End="2016-01-01", Channel="BHZ", Location="00")
     page.get_by_role("button", name="All", exact=True).click()

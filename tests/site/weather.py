@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 import threading
 from collections import Counter
@@ -144,9 +145,14 @@ SKIES: dict[str, Callable[[_Handler], None]] = {
     "50,000 rows": lambda h: h.answer(200, _many(50_000, 10)),
     "60,000 rows": lambda h: h.answer(200, _many(60_000, 10)),
     "10,000 stations": lambda h: h.answer(200, _many(10_000, 1)),
+    "tiles": lambda h: h.answer(200, TILE, Content_Type="image/png"),
     "array": lambda h: h.answer(200, ARRAY),
     "dateline": lambda h: h.answer(200, DATELINE),
 }
+# One grey pixel.
+TILE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mPYAAAAsgCx+IKSpwAAAABJRU5ErkJggg=="
+)
 DATELINE = listing(row("XX|W||BHZ", "10|179"), row("XX|E||BHZ", "10|-179"))
 ARRAY = listing(
     *(

@@ -1,7 +1,7 @@
 /** Thousands of stations on one canvas. */
 
 import * as L from "../../vendor/leaflet@1.9.4/leaflet.js";
-import { paint, STATES, trace } from "./symbols.js";
+import { stampOf, STATES } from "./symbols.js";
 
 const REACH = 9; // px from a symbol within which a click means it
 const WORLD = 256; // px of the world at zoom 0
@@ -78,10 +78,10 @@ export const StationLayer = L.Layer.extend({
     const byState = Object.fromEntries(Object.keys(STATES).map((state) => [state, []]));
     for (const place of this._places()) byState[this._stateOf?.(place.station) ?? "found"].push(place);
     for (const [state, places] of Object.entries(byState)) {
-      // One path for all of a state is many times faster than one for each.
-      context.beginPath();
-      for (const { x, y } of places) trace(context, state, x, y, r);
-      paint(context, state, this._colors);
+      // A stamp for each is many times faster than a path of thousands of corners.
+      const stamp = stampOf(state, r, this._colors);
+      const half = stamp.width / scale / 2;
+      for (const { x, y } of places) context.drawImage(stamp, x - half, y - half, half * 2, half * 2);
       for (const { station, x, y } of places) if (station.code === this._hovered) ring(context, x, y, r, this._colors);
     }
   },

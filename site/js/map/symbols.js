@@ -8,7 +8,7 @@ export const STATES = {
 };
 
 /** The path of a symbol around (x, y); r: half its size in px. */
-export function trace(context, state, x, y, r) {
+function trace(context, state, x, y, r) {
   if (state === "selected") {
     context.moveTo(x, y - r * 1.15);
     context.lineTo(x + r * 1.15, y);
@@ -27,7 +27,7 @@ export function trace(context, state, x, y, r) {
 }
 
 /** Fill and outline the path that was traced. */
-export function paint(context, state, colors) {
+function paint(context, state, colors) {
   context.fillStyle = state === "closed" ? colors.ground : colors[state];
   context.strokeStyle = state === "closed" ? colors.closed : colors.ground;
   context.lineWidth = state === "closed" ? 1.6 : 1;
@@ -47,17 +47,27 @@ export function colorsOf(legend) {
   return colors;
 }
 
+/**
+ * A symbol in the middle of a canvas of its own, at the resolution of the screen.
+ *
+ * @param {string} state
+ * @param {number} r  half its size, px
+ * @param {Object<string, string>} colors
+ * @param {HTMLCanvasElement} [canvas]  to draw on instead of a new one
+ */
+export function stampOf(state, r, colors, canvas = document.createElement("canvas")) {
+  const size = Math.ceil(r * 2.6) + 2; // px; a diamond and its line reach beyond r
+  canvas.width = canvas.height = size * devicePixelRatio;
+  const context = canvas.getContext("2d");
+  context.scale(devicePixelRatio, devicePixelRatio);
+  context.beginPath();
+  trace(context, state, size / 2, size / 2, r);
+  paint(context, state, colors);
+  return canvas;
+}
+
 /** Draw the symbols of a legend in the colours of now. */
 export function drawLegend(legend) {
   const colors = colorsOf(legend);
-  for (const item of legend.querySelectorAll("[data-state]")) {
-    const canvas = item.firstChild;
-    const scale = devicePixelRatio;
-    Object.assign(canvas, { width: 16 * scale, height: 16 * scale });
-    const context = canvas.getContext("2d");
-    context.scale(scale, scale);
-    context.beginPath();
-    trace(context, item.dataset.state, 8, 8, 5.5);
-    paint(context, item.dataset.state, colors);
-  }
+  for (const item of legend.querySelectorAll("[data-state]")) stampOf(item.dataset.state, 5.5, colors, item.firstChild);
 }

@@ -34,7 +34,7 @@ export function mount(panel, app) {
   const saveParams = button("Download xcor_params.csv", () => now.params && download("xcor_params.csv", formatParams(now.params, app.limits)), { className: "plain" });
   const saveStations = button("Download stations.csv", () => download("stations.csv", app.store.get("stations")), { className: "plain" });
   const told = make("div", { className: "stack", role: "alert" });
-  const launchCard = make("section", { className: "card stack", ariaLabel: "Launch" }, make("h3", {}, "Launch"),
+  const launchCard = make("section", { className: "card stack no-print", ariaLabel: "Launch" }, make("h3", {}, "Launch"),
     !app.config.submit && make("p", { className: "told" }, "This page has no service to send jobs to. Download the two files into a folder and run ",
       make("code", {}, "xcor-daemon correlate FOLDER"), " or ", make("code", {}, "xcor-daemon submit FOLDER"), "."),
     make("div", { className: "row" }, ...(app.config.submit ? [send] : []), saveParams, saveStations), told);
