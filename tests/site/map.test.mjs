@@ -6,7 +6,7 @@ import { boxBetween, contains, readBox, split } from "../../site/js/map/box.js";
 import { countsOf, isOpen, parseChannels, stationsOf, toGeoJson } from "../../site/js/map/channels.js";
 import { bestOfStations, facetsOf, narrow, sorted } from "../../site/js/map/facets.js";
 import { decode, importList } from "../../site/js/map/importing.js";
-import { onlyMatching, patternOf, queryUrls, readFilters } from "../../site/js/map/query.js";
+import { asStationXml, onlyMatching, patternOf, queryUrls, readFilters } from "../../site/js/map/query.js";
 import { unwrap } from "../../site/js/map/unwrap.js";
 import { appended, summary, toChannels } from "../../site/js/saved.js";
 import { formatStations, parseTime } from "../../site/js/stations.js";
@@ -90,6 +90,8 @@ test("a query names what is asked for, and asks twice where the area crosses the
   assert.equal(urls[0].location, "--");
   assert.equal(urls[0].starttime, "2006-07-21T00:00:00");
   assert.equal(urls[0].nodata, "404");
+  const xml = new URL(asStationXml(queryUrls("http://h", query)[1])).searchParams;
+  assert.deepEqual([xml.get("level"), xml.get("format"), xml.get("network")], ["response", "xml", "TA,US"]);
 });
 
 test("channels that a service sends beyond the query are left out", () => {

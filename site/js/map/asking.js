@@ -5,7 +5,7 @@ import { HttpError } from "../http.js";
 import { grouped } from "../numbers.js";
 import { counted } from "../words.js";
 import { fetchChannels, MAX_ROWS } from "./fetching.js";
-import { onlyMatching, queryUrls } from "./query.js";
+import { asStationXml, onlyMatching, queryUrls } from "./query.js";
 
 /**
  * @param {Object} form  see filters.js
@@ -78,7 +78,9 @@ export function queryRunner(form) {
 
 /** The addresses that were asked, to be opened by hand or copied. */
 function addresses(urls) {
-  const lines = urls.map((url) => make("a", { className: "mono", href: url, target: "_blank", rel: "noopener" }, url));
+  const link = (url, text) => make("a", { href: url, target: "_blank", rel: "noopener" }, text);
+  const lines = urls.map((url) => link(url, make("span", { className: "mono" }, url)));
+  const xml = urls.map((url) => link(asStationXml(url), "The same as StationXML with responses"));
   const copy = button("Copy", async () => {
     try {
       await navigator.clipboard.writeText(urls.join("\n"));
@@ -88,5 +90,5 @@ function addresses(urls) {
     }
   }, { className: "plain" });
   const list = make("div", { className: "addresses" }, ...lines);
-  return make("details", { className: "small" }, make("summary", {}, "The query itself"), list, copy);
+  return make("details", { className: "small" }, make("summary", {}, "The query itself"), list, copy, ...xml);
 }

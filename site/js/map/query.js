@@ -59,6 +59,14 @@ export function queryUrls(centre, query) {
   });
 }
 
+/** The address that asks for the same as `queryUrls` did, as StationXML with responses. */
+export function asStationXml(url) {
+  const asked = new URL(url);
+  asked.searchParams.set("level", "response");
+  asked.searchParams.set("format", "xml");
+  return String(asked);
+}
+
 /** The address of a station's StationXML with responses. */
 export function stationXmlUrl(centre, network, station) {
   const asked = new URLSearchParams({ network, station, level: "response", format: "xml" });
