@@ -212,8 +212,10 @@ test("stations are given to other programs as GeoJSON", () => {
 });
 
 test("land that crosses the dateline is drawn in one piece, and Antarctica down to its pole", () => {
-  const island = { type: "Polygon", coordinates: [[[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]]] };
-  assert.deepEqual(unwrap(island).coordinates[0].map(([lng]) => lng), [179, 181, 181, 179, 179]);
+  const island = { type: "Polygon", coordinates: [[[178, 0], [-179, 0], [-179, 1], [178, 1], [178, 0]]] };
+  assert.deepEqual(unwrap(island).coordinates[0].map(([lng]) => lng), [178, 181, 181, 178, 178]);
+  const continent = { type: "LineString", coordinates: [[-170, 65], [179, 65], [90, 60], [10, 60]] };
+  assert.deepEqual(unwrap(continent).coordinates.map(([lng]) => lng), [190, 179, 90, 10]);
   const cap = { type: "MultiPolygon", coordinates: [[[[-170, -70], [-60, -70], [60, -70], [170, -70], [-170, -70]]]] };
   assert.deepEqual(unwrap(cap).coordinates[0][0].slice(-4), [[190, -70], [190, -90], [-170, -90], [-170, -70]]);
 });

@@ -21,12 +21,17 @@ export function unwrap(shape) {
 
 function line(points) {
   let turns = 0;
-  return points.map(([lng, lat], k) => {
+  const whole = points.map(([lng, lat], k) => {
     const step = k ? lng - points[k - 1][0] : 0;
     if (step > 180) turns -= 360;
     if (step < -180) turns += 360;
     return [lng + turns, lat];
   });
+  if (!whole.some(([lng]) => Math.abs(lng) > 180)) return whole;
+  // Most of it belongs where the map begins, whichever side its first point was on.
+  const [least, most] = whole.reduce(([low, high], [lng]) => [Math.min(low, lng), Math.max(high, lng)], [Infinity, -Infinity]);
+  const back = 360 * Math.round((least + most) / 720);
+  return whole.map(([lng, lat]) => [lng - back, lat]);
 }
 
 function ring(points) {
