@@ -69,7 +69,7 @@ PEERS = {"noisepy-seis": noisepy, "msnoise": msnoise}
 
 def main() -> None:
     """Time every peer that is installed here."""
-    windows = np.load(sys.argv[1])
+    windows = np.load(sys.argv[1], allow_pickle=False)
     found = {}
     for name, way in PEERS.items():
         try:
