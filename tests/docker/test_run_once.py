@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 
+import docker
 import pytest
 from hosting import read
 
@@ -27,11 +33,10 @@ def service(bucket, docker_host, worker_image, norsar, tmp_path):
         "XCOR_BUCKET": bucket.name,
         "XCOR_ENDPOINT_URL": bucket.server.endpoint,
         "XCOR_WORK_DIR": str(tmp_path / "work"),
-        "XCOR_SOURCE": f"archive:{norsar}",
         "XCOR_SETTLE": "0",
     }
 
-    def run(files: dict[str, bytes]) -> tuple[str, dict, str]:
+    def run(files: dict[str, bytes], source: str = "") -> tuple[str, dict, str]:
         job_id = str(secrets.randbelow(2**53))
         for name in sorted(files, reverse=True):
             key = f"incoming/{job_id}/{name}"
@@ -39,7 +44,8 @@ def service(bucket, docker_host, worker_image, norsar, tmp_path):
         command = [sys.executable, "-m", "xcor_daemon.cli", "run-once", "--wait"]
         done = subprocess.run(
             [*command, "--launcher", "docker", "--image", worker_image],
-            env=environ, text=True, capture_output=True, check=False, timeout=400,
+            env={**environ, "XCOR_SOURCE": source or f"archive:{norsar}"}, text=True,
+            capture_output=True, check=False, timeout=400,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout == f"{job_id} done\n"
@@ -75,3 +81,58 @@ def test_the_demos_job_and_a_stack_of_it_run_in_containers(
 
     assert stacked["kind"] == "stack"
     assert [name for name in names_of(stacked) if name.startswith("STACK/")]
+
+
+@pytest.fixture
+def gateway(engine) -> str:
+    """Where a container of the workers' network finds this machine."""
+    try:
+        network = engine.networks.get("xcor")
+    except docker.errors.NotFound:
+        network = engine.networks.create("xcor", driver="bridge")
+    network.reload()
+    return network.attrs["IPAM"]["Config"][0]["Gateway"]
+
+
+@pytest.fixture
+def forward(gateway: str) -> Iterator[Callable[[int], int]]:
+    """Opens a port of the gateway that leads to a port of this machine's loopback."""
+    servers = []
+
+    def start(port: int) -> int:
+        class Forward(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with socket.create_connection(("127.0.0.1", port)) as there:
+                    back = threading.Thread(target=_pour, args=(there, self.request))
+                    back.start()
+                    _pour(self.request, there)
+                    back.join()
+
+        server = socketserver.ThreadingTCPServer((gateway, 0), Forward)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever).start()
+        servers.append(server)
+        return server.server_address[1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while content := source.recv(65536):
+            target.sendall(content)
+        target.shutdown(socket.SHUT_WR)
+
+
+def test_a_container_downloads_from_a_data_centre(
+    service, fdsn_server, forward, gateway, sample_job
+):
+    port = forward(int(fdsn_server.url.rpartition(":")[2]))
+
+    _, manifest, said = service(sample_job, f"fdsn:http://{gateway}:{port}")
+
+    assert manifest["units"] == {"done": 1, "empty": 0, "failed": []}, said
+    assert (manifest["summary"]["pairs"], manifest["summary"]["windows_kept"]) == (276, 12696)
