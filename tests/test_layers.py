@@ -15,8 +15,8 @@ PREFIX = "xcor_daemon.pipeline."
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
     {"errors", "report"},
-    {"config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
-    {"stations", "s3"},
+    {"atomic", "config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
+    {"stations", "s3", "supervisor"},
     {"params"},
     {"pairlist"},
     {"request"},

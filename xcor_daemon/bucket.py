@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import faults, s3
+from .atomic import disk_errors
 from .config import Config
 from .csvtable import LIMITS
 from .errors import UnreachableError, XcorError
-from .jobs import disk_errors
 from .listing import Gatherer, Listing, PageReader, Waiting, objects_of
 from .request import STACKING
 from .s3 import MISSING, S3

@@ -21,19 +21,13 @@ from docker.models.containers import Container
 from docker.types import Mount, Ulimit
 
 from . import faults
+from .atomic import disk_errors, write_atomic
 from .config import Config
 from .engine import Engine, LaunchError
-from .jobs import JOB_FILE, LOG_FILE, RESULTS, Job, disk_errors, write_atomic
-from .launcher import (
-    ENDED,
-    NOT_STARTED,
-    RUNNING,
-    Worker,
-    read_record,
-    worker_words,
-    write_record,
-)
+from .jobs import JOB_FILE, LOG_FILE, RESULTS, Job
+from .launcher import ENDED, NOT_STARTED, RUNNING, Worker, worker_words
 from .request import XcorRequest, read_request
+from .supervisor import read_record, write_record
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import faults, jobs, launcher, outputs
+from .atomic import disk_errors, write_atomic
 from .bucket import Bucket
 from .config import Config
 from .corrs import find_corr
@@ -245,8 +246,8 @@ class Course:
             return
         if not (job.folder / jobs.LOG_FILE).exists():
             line = f"job {job.id}: {job.verdict}: {job.reason}\n"
-            with jobs.disk_errors(job.folder), faults.step("log.write"):
-                jobs.write_atomic(job.folder / jobs.LOG_FILE, line.encode())
+            with disk_errors(job.folder), faults.step("log.write"):
+                write_atomic(job.folder / jobs.LOG_FILE, line.encode())
         try:
             self.publisher.upload(job, {jobs.LOG_FILE: None})
         except BrokenOutputs as error:

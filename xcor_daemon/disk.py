@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import faults, jobs
+from .atomic import disk_errors
 from .estimate import Estimate
 from .jobs import Job
 
@@ -117,7 +118,7 @@ def purgeable(known: Collection[Job], now: float | None = None) -> list[Job]:
 
 def remove(job: Job) -> None:
     """Remove the folder of an ended job; job.json goes first, so that half a folder shows."""
-    with jobs.disk_errors(job.folder), faults.step("purge"):
+    with disk_errors(job.folder), faults.step("purge"):
         (job.folder / jobs.JOB_FILE).unlink()
         shutil.rmtree(job.folder)
         if not any(job.folder.parent.iterdir()):

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from . import disk, jobs
+from .atomic import disk_errors, write_atomic
 from .bucket import Bucket
 from .bucketfacts import bucket_facts
 from .config import Config
@@ -104,11 +105,11 @@ def _clock(bucket: Bucket) -> tuple[str, str]:
 def _work_dir(config: Config) -> tuple[str, str]:
     """Something is written there as job.json is."""
     probe = config.work_dir / f".doctor-{os.getpid()}"
-    with jobs.disk_errors(config.work_dir):
+    with disk_errors(config.work_dir):
         config.work_dir.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     try:
-        jobs.write_atomic(probe, b"x" * 4096)
+        write_atomic(probe, b"x" * 4096)
     finally:
         _remove(probe)
     took = time.perf_counter() - began
@@ -126,7 +127,7 @@ def _remove(path: Path) -> None:
 
 def _disk(config: Config) -> tuple[str, str]:
     here = disk.Disk(config.work_dir, config.reserve, config.quota)
-    with jobs.disk_errors(config.work_dir):
+    with disk_errors(config.work_dir):
         room = here.room(jobs.load_jobs(config.work_dir))
     if room <= 0:
         need = "no job is taken until there is more; see XCOR_RESERVE and XCOR_QUOTA, or add disk"

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from . import faults
-from .errors import BusyError, DiskError, Problem, XcorError
+from .atomic import disk_errors, write_atomic
+from .errors import BusyError, Problem, XcorError
 from .request import STACKING
 
 JOB_FILE, LOG_FILE = "job.json", "xcor_log.txt"
@@ -219,31 +220,6 @@ def hold(work_dir: Path) -> Iterator[None]:
             need = "stop it or set XCOR_WORK_DIR"
             raise BusyError(f"another xcor-daemon works in {work_dir}; {need}.") from None
         yield
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file that is whole or not there, whatever happens meanwhile."""
-    partial = path.with_name(path.name + ".partial")
-    with disk_errors(path):
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into a DiskError that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise DiskError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

@@ -1,14 +1,11 @@
 """Run one job's worker, detached: the daemon may die and its successor finds the worker again.
 
-`LocalLauncher` starts a supervisor, this file run as a program, in a session of its own. The
-supervisor runs the worker, writes its log and, at the end, its exit status to worker.json.
+`LocalLauncher` starts a supervisor (supervisor.py) in a session of its own, which runs the worker.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import re
 import signal
@@ -18,14 +15,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from . import faults
+from .atomic import disk_errors
 from .config import Config
-from .jobs import LOG_FILE, Job, disk_errors, write_atomic
+from .jobs import LOG_FILE, Job
 from .placement import DASK, PROCESSES
+from .supervisor import is_alive, read_record
 
-WORKER_FILE = "worker.json"
 NOT_STARTED, RUNNING, ENDED = "not-started", "running", "ended"
 
 # A worker needs no more of the environment; it must not see AWS_* and any other XCOR_*: names of
@@ -101,12 +99,12 @@ class LocalLauncher:
         if self.inspect(job).state != NOT_STARTED:
             return
         folder = job.folder.absolute()
-        supervisor = [sys.executable, "-P", "-m", "xcor_daemon.launcher", str(folder), str(job.run)]
+        program = [sys.executable, "-P", "-m", "xcor_daemon.supervisor"]
         self._asked.pop(job.folder, None)
         started = faults.step("worker.start")
         with disk_errors(folder), (folder / LOG_FILE).open("ab") as log, started:
             self._children[job.folder, job.run] = subprocess.Popen(
-                [*supervisor, *self.command(job)],
+                [*program, str(folder), str(job.run), *self.command(job)],
                 env=worker_environ(self.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -121,7 +119,7 @@ class LocalLauncher:
         if before.get("run") != job.run and child is None:
             return Worker(NOT_STARTED)
         lives = child is not None and child.poll() is None
-        if lives or _is_alive(before.get("worker")) or _is_alive(before.get("supervisor")):
+        if lives or is_alive(before.get("worker")) or is_alive(before.get("supervisor")):
             return Worker(RUNNING)
         # Read again: the supervisor's last word may have come since.
         record = read_record(job.folder)
@@ -131,7 +129,7 @@ class LocalLauncher:
     def stop(self, job: Job) -> None:
         """Ask the worker to end, and after a grace make it; call again until it has ended."""
         worker = read_record(job.folder).get("worker")
-        if self.inspect(job).state != RUNNING or not _is_alive(worker):
+        if self.inspect(job).state != RUNNING or not is_alive(worker):
             return
         asked = self._asked.setdefault(job.folder, time.monotonic())
         late = time.monotonic() - asked >= self.grace
@@ -144,61 +142,3 @@ def _exit_code(status: int) -> int | None:
     if status >= 0:
         return status
     return None if -status in _SENT else 128 - status
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """worker.json: of which run the latest worker is, and how it ended; empty before the first."""
-    try:
-        return dict(json.loads((folder / WORKER_FILE).read_bytes()))
-    except FileNotFoundError:
-        return {}
-
-
-def _identity(pid: int) -> dict[str, Any] | None:
-    """A process, told apart from a later one of the same number; None if it has ended."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The name, in brackets, may hold anything; state is the 3rd field, start time the 22nd.
-    fields = text.rpartition(")")[2].split()
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return None if fields[0] in "ZX" else {"pid": pid, "start": int(fields[19]), "boot": boot}
-
-
-def _is_alive(process: dict[str, Any] | None) -> bool:
-    return process is not None and _identity(process["pid"]) == process
-
-
-# --- the supervisor ---
-
-
-def supervise(folder: Path, run: int, command: list[str]) -> None:
-    """Run a worker to its end and record how it ended; one supervisor a folder at a time.
-
-    A daemon that died after it started a supervisor is followed by one that starts another.
-    """
-    with (folder / "worker.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if read_record(folder).get("run") == run:
-            return  # another supervisor was faster and is through
-        record: dict[str, Any] = {"run": run, "supervisor": _identity(os.getpid())}
-        write_record(folder, record)
-        # stdout and stderr are the log already.
-        worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-        record["worker"] = _identity(worker.pid)
-        write_record(folder, record)
-        # While the worker is not reaped, nobody else gets its number or its group's.
-        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.pid, signal.SIGKILL)
-        write_record(folder, {**record, "exit": worker.wait()})
-
-
-def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Replace worker.json."""
-    write_atomic(folder / WORKER_FILE, json.dumps(record).encode())
-
-
-if __name__ == "__main__":
-    supervise(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

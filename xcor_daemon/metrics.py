@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .jobs import disk_errors
+from .atomic import disk_errors
 
 _HELP = {
     "xcor_jobs": "Jobs of this machine, and those that wait in S3, by state.",

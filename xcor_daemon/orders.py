@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import jobs
+from .atomic import disk_errors, write_atomic
 from .errors import XcorError
 
 ACTIONS = ("cancel", "retry", "hold", "release")
@@ -35,10 +35,10 @@ def give(work_dir: Path, job_id: str, action: str) -> None:
     if not _NAME.fullmatch(f"{job_id}.json"):
         raise XcorError(f"{ascii(job_id)[:40]} is no id of a job: 1 to 16 digits.")
     path = work_dir / ".orders" / f"{job_id}.json"
-    with jobs.disk_errors(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     content = {"action": action, "given": time.time()}
-    jobs.write_atomic(path, json.dumps(content).encode())
+    write_atomic(path, json.dumps(content).encode())
 
 
 def pending(work_dir: Path) -> list[Order]:
@@ -61,5 +61,5 @@ def pending(work_dir: Path) -> list[Order]:
 
 def done(order: Order) -> None:
     """Take an order away once what it asks is recorded."""
-    with jobs.disk_errors(order.path):
+    with disk_errors(order.path):
         order.path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import disk, jobs
+from .atomic import disk_errors
 from .errors import BusyError
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def rebuild_state(work_dir: Path) -> Iterator[str]:
                 job = jobs.Job.load(folder)
             except jobs.DamagedError as error:
                 aside = work_dir / ".damaged" / folder.parent.name
-                with jobs.disk_errors(aside):
+                with disk_errors(aside):
                     aside.mkdir(parents=True, exist_ok=True)
                     folder.rename(aside / folder.name)
                 yield f"job {folder.name}: set aside as {aside / folder.name}: {error}"
