@@ -16,6 +16,7 @@ import docker
 from hosting import wait_until
 
 HERE = Path(__file__).parent
+SOCKET = "/opt/engine.sock"  # of the engine that the machine runs on, for its daemon to ask
 _ETC = "/etc/xcor/xcor.env"
 
 
@@ -76,13 +77,15 @@ class Machine:
 
 @contextmanager
 def boot(
-    engine: docker.DockerClient, base: str, bundle: Path, folders: dict[Path, str]
+    docker_host: str, base: str, bundle: Path, folders: dict[Path, str]
 ) -> Iterator[Machine]:
     """A machine with a release of ``bundle``, which runs its workers as processes.
 
     Its Python is that of the tests and brings what workers need; what the daemon needs is
-    installed from the release's lock. ``folders`` are seen on it under other names.
+    installed from the release's lock. ``folders`` are seen on it under other names. The engine that
+    it runs on is the engine that its daemon may ask.
     """
+    engine = docker.DockerClient(docker_host)
     image, _ = engine.images.build(
         path=str(HERE), buildargs={"BASE": base}, tag="xcor-systemd-test", network_mode="host",
         rm=True,
@@ -90,6 +93,7 @@ def boot(
     shown = {
         Path(sys.base_prefix): "/opt/python",
         Path(sysconfig.get_path("purelib")): "/opt/site-packages",
+        Path(docker_host.removeprefix("unix://")): SOCKET,
         **folders,
     }
     container = engine.containers.run(
@@ -106,6 +110,7 @@ def boot(
         yield machine
     finally:
         container.remove(force=True)
+        engine.close()
 
 
 def install(machine: Machine, bundle: Path) -> None:
@@ -118,7 +123,7 @@ def install(machine: Machine, bundle: Path) -> None:
                 plain.addfile(member, tar.extractfile(member))
     machine.container.put_archive("/opt/xcor", packed.getvalue())
     trusted = "PIP_CERT=/etc/ssl/certs/ca-certificates.crt"
-    machine.sh("groupadd --system docker")
+    machine.sh(f"groupadd --system --non-unique --gid $(stat --format=%g {SOCKET}) docker")
     machine.sh(f"{trusted} PYTHON=/opt/python/bin/python3 /opt/xcor/install")
     machine.sh("/opt/xcor/systemd/install --local-workers /opt/xcor/venv")
     machine.sh("echo /opt/site-packages >$(echo /opt/xcor/venv/lib/python3*/site-packages)/w.pth")
