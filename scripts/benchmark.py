@@ -36,12 +36,15 @@ from obspy.core.inventory import Inventory, Network, Station
 from obspy.signal.cross_correlation import correlate as obspy_correlate
 
 from xcor_daemon.pipeline import correlate as engine
-from xcor_daemon.pipeline import corrfile, preprocess, quality
+from xcor_daemon.pipeline import corrfile, quality
+from xcor_daemon.pipeline.band import margin
 from xcor_daemon.pipeline.correlate import correlate, plan_blocks
 from xcor_daemon.pipeline.datatypes import NS, PairTable, day_start
 from xcor_daemon.pipeline.day import DayPlan, correlate_day
 from xcor_daemon.pipeline.fft import BACKEND
+from xcor_daemon.pipeline.preprocess import prepare as prepare_channel
 from xcor_daemon.pipeline.sources import open_source
+from xcor_daemon.pipeline.windowing import windows as windows_of
 from xcor_daemon.request import XcorParams
 from xcor_daemon.stations import Channel
 
@@ -217,7 +220,7 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
     channels = channels_of(2)
     metadata = source.metadata(channels, "velocity")
     midnight = day_start(DAY)
-    aside = round(preprocess.margin(BASE) * NS)
+    aside = round(margin(BASE) * NS)
     spans = [(midnight, midnight + 86400 * NS)]
     held: dict[str, list] = {"samples": [], "covered": [], "motion": []}
 
@@ -226,7 +229,7 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
 
     def prepare() -> None:
         held["covered"] = [
-            preprocess.prepare(c.id, s, metadata.at(c.id, *spans[0]), spans, DAY, BASE)
+            prepare_channel(c.id, s, metadata.at(c.id, *spans[0]), spans, DAY, BASE)
             for c, s in held["samples"]
         ]
 
@@ -235,7 +238,7 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
 
     def windows() -> None:
         for series in held["motion"]:
-            preprocess.windows(series, np.arange(BASE.n_windows), BASE)
+            windows_of(series, np.arange(BASE.n_windows), BASE)
 
     def checks() -> None:
         """All rules of quality."""

@@ -95,8 +95,9 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
-    {"datatypes", "postponed", "fft", "executors", "shelf"},
-    {"kernel", "response", "quality", "served", "cluster"},
+    {"datatypes", "postponed", "fft", "executors", "shelf", "tapers"},
+    {"kernel", "response", "quality", "served", "cluster", "band", "decimation"},
+    {"motion", "windowing"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
      "rotation"},
     {"loudness", "corrday"},

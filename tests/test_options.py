@@ -15,9 +15,10 @@ from xcor_daemon.params import XcorParams
 from xcor_daemon.pipeline import loudness
 from xcor_daemon.pipeline.datatypes import NS, Epoch, Metadata, ResponseCurve, Samples, Segment
 from xcor_daemon.pipeline.day import DayPlan, correlate_day
-from xcor_daemon.pipeline.preprocess import cut, prepare
+from xcor_daemon.pipeline.preprocess import prepare
 from xcor_daemon.pipeline.products import of_correlation
 from xcor_daemon.pipeline.shelf import Shelf
+from xcor_daemon.pipeline.windowing import cut
 from xcor_daemon.stations import Channel
 
 FS, HOURS = 4.0, 5

@@ -11,21 +11,12 @@ from reference import whiten
 from truth import DAY, MIDNIGHT, PARAMS, SPAN, Noise, prepared, record
 
 from xcor_daemon.errors import NoDataError
+from xcor_daemon.pipeline.band import Band, Grid, margin
 from xcor_daemon.pipeline.datatypes import NS, Epoch, Samples, Segment
-from xcor_daemon.pipeline.preprocess import (
-    Band,
-    Grid,
-    cut,
-    decimation_filter,
-    filter_gain,
-    margin,
-    normalise,
-    plan_rates,
-    prepare,
-    real_samples,
-    running_mean,
-)
+from xcor_daemon.pipeline.decimation import decimation_filter, filter_gain, plan_rates
+from xcor_daemon.pipeline.preprocess import prepare, real_samples
 from xcor_daemon.pipeline.response import curve
+from xcor_daemon.pipeline.windowing import cut, normalise, running_mean
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from truth import DAY, MIDNIGHT, PARAMS, SPAN, utc
 from xcor_daemon.errors import NoDataError, RequestError
 from xcor_daemon.params import XcorParams
 from xcor_daemon.pipeline import quality
+from xcor_daemon.pipeline.band import margin
 from xcor_daemon.pipeline.datatypes import NS, Samples, Segment, day_start
-from xcor_daemon.pipeline.preprocess import margin, prepare
+from xcor_daemon.pipeline.preprocess import prepare
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.stations import Channel
 

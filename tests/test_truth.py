@@ -12,8 +12,9 @@ from truth import DELAYS, PARAMS, Noise, prepared, record
 
 from xcor_daemon.pipeline.correlate import correlate, plan_blocks
 from xcor_daemon.pipeline.datatypes import NS, day_start
-from xcor_daemon.pipeline.preprocess import n_parts, prepare, windows
+from xcor_daemon.pipeline.preprocess import prepare
 from xcor_daemon.pipeline.sources.archive import Archive
+from xcor_daemon.pipeline.windowing import n_parts, windows
 from xcor_daemon.stations import Channel
 
 

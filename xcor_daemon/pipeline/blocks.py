@@ -24,13 +24,14 @@ from ..params import XcorParams
 from ..stations import Channel
 from ..units import Unit, Units
 from . import corrfile
+from .band import Grid
 from .datatypes import ChannelDay, PairTable
 from .day import DayResult, forget_records, read_record, save_record, settle
 from .filling import Rows, fill
 from .pairs import pair_table
 from .preparing import DayPlan, Made, Report, epoch_of, prepare_all
-from .preprocess import Grid, n_parts, windows
 from .shelf import Shelf
+from .windowing import n_parts, windows
 
 _SHELF = ".shelf"
 PATIENCE = 60.0  # s after which a network folder has shown what another machine wrote

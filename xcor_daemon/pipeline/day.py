@@ -20,13 +20,14 @@ import numpy as np
 from ..errors import DiskError
 from ..stations import Channel
 from . import corrfile
+from .band import Grid
 from .datatypes import ChannelDay
 from .filling import Rows, fill
 from .pairs import pair_table
 from .preparing import DayPlan, Report, epoch_of, prepare_all, time_of
-from .preprocess import Grid, windows
 from .shelf import Shelf
 from .sources import forget
+from .windowing import windows
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from . import corrfile
 from .correlate import Cutter, correlate, plan_blocks
 from .datatypes import NS, PairTable, day_start
 from .preparing import Report
-from .preprocess import n_parts
+from .windowing import n_parts
 
 
 @dataclass(frozen=True)

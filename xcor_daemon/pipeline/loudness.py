@@ -12,9 +12,11 @@ from datetime import date
 import numpy as np
 
 from ..params import XcorParams
+from .band import Band, Grid
 from .datatypes import Epoch, Samples
-from .preprocess import Band, Grid, running_mean, to_grid, to_spectrum
+from .motion import to_grid, to_spectrum
 from .shelf import Shelf
+from .windowing import running_mean
 
 _LEAST = 1e-3  # of the median of a running mean: where there is no motion, nothing is blown up
 

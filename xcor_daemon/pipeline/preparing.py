@@ -17,6 +17,7 @@ from ..pairlist import Pairs
 from ..params import XcorParams
 from ..stations import Channel
 from . import loudness, quality
+from .band import margin
 from .datatypes import (
     NS,
     ChannelDay,
@@ -27,7 +28,7 @@ from .datatypes import (
     day_start,
     nanoseconds,
 )
-from .preprocess import Covered, margin, prepare
+from .preprocess import Covered, prepare
 from .shelf import Shelf
 from .sources import asked_of
 
