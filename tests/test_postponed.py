@@ -39,6 +39,16 @@ def test_a_module_loads_without_its_package_and_stays_part_of_it(package):
     assert package.small is small
 
 
+def test_one_module_may_take_another_while_it_loads(package, tmp_path):
+    """As obspy.signal.invsim takes util: the package would take the half-loaded one."""
+    (tmp_path / "heavy_package/util.py").write_text("from heavy_package import small\n")
+
+    util = importlib.import_module("heavy_package.util")
+
+    assert util.small.part == "small"
+    assert "answer" not in vars(package)
+
+
 def test_threads_that_use_it_at_once_load_it_once(package):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: package.answer, range(4)))

@@ -7,6 +7,7 @@ than a C library each. That saves more than a second of processor time at every 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from threading import RLock
@@ -20,6 +21,10 @@ class _Postponed(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # asked of every module, by the import system
             raise AttributeError(name)
+        full = f"{self.__name__}.{name}"
+        if "__postponed__" in vars(self) and importlib.util.find_spec(full):
+            # One of its modules, which may itself be what is being loaded: not the package.
+            return importlib.import_module(full)
         with self.__lock__:  # another thread waits until all is there
             if loader := vars(self).pop("__postponed__", None):
                 before = dict(vars(self))
