@@ -26,7 +26,15 @@ from xcor_daemon.jobs import Input, Job, create_job
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker/Dockerfile"
+HERE = Path(__file__).parent
 INPUTS = {"stacking_params.csv": b"type,phase_smooth,stack_all,job\nlinear,,true,41\n"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test comes first installs the engine and builds the images."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")

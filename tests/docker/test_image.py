@@ -16,8 +16,6 @@ from conftest import DOCKERFILE, ROOT
 
 from xcor_daemon.pipeline.run import correlate_job
 
-pytestmark = pytest.mark.timeout(900)  # the first test builds the image
-
 BIN = Path(sys.executable).parent
 MOST = 560e6  # bytes that the image may add to its base
 

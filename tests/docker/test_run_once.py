@@ -19,7 +19,7 @@ from hosting import read
 
 from xcor_daemon.bucket import Bucket
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # the first test builds the image
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture
