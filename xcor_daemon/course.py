@@ -51,7 +51,7 @@ class Course:
     leases: Leases
     backoff: float
     now: Callable[[], float]
-    refused: int = 0  # workers in a row that could not be started
+    refused: int = 0  # times in a row that no worker could be started or looked at
 
     def advance_far(self, job: Job) -> None:
         """Step after step, until one changes nothing."""
@@ -71,7 +71,7 @@ class Course:
         if job.verdict:
             self._conclude(job)
             return
-        worker = self.launcher.inspect(job)
+        worker = self._inspect(job)
         if worker.state == launcher.NOT_STARTED:
             self._launch(job)
             return
@@ -83,6 +83,16 @@ class Course:
             self._collect(job, worker)
         else:
             self._follow(job, self._classify(job, worker))
+
+    def _inspect(self, job: Job) -> Worker:
+        try:
+            worker = self.launcher.inspect(job)
+        except XcorError:
+            self.refused += 1
+            raise
+        if worker.state == launcher.RUNNING:
+            self.refused = 0
+        return worker
 
     def _classify(self, job: Job, worker: Worker) -> Ending:
         tail = outputs.log_tail(job.folder)

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 _BUSY, _IDLE = 1.0, 5.0  # s between two passes where the settings leave it open
 _LAST_PASS = 5.0  # s that a pass may go on after SIGTERM
-_REFUSED = 3  # workers in a row that could not be started, before no more jobs are taken
+_REFUSED = 3  # times in a row that workers were out of reach, before no more jobs are taken
 _FIRST_REST, _LONGEST_REST = 1.0, 60.0  # s after S3 failed; doubled each time
 
 

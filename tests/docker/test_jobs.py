@@ -245,11 +245,18 @@ def test_a_worker_outlives_an_engine_that_is_out_of_reach_for_a_while(serve, doc
     for _ in range(3):
         service.go_on(lambda: True)
     assert service.status()["state"] == "running"
+    send(service.store, "42")
+    service.go_on(lambda: True)
+    assert set(service.daemon.jobs) == {"41"}  # it could not be done here
 
     (service.job().results / "go").touch()
     service.launcher.engine = there
 
     assert service.run_to_its_end()["state"] == "done"
+    service.go_on(lambda: "42" in service.daemon.jobs)
+    wait_until(lambda: service.job("42").results.name == "job")
+    (service.job("42").results / "go").touch()
+    assert service.run_to_its_end("42")["state"] == "done"
 
 
 def test_what_the_daemon_keeps_of_a_job_is_out_of_its_workers_reach(serve):
