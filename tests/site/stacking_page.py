@@ -21,10 +21,15 @@ def open_results(page: Page, demo: System, job: str, **params: str) -> Locator:
     return panel
 
 
+def wait_for_plot(page: Page) -> Locator:
+    """The canvas of the plot that is shown, once it is drawn."""
+    expect(page.locator(".plots[aria-busy=false]")).to_be_visible()
+    return page.locator(".plot:visible .sheet")
+
+
 def point(page: Page, x: float, y: float) -> re.Match:
     """What the read-out says of a place of the plot, as shares of its width and height."""
-    canvas = page.locator(".plot:visible .sheet")
-    expect(canvas).to_be_visible()
+    canvas = wait_for_plot(page)
     box = canvas.bounding_box()
     canvas.hover(position={"x": box["width"] * x, "y": box["height"] * y})
     said = page.locator(".plot:visible .readout")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from jobs_of import read_pair, wait_for_end
 from playwright.sync_api import expect
-from stacking_page import YEAR, number, open_results, point, shown_alike
+from stacking_page import YEAR, number, open_results, point, shown_alike, wait_for_plot
 
 pytestmark = pytest.mark.real
 
@@ -88,8 +88,7 @@ def test_a_year_of_days_is_drawn_with_its_gap_and_read_with_the_keyboard(
     expect(panel.get_by_role("button", name="A – <b>B</b>")).to_be_visible()
     title = panel.locator("h3", has_text=" to ").inner_text()
     stack = read_pair(year.path, "stack", tuple(title.split(" to ")))
-    canvas = page.locator(".plot:visible .sheet")
-    canvas.focus()
+    wait_for_plot(page).focus()
     page.keyboard.press("ArrowRight")  # to the first day and lag zero
     for _ in range(20):
         page.keyboard.press("Shift+ArrowDown")

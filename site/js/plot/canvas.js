@@ -54,7 +54,7 @@ export function openPlot({ label, height, drawer }) {
 
   function point(at) {
     const found = at ? drawer.read(at.x, at.y) : null;
-    cursor = found ? at : null;
+    cursor = at; // what is there may yet come
     const context = over.getContext("2d");
     const ratio = over.width / (over.clientWidth || 1) || 1;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);

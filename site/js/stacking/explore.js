@@ -52,7 +52,7 @@ export function openExplore(app, onState) {
   const csv = button("Save the trace as CSV", saveTrace);
   const file = make("a", { className: "button", download: "" }, "HDF5 file");
   const controls = make("div", { className: "row controls no-print" }, ...Object.values(fields));
-  const plots = make("div", { className: "stack" }, correlogram.element, section.element, note, make("div", { className: "row no-print" }, save, csv, file));
+  const plots = make("div", { className: "stack plots" }, correlogram.element, section.element, note, make("div", { className: "row no-print" }, save, csv, file));
   const table = openPairTable({ onChoose: choosePair });
   const element = make("div", { className: "explore" },
     make("div", { className: "card" }, table.element),
@@ -109,6 +109,7 @@ export function openExplore(app, onState) {
     table.mark(isOne && pair ? pair.name : "");
     csv.hidden = !isOne;
     shown = null;
+    plots.setAttribute("aria-busy", "true");
     if (isOne) await drawPair();
     else await drawSection();
   }
@@ -180,6 +181,7 @@ export function openExplore(app, onState) {
   function take(loaded, plot, columns) {
     if (loaded === undefined) return;
     shown = loaded;
+    plots.setAttribute("aria-busy", "false");
     if (!shown) return plot.clear();
     const all = (columns - 1) / 2 / shown.fs;
     maxlag.max = String(all);
