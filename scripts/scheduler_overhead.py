@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import xcor_daemon.pipeline  # isort: skip  # pins the threads of libraries before Dask loads numpy
 import dask
 from distributed import LocalCluster
 
@@ -38,6 +39,7 @@ def main() -> None:
     given = parser.parse_args()
     rng = random.Random(0)
     lengths = [given.seconds * rng.uniform(0.5, 1.5) for _ in range(given.units)]
+    assert xcor_daemon.pipeline.THREADS_ARE_PINNED
     dask.config.set({"distributed.worker.memory.terminate": False})
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -47,6 +49,7 @@ def main() -> None:
             processes=False,
             dashboard_address="127.0.0.1:0",
             protocol="tcp",
+            silence_logs=50,
             host="127.0.0.1",
         ) as local,
     ):

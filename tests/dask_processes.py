@@ -65,6 +65,14 @@ class DaskProcesses:
         scratch = f"--local-directory={self.folder}"
         self._workers.append(self._start("worker", self.address, *how, scratch))
 
+    def wait_for(self, workers: int) -> None:
+        """Until so many have joined, however busy the machine is."""
+        with dask.config.set(self.settings), Client(
+            self.address, security=Security(require_encryption=True), timeout=200,
+            set_as_default=False,
+        ) as client:  # fmt: skip
+            client.wait_for_workers(workers, timeout=200)
+
     def kill_scheduler(self) -> None:
         assert self._scheduler is not None
         self._scheduler.kill()

@@ -25,6 +25,7 @@ from xcor_daemon.placement import check_address
 
 pytestmark = [
     pytest.mark.real,
+    pytest.mark.timeout(900),  # processes that start and end many times, on a busy machine
     # Dask's own threads and processes, as they come and go.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -40,6 +41,7 @@ def dask_cluster(tmp_path_factory):
         cluster = DaskProcesses(tmp_path_factory.mktemp("dask"))
         cluster.start_scheduler()
         cluster.start_workers()
+        cluster.wait_for(2)
         with dask.config.set(cluster.settings):
             yield cluster
         cluster.stop()
@@ -139,6 +141,7 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run_and_the_next_goes_on(
     own = DaskProcesses(tmp_path / "dask")
     own.start_scheduler()
     own.start_workers(1)
+    own.wait_for(1)
 
     def tell(progress):
         if progress.days_done == 1:

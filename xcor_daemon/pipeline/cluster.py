@@ -13,6 +13,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Generic
@@ -78,7 +79,7 @@ class Cluster(Generic[Unit, Result]):
         folder: Path,
         address: str = "",
         processes: int = 1,
-        patience: float = 120.0,
+        patience: float = 300.0,
     ) -> None:
         self._room = _Room(work, folder, secrets.token_hex(4))
         self._address, self._patience = address, patience
@@ -146,8 +147,9 @@ class Cluster(Generic[Unit, Result]):
     def slots(self) -> int:
         """Two units for every thread of the workers that there are now."""
         if monotonic() > self._counted + _COUNTED_EVERY:
-            self._threads = max(1, sum(self._client.nthreads().values()))
             self._counted = monotonic()
+            with suppress(OSError, TimeoutError):  # `results` sees that the scheduler is lost
+                self._threads = max(1, sum(self._client.nthreads().values()))
         return _AHEAD * self._threads
 
     def submit(self, unit: Unit) -> None:
@@ -156,7 +158,7 @@ class Cluster(Generic[Unit, Result]):
         self._feed()
 
     def _feed(self) -> None:
-        if self._is_alone:
+        if self._is_alone or self._client.status != "running":
             return
         if self._suspects:
             if not self._flying:
@@ -175,9 +177,12 @@ class Cluster(Generic[Unit, Result]):
 
     def results(self, seconds: float) -> list[Outcome[Unit, Result]]:
         """What came to its end; none where nothing did for some seconds."""
+        if self._client.status not in ("running", "connecting"):
+            self._reconnect([])
         try:
             ended = [self._ended.get(timeout=seconds)]
         except queue.Empty:
+            self._feed()
             return []
         while not self._ended.empty():
             ended.append(self._ended.get())
@@ -229,6 +234,7 @@ class Cluster(Generic[Unit, Result]):
         """The scheduler is gone: submit what was under way to the one that comes after it."""
         orphans = [*orphans, *self._flying.values()]
         self._flying.clear()
+        self._is_alone = False
         log.warning(
             "the Dask scheduler %s is lost; %d units will be done again when it is back",
             self._address, len(orphans),
@@ -239,6 +245,7 @@ class Cluster(Generic[Unit, Result]):
         self._counted = 0.0
         self.redone += len(orphans)
         self._waiting.extendleft(reversed(orphans))
+        self._feed()
 
     def cancel(self) -> None:
         """Forget the units that wait; what a worker has begun it may end, which does no harm."""

@@ -48,7 +48,7 @@ class Work:
         """What became of a unit that is done; nothing where it is to be done."""
         if unit.first is None:
             return finished(self.plan, unit.day)
-        return done_before(self.plan, replace(unit, without=()))
+        return done_before(self.plan, _as_planned(unit))
 
     def do(self, unit: Unit, report: Report) -> Any:
         """Do a unit: gives a `DayResult`, or the record of a part of a day."""
@@ -56,6 +56,11 @@ class Work:
             return correlate_day(self.plan, unit.day, self.units.request.on(unit.day), report)
         step = prepare_block if unit.second is None else correlate_blocks
         return step(self.plan, self.units, unit, report)
+
+
+def _as_planned(unit: Unit) -> Unit:
+    """A unit without what came to be known of its day."""
+    return replace(unit, without=())
 
 
 def _told(folder: Path, unit: Unit) -> Path:
@@ -122,10 +127,6 @@ class _Split:
     records: dict[Unit, Any] = field(default_factory=dict)
     lost: dict[Unit, str] = field(default_factory=dict)
     waiting: set[Unit] = field(default_factory=set)  # units that are not at their end
-
-    def asked(self, unit: Unit) -> Unit:
-        """A unit as the plan has it."""
-        return replace(unit, without=())
 
 
 class Downloads:
@@ -256,7 +257,7 @@ class Schedule:
             self._day_ended(unit, outcome)
         else:
             split = self._split[unit.day]
-            asked = split.asked(unit)
+            asked = _as_planned(unit)
             split.waiting.discard(asked)
             if outcome.error is None:
                 split.records[asked] = outcome.result
