@@ -7,9 +7,7 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
-import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,17 +15,15 @@ from pathlib import Path
 
 import docker
 import pytest
+from container_kit import DOCKERFILE, ROOT, a_job
 from engine import engine_script
 
 from xcor_daemon.config import Config
-from xcor_daemon.containers import DockerLauncher, container_name
+from xcor_daemon.containers import DockerLauncher
 from xcor_daemon.engine import Engine
-from xcor_daemon.jobs import Input, Job, create_job
+from xcor_daemon.jobs import Job
 
-ROOT = Path(__file__).parents[2]
-DOCKERFILE = ROOT / "docker/Dockerfile"
 HERE = Path(__file__).parent
-INPUTS = {"stacking_params.csv": b"type,phase_smooth,stack_all,job\nlinear,,true,41\n"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,31 +51,6 @@ def worker_image(docker_host: str) -> str:
     return name
 
 
-def small_system() -> bytes:
-    """A tar of bash, a few commands and the libraries that they need, of this machine."""
-    programs = [shutil.which(name) for name in ("bash", "cat", "sleep", "timeout")]
-    wanted = set(programs)
-    for program in programs:
-        said = subprocess.check_output(["ldd", program], text=True)
-        wanted |= set(re.findall(r"(/\S+) \(0x", said))
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w", dereference=True) as tar:
-        for path in sorted(wanted):
-            tar.add(path, path.removeprefix("/usr") if "/bin/" in path else path)
-    return made.getvalue()
-
-
-def import_image(client: docker.DockerClient, entry: list[str], name: str = "") -> str:
-    """An image of the small system whose worker is this."""
-    name = name or f"xcor-test:{uuid.uuid4().hex[:12]}"
-    repository, _, tag = name.partition(":")
-    changes = [f"ENTRYPOINT {json.dumps(entry)}", "ENV PATH=/bin"]
-    client.api.import_image_from_data(
-        small_system(), repository=repository, tag=tag, changes=changes
-    )
-    return name
-
-
 @pytest.fixture(scope="session")
 def python_image(engine, base_image) -> Iterator[Callable[[str], str]]:
     """Makes images whose worker is a Python program."""
@@ -96,13 +67,6 @@ def python_image(engine, base_image) -> Iterator[Callable[[str], str]]:
     yield make
     for name in made:
         engine.images.remove(name, force=True)
-
-
-def a_job(work_dir: Path, job_id: str = "41") -> Job:
-    """A stacking job, which asks for no network and has nothing to be parsed."""
-    work_dir.mkdir(exist_ok=True)
-    inputs = [Input.of(f"incoming/{job_id}/{name}", "e", body) for name, body in INPUTS.items()]
-    return create_job(work_dir, job_id, INPUTS, inputs, 0.0)
 
 
 @pytest.fixture
@@ -134,11 +98,3 @@ def containers(docker_host: str, python_image, tmp_path: Path) -> Iterator[Calla
     for container in client.containers.list(all=True, filters={"label": label}):
         container.remove(force=True)
     client.close()
-
-
-def find(engine: docker.DockerClient, job: Job) -> docker.models.containers.Container | None:
-    """The container of a job's run, if there is one."""
-    try:
-        return engine.containers.get(container_name(job))
-    except docker.errors.NotFound:
-        return None

@@ -9,7 +9,7 @@ import os
 import time
 
 import pytest
-from conftest import a_job, find
+from container_kit import a_job, find
 from hosting import wait_until
 
 from xcor_daemon.containers import DockerLauncher, container_name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import ROOT
+from container_kit import ROOT
 
 from xcor_daemon.config import Config
 from xcor_daemon.doctor import examine

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from conftest import a_job, import_image
+from container_kit import a_job, import_image
 from engine import engine_script
 from hosting import wait_until
 

@@ -12,7 +12,7 @@ import docker
 import h5py
 import numpy as np
 import pytest
-from conftest import DOCKERFILE, ROOT
+from container_kit import DOCKERFILE, ROOT
 
 from xcor_daemon.pipeline.run import correlate_job
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from conftest import import_image
+from container_kit import import_image
 from engine import SCRIPT, engine_script
 from hosting import PARAMS, STATIONS, wait_until
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import working
-from conftest import find
+from container_kit import find
 from hosting import keys, read, send, wait_until
 
 from xcor_daemon.bucket import Bucket
