@@ -273,7 +273,9 @@ def day_alone(
             spent, wall = time.process_time() - begin, time.perf_counter() - begin_wall
             size = sum(path.stat().st_size for path in job.glob("CORR/**/*.h5"))
             what = f"{result.pairs} pairs, {size / 1e6:.0f} MB"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    # Not getrusage's, which begins with what the parent had.
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1e6
     return spent, wall, peak, what
 
 
