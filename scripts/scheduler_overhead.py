@@ -40,7 +40,14 @@ def main() -> None:
     rng = random.Random(0)
     lengths = [given.seconds * rng.uniform(0.5, 1.5) for _ in range(given.units)]
     assert xcor_daemon.pipeline.THREADS_ARE_PINNED
-    dask.config.set({"distributed.worker.memory.terminate": False})
+    # 64 workers in one process would spend its time on watching themselves.
+    dask.config.set({
+        "distributed.worker.memory.terminate": False,
+        "distributed.worker.memory.monitor-interval": "10s",
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.system-monitor.interval": "10s",
+        "distributed.scheduler.work-stealing": True,
+    })  # fmt: skip
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
