@@ -12,7 +12,9 @@ from pathlib import Path
 import docker
 import pytest
 from engine import engine_script, some_engine
+from hosting import bucket_of_moto
 
+from xcor_daemon.bucket import Bucket
 from xcor_daemon.demo.fdsn_server import FdsnServer, serve_fdsn
 from xcor_daemon.demo.s3_server import S3Server, start_s3
 
@@ -42,6 +44,13 @@ class RealBucket:
     def url(self) -> str:
         """Where anonymous readers find it."""
         return f"{self.server.endpoint}/{self.name}"
+
+
+@pytest.fixture
+def store() -> Iterator[Bucket]:
+    """A bucket on a stand-in for S3."""
+    with bucket_of_moto() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import boto3
+from moto import mock_aws
 from working import work as work
 
 from xcor_daemon.bucket import Bucket
@@ -17,6 +20,15 @@ NO,NAO01,,BHZ,2019-01-01T00:00:00,2019-01-02T00:00:00
 """
 PARAMS = b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n4,0.12,0.35,300,600,60\n"
 STACKING = b"type,phase_smooth,stack_all,job\nlinear,,true,41\n"
+
+
+@contextmanager
+def bucket_of_moto() -> Iterator[Bucket]:
+    """An empty bucket that waits for nothing, on a quick stand-in for S3."""
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="xcor")
+        yield Bucket(client, "xcor", settle=0)
 
 
 def send(bucket: Bucket, job_id: str, **files: bytes) -> None:

@@ -14,8 +14,7 @@ import pytest
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.response import StreamingBody
-from hosting import PARAMS, STATIONS, keys, read, send
-from moto import mock_aws
+from hosting import PARAMS, STATIONS, bucket_of_moto, keys, read, send
 
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
@@ -31,10 +30,8 @@ def store(request) -> Iterator[Bucket]:
         real = request.getfixturevalue("bucket")
         yield Bucket(real.server.client(), real.name, settle=0)
         return
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
-        yield Bucket(client, "xcor", settle=0)
+    with bucket_of_moto() as made:
+        yield made
 
 
 class Answers:
@@ -362,6 +359,16 @@ def test_nobody_listens_is_told_apart_from_no_credentials():
         Bucket(known, "xcor").waiting()
     with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
         Bucket(client(), "xcor").waiting()
+
+
+def test_each_connection_has_the_credentials_of_its_time(monkeypatch):
+    for key in ("first", "second"):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key)
+
+        made = Bucket.connect(Config(bucket="xcor", endpoint_url="http://127.0.0.1:9")).client
+
+        assert made._request_signer._credentials.access_key == key
 
 
 def test_settings_that_make_no_client_are_explained():

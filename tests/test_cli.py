@@ -10,11 +10,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pytest
 from click.testing import CliRunner, Result
-from hosting import PARAMS, STACKING, STATIONS, wait_until
-from moto import mock_aws
+from hosting import PARAMS, STACKING, STATIONS, bucket_of_moto, wait_until
 
 from xcor_daemon.cli import main
 from xcor_daemon.jobs import Input, create_job
@@ -44,10 +42,8 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def s3():
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
-        yield client
+    with bucket_of_moto() as bucket:
+        yield bucket.client
 
 
 def test_validate_says_what_a_good_job_does(call, folder):

@@ -196,12 +196,15 @@ def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
                 killed.append(len(begun(tmp_path)))
                 wait_until(lambda: len(begun(tmp_path)) > killed[-1] + 10, 120)
 
+    window = cluster.slots
     killer = threading.Thread(target=kill)
     killer.start()
+    found, waiting = {}, list(names)
     try:
-        for name in names:
-            cluster.submit((str(tmp_path), name, 0.1))
-        found = outcomes(cluster, len(names))
+        while len(found) < len(names):
+            while waiting and len(names) - len(waiting) - len(found) < window:
+                cluster.submit((str(tmp_path), waiting.pop(0), 0.1))
+            found |= {outcome.unit[1]: outcome for outcome in cluster.results(1.0)}
     finally:
         killer.join()
         cluster.close()
@@ -209,7 +212,9 @@ def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
     assert {n: found[n].result for n in names} == {n: n.upper() for n in names}
     redone = len(begun(tmp_path)) - len(names)
     assert len(killed) == kills
-    assert 1 <= redone <= 3 * kills  # what ran, and whose answer died with it
+    # What ran and what waited to be fetched, once by Dask and once by us where both see the loss.
+    assert 1 <= redone <= 2 * window * kills
+    print(f"{kills} workers killed: {redone} of {len(names)} units done again")
 
 
 def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path, dask_cluster, monkeypatch):

@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import boto3
 import pytest
 from hosting import PARAMS, STACKING, STATIONS, OrderedLauncher, keys, read, send, wait_until, work
-from moto import mock_aws
 
 from xcor_daemon import jobs, outputs
 from xcor_daemon.bucket import Bucket
@@ -27,14 +25,6 @@ from xcor_daemon.disk import size_of
 from xcor_daemon.errors import BusyError, ConfigError, DiskError, UnreachableError, XcorError
 from xcor_daemon.jobs import Job, load_jobs
 from xcor_daemon.outputs import BrokenOutputs
-
-
-@pytest.fixture
-def store() -> Iterator[Bucket]:
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
-        yield Bucket(client, "xcor", settle=0)
 
 
 class Host:

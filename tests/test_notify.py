@@ -10,8 +10,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from hosting import OrderedLauncher, send
-from moto import mock_aws
+from hosting import OrderedLauncher, bucket_of_moto, send
 
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
@@ -111,10 +110,7 @@ def test_the_loop_tells_of_its_passes_its_troubles_and_its_end(manager, tmp_path
 
 
 def test_a_pass_with_many_jobs_tells_after_each_that_it_lives(manager, tmp_path):
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
-        store = Bucket(client, "xcor", settle=0)
+    with bucket_of_moto() as store:
         for number in range(3):
             send(store, str(100 + number))
         config = Config(bucket="xcor", work_dir=tmp_path / "work", source="archive:/data")

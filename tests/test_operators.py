@@ -7,12 +7,10 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
-from hosting import PARAMS, STATIONS, OrderedLauncher, send, work
-from moto import mock_aws
+from hosting import PARAMS, STATIONS, OrderedLauncher, bucket_of_moto, send, work
 
 from xcor_daemon import logs, orders
 from xcor_daemon.bucket import Bucket
@@ -61,10 +59,8 @@ class Host:
 @pytest.fixture
 def make_host(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
-        yield lambda **settings: Host(Bucket(client, "xcor", settle=0), tmp_path / "w", **settings)
+    with bucket_of_moto() as bucket:
+        yield lambda **settings: Host(bucket, tmp_path / "w", **settings)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import boto3
 import pytest
-from hosting import PARAMS, STATIONS, OrderedLauncher, send
+from hosting import PARAMS, STATIONS, OrderedLauncher, bucket_of_moto, send
 from moto import mock_aws
 
 from xcor_daemon.bucket import Bucket
@@ -82,10 +82,7 @@ def test_botocore_parses_no_listing(monkeypatch):
             parsed.append(data)
             super().feed(data)
 
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
-        store = Bucket(client, "xcor", settle=0)
+    with bucket_of_moto() as store:
         send(store, "41")
         monkeypatch.setattr("xml.etree.ElementTree.XMLParser", Parser)
 

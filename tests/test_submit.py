@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
-import boto3
 import pytest
 from hosting import PARAMS, STACKING, STATIONS, keys, read
-from moto import mock_aws
 
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.errors import RequestError, UnreachableError
 from xcor_daemon.submit import MAX_BODY, draw_job_id, handle, handle_cancel, submit
 
 FILES = {"params.csv": PARAMS, "stations.csv": STATIONS}
-
-
-@pytest.fixture
-def store() -> Iterator[Bucket]:
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
-        yield Bucket(client, "xcor", settle=0)
 
 
 def body(**fields: object) -> bytes:

@@ -32,7 +32,9 @@ def connect(config: Config) -> Any:
         s3={"addressing_style": "path" if endpoint else "auto"},
     )
     try:
-        return boto3.client("s3", endpoint_url=endpoint, config=options)
+        # A session of its own: the default one keeps the first credentials that it finds.
+        session = boto3.session.Session()
+        return session.client("s3", endpoint_url=endpoint, config=options)
     except (ValueError, boto.BotoCoreError) as error:
         raise ConfigError(f"no S3 client: {error}; see XCOR_ENDPOINT_URL.") from error
 

@@ -8,26 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 
-import boto3
 import pytest
 from hosting import OrderedLauncher, keys, read, send, work
-from moto import mock_aws
 
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
 from xcor_daemon.daemon import Daemon
 
 SECRET = b"the daemon's own secret"
-
-
-@pytest.fixture
-def store() -> Iterator[Bucket]:
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
-        yield Bucket(client, "xcor", settle=0)
 
 
 def link(path, secret):

@@ -8,14 +8,11 @@ import sys
 from datetime import date
 from pathlib import Path
 
-import boto3
 import pytest
-from hosting import OrderedLauncher
-from moto import mock_aws
+from hosting import OrderedLauncher, bucket_of_moto
 from template import Template
 
 from xcor_daemon import daemon, heartbeat
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
 from xcor_daemon.daemon import Daemon
 from xcor_daemon.errors import RequestError
@@ -65,11 +62,9 @@ def test_an_idle_month_is_that_of_the_template_and_the_daemon(tmp_path, capfd):
     assert parameters["DiskGiB"]["Default"] == cost.DISK_GIB
     assert daemon._IDLE == cost._PASS
     assert heartbeat._EVERY == cost._BEAT
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket="xcor")
+    with bucket_of_moto() as bucket:
         config = Config(bucket="xcor", work_dir=tmp_path / "work", log_format="json")
-        made = Daemon(Bucket(client, "xcor"), OrderedLauncher(), config)
+        made = Daemon(bucket, OrderedLauncher(), config)
         with made.holding():
             made.tick()
 
