@@ -104,19 +104,21 @@ def test_every_state_has_its_words(page, demo, store, shoot, check_access):
         shoot(page, f"jobs_{name}")
 
 
-def test_a_job_that_nobody_knows_is_waited_for(page, demo, shoot):
+def test_a_job_that_nobody_knows_is_waited_for(page, demo, shoot, check_access):
     card = open_job(page, demo, "1234567890123456")
 
     expect(card).to_contain_text("sent; no service has seen it yet")
     card.get_by_role("button", name="Cancel the job").click()
     card.get_by_role("button", name="Yes, stop it").click()
     expect(card).to_contain_text("not cancelled: there is no such job")
+    check_access(page)
     card.get_by_role("button", name="Forget").click()
     expect(page.get_by_text("No job is followed in this browser yet.")).to_be_visible()
+    check_access(page)
     shoot(page, "jobs_none")
 
 
-def test_a_silent_service_is_told_with_since_when(page, demo, store):
+def test_a_silent_service_is_told_with_since_when(page, demo, store, check_access):
     beat = {"updated": ago(hours=3), "next": ago(hours=2.9), "queued": 1, "running": 0}
     page.route("**/_service.json", lambda route: route.fulfill(json=beat, headers=CORS))
     store.put_status("9100", stage="running", updated=ago(hours=3))
@@ -125,6 +127,7 @@ def test_a_silent_service_is_told_with_since_when(page, demo, store):
     since = re.compile("has not been heard of since .* UTC, 3 h ago")
     expect(page.locator(".service")).to_contain_text(since)
     expect(card).to_contain_text("the service is silent too")
+    check_access(page)
 
 
 CORS = {"Access-Control-Allow-Origin": "*"}
@@ -145,7 +148,7 @@ WEATHER = {
 
 
 @pytest.mark.parametrize("kind", WEATHER)
-def test_bad_weather_is_told_and_passes(visitor, page, demo, store, kind):
+def test_bad_weather_is_told_and_passes(visitor, page, demo, store, check_access, kind):
     visitor.expected += ["Failed to load", "CORS policy"]
     answer, words = WEATHER[kind]
     store.put_status("9200", stage="reading", days=[1, 2])
@@ -153,6 +156,7 @@ def test_bad_weather_is_told_and_passes(visitor, page, demo, store, kind):
     card = open_job(page, demo, "9200")
     expect(card).to_contain_text(words)
     expect(card).to_contain_text("This page tries again")
+    check_access(page)
 
     page.unroute("**/processed/9200/status.json")
     # A window that is looked at again asks at once.

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from keyboard import press
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.real
@@ -318,15 +319,6 @@ def test_the_keyboard_alone_finds_selects_and_saves(page, site):
     page.keyboard.press("Enter")
 
     expect(saved(page)).to_contain_text("1 channel of 1 station")
-
-
-def press(page: Page, key: str, until: Locator) -> None:
-    """Press a key until something has the focus."""
-    for _ in range(90):
-        if until.evaluate("element => element === document.activeElement"):
-            return
-        page.keyboard.press(key)
-    raise AssertionError(f"{key} does not lead to {until}")
 
 
 @pytest.mark.parametrize("scheme", ["dark", "print"])

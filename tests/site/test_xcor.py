@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from keyboard import press
 from playwright.sync_api import Locator, Page, expect
 
 from xcor_daemon.errors import Problem
@@ -162,6 +163,41 @@ def test_a_job_is_launched_after_one_more_look_at_its_price(page, site, shoot, c
             "params": "fs,freqmin,freqmax,cc_step,cc_len,maxlag\n10,0.1,0.2,450,1800,60\n",
         }
     ]
+
+
+def test_the_keyboard_alone_sets_the_parameters_and_launches(page, site):
+    start(page, site.url)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    press(page, "Tab", until=field(page, "fs"))
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("20")
+    press(page, "Tab", until=field(page, "maxlag"))
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("90")
+    press(page, "Tab", until=page.locator("summary", has_text="More parameters"))
+    page.keyboard.press("Enter")
+    press(page, "Tab", until=field(page, "time_norm"))
+    page.keyboard.type("onebit")
+    press(page, "Tab", until=field(page, "whiten"))
+    page.keyboard.press("Space")
+    press(page, "Tab", until=page.get_by_role("button", name="Save and Launch"))
+
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Launch", exact=True)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Save and Launch")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("button", name="Launch", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+
+    page.wait_for_url("**/#jobs?id=41")
+    head, row = site.sent[0]["params"].splitlines()
+    assert dict(zip(head.split(","), row.split(","), strict=True)) == {
+        "fs": "20", "freqmin": "0.1", "freqmax": "0.2", "cc_step": "450", "cc_len": "1800",
+        "maxlag": "90", "time_norm": "onebit", "whiten": "false",
+    }  # fmt: skip
 
 
 def test_what_the_service_refuses_is_shown_at_the_field(visitor, page, site, shoot):
