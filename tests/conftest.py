@@ -45,6 +45,12 @@ class RealBucket:
         """Where anonymous readers find it."""
         return f"{self.server.endpoint}/{self.name}"
 
+    def environ(self, work_dir: Path, **settings: str) -> dict[str, str]:
+        """The environment of a daemon that serves this bucket; ``source`` is XCOR_SOURCE."""
+        settings = {"bucket": self.name, "endpoint_url": self.server.endpoint, **settings}
+        settings |= {"work_dir": str(work_dir)}
+        return {**self.server.environ, **{f"XCOR_{k.upper()}": v for k, v in settings.items()}}
+
 
 @pytest.fixture
 def store() -> Iterator[Bucket]:

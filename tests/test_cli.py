@@ -220,15 +220,8 @@ def test_a_folder_that_is_no_job_ends_the_worker_with_65(tmp_path, norsar):
 
 @pytest.mark.real
 def test_the_whole_way_from_submit_to_manifest(bucket, real_folder, norsar, tmp_path):
-    environ = {
-        **bucket.server.environ,
-        "XCOR_BUCKET": bucket.name,
-        "XCOR_ENDPOINT_URL": bucket.server.endpoint,
-        "XCOR_WORK_DIR": str(tmp_path / "work"),
-        "XCOR_SOURCE": f"archive:{norsar}",
-        "XCOR_SETTLE": "0",
-        "XCOR_PROCESSES": "1",
-    }
+    source = f"archive:{norsar}"
+    environ = bucket.environ(tmp_path / "work", source=source, settle="0", processes="1")
     job_id = run("submit", real_folder, **environ).stdout.strip()
     done = run("run-once", "--wait", **environ)
 
@@ -252,10 +245,9 @@ def test_the_whole_way_from_submit_to_manifest(bucket, real_folder, norsar, tmp_
 @pytest.mark.real
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_run_ends_well_when_it_is_told_to(bucket, tmp_path, number):
-    environ = {**os.environ, **bucket.server.environ, "XCOR_BUCKET": bucket.name}
-    environ |= {"XCOR_ENDPOINT_URL": bucket.server.endpoint, "XCOR_INTERVAL": "0.1"}
+    environ = {**os.environ, **bucket.environ(tmp_path, interval="0.1")}
     bucket.server.client().put_object(Bucket=bucket.name, Key="incoming/odd", Body=b"")
-    command = [sys.executable, "-m", "xcor_daemon.cli", "--work-dir", str(tmp_path), "run"]
+    command = [sys.executable, "-m", "xcor_daemon.cli", "run"]
     log = tmp_path / "log"
     with log.open("wb") as stderr:
         daemon = subprocess.Popen(command, env=environ, stderr=stderr)

@@ -26,15 +26,8 @@ pytestmark = pytest.mark.real
 def service(bucket, docker_host, worker_image, norsar, tmp_path):
     """Sends jobs and runs them as an operator does; gives what was published."""
     store = Bucket(bucket.server.client(), bucket.name, settle=0)
-    environ = {
-        **os.environ,
-        **bucket.server.environ,
-        "DOCKER_HOST": docker_host,
-        "XCOR_BUCKET": bucket.name,
-        "XCOR_ENDPOINT_URL": bucket.server.endpoint,
-        "XCOR_WORK_DIR": str(tmp_path / "work"),
-        "XCOR_SETTLE": "0",
-    }
+    environ = {**os.environ, "DOCKER_HOST": docker_host}
+    environ |= bucket.environ(tmp_path / "work", settle="0")
 
     def run(files: dict[str, bytes], source: str = "") -> tuple[str, dict, str]:
         job_id = str(secrets.randbelow(2**53))

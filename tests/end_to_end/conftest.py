@@ -75,20 +75,13 @@ def serve(bucket, tmp_path: Path) -> Iterator[Callable[[str], Service]]:
     with ExitStack() as stack:
 
         def start(source: str) -> Service:
-            settings = {
-                "XCOR_BUCKET": bucket.name,
-                "XCOR_ENDPOINT_URL": bucket.server.endpoint,
-                "XCOR_WORK_DIR": str(tmp_path / "work"),
-                "XCOR_SOURCE": source,
-                "XCOR_INTERVAL": "0.2",
-                "XCOR_SETTLE": "1",
-            }
+            settings = {"source": source, "interval": "0.2", "settle": "1"}
             with (tmp_path / "daemon.log").open("ab") as log:
                 process = start_child(
                     [sys.executable, "-m", "xcor_daemon.cli", "run"],
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, **bucket.server.environ, **settings},
+                    env={**os.environ, **bucket.environ(tmp_path / "work", **settings)},
                     with_detached=True,
                 )
             stack.callback(stop_child, process, 10)

@@ -72,14 +72,7 @@ def test_minutes_that_overlap_follow_each_other(start, tmp_path):
 
 def test_a_worker_outlives_its_minute_and_the_next_publishes_it(start, bucket, norsar, tmp_path):
     store = Bucket(bucket.server.client(), bucket.name, settle=0)
-    settings = {
-        **bucket.server.environ,
-        "XCOR_BUCKET": bucket.name,
-        "XCOR_ENDPOINT_URL": bucket.server.endpoint,
-        "XCOR_WORK_DIR": str(tmp_path / "work"),
-        "XCOR_SOURCE": f"archive:{norsar}",
-        "XCOR_SETTLE": "0",
-    }
+    settings = bucket.environ(tmp_path / "work", source=f"archive:{norsar}", settle="0")
     send(store, "41")
     program = Path(sys.executable).with_name("xcor-daemon")
 
