@@ -190,6 +190,19 @@ def test_a_new_day_has_new_places(service, store):
     assert ask(tomorrow)[0] == 201
 
 
+def test_a_launch_that_took_the_last_place_keeps_it_when_it_is_sent_again(service, store):
+    for _ in range(2):
+        ask(service)
+    launched = json.dumps({**json.loads(GOOD), "launch": "0" * 32})
+
+    answers = [ask(service, body=launched)[:2] for _ in range(3)]
+
+    assert answers[0][0] == 201
+    assert answers == [answers[0]] * 3
+    assert len(store.waiting().jobs) == 3
+    assert ask(service, body=launched.replace("0" * 32, "1" * 32))[0] == 429
+
+
 def test_no_address_is_kept(service, store):
     ask(service, source="192.0.2.77")
 

@@ -18,6 +18,7 @@ def body(**fields: object) -> bytes:
 
 
 GOOD = body(stations=STATIONS.decode(), params=PARAMS.decode())
+LAUNCH = "0123456789abcdef" * 2
 
 
 def test_a_good_request_becomes_a_job_that_waits(store):
@@ -70,6 +71,68 @@ def test_ids_that_are_all_taken_are_given_up(store):
 
     with pytest.raises(UnreachableError, match="no free job id"):
         submit(store, FILES, lambda: "41")
+
+
+# --- launches ---
+
+
+def launched(**changes: str) -> bytes:
+    fields = {"stations": STATIONS.decode(), "params": PARAMS.decode(), "launch": LAUNCH}
+    return body(**{**fields, **changes})
+
+
+def test_a_launch_whose_answer_was_lost_is_sent_again_and_stays_one_job(store):
+    first, again = handle(store, launched()), handle(store, launched())
+
+    assert first == again
+    assert first[0] == 201
+    (job,) = store.waiting().jobs
+    assert job.id == first[1]["id"]
+    assert 0 <= int(job.id) < 2**53
+    assert store.fetch(job) == FILES
+
+
+def test_a_launch_that_broke_off_between_its_files_is_completed(store):
+    class Breaks:
+        def put_input(self, job_id, name, content):
+            if name == "params.csv":
+                raise UnreachableError("S3 does not answer")
+            return store.put_input(job_id, name, content)
+
+    assert handle(Breaks(), launched())[0] == 503
+    assert handle(store, launched())[0] == 201
+
+    (job,) = store.waiting().jobs
+    assert job.is_complete
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"launch": "f" * 32}, {"params": PARAMS.decode().replace("0.12", "0.13")}],
+)
+def test_another_launch_or_the_same_one_with_other_files_is_another_job(store, changes):
+    ids = {handle(store, sent)[1]["id"] for sent in (launched(), launched(**changes))}
+
+    assert {job.id for job in store.waiting().jobs} == ids
+    assert len(ids) == 2
+
+
+def test_a_launch_of_a_job_that_was_taken_changes_nothing(store):
+    job_id = handle(store, launched())[1]["id"]
+    before = {key: read(store, key) for key in keys(store)}
+    store.put_status(job_id, {"state": "done"})
+
+    assert handle(store, launched()) == (201, {"id": job_id})
+    assert {key: read(store, key) for key in keys(store, "incoming/")} == before
+
+
+@pytest.mark.parametrize("launch", ["", "1", "F" * 32, "0" * 33, "../" * 10 + "ab", 7, ["0" * 32]])
+def test_a_launch_of_another_shape_is_malformed(store, launch):
+    status, answer = handle(store, launched(launch=launch))
+
+    assert status == 400
+    assert "32 hexadecimal digits" in answer["error"]
+    assert keys(store) == []
 
 
 def test_a_wrong_request_is_answered_with_every_problem_and_leaves_nothing(store):

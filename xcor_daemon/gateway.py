@@ -19,7 +19,7 @@ from .bucket import Bucket
 from .config import Config
 from .errors import ConfigError, UnreachableError
 from .quota import Quota
-from .submit import handle, handle_cancel
+from .submit import handle, handle_cancel, id_of_launch
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Gateway:
 
     def _submit(self, source: str, body: bytes) -> tuple[int, dict[str, Any]]:
         try:
-            if not self.quota.is_left(source):
+            if not self.quota.is_left(source, id_of_launch(body)):
                 return 429, {"error": "no more jobs are taken today; come back tomorrow (UTC)."}
             status, answer = handle(self.bucket, body)
             if status == 201:

@@ -38,15 +38,19 @@ class Quota:
             need = f"0 < of_one <= of_all < {PAGE}"
             raise ValueError(f"quota of {self.of_one} and {self.of_all} jobs a day; need {need}.")
 
-    def is_left(self, source: str) -> bool:
-        """Whether a network may send another job today.
+    def is_left(self, source: str, job_id: str | None = None) -> bool:
+        """Whether a network may send a job today, one that has its place already among them.
 
         Parameters
         ----------
         source : str
             The sender's IP address, as the gateway saw it.
+        job_id : str, optional
+            Of the job, where that is known before it is sent.
         """
         taken = self.bucket.names(self._day())
+        if job_id is not None and any(name.endswith(f"/{job_id}") for name in taken):
+            return True
         mine = sum(name.startswith(self._prefix(source)) for name in taken)
         return mine < self.of_one and len(taken) < self.of_all
 

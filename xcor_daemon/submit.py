@@ -3,15 +3,20 @@
 A function behind an HTTP gateway and the demo's page server call `handle` and `handle_cancel`;
 the command line calls `submit`. Whatever passes here passes in the worker: the validators are
 the same. Nothing else lets the page write.
+
+A request may name its launch, a number that its sender draws once and repeats where no answer
+came. The id of the job follows from it, so that a launch that is sent again meets its own job.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,7 @@ _FILES = {
     "stacking_params": STACKING,
 }
 _ID = re.compile(r"[0-9]{1,16}")
+_LAUNCH = re.compile(r"[0-9a-f]{32}")
 _AWAY = "the job store is out of reach; try again in a minute."
 _TRIES = 5  # ids to draw before it cannot be chance that all are taken
 
@@ -82,7 +88,8 @@ def handle(
     Parameters
     ----------
     body : bytes
-        JSON: {"stations": text, "params": text, maybe "pairs"} or {"stacking_params": text}.
+        JSON: {"stations": text, "params": text, maybe "pairs"} or {"stacking_params": text}, and
+        maybe "launch": the same files with the same launch are one job, however often they come.
 
     Returns
     -------
@@ -92,16 +99,27 @@ def handle(
     if len(body) > MAX_BODY:
         return 413, {"error": f"a request has at most {MAX_BODY} bytes."}
     try:
-        contents = _contents(body)
+        contents, launch = _read(body)
     except ValueError as error:
         return 400, {"error": str(error)}
     try:
+        if launch:
+            draw_id = functools.partial(_id_of, launch, contents)
         return 201, {"id": submit(bucket, contents, draw_id)}
     except RequestError as error:
         return 422, {"problems": list(problems_json(error.problems))}
     except (UnreachableError, ConfigError) as error:
         log.error("a request could not be stored: %s", error)
         return 503, {"error": _AWAY}
+
+
+def id_of_launch(body: bytes) -> str | None:
+    """The id that a request's job has, sent or not; None where it names no launch."""
+    try:
+        contents, launch = _read(body)
+    except ValueError:
+        return None
+    return _id_of(launch, contents) if launch else None
 
 
 def cancel(bucket: Bucket, job_id: str) -> bool:
@@ -140,16 +158,29 @@ def handle_cancel(bucket: Bucket, job_id: str) -> tuple[int, dict[str, Any]]:
         return 503, {"error": _AWAY}
 
 
-def _contents(body: bytes) -> dict[str, bytes]:
-    """The files of a body by name; a ValueError says what is needed instead."""
-    need = 'send JSON: {"stations": text, "params": text} or {"stacking_params": text}.'
+def _id_of(launch: str, contents: Mapping[str, bytes]) -> str:
+    """As good as drawn: a launch is random. Other files with the same launch are another job."""
+    digests = [f"{name} {hashlib.sha256(contents[name]).hexdigest()}" for name in sorted(contents)]
+    digest = hashlib.sha256("\n".join([launch, *digests]).encode()).digest()
+    return str(int.from_bytes(digest[:8]) >> 11)  # 53 bits
+
+
+def _read(body: bytes) -> tuple[dict[str, bytes], str | None]:
+    """The files of a body by name, and its launch; a ValueError says what is needed instead."""
+    need = (
+        'send JSON: {"stations": text, "params": text} or {"stacking_params": text}; with it may '
+        'come "launch": 32 hexadecimal digits, drawn at random.'
+    )
     try:
         fields = json.loads(body)
+        launch = fields.pop("launch", None) if isinstance(fields, dict) else None
         if not isinstance(fields, dict) or not fields or not set(fields) <= set(_FILES):
             raise ValueError(need)
         if not all(isinstance(text, str) for text in fields.values()):
             raise ValueError(need)
+        if launch is not None and not (isinstance(launch, str) and _LAUNCH.fullmatch(launch)):
+            raise ValueError(need)
         # A lone surrogate is no character; it cannot be written as UTF-8.
-        return {_FILES[name]: text.encode() for name, text in fields.items()}
+        return {_FILES[name]: text.encode() for name, text in fields.items()}, launch
     except (ValueError, RecursionError):
         raise ValueError(need) from None

@@ -13,7 +13,8 @@ import { openTabs } from "./tabs.js";
  * @typedef {Object} App
  * @property {Object} config  config.json: results, submit, datacenters ...
  * @property {Object} limits  limits.json, the same that the worker reads
- * @property {Object} store   see store.js; keys: query, stations, params, jobs, theme
+ * @property {Object} store   see store.js; keys: query, stations, params, jobs, theme,
+ *     launch.xcor, launch.stack
  * @property {() => Date} now  the time, right even where the computer's clock is not
  * @property {Object} tabs    see tabs.js: go(name, params), setParams(name, params)
  * @property {Object} notices see notices.js: show, close, say

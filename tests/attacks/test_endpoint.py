@@ -36,7 +36,7 @@ CELLS = st.sampled_from(["NO", "NAO00", "", "BHZ", "2019-01-01", "2019-01-02", "
                          "'", '"', "4", "0.12", "1e999"]) | st.text(max_size=8)  # fmt: skip
 TABLES = st.lists(st.lists(CELLS, min_size=6, max_size=7).map(",".join), max_size=5).map("\n".join)
 CSV = st.sampled_from([*GOOD.values(), STACKING.decode()]) | TABLES | TEXT
-NAMES = st.sampled_from(["stations", "params", "pairs", "stacking_params", "id", "../x"]) | TEXT
+NAMES = st.sampled_from(["stations", "params", "pairs", "stacking_params", "launch", "id"]) | TEXT
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -54,6 +54,8 @@ BODIES = (
 @example(body=json.dumps(GOOD).encode())
 @example(body=json.dumps({**GOOD, "pairs": "First,Second\nNO.NAO00,NO.NAO01\n"}).encode())
 @example(body=json.dumps({**GOOD, "stacking_params": STACKING.decode()}).encode())
+@example(body=json.dumps({**GOOD, "launch": "0" * 32}).encode())
+@example(body=json.dumps({**GOOD, "launch": "../42"}).encode())
 @example(body=b'{"stations": "a", "stations": "b", "params": "c"}')
 @example(body=b"[" * 200_000)
 @example(body=b'{"stations": ' + b"9" * 5000 + b', "params": ""}')

@@ -85,6 +85,11 @@ class Store:
         except self.client.exceptions.NoSuchKey:
             return None
 
+    def sent(self) -> set[str]:
+        """The numbers of the jobs that were sent."""
+        answer = self.client.list_objects_v2(Bucket=self.bucket, Prefix="incoming/")
+        return {item["Key"].split("/")[1] for item in answer.get("Contents", ())}
+
     def put_status(self, job_id: str, **changes: object) -> None:
         """A status as the service writes it, but for some fields."""
         status = {

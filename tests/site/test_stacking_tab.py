@@ -16,8 +16,10 @@ import h5py
 import numpy as np
 import pytest
 from jobs_of import read_pair, wait_for_end
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
 from stacking_page import YEAR, number, open_results, point, shown_alike, wait_for_plot
+
+from xcor_daemon.demo.demo import System
 
 pytestmark = pytest.mark.real
 
@@ -250,14 +252,24 @@ def test_provenance_says_what_made_the_results(page, demo, done, store, shoot, c
 # --- another stack ---
 
 
+def open_request(page: Page, demo: System, job: str, method: str) -> Locator:
+    """The tab with the form for another stack of a job."""
+    panel = open_results(page, demo, job, view="stack")
+    panel.get_by_label("Method").select_option(method)
+    return panel
+
+
+def stack(panel: Locator) -> None:
+    panel.get_by_role("button", name="Stack", exact=True).click()
+
+
 def test_a_stack_is_asked_for_watched_seen_and_downloaded(
     visitor, page, demo, done, store, shoot, check_access
 ):
     visitor.expected.append("status of 404")  # until the service has seen the job
-    panel = open_results(page, demo, done, view="stack")
-    panel.get_by_label("Method").select_option("phase-weighted")
+    panel = open_request(page, demo, done, "phase-weighted")
     panel.get_by_label("Smooth the phases over").fill("-2")
-    panel.get_by_role("button", name="Stack", exact=True).click()
+    stack(panel)
     expect(panel.get_by_text("At least 0 s.")).to_be_visible()
     expect(panel.get_by_label("Smooth the phases over")).to_be_focused()
     panel.get_by_text("Errors, dv/v and images").click()
@@ -265,7 +277,7 @@ def test_a_stack_is_asked_for_watched_seen_and_downloaded(
     shoot(page, "stacking_request")
     panel.get_by_label("Smooth the phases over").fill("2")
 
-    panel.get_by_role("button", name="Stack", exact=True).click()
+    stack(panel)
     panel.get_by_role("link", name="See the result").click(timeout=120_000)
 
     job = re.search(r"id=(\d+)", page.url)[1]
@@ -284,13 +296,33 @@ def test_a_stack_is_asked_for_watched_seen_and_downloaded(
 def test_a_refusal_of_the_service_stands_at_its_field(visitor, page, demo, year):
     visitor.expected.append("status of 422")
     page.route("**/limits.json", loosened)
-    panel = open_results(page, demo, YEAR, view="stack")
-    panel.get_by_label("Method").select_option("nth-root")
+    panel = open_request(page, demo, YEAR, "nth-root")
     panel.get_by_label("Power").fill("17")
-    panel.get_by_role("button", name="Stack", exact=True).click()
+    stack(panel)
 
     expect(panel.get_by_text("is not from 0 and at most 16")).to_be_visible()
     expect(panel.get_by_label("Power")).to_be_focused()
+
+
+def test_a_request_whose_answer_is_lost_is_sent_again_as_the_same_launch(visitor, page, demo, year):
+    visitor.expected.append("Failed to load")
+    sent = []
+
+    def lose_the_first(route) -> None:
+        sent.append(route.request.post_data_json)
+        route.abort() if len(sent) == 1 else route.fulfill(json={"id": str(8100 + len(sent))})
+
+    page.route(f"{demo.page}/jobs", lose_the_first)
+    panel = open_request(page, demo, YEAR, "robust")
+    stack(panel)
+    expect(panel.get_by_text("trying again makes no second job")).to_be_visible()
+    for job in ("8102", "8103"):
+        stack(panel)
+        expect(panel.get_by_role("link", name=f"Job {job}")).to_be_visible()
+
+    first, again, another = (request.pop("launch") for request in sent)
+    assert first == again != another
+    assert sent[0] == sent[1] == sent[2]
 
 
 def loosened(route) -> None:

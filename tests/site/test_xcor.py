@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from keyboard import press
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from xcor_daemon.errors import Problem
 from xcor_daemon.estimate import estimate
@@ -157,12 +158,12 @@ def test_a_job_is_launched_after_one_more_look_at_its_price(page, site, shoot, c
     launch(page)
 
     page.wait_for_url("**/#jobs?id=41")
-    assert site.sent == [
-        {
-            "stations": TWO,
-            "params": "fs,freqmin,freqmax,cc_step,cc_len,maxlag\n10,0.1,0.2,450,1800,60\n",
-        }
-    ]
+    (sent,) = site.sent
+    assert len(sent.pop("launch")) == 32
+    assert sent == {
+        "stations": TWO,
+        "params": "fs,freqmin,freqmax,cc_step,cc_len,maxlag\n10,0.1,0.2,450,1800,60\n",
+    }
 
 
 def test_the_keyboard_alone_sets_the_parameters_and_launches(page, site):
@@ -239,6 +240,34 @@ def test_a_service_in_trouble_loses_nothing_and_is_tried_again(visitor, page, si
     page.wait_for_url("**/#jobs?id=42")
     assert len(site.sent) == 5
     assert all(sent == site.sent[0] for sent in site.sent)
+
+
+def test_a_launch_whose_answer_is_lost_makes_one_job_and_another_launch_another(
+    visitor, page, demo, store
+):
+    visitor.expected.append("Failed to load")  # the answer, and what the service has not seen yet
+    start(page, demo.page)
+    before = store.sent()
+    page.route(f"{demo.page}/jobs", lose_answer, times=1)
+    launch(page)
+    expect(page.get_by_text("Trying again makes no second job")).to_be_visible()
+    (job,) = store.sent() - before
+
+    page.reload()
+    launch(page)
+
+    page.wait_for_url(f"**/#jobs?id={job}")
+    assert store.sent() - before == {job}
+    page.get_by_role("tab", name="XCor").click()
+    launch(page)
+    page.wait_for_url(re.compile(rf"#jobs\?id=(?!{job}$)\d+$"))
+    assert len(store.sent() - before) == 2
+
+
+def lose_answer(route: Route) -> None:
+    """The service gets what was sent, and its answer never comes."""
+    route.fetch()
+    route.abort()
 
 
 def test_without_a_network_the_job_waits_also_over_a_reload(visitor, page, site, shoot):

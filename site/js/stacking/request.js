@@ -1,7 +1,7 @@
 /** The form that asks for another stack of a finished job. */
 
 import { button, download, make } from "../dom.js";
-import { ask } from "../http.js";
+import { launch } from "../jobs/launch.js";
 import { remember } from "../jobs/list.js";
 import { isOver, progressText, share, stateWord } from "../jobs/status.js";
 import { watcherOf } from "../jobs/watch.js";
@@ -72,24 +72,21 @@ export function openRequest(app, known) {
     if (!check()) return;
     send.disabled = true;
     try {
-      const body = JSON.stringify({ stacking_params: stackingCsv(values, limits, job) });
-      const answer = await ask(app.config.submit, { method: "POST", headers: { "Content-Type": "application/json" }, body, silence: 30_000 });
-      const said = await answer.json().catch(() => ({}));
-      if (answer.ok && said.id) follow(String(said.id));
-      else refused(said, answer.status);
-    } catch (error) {
-      tell([`Not sent: ${error.message}. Nothing is lost; try again.`]);
+      const answer = await launch(app, "stack", { stacking_params: stackingCsv(values, limits, job) });
+      if (answer.id) follow(answer.id);
+      else if (answer.problems) refused(answer.problems);
+      else tell([`Not known to have been taken: ${answer.trouble}. Nothing is lost; trying again makes no second job.`]);
     } finally {
       send.disabled = false;
     }
   }
 
-  function refused(said, status) {
-    const list = Array.isArray(said.problems) ? said.problems : [];
+  function refused(list) {
     for (const { column, text } of list) fields.get(column)?.fail(String(text));
     const loose = list.filter(({ column }) => !fields.has(column)).map(({ column, value, text }) => `${column} ${value} ${text}`);
-    if (list.some(({ column }) => fields.has(column))) reveal(list.find(({ column }) => fields.has(column)).column);
-    tell(list.length ? ["The service refuses it.", ...loose] : [typeof said.error === "string" ? `Not sent: ${said.error}` : `Not sent: the service answered with status ${status}. Nothing is lost; try again.`]);
+    const first = list.find(({ column }) => fields.has(column));
+    if (first) reveal(first.column);
+    tell(["The service refuses it.", ...loose]);
   }
 
   function tell(lines) {

@@ -1,7 +1,7 @@
 /** The tab XCor: the parameters of a job, what it comes to, and its launch. */
 
 import { button, download, make } from "../dom.js";
-import { HttpError } from "../http.js";
+import { launch } from "../jobs/launch.js";
 import { remember } from "../jobs/list.js";
 import { summary } from "../saved.js";
 import { parseStations, spanWords } from "../stations.js";
@@ -9,7 +9,6 @@ import { counted } from "../words.js";
 import { adviceOn, adviceOnChannels } from "./advice.js";
 import { estimate } from "./estimate.js";
 import { paramFields } from "./fields.js";
-import { launch } from "./launch.js";
 import { checkParams, formatParams } from "./params.js";
 import { facts, priceCard } from "./pricecard.js";
 
@@ -116,7 +115,7 @@ export function mount(panel, app) {
     tell();
     const name = `${counted(now.channels.length, "channel")}, ${title()}`;
     try {
-      const answer = await launch(app.config.submit, { stations: app.store.get("stations"), params: formatParams(now.params, app.limits) });
+      const answer = await launch(app, "xcor", { stations: app.store.get("stations"), params: formatParams(now.params, app.limits) });
       if (answer.id) {
         remember(app.store, { id: answer.id, kind: "xcor", title: name }, app.now());
         app.tabs.go("jobs", { id: answer.id });
@@ -125,9 +124,6 @@ export function mount(panel, app) {
       } else {
         keep(answer.trouble);
       }
-    } catch (error) {
-      if (!(error instanceof HttpError)) throw error;
-      keep(error.message);
     } finally {
       send.textContent = "Save and Launch";
       send.disabled = !isReady();
@@ -144,10 +140,10 @@ export function mount(panel, app) {
     if (own.length) fields.focus(own[0].column);
   }
 
-  /** The service is not there: all stays as it is. */
+  /** The service has not said that it took the job: all stays as it is. */
   function keep(text) {
-    tell(make("p", { className: "told bad" }, `The job was not sent: ${text}.`),
-      make("p", {}, "Nothing is lost: channels and parameters stay here, also after a reload."), make("div", { className: "row" }, button("Try again", go, { className: "primary" })));
+    tell(make("p", { className: "told bad" }, `The job is not known to have been taken: ${text}.`),
+      make("p", {}, "Nothing is lost: channels and parameters stay here, also after a reload. Trying again makes no second job."), make("div", { className: "row" }, button("Try again", go, { className: "primary" })));
   }
 
   function tell(...children) {
