@@ -98,7 +98,7 @@ def pair_stage(table: Table, name: str, cc_len: float, maxlag: float, n_channels
     def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return windows[channel, indices], windows[channel, indices]
 
-    batch = engine._Batch(cut, kept, each, plan, 1, n_channels, local(), [], 1)
+    batch = engine._Batch(cut, kept, each, plan, 1, n_channels, local(), [])
     scratch = local()
     n_full = scipy.fft.next_fast_len(n_samples + n_lags, real=True)
     spectra = scipy.fft.rfft(windows[:, 0, 0], n_full)
@@ -229,7 +229,7 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
 
     def prepare() -> None:
         held["covered"] = [
-            prepare_channel(c.id, s, metadata.at(c.id, *spans[0]), spans, DAY, BASE)
+            prepare_channel(s, metadata.at(c.id, *spans[0]), spans, DAY, BASE)
             for c, s in held["samples"]
         ]
 

@@ -153,10 +153,10 @@ def test_what_cannot_be_used_is_refused_with_a_reason_and_its_neighbour_is_not(n
 
 @pytest.mark.parametrize("name", [*PLAIN, *MENDED])
 def test_whatever_is_read_becomes_windows_of_finite_numbers(name):
-    for channel_id, one in read_all(name).items():
+    for one in read_all(name).values():
         first = one.segments[0].start
         day = date.fromordinal(date(1970, 1, 1).toordinal() + first // (86400 * NS))
-        covered = prepare(channel_id, one, (), [ALL], day, params_for(one.fs))
+        covered = prepare(one, (), [ALL], day, params_for(one.fs))
         motion = covered.motion()
         some = np.flatnonzero(covered.kept)[:3]
 

@@ -215,7 +215,7 @@ def motion_of(params, channel, tmp_path):
         for k, one in enumerate(station):
             epochs = source.metadata([one], params.response).epochs[one.id]
             samples = source.samples(one)
-            covered = prepare(one.id, samples, epochs, SPAN, DAY, params)
+            covered = prepare(samples, epochs, SPAN, DAY, params)
             series = plain[one.id] = covered.motion()
             weight = loudness.weight(samples, epochs, DAY, params)
             weight = loudness.heard(series, weight, params)

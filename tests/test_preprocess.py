@@ -67,7 +67,7 @@ def test_ground_motion_equals_obspys_remove_response_in_band_to_half_a_percent(n
     trace.detrend("linear").taper(None, max_length=20)
     trace.remove_response(output="VEL", pre_filt=(0.025, 0.05, 4.0, 5.0), water_level=None)
 
-    ours = prepare("X", samples, epochs, SPAN, DAY, params).motion()
+    ours = prepare(samples, epochs, SPAN, DAY, params).motion()
 
     first = 400 * 20
     theirs = trace.data[first : first + 86400 * 20 : 2]
@@ -87,10 +87,10 @@ def test_two_response_epochs_in_a_day_are_two_responses(noise):
     noon = MIDNIGHT + 43200 * NS
     samples, params = record(noise, 0.0), replace(PARAMS, response="velocity")
     single = (Epoch(0, 2 * noon, response=one),)
-    whole = prepare("X", samples, single, SPAN, DAY, params).motion()
+    whole = prepare(samples, single, SPAN, DAY, params).motion()
     epochs = (Epoch(0, noon, response=one), Epoch(noon, 2 * noon, response=double))
 
-    both = prepare("X", samples, epochs, SPAN, DAY, params).motion()
+    both = prepare(samples, epochs, SPAN, DAY, params).motion()
 
     away = 1200 * 10  # samples from the change, where tapers ring
     noon_at = 43200 * 10
@@ -102,7 +102,7 @@ def test_two_response_epochs_in_a_day_are_two_responses(noise):
 def test_an_epoch_without_a_response_is_refused_with_its_reason(noise):
     epochs = (Epoch(0, 2 * MIDNIGHT, problem="polynomial response"),)
     with pytest.raises(NoDataError, match="polynomial response"):
-        prepare("X", record(noise, 0.0), epochs, SPAN, DAY, replace(PARAMS, response="velocity"))
+        prepare(record(noise, 0.0), epochs, SPAN, DAY, replace(PARAMS, response="velocity"))
 
 
 def test_a_channel_too_slow_for_the_band_is_refused():
@@ -131,7 +131,7 @@ def test_samples_outside_the_times_asked_for_count_as_missing():
     params = replace(PARAMS, fs=1, freqmax=0.3)
     spans = [(MIDNIGHT + 7200 * NS, MIDNIGHT + 14400 * NS)]
 
-    result = prepare("X", constant(86400), (), spans, DAY, params)
+    result = prepare(constant(86400), (), spans, DAY, params)
 
     assert np.flatnonzero(result.kept).tolist() == [4, 5, 6]  # 02:00, 02:30 and 03:00
     assert result.coverage[3] == pytest.approx(0.5)

@@ -56,7 +56,7 @@ def earthquake(data):
 
 def checked(samples, **rules):
     params = replace(LOOSE, **rules)
-    covered = prepare("XX.S00..BHZ", samples, (), SPAN, DAY, params)
+    covered = prepare(samples, (), SPAN, DAY, params)
     by_samples, first = quality.check_samples(samples, covered.kept, MIDNIGHT, params)
     kept, second = quality.check_motion(covered.motion(), by_samples, params)
     return covered.kept, kept, first + second
@@ -160,7 +160,7 @@ def test_the_dead_sensor_of_this_is_found_and_its_neighbour_lives(band):
     verdicts = []
     for channel, samples in archive.fetch(channels, start, end):
         epochs = metadata.at(channel.id, midnight, midnight + 1)
-        covered = prepare(channel.id, samples, epochs, [(0, 1 << 62)], day, params)
+        covered = prepare(samples, epochs, [(0, 1 << 62)], day, params)
         try:
             verdicts.append(quality.check_motion(covered.motion(), covered.kept, params)[1])
         except NoDataError as error:

@@ -97,7 +97,7 @@ def test_the_fraction_of_a_sample_at_which_norsar_starts_is_corrected(norsar, la
     moved = [replace(s, start=s.start + round(late * NS)) for s in true.segments]
     span = [(day_start(day), day_start(day) + 86400 * NS)]
     series = [
-        prepare(channel.id, samples, (), span, day, params).motion()
+        prepare(samples, (), span, day, params).motion()
         for samples in (true, replace(true, segments=tuple(moved)))
     ]
 

@@ -74,7 +74,7 @@ def record(
 
 def prepared(samples: Samples, params: XcorParams = PARAMS) -> Covered:
     """The chain up to the ground motion of the day, and which windows are covered."""
-    return prepare("XX.S00..BHZ", samples, (), SPAN, DAY, params)
+    return prepare(samples, (), SPAN, DAY, params)
 
 
 def utc(text: str) -> datetime:

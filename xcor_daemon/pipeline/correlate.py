@@ -33,13 +33,12 @@ TILE = 12  # channels on a side: their spectra of one chunk stay in the first-le
 # the spectra less often.
 _TILE_OF_STACKS, _MANY_BLOCKS = 24, 64
 MEMORY = 600_000_000  # bytes of block spectra held at a time
-_TOGETHER = 32  # channels, at most, that a thread cuts before it transforms their blocks
 # Output rows at a time: enough for long writes, and little memory that is touched the first time.
 _ROWS = 4
 # Rates of one core (flop/s) that weigh products against transforms when a block is chosen; only
 # their ratio matters, and only for speed.
 _RATE_PRODUCT = 40e9
-_RATE_FFT = {"mkl_fft": 16e9, "scipy.fft": 7e9}[BACKEND]
+_RATE_FFT = {"ducc0": 20e9, "scipy.fft": 7e9}[BACKEND]
 
 # (channel, indices of windows) -> float32 arrays (n, n_parts, n_samples) as first and as second
 Cutter = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -156,7 +155,7 @@ def correlate(
     with ThreadPoolExecutor(threads) as pool:
         for a, b in _batches(rows, most):
             windows = [np.flatnonzero(rows == row) for row in range(a, b)]
-            batch = _Batch(cut, kept, windows, plan, n_parts, width, scratch, room, threads)
+            batch = _Batch(cut, kept, windows, plan, n_parts, width, scratch, room)
             for (i, j), here in tiles.items():
                 batch.hold(i, j, pool)
 
@@ -265,9 +264,7 @@ class _Batch:
         width: int,
         scratch: local,
         room: list[np.ndarray],
-        threads: int,
     ) -> None:
-        self._together = min(_TOGETHER, ceil(min(width, len(kept)) / threads))
         self._cut, self._kept, self._windows = cut, kept, windows
         self._plan, self._n_parts, self._width, self._scratch = plan, n_parts, width, scratch
         self._first = -1  # the block held as first channels
@@ -283,44 +280,31 @@ class _Batch:
     def hold(self, i: int, j: int, pool: ThreadPoolExecutor) -> None:
         """Transform what is missing of block i as first and block j as second channels."""
         if self._first != i:  # block i meets itself before any other
-            list(pool.map(self._transform_first_and_second, self._groups(i)))
+            list(pool.map(self._transform_both, self._channels(i)))
             self._first = i
         if j != i:
-            list(pool.map(self._transform_second, self._groups(j)))
-        first, second = (self._kept[self._slice(k)].astype(np.float32) for k in (i, j))
+            list(pool.map(self._transform_second, self._channels(j)))
+        first, second = (self._kept[self._channels(k)].astype(np.float32) for k in (i, j))
         self.spectra = [
             _Spectra(x, y, first[:, indices] @ second[:, indices].T)
             for (x, y), indices in zip(self._room, self._windows, strict=False)
         ]
 
-    def _slice(self, block: int) -> slice:
-        return slice(block * self._width, min((block + 1) * self._width, len(self._kept)))
+    def _channels(self, block: int) -> range:
+        return range(block * self._width, min((block + 1) * self._width, len(self._kept)))
 
-    def _groups(self, block: int) -> list[range]:
-        """The channels of a block, some at a time for a thread."""
-        here = self._slice(block)
-        return [
-            range(k, min(k + self._together, here.stop))
-            for k in range(here.start, here.stop, self._together)
-        ]
+    def _transform_both(self, channel: int) -> None:
+        self._transform(channel, (0, 1))
 
-    def _transform_first_and_second(self, channels: range) -> None:
-        self._transform(channels, (0, 1))
+    def _transform_second(self, channel: int) -> None:
+        self._transform(channel, (1,))
 
-    def _transform_second(self, channels: range) -> None:
-        self._transform(channels, (1,))
-
-    def _transform(self, channels: range, sides: tuple[int, ...]) -> None:
-        """Cut the windows of some channels, then transform them block by block."""
+    def _transform(self, channel: int, sides: tuple[int, ...]) -> None:
+        """Cut the windows of a channel, then transform them block by block."""
         batch = np.concatenate(self._windows)
-        # mkl_fft keeps one plan only: first what ``cut`` transforms, then the blocks.
-        cuts = {
-            channel: self._cut(channel, batch[here])
-            for channel in channels
-            if (here := self._kept[channel, batch]).any()
-        }
-        for channel in channels:
-            self._store(channel, cuts.get(channel), self._kept[channel, batch], sides)
+        here = self._kept[channel, batch]
+        cut = self._cut(channel, batch[here]) if here.any() else None
+        self._store(channel, cut, here, sides)
 
     def _store(
         self,

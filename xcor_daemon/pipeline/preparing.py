@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
@@ -33,7 +33,6 @@ from .shelf import Shelf
 from .sources import asked_of
 
 DAY_NS = 86400 * NS
-_TOGETHER = 32  # channels whose series are computed one after the other
 # (channels or tiles done, all, what is being done)
 Report = Callable[[int, int, str], None]
 
@@ -96,14 +95,14 @@ def _prepared(
     rows: dict[str, ChannelDay] = {}
     made = Made([], {}, {}, [])
 
-    def one(fetched: tuple[Channel, Samples | NoDataError]) -> Covered | None:
+    def one(fetched: tuple[Channel, Samples | NoDataError]) -> None:
         channel, samples = fetched
         rows[channel.id], covered = _prepare_one(plan, day, channel, samples, weights)
+        if covered is not None:
+            finish(channel.id, covered)
         report(len(rows), len(channels), "channels")
-        return covered
 
-    def finish(covered: Covered) -> None:
-        name = covered.channel_id
+    def finish(name: str, covered: Covered) -> None:
         series = covered.motion()
         rows[name], kept = _judged(rows[name], series, covered.kept, plan.params)
         if kept.any():
@@ -116,8 +115,7 @@ def _prepared(
             made.kept[name], made.coverage[name] = kept, covered.coverage
 
     with ThreadPoolExecutor(plan.threads) as pool:
-        for group in _in_groups(pool, one, plan.source.fetch(channels, start, end), plan.threads):
-            list(pool.map(finish, group))
+        _for_each(pool, one, plan.source.fetch(channels, start, end), plan.threads)
         if plan.params.ram_shared:
             places = {name: place[name] for name in made.kept}
             list(pool.map(partial(loudness.share, shelf, heard), loudness.stations(places)))
@@ -130,33 +128,20 @@ def _prepared(
     return made
 
 
-def _in_groups(
+def _for_each(
     pool: Executor,
-    one: Callable[[tuple[Channel, Samples | NoDataError]], Covered | None],
+    one: Callable[[tuple[Channel, Samples | NoDataError]], None],
     fetched: Iterable[tuple[Channel, Samples | NoDataError]],
     ahead: int,
-) -> Iterator[list[Covered]]:
-    """Prepare channels as they come, no more than ``ahead`` waiting, and give them in groups.
-
-    mkl_fft keeps one plan only, so transforms there and back are not taken in turn.
-    """
-    group: list[Covered] = []
-    pending: deque[Future[Covered | None]] = deque()
-
-    def take() -> None:
-        if (covered := pending.popleft().result()) is not None:
-            group.append(covered)
-
+) -> None:
+    """Prepare channels as they come, no more than ``ahead`` waiting: samples fill the memory."""
+    pending: deque[Future[None]] = deque()
     for item in fetched:
         pending.append(pool.submit(one, item))
-        while len(pending) > ahead:  # more would only fill the memory with samples
-            take()
-        if len(group) >= _TOGETHER:
-            yield group
-            group.clear()
-    while pending:
-        take()
-    yield group
+        while len(pending) > ahead:
+            pending.popleft().result()
+    for future in pending:
+        future.result()
 
 
 def _prepare_one(
@@ -184,7 +169,7 @@ def _prepare_one(
     try:
         if plan.params.response != "none" and not epochs:
             raise NoDataError("no metadata, so no response to remove", "refused")
-        covered = prepare(channel.id, samples, epochs, spans, day, plan.params)
+        covered = prepare(samples, epochs, spans, day, plan.params)
         if (weight := loudness.weight(samples, epochs, day, plan.params)) is not None:
             weights[channel.id] = weight
         good, dropped = quality.check_samples(samples, covered.kept, midnight, plan.params)

@@ -17,9 +17,8 @@ from .motion import Filtered, to_grid, to_spectrum
 
 @dataclass(frozen=True)
 class Covered:
-    """A channel-day before its series is computed: transforms of one length go together."""
+    """A channel-day whose series is not computed before it is known to be wanted."""
 
-    channel_id: str
     grid: Grid
     filtered: Filtered | None  # None where no window is kept
     coverage: np.ndarray  # float32 (n_windows,)
@@ -33,7 +32,6 @@ class Covered:
 
 
 def prepare(
-    channel_id: str,
     samples: Samples,
     epochs: Sequence[Epoch],
     spans: Sequence[tuple[int, int]],
@@ -60,7 +58,7 @@ def prepare(
     covered = coverage(real_samples(samples, spans, grid), params)
     kept = covered >= params.min_coverage - 1e-6
     filtered = to_spectrum(samples, epochs, grid, params) if kept.any() else None
-    return Covered(channel_id, grid, filtered, covered, kept)
+    return Covered(grid, filtered, covered, kept)
 
 
 def real_samples(samples: Samples, spans: Sequence[tuple[int, int]], grid: Grid) -> np.ndarray:
