@@ -14,7 +14,7 @@ PREFIX = "xcor_daemon.pipeline."
 
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
-    {"errors", "report"},
+    {"errors", "findings", "report"},
     {"atomic", "config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
     {"stations", "s3", "supervisor"},
     {"params"},

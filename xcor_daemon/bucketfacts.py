@@ -8,6 +8,7 @@ from typing import Any
 
 from .bucket import Bucket
 from .errors import XcorError
+from .findings import FAIL, OK, WARN, Finding
 
 # What S3 answers where nothing of the kind was ever set.
 _UNSET = (
@@ -18,10 +19,8 @@ _UNSET = (
 _PUBLIC = {"s3:getobject"}  # what a policy may allow to everybody: to read results
 _EVERYBODY = ("*", {"AWS": "*"}, {"AWS": ["*"]})
 
-Fact = tuple[str, bool | None, str]  # name; whether it is well, None where it must not be; text
 
-
-def bucket_facts(bucket: Bucket) -> Iterator[Fact]:
+def bucket_facts(bucket: Bucket) -> Iterator[Finding]:
     """Look at everything that S3 shows to these keys; the daemon's own see nothing of it."""
     hidden = []
     for name, operation, judge in (
@@ -35,21 +34,22 @@ def bucket_facts(bucket: Bucket) -> Iterator[Fact]:
         except XcorError:
             hidden.append(name)
         else:
-            yield name, *judge(answer)
+            yield Finding(name, *judge(answer))
     if hidden:
         need = "call doctor with an administrator's to see"
-        yield "bucket's setup", True, f"{', '.join(hidden)}: not shown to these keys; {need}"
+        text = f"{', '.join(hidden)}: not shown to these keys; {need}"
+        yield Finding("bucket's setup", OK, text)
 
 
-def _access_lists(answer: Mapping[str, Any]) -> tuple[bool | None, str]:
+def _access_lists(answer: Mapping[str, Any]) -> tuple[str, str]:
     block = answer.get("PublicAccessBlockConfiguration", {})
     if block.get("BlockPublicAcls") and block.get("IgnorePublicAcls"):
-        return True, "no object's own list of rights lets strangers in"
+        return OK, "no object's own list of rights lets strangers in"
     need = "set BlockPublicAcls and IgnorePublicAcls"
-    return False, f"an object's own list of rights may let strangers in; {need}"
+    return WARN, f"an object's own list of rights may let strangers in; {need}"
 
 
-def _policy(answer: Mapping[str, Any]) -> tuple[bool | None, str]:
+def _policy(answer: Mapping[str, Any]) -> tuple[str, str]:
     statements = json.loads(answer.get("Policy", "{}")).get("Statement", [])
     statements = statements if isinstance(statements, list) else [statements]
     for statement in statements:
@@ -57,11 +57,11 @@ def _policy(answer: Mapping[str, Any]) -> tuple[bool | None, str]:
         more = {action.lower() for action in _listed(statement.get("Action"))} - _PUBLIC
         if to_all and more:
             what = ", ".join(sorted(more))
-            return None, f"everybody may {what}; allow everybody s3:GetObject at most"
+            return FAIL, f"everybody may {what}; allow everybody s3:GetObject at most"
     if not any(_refuses_plain(statement) for statement in statements):
         need = "deny s3:* where aws:SecureTransport is false"
-        return False, f"requests without TLS are taken; {need}"
-    return True, "requests without TLS are refused, and nobody may more than read results"
+        return WARN, f"requests without TLS are taken; {need}"
+    return OK, "requests without TLS are refused, and nobody may more than read results"
 
 
 def _refuses_plain(statement: Mapping[str, Any]) -> bool:
@@ -70,13 +70,13 @@ def _refuses_plain(statement: Mapping[str, Any]) -> bool:
     return statement.get("Effect") == "Deny" and plain
 
 
-def _versions(answer: Mapping[str, Any]) -> tuple[bool | None, str]:
+def _versions(answer: Mapping[str, Any]) -> tuple[str, str]:
     if answer.get("Status") == "Enabled":
-        return True, "what is overwritten or deleted by mistake can be had back"
-    return False, "what is overwritten by mistake is lost; turn on versioning"
+        return OK, "what is overwritten or deleted by mistake can be had back"
+    return WARN, "what is overwritten by mistake is lost; turn on versioning"
 
 
-def _expiry(answer: Mapping[str, Any]) -> tuple[bool | None, str]:
+def _expiry(answer: Mapping[str, Any]) -> tuple[str, str]:
     rules = [rule for rule in answer.get("Rules", ()) if rule.get("Status") == "Enabled"]
     expiring = [rule for rule in rules if "Expiration" in rule]
     missing = []
@@ -84,7 +84,9 @@ def _expiry(answer: Mapping[str, Any]) -> tuple[bool | None, str]:
         missing.append("requests stay for ever and every pass lists them: expire incoming/")
     if not any("AbortIncompleteMultipartUpload" in rule for rule in rules):
         missing.append("halves of uploads stay for ever: abort incomplete multipart uploads")
-    return not missing, "; ".join(missing) or "requests and halves of uploads expire"
+    if missing:
+        return WARN, "; ".join(missing)
+    return OK, "requests and halves of uploads expire"
 
 
 def _prefix(rule: Mapping[str, Any]) -> str:

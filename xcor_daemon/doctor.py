@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
@@ -16,23 +15,13 @@ from .bucket import Bucket
 from .bucketfacts import bucket_facts
 from .config import Config
 from .engine import Engine
-from .enginefacts import ENGINE_FACTS, Look
+from .enginefacts import ENGINE_FACTS
 from .errors import DiskError, XcorError
+from .findings import FAIL, OK, WARN, Finding
 
-OK, WARN, FAIL = "ok", "warn", "fail"
-_STATES = {True: OK, False: WARN, None: FAIL}
 _PROBE = "leases/doctor.json"
 _SKEW = 60.0  # s
 _SLOW_FSYNC = 0.1  # s
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was looked at, how it is, and what to do where it is not well."""
-
-    name: str
-    state: str  # ok | warn | fail
-    text: str
 
 
 def examine(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -51,14 +40,13 @@ def examine(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
     if bucket is not None:
         yield from _guard("conditional writes", lambda: _conditions(bucket))
         yield from _guard("clock", lambda: _clock(bucket))
-        for name, is_well, text in bucket_facts(bucket):
-            yield Finding(name, _STATES[is_well], text)
+        yield from bucket_facts(bucket)
     yield from _guard("work folder", lambda: _work_dir(config))
     yield from _guard("disk", lambda: _disk(config))
     if config.launcher == "docker":
         engine = Engine(environ)
         for name, look in ENGINE_FACTS.items():
-            yield from _guard(name, partial(_fact, look, engine, config))
+            yield from _guard(name, partial(look, engine, config))
 
 
 def _guard(name: str, look: Callable[[], tuple[str, str]]) -> Iterator[Finding]:
@@ -66,11 +54,6 @@ def _guard(name: str, look: Callable[[], tuple[str, str]]) -> Iterator[Finding]:
         yield Finding(name, *look())
     except XcorError as error:
         yield Finding(name, FAIL, str(error))
-
-
-def _fact(look: Look, engine: Engine, config: Config) -> tuple[str, str]:
-    is_well, text = look(engine, config)
-    return _STATES[is_well], text
 
 
 def _conditions(bucket: Bucket) -> tuple[str, str]:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from .config import Config
 from .engine import Engine
+from .findings import FAIL, OK, WARN
 
-Fact = tuple[bool | None, str]  # whether it is well, None where it must not stay so; and why
+Fact = tuple[str, str]  # ok, warn or fail; and why
 Look = Callable[[Engine, Config], Fact]
 
 # Limits that an engine may ignore without a word, and what its description calls them.
@@ -22,18 +23,18 @@ def _limits(engine: Engine, config: Config) -> Fact:
     ignored = [limit for limit, key in _LIMITS.items() if not about.get(key)]
     if ignored:
         need = "workers could take the whole machine; use cgroups v2 and an engine run by root"
-        return None, f"{name} keeps no limit of {', '.join(ignored)}: {need}"
+        return FAIL, f"{name} keeps no limit of {', '.join(ignored)}: {need}"
     if not any("seccomp" in option for option in about["SecurityOptions"]):
-        return None, f"{name} filters no system calls; turn its default seccomp profile on"
+        return FAIL, f"{name} filters no system calls; turn its default seccomp profile on"
     if not about["LiveRestoreEnabled"]:
         need = 'write {"live-restore": true} to /etc/docker/daemon.json and reload it'
-        return False, f"{name}: workers end when it is restarted; {need}"
-    return True, f"{name}, limits, seccomp and live-restore are on"
+        return WARN, f"{name}: workers end when it is restarted; {need}"
+    return OK, f"{name}, limits, seccomp and live-restore are on"
 
 
 def _image(engine: Engine, config: Config) -> Fact:
     digest = engine.image_id(config.image)
-    return True, f"{config.image} is {digest}"
+    return OK, f"{config.image} is {digest}"
 
 
 # Whether a worker gets an answer where a cloud has the keys of its machine.
@@ -62,8 +63,8 @@ def _credentials(engine: Engine, config: Config) -> Fact:
         engine.remove(container)
     if code != 0:
         need = "set the instance's metadata options to HttpTokens=required, hop limit 1"
-        return None, f"a worker may reach 169.254.169.254 (status {code}); {need}"
-    return True, f"out of a worker's reach on the network {config.worker_network}"
+        return FAIL, f"a worker may reach 169.254.169.254 (status {code}); {need}"
+    return OK, f"out of a worker's reach on the network {config.worker_network}"
 
 
 def _exit_of(engine: Engine, name: str) -> int | None:

@@ -115,7 +115,8 @@ def sync(config: Config, dry_run: bool) -> None:
 @click.pass_obj
 def doctor(config: Config, as_json: bool) -> None:
     """Check credentials, the bucket and its setup, clock, disk, engine; exits with 1 on failure."""
-    from .doctor import FAIL, examine
+    from .doctor import examine
+    from .findings import FAIL
 
     findings = list(examine(config, os.environ))
     rows = [{"name": f.name, "state": f.state, "text": f.text} for f in findings]
