@@ -95,8 +95,8 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
-    {"datatypes", "postponed", "fft", "executors", "shelf", "tapers"},
-    {"kernel", "response", "quality", "served", "cluster", "band", "decimation"},
+    {"datatypes", "postponed", "compiled", "fft", "executors", "shelf"},
+    {"tapers", "kernel", "response", "quality", "served", "cluster", "band", "decimation"},
     {"motion", "windowing"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
      "rotation"},

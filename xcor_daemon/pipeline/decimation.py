@@ -7,9 +7,9 @@ from fractions import Fraction
 from functools import lru_cache
 from math import ceil, floor, isclose
 
-import numba
 import numpy as np
 
+from .compiled import compiled
 from .fft import next_fast_len
 
 _STOP_BAND = 96.0  # dB of the decimation filter by Kaiser's formula, which is 3 dB too hopeful
@@ -99,7 +99,7 @@ def by_phase(taps: np.ndarray, factor: int) -> np.ndarray:
     return np.ascontiguousarray(padded.reshape(-1, factor).T)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def decimate(
     data: np.ndarray,
     reference: float,

@@ -14,9 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .postponed import postpone
-
-postpone("scipy.linalg")  # numba loads it with its first kernel
+from .compiled import compiled
 
 
 def _floats_in_a_register() -> int:
@@ -53,7 +51,7 @@ def spectra_bytes(n_channels: int, n_blocks: int, n_fft: int) -> int:
     return 2 * n_chunks(n_fft) * n_channels * n_blocks * 2 * LANE * 4
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def fill_narrow(window: np.ndarray, n_block: int, out: np.ndarray) -> None:
     """Cut a window (n_samples,) into the blocks of a first channel, ready to be transformed.
 
@@ -67,7 +65,7 @@ def fill_narrow(window: np.ndarray, n_block: int, out: np.ndarray) -> None:
         out[b, length:n_block] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def fill_wide(
     window: np.ndarray, n_block: int, n_lags: int, circular: bool, out: np.ndarray
 ) -> None:
@@ -91,7 +89,7 @@ def fill_wide(
             out[b, high:] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.ndarray) -> None:
     """Put block spectra of a channel where the products read them.
 
@@ -216,7 +214,7 @@ def _prefetch(typingctx, address):
     return signature, generate
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _prefetch_share(address: int, n_bytes: int, part: int, n_parts: int) -> None:
     """Ask for one of equal parts of a stretch of memory."""
     size = -(-n_bytes // (n_parts * _LINE)) * _LINE
@@ -224,7 +222,7 @@ def _prefetch_share(address: int, n_bytes: int, part: int, n_parts: int) -> None
         _prefetch(address + offset)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def multiply_tile(
     first: np.ndarray, second: np.ndarray, i0: int, n_i: int, j0: int, n_j: int, ahead: int,
     out: np.ndarray,

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, floor
 
-import numba
 import numpy as np
 
 from ..errors import NoDataError
 from ..params import XcorParams
 from .band import Band, Grid, taper_seconds
+from .compiled import compiled
 from .datatypes import NS, Epoch, ResponseCurve, Samples, Segment
 from .decimation import Rates, by_phase, decimate, decimation_filter, filter_gain, plan_rates
 from .fft import irfft, rfft
@@ -196,7 +196,7 @@ def _gain(
     return result
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _phase_ramp(n: int, turns_per_bin: float) -> np.ndarray:
     """exp(2 pi i k turns_per_bin) for k < n: an advance in time."""
     ramp = np.empty(n, dtype=np.complex64)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numba
 import numpy as np
 
 from ..errors import NoDataError
 from ..params import XcorParams
+from .compiled import compiled
 from .datatypes import NS, Samples
 
 _CLIPPED_RUN = 3  # samples in a row at the extreme; a wave's own crest rarely has them
@@ -54,7 +54,7 @@ def clock_steps(samples: Samples) -> int:
     return steps
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _run_at(data: np.ndarray, k: int) -> tuple[int, int]:
     """From where to where the samples around the ``k``-th have its value."""
     begin, end = k, k + 1
@@ -65,7 +65,7 @@ def _run_at(data: np.ndarray, k: int) -> tuple[int, int]:
     return begin, end
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _runs(data: np.ndarray, least: int) -> list[tuple[int, int]]:
     """From where to where at least ``least`` samples (2 or more) in a row have one value.
 
@@ -83,7 +83,7 @@ def _runs(data: np.ndarray, least: int) -> list[tuple[int, int]]:
     return found[1:]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _runs_of(data: np.ndarray, low: float, high: float, least: int) -> list[tuple[int, int]]:
     """From where to where at least ``least`` samples in a row are ``low``, or ``high``."""
     found = [(0, 0)]
@@ -131,7 +131,7 @@ def _touched(
     return touched
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _amplitude(window: np.ndarray) -> tuple[float, float]:
     """Largest distance from the mean, and standard deviation."""
     total = 0.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from .compiled import compiled
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+
+@compiled(fastmath=True)
 def detrend_taper(data: np.ndarray, n_taper: int, out: np.ndarray) -> None:
     """data less its least-squares line, cosine tapered at both ends, to float32 ``out``."""
     n = data.size
@@ -27,7 +28,7 @@ def detrend_taper(data: np.ndarray, n_taper: int, out: np.ndarray) -> None:
         out[n - 1 - i] *= w
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def taper(windows: np.ndarray, n_taper: int) -> None:
     """Cosine taper at both ends of every row, in place."""
     n = windows.shape[1]

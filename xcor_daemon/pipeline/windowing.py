@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import floor
 
-import numba
 import numpy as np
 import scipy  # its parts load when they are first used
 
 from ..params import XcorParams
 from .band import FLATTENING, TAPER_MOST, Band
+from .compiled import compiled
 from .fft import irfft, rfft
 from .tapers import detrend_taper, taper
 
@@ -101,7 +102,7 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     n = params.n_samples
     second = None
     if params.whiten or params.method in FLATTENING:
-        modulus = Band.of(params).whitened(np.arange(n // 2 + 1) * (params.fs / n))
+        modulus = _modulus(Band.of(params), n, params.fs)
         if params.whiten:
             for k in range(0, len(windows), _SIDE_BY_SIDE):
                 some = windows[k : k + _SIDE_BY_SIDE]
@@ -121,7 +122,13 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     return first, first if second is None else _parts(second, params)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@lru_cache(maxsize=8)
+def _modulus(band: Band, n: int, fs: float) -> np.ndarray:
+    """Of a whitened window of ``n`` samples; kept, since every channel asks for it again."""
+    return band.whitened(np.arange(n // 2 + 1) * (fs / n))
+
+
+@compiled(fastmath=True)
 def _whiten(spectra: np.ndarray, modulus: np.ndarray) -> None:
     """Give spectra (n, n_bins) this modulus and leave their phase, in place; 0 stays 0."""
     for spectrum in spectra:
