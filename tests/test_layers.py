@@ -100,7 +100,7 @@ PIPELINE = [
     {"motion", "windowing"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
      "rotation"},
-    {"loudness", "corrday"},
+    {"loudness", "corrday", "painters"},
     {"preparing", "stacking"},
     {"filling"},
     {"day", "inventory"},

@@ -159,7 +159,7 @@ def test_rotated_stacks_are_a_file_of_nine_components(tmp_path):
     params = replace(BASE, rotate=True)
     _, done = result(tmp_path, params)
 
-    made, _ = of_correlation(tmp_path / "0", [done], params, 1, images=False)
+    made, _ = of_correlation(tmp_path / "0", [done], params, 1)
 
     assert made == [
         "CORR/rows.json",

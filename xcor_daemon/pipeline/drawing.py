@@ -2,62 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import XcorError
-from . import corrfile, plots
+from . import corrfile
 from .datatypes import PairTable
 from .day import DayResult
-from .executors import run_units
+from .painters import Drawing
 from .stack import peak
 from .stacking import Stacked, StackPlan, windows_of
 
 
-def draw_availability(folder: Path, results: Sequence[DayResult]) -> list[str]:
-    """The share of windows kept, by channel and day; names of the files, in the job folder."""
+def of_days(folder: Path, results: Sequence[DayResult]) -> Drawing:
+    """The share of windows kept, by channel and day."""
     (folder / "PLOT").mkdir(exist_ok=True)
     rows = [row for result in results for row in result.rows]
     title = f"Windows kept, {span([result.day for result in results])}"
-    return _names(folder, plots.availability(rows, title, path=folder / "PLOT" / "availability"))
+    return partial(_plot, "availability", rows, title, path=folder / "PLOT" / "availability")
 
 
-def draw_stacks(
-    folder: Path, plan: StackPlan, stacked: Stacked, clear: int, processes: int
-) -> list[str]:
+def of_stacks(folder: Path, plan: StackPlan, stacked: Stacked, clear: int) -> list[Drawing]:
     """The images: all pairs, overview, spectrum, map, and those of some pairs and channels.
 
     ``clear`` is the row of the clearest pair, which is drawn where the request names none.
-    Returns the names of the files, in the job folder.
     """
     (folder / "PLOT").mkdir(exist_ok=True)
-    tasks = list(_drawings(folder / "PLOT", plan, stacked, clear))
-    drawn: dict[int, list[Path]] = {}
-    for outcome in run_units(lambda k: tasks[k](), range(len(tasks)), processes):
-        if outcome.result is None:
-            raise XcorError(f"an image could not be drawn: {outcome.error!r}") from outcome.error
-        drawn[outcome.unit] = outcome.result
-    return _names(folder, [path for k in sorted(drawn) for path in drawn[k]])
+    return list(_drawings(folder / "PLOT", plan, stacked, clear))
+
+
+def _plot(image: str, *about: Any, **how: Any) -> list[Path]:
+    """Draw an image; who does not draw, but says what is to be drawn, needs no matplotlib."""
+    from . import plots
+
+    return getattr(plots, image)(*about, **how)
 
 
 def _drawings(
     plot: Path, plan: StackPlan, stacked: Stacked, clear: int
-) -> Iterator[Callable[[], list[Path]]]:
+) -> Iterator[Drawing]:
     """What draws each image."""
     s, pairs, lags = plan.stacking, stacked.pairs, plan.lags
     names, what = pairs.names, _what(plan)
     measures = {"snr": stacked.snr, "peak_lags": peak(stacked.stack, lags)[0], "svg": s.svg}
     section = (stacked.stack, lags, pairs.distance, names)
     title = f"All pairs, {what}"
+    path = plot / "record_section"
+    yield partial(_plot, "record_section", *section, title, path=path, **measures)
     yield partial(
-        plots.record_section, *section, title, path=plot / "record_section", **measures
-    )
-    yield partial(
-        plots.overview,
+        _plot,
+        "overview",
         stacked.n_windows,
         plan.days,
         stacked.snr,
@@ -69,7 +66,8 @@ def _drawings(
         svg=s.svg,
     )
     yield partial(
-        plots.spectrum,
+        _plot,
+        "spectrum",
         stacked.stack,
         lags,
         names,
@@ -83,7 +81,7 @@ def _drawings(
     for channel in s.shots or (pairs.channels[pairs.first[clear]],):
         path = plot / (f"virtual_shot_{channel}" if s.shots else "virtual_shot")
         title = f"Virtual shot at {channel}, {what}"
-        yield partial(plots.virtual_shot, *section, channel, title, path=path, **measures)
+        yield partial(_plot, "virtual_shot", *section, channel, title, path=path, **measures)
     for name in s.pairs or (names[clear],):
         path = plot / (f"correlogram_{name.replace('|', '_')}" if s.pairs else "correlogram")
         yield partial(_draw_correlogram, plan, stacked, names.index(name), measures, path)
@@ -94,7 +92,8 @@ def _drawings(
 
 
 def _draw_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:
-    return plots.station_map(
+    return _plot(
+        "station_map",
         pairs.longitude,
         pairs.latitude,
         pairs.channels,
@@ -108,7 +107,8 @@ def _draw_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:
 def _draw_correlogram(
     plan: StackPlan, stacked: Stacked, pair: int, measures: dict[str, Any], path: Path
 ) -> list[Path]:
-    return plots.correlogram(
+    return _plot(
+        "correlogram",
         windows_of(plan, pair),
         plan.lags,
         np.concatenate([file.starts for file in plan.files]),
@@ -126,7 +126,8 @@ def _draw_changes(plan: StackPlan, stacked: Stacked, pair: int, path: Path) -> l
     coda = plan.coda
     assert coda is not None
     where = f"coda of {coda.min_lag:g} to {coda.max_lag:.4g} s"
-    return plots.velocity_changes(
+    return _plot(
+        "velocity_changes",
         *(
             corrfile.read_variable(stacked.path, name)
             for name in ("dvv", "dvv_error", "dvv_correlation")
@@ -138,10 +139,6 @@ def _draw_changes(plan: StackPlan, stacked: Stacked, pair: int, path: Path) -> l
         clearest=pair,
         svg=plan.stacking.svg,
     )
-
-
-def _names(folder: Path, paths: Sequence[Path]) -> list[str]:
-    return [str(path.relative_to(folder)) for path in paths]
 
 
 def span(days: Sequence[str]) -> str:

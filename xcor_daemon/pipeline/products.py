@@ -10,10 +10,11 @@ import numpy as np
 
 from ..errors import Problem, RequestError
 from ..request import STACKING, StackParams, XcorParams
-from . import corrday
+from . import corrday, drawing
 from .corrday import CorrDay
 from .day import DayResult
 from .inventory import write_pairs, write_rows
+from .painters import Drawing, Painters
 from .stack import peak
 from .stacking import Stacked, StackPlan, stack_files, write_rotated
 
@@ -26,9 +27,9 @@ def of_correlation(
     params: XcorParams,
     processes: int,
     report: Callable[[int, int], None] = lambda done, of: None,
-    images: bool = True,
+    painters: Painters | None = None,
 ) -> tuple[list[str], dict[str, Any]]:
-    """The linear stack over all days and the images of a correlation job.
+    """The linear stack over all days and, where there are painters, images of a correlation job.
 
     Returns
     -------
@@ -37,19 +38,16 @@ def of_correlation(
     summary : dict
         Pairs, windows, and the clearest pairs with SNR, lag and apparent speed.
     """
-    made = []
-    if images:
-        from .drawing import draw_availability  # matplotlib takes most of a second to import
-
-        made = draw_availability(folder, results)
+    drawings = [drawing.of_days(folder, results)] if painters else []
     names = [name.removeprefix("CORR/") for result in results for name in result.files]
     files = tuple(corrday.of_files(folder / "CORR", names))
     if not files:
-        return made, {"pairs": 0, "windows_kept": 0, "best": []}
+        nothing = {"pairs": 0, "windows_kept": 0, "best": []}
+        return _draw(folder, drawings, painters), nothing
     plan = StackPlan(files, StackParams("linear", None, True, ""), params)
     stacked = stack_files(folder / "STACK" / "linear.h5", plan, processes, report)
-    shown, summary = _show(folder, plan, stacked, processes, images)
-    return [*made, write_rows(folder, plan), *shown], summary
+    shown, summary = _show(folder, plan, stacked, drawings, painters)
+    return [write_rows(folder, plan), *shown], summary
 
 
 def of_stacking(
@@ -69,7 +67,8 @@ def of_stacking(
     plan = StackPlan(tuple(days), stacking, days[0].params)
     _check_selection(plan)
     stacked = stack_files(folder / "STACK" / f"{stacking.type}.h5", plan, processes, report)
-    return _show(folder, plan, stacked, processes)
+    with Painters(processes, early=False) as painters:
+        return _show(folder, plan, stacked, [], painters)
 
 
 def _check_selection(plan: StackPlan) -> None:
@@ -89,7 +88,11 @@ def _check_selection(plan: StackPlan) -> None:
 
 
 def _show(
-    folder: Path, plan: StackPlan, stacked: Stacked, processes: int, images: bool = True
+    folder: Path,
+    plan: StackPlan,
+    stacked: Stacked,
+    drawings: list[Drawing],
+    painters: Painters | None,
 ) -> tuple[list[str], dict[str, Any]]:
     """The names of stack files and images, and the summary."""
     best = clearest(stacked, plan.lags)
@@ -101,12 +104,17 @@ def _show(
     stacks = [stacked, write_rotated(plan, stacked)]
     paths = [(s.path, write_pairs(s, plan.lags)) for s in stacks if s is not None]
     names = [str(path.relative_to(folder)) for pair in paths for path in pair]
-    if not images:
-        return names, summary
-    from .drawing import draw_stacks  # matplotlib takes most of a second to import
+    if painters:
+        clear = stacked.pairs.names.index(best[0]["pair"]) if best else 0
+        drawings = [*drawing.of_stacks(folder, plan, stacked, clear), *drawings]
+    return [*names, *_draw(folder, drawings, painters)], summary
 
-    clear = stacked.pairs.names.index(best[0]["pair"]) if best else 0
-    return [*names, *draw_stacks(folder, plan, stacked, clear, processes)], summary
+
+def _draw(folder: Path, drawings: list[Drawing], painters: Painters | None) -> list[str]:
+    """Names of the images, in the job folder."""
+    if painters is None:
+        return []
+    return [str(path.relative_to(folder)) for path in painters.draw(drawings)]
 
 
 def clearest(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:

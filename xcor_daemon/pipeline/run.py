@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ConfigError, Problem, RequestError, XcorError
-from ..request import STACKING, StackRequest, XcorRequest, read_request
+from ..request import STACKING, StackRequest, XcorRequest, count_pairs, read_request
 from ..stations import STATIONS
 from ..units import Unit, Units
 from . import corrday, corrfile, products
@@ -27,6 +27,7 @@ from .blocks import clear_shelf
 from .datatypes import ChannelDay, Progress
 from .day import DayResult
 from .executors import Executor, Here, Processes, run_units
+from .painters import Painters
 from .preparing import DayPlan
 from .served import served
 from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
@@ -35,6 +36,7 @@ from .work import Downloads, Schedule, Told, Work, clear_told, told, work_throug
 log = logging.getLogger(__name__)
 
 REQUEST, PROGRESS, SUMMARY, OUTPUTS = "request.json", "progress.json", "summary.csv", "outputs.json"
+_SMALL = 32e6  # bytes of stacks, days together, of a job whose painters are there from the start
 _SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json
 
 
@@ -176,14 +178,16 @@ def correlate_job(
     request = _read(folder, XcorRequest, STATIONS)
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
-    work = _work(folder, request, source, sources or {}, access, processes, reporter)
-    schedule = Schedule(work, request.days)
-    if crew.joins and schedule.todo:
-        days = ", ".join(str(day) for day in schedule.todo[:10])
-        need = "run their shards again, or leave out --join to do them here"
-        raise XcorError(f"{len(schedule.todo)} days are not done yet, such as {days}; {need}.")
-    _do(schedule, len(request.days), processes, crew, reporter)
-    return _close(folder, request, schedule, processes, reporter, images)
+    with ExitStack() as stack:
+        painters = stack.enter_context(_painters(request, processes)) if images else None
+        work = _work(folder, request, source, sources or {}, access, processes, reporter)
+        schedule = Schedule(work, request.days)
+        if crew.joins and schedule.todo:
+            days = ", ".join(str(day) for day in schedule.todo[:10])
+            need = "run their shards again, or leave out --join to do them here"
+            raise XcorError(f"{len(schedule.todo)} days are not done yet, such as {days}; {need}.")
+        _do(schedule, len(request.days), processes, crew, reporter)
+        return _close(folder, request, schedule, processes, reporter, painters)
 
 
 def correlate_shard(
@@ -218,6 +222,13 @@ def correlate_shard(
     _do(schedule, len(days), processes, Crew(), reporter)
     reporter.stage("finished")
     return schedule.lost
+
+
+def _painters(request: XcorRequest, processes: int) -> Painters:
+    """Who draws; ready from the start where a second counts and there is little to hand over."""
+    n_pairs = count_pairs(request.channels, request.params, request.pairs)
+    handed_over = 4 * n_pairs * (2 * request.params.n_lags + 1) * len(request.days)  # bytes
+    return Painters(_cores(processes), early=handed_over <= _SMALL)
 
 
 def _work(
@@ -302,7 +313,7 @@ def _close(
     schedule: Schedule,
     processes: int,
     reporter: Reporter,
-    images: bool,
+    painters: Painters | None,
 ) -> dict[str, Any]:
     """What comes when all days are at their end: summary, stacks, images, outputs.json."""
     results = [schedule.results[day] for day in request.days if day in schedule.results]
@@ -317,9 +328,9 @@ def _close(
         "empty": sum(not result.files for result in whole),
         "failed": lost,
     }
-    reporter.stage("stacking and drawing" if images else "stacking")
+    reporter.stage("stacking and drawing" if painters else "stacking")
     made, summary = products.of_correlation(
-        folder, results, request.params, _cores(processes), _stacked(reporter), images
+        folder, results, request.params, _cores(processes), _stacked(reporter), painters
     )
     summary["sources"] = served(row for result in results for row in result.rows)
     clear_shelf(folder)

@@ -7,7 +7,7 @@ way; the others keep its windows, for one block of pairs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,10 @@ class StackPlan:
     files: tuple[CorrDay, ...]  # in order
     stacking: StackParams
     params: XcorParams  # of the correlations
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made with; the rest follows from that, wherever it is sent."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def days(self) -> list[str]:
