@@ -42,11 +42,23 @@ class DaskProcesses:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a client sets, as ``dask.config`` or as variables DASK_DISTRIBUTED__..."""
+        """What a client sets in ``dask.config``."""
         tls = "distributed.comm.tls"
         return {f"{tls}.ca-file": str(self.folder / "ca.pem"),
                 f"{tls}.client.cert": str(self.folder / "cert.pem"),
                 f"{tls}.client.key": str(self.folder / "key.pem")}  # fmt: skip
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The same as variables of the environment."""
+        return {
+            "DASK_" + name.replace(".", "__").replace("-", "_").upper(): value
+            for name, value in self.settings.items()
+        }
+
+    def clients(self) -> int:
+        """How many have given the workers something to do, whom `settings` let in."""
+        return (self.folder / "worker.log").read_text().count("Starting Worker plugin xcor-")
 
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.dask_{name}", *arguments, *self._tls]

@@ -17,6 +17,7 @@ from hosting import wait_until
 from synthetic import all_datasets, network_job
 
 from xcor_daemon.csvtable import LIMITS
+from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.errors import ConfigError, UnreachableError
 from xcor_daemon.pipeline.cluster import Cluster
 from xcor_daemon.pipeline.executors import WorkerKilledError
@@ -90,6 +91,27 @@ def test_the_same_plan_gives_the_same_bytes(
     assert [days for days, _ in stages] == sorted(days for days, _ in stages)
     assert stages[-1] == (3, "finished")
     assert not (again.folder / ".shelf").exists()
+
+
+def test_one_machine_asks_the_data_centre_whatever_the_workers_are(
+    tmp_path, reference, blocks_of_two, dask_cluster
+):
+    job, expected = reference
+    again = job.copy(tmp_path / "again")
+    log, stages = tmp_path / "asked", []
+    crew = Crew("dask", dask_cluster.address)
+
+    with serve_fdsn(Path(job.source.removeprefix("archive:")), log) as server:
+        correlate_job(
+            again.folder, f"fdsn:{server.url}", 2, lambda p: stages.append(p.stage),
+            images=False, crew=crew,
+        )  # fmt: skip
+
+    assert all_datasets(again.folder) == expected
+    # All channels of a day at a time; workers that asked would do so for each of three blocks.
+    assert log.read_text().count('"POST /fdsnws/dataselect/') == 3
+    assert "2020-01-01: downloading" in stages
+    assert not list(again.folder.glob(".downloads/*/*-*/"))
 
 
 def test_what_kills_or_bursts_its_worker_is_found_and_the_others_finish(tmp_path, dask_cluster):

@@ -70,12 +70,12 @@ class Service:
 
 
 @pytest.fixture
-def serve(bucket, tmp_path: Path) -> Iterator[Callable[[str], Service]]:
-    """Starts a daemon that takes its waveforms from the given source."""
+def serve(bucket, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Starts a daemon that takes its waveforms from the given source, with further settings."""
     with ExitStack() as stack:
 
-        def start(source: str) -> Service:
-            settings = {"source": source, "interval": "0.2", "settle": "1"}
+        def start(source: str, **settings: str) -> Service:
+            settings = {"source": source, "interval": "0.2", "settle": "1", **settings}
             with (tmp_path / "daemon.log").open("ab") as log:
                 process = start_child(
                     [sys.executable, "-m", "xcor_daemon.cli", "run"],

@@ -30,7 +30,7 @@ from .datatypes import (
 )
 from .preprocess import Covered, prepare
 from .shelf import Shelf
-from .sources import asked_of
+from .sources import source_of
 
 DAY_NS = 86400 * NS
 # (channels or tiles done, all, what is being done)
@@ -157,7 +157,7 @@ def _prepare_one(
     """
     row = ChannelDay(str(day), channel.id, "nodata", windows=plan.params.n_windows)
     if isinstance(samples, NoDataError):
-        name = asked_of(plan.source, channel)
+        name = source_of(plan.source, channel).name
         return replace(row, status=samples.status, source=name, reason=str(samples)), None
     midnight = day_start(day)
     inside = _inside(samples, midnight, midnight + DAY_NS)

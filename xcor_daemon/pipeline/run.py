@@ -36,6 +36,7 @@ from .work import Downloads, Schedule, Told, Work, clear_told, told, work_throug
 log = logging.getLogger(__name__)
 
 REQUEST, PROGRESS, SUMMARY, OUTPUTS = "request.json", "progress.json", "summary.csv", "outputs.json"
+CONNECTIONS = ".connections"  # of the job folder
 _SMALL = 32e6  # bytes of stacks, days together, of a job whose painters are there from the start
 _SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json
 
@@ -80,6 +81,8 @@ class Reporter:
         self._measure(done / schedule.cost if schedule.cost else 1.0)
         if underway:
             self.progress.stage = _sentence(underway)
+        elif schedule.waits_for is not None:
+            self.progress.stage = f"{schedule.waits_for}: downloading"
         self._show()
         if monotonic() - self._written > _WRITE_EVERY:
             self._write()
@@ -217,6 +220,8 @@ def correlate_shard(
     request = _read(folder, XcorRequest, STATIONS)
     days = request.days[number::of]
     reporter = Reporter(folder, report, PROGRESS.replace(".", f"-{number}."))
+    # Shards run on many machines: what a data centre allows one user is counted where all see it.
+    access = replace(access, gate=folder / CONNECTIONS)
     work = _work(folder, request, source, sources or {}, access, processes, reporter)
     schedule = Schedule(work, days)
     _do(schedule, len(days), processes, Crew(), reporter)
@@ -242,7 +247,7 @@ def _work(
 ) -> Work:
     """What the workers of a job must know."""
     reporter.stage("looking up stations and responses")
-    gate = _connections(folder, access.cache)
+    gate = access.gate or _connections(folder, access.cache)
     access = replace(access, gate=gate, keep=folder / ".downloads")
     opened = open_sources(source, request.channels, sources, access)
     metadata = opened.metadata(request.channels, request.params.response)
@@ -303,7 +308,8 @@ def _cluster(
     if crew.dask_address:
         plan = replace(plan, source=for_workers(source))
         if is_centre(source):
-            schedule.downloads = stack.enter_context(Downloads(work.plan, work.units.request))
+            downloads = Downloads(work.plan, work.units.request, schedule.todo)
+            schedule.downloads = stack.enter_context(downloads)
     return Cluster(Work(plan, work.units), plan.folder, crew.dask_address, workers)
 
 
@@ -350,7 +356,7 @@ def _read(folder: Path, kind: type, file: str) -> Any:
 
 def _connections(folder: Path, cache: Path | None) -> Path:
     """Where connections are counted: for the machine, or for the job where that cannot be."""
-    own = folder / ".connections"
+    own = folder / CONNECTIONS
     if cache is None:
         return own
     shared = cache / "connections"

@@ -7,20 +7,21 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ..errors import DiskError
+from ..errors import DiskError, NoDataError
 from ..request import XcorRequest
 from ..units import Unit, Units
 from .blocks import correlate_blocks, done_before, join_day, prepare_block
 from .day import DayResult, correlate_day, finished
 from .executors import Executor, Outcome
 from .preparing import DayPlan, Report, time_of
+from .sources import is_centre, source_of
 
 log = logging.getLogger(__name__)
 
@@ -130,35 +131,44 @@ class _Split:
 
 
 class Downloads:
-    """Fetches days ahead of their units; use it in a ``with`` block.
+    """Fetches what a data centre has, some days ahead of their units; use it in a ``with`` block.
 
     Parameters
     ----------
     plan : DayPlan
         Its source keeps what is fetched in a folder that all workers see.
     request : XcorRequest
+    days : sequence of date
+        Those to do, in their order.
     """
 
     _AHEAD = 2  # days
 
-    def __init__(self, plan: DayPlan, request: XcorRequest) -> None:
-        self._plan, self._request = plan, request
+    def __init__(self, plan: DayPlan, request: XcorRequest, days: Sequence[date]) -> None:
+        self._plan, self._request, self._days = plan, request, days
+        self._places = {day: k for k, day in enumerate(days)}
         self._pool = ThreadPoolExecutor(1, "downloads")
-        self._days = {day: k for k, day in enumerate(request.days)}
         self._under_way: dict[date, Future[None]] = {}
 
-    def wait_for(self, day: date) -> None:
-        """Wait until a day is there, and have the next ones begun."""
-        place = self._days[day]
-        for one in self._request.days[place : place + 1 + self._AHEAD]:
+    def has(self, day: date, seconds: float = 0.0) -> bool:
+        """Whether a day is there, some seconds from now; the next ones are begun."""
+        place = self._places[day]
+        for one in self._days[place : place + 1 + self._AHEAD]:
             if one not in self._under_way:
                 self._under_way[one] = self._pool.submit(self._fetch, one)
+        wait([self._under_way[day]], seconds)
+        if not self._under_way[day].done():
+            return False
         self._under_way[day].result()
+        return True
 
     def _fetch(self, day: date) -> None:
-        channels = self._request.on(day)
-        for _ in self._plan.source.fetch(channels, *time_of(self._plan.params, day)):
-            pass  # the source keeps it
+        source = self._plan.source
+        channels = [c for c in self._request.on(day) if is_centre(source_of(source, c))]
+        for channel, result in source.fetch(channels, *time_of(self._plan.params, day)):
+            # The source keeps what came; of what failed a worker knows only that it is not there.
+            if isinstance(result, NoDataError) and result.status == "failed":
+                log.warning("%s, %s: %s", channel.id, day, result)
 
     def __enter__(self) -> Downloads:
         return self
@@ -193,11 +203,12 @@ class Schedule:
         self._ready: deque[Unit] = deque()
         self._split: dict[date, _Split] = {}
         self.downloads: Downloads | None = None  # a day's units wait for its own
+        self.waits_for: date | None = None  # a day that is being downloaded
         self._fresh = iter(self._first_units())
         self._ended: list[DayResult] = []
 
     def next(self) -> Unit | None:
-        """A unit that can be done now; what ends a day that is begun comes first."""
+        """A unit that can be done now, if any; what ends a day that is begun comes first."""
         if self._ready:
             return self._ready.popleft()
         unit = next(self._fresh, None)
@@ -208,10 +219,12 @@ class Schedule:
         """Whether there was nothing to do."""
         return not self.todo
 
-    def _first_units(self) -> Iterator[Unit]:
+    def _first_units(self) -> Iterator[Unit | None]:
         for day in self.todo:
-            if self.downloads is not None:
-                self.downloads.wait_for(day)
+            while self.downloads is not None and not self.downloads.has(day):
+                self.waits_for = day
+                yield None
+            self.waits_for = None
             prepare, correlate = self.work.units.of(day)
             if prepare[0].first is None:
                 yield from prepare
@@ -326,6 +339,8 @@ def work_through(
                 for outcome in executor.results(_TELL_EVERY):
                     del underway[outcome.unit.name]
                     schedule.ended(outcome)
+            elif schedule.waits_for is not None and schedule.downloads is not None:
+                schedule.downloads.has(schedule.waits_for, _TELL_EVERY)
             else:
                 is_through = True
             for result in schedule.through():

@@ -113,10 +113,11 @@ def open_sources(
     return Several(default, others) if others else default
 
 
-def asked_of(source: Source, channel: Channel) -> str:
-    """Name of the source that a channel is asked of."""
-    is_one = not isinstance(source, Several)
-    return (source if is_one else source.others.get(channel.data_center, source.default)).name
+def source_of(source: Source, channel: Channel) -> Source:
+    """The one source that a channel is asked of."""
+    if isinstance(source, Several):
+        return source.others.get(channel.data_center, source.default)
+    return source
 
 
 def is_centre(source: Source) -> bool:

@@ -1,0 +1,103 @@
+"""A data centre and a cluster: one machine asks, within the connections that a user has."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from centre import DATA, DAY, RUSS, WAVEFORMS, WBM, Centre, serving
+
+from xcor_daemon.demo.fdsn_server import serve_fdsn
+from xcor_daemon.params import XcorParams
+from xcor_daemon.pipeline.datatypes import Metadata
+from xcor_daemon.pipeline.preparing import DayPlan, time_of
+from xcor_daemon.pipeline.sources import Access, for_workers, open_sources
+from xcor_daemon.pipeline.sources.archive import Archive
+from xcor_daemon.pipeline.sources.budget import Budget
+from xcor_daemon.pipeline.sources.web import CONNECTIONS, PER_SECOND
+from xcor_daemon.pipeline.work import Downloads
+from xcor_daemon.request import XcorRequest
+
+PARAMS = XcorParams(1, 0.05, 0.2, 3600, 3600, 60)
+
+
+def downloads(folder, source, channels=(RUSS, WBM), gate=None, days=None, **named):
+    """Of some days of three; all, where none are named."""
+    access = Access(gate=gate or folder / "gate", keep=folder / "kept")
+    opened = open_sources(source, channels, named, access)
+    request = XcorRequest(tuple(channels), PARAMS)
+    plan = DayPlan(folder, PARAMS, opened, Metadata({}), "key")
+    return Downloads(plan, request, days or request.days), opened
+
+
+def dataselect(log: Path) -> int:
+    """Requests for waveforms that a server has answered."""
+    return log.read_text().count('"POST /fdsnws/dataselect/')
+
+
+@pytest.mark.real
+def test_what_was_downloaded_within_the_budget_is_what_workers_read_without_asking(tmp_path):
+    log, gate = tmp_path / "asked", tmp_path / "gate"
+    with serve_fdsn(DATA, log) as server:
+        ahead, source = downloads(tmp_path, f"fdsn:{server.url}", gate=gate, days=[DAY])
+        host = urlsplit(server.url).netloc.replace(":", "_")
+        taken = Budget(gate / host, CONNECTIONS, PER_SECOND)
+        with ahead:
+            with ExitStack() as others:  # jobs of this machine that have all connections
+                for _ in range(CONNECTIONS):
+                    others.enter_context(taken.turn())
+                assert not ahead.has(DAY, 0.5)
+                assert dataselect(log) == 0
+            assert ahead.has(DAY, 60)
+    span = time_of(PARAMS, DAY)
+
+    ((_, read),) = for_workers(source).fetch([WBM], *span)  # the server is gone
+    ((_, absent),) = for_workers(source).fetch([replace(WBM, station="NONE")], *span)
+
+    ((_, expected),) = Archive(DATA).fetch([WBM], *span)
+    assert len(read.segments) == len(expected.segments)
+    for ours, theirs in zip(read.segments, expected.segments, strict=True):
+        assert ours.start == theirs.start
+        np.testing.assert_array_equal(ours.data, theirs.data)
+    assert absent.status == "failed"
+
+
+def test_a_day_that_failed_is_in_the_log_with_its_reason(tmp_path, caplog):
+    with serving(Centre(answers=[403])) as centre:
+        ahead, _ = downloads(tmp_path, f"fdsn:{centre.url}", days=[DAY])
+        with ahead, caplog.at_level(logging.WARNING):
+            assert ahead.has(DAY, 60)
+
+    for channel in (RUSS, WBM):
+        said = f"{channel.id}, {DAY}: the download failed: it is forbidden (403)."
+        assert said in caplog.messages
+
+
+def test_what_no_centre_has_the_workers_read_themselves(tmp_path):
+    local = replace(RUSS, data_center="")
+    remote = replace(WBM, data_center="CENTRE")
+    with serving(Centre(answers=[WAVEFORMS])) as centre:
+        named = {"CENTRE": f"fdsn:{centre.url}"}
+        ahead, source = downloads(tmp_path, f"archive:{DATA}", (local, remote), **named)
+        source.default.fetch = None  # it is not to be asked here
+        with ahead:
+            assert ahead.has(DAY, 60)
+
+    assert centre.requests
+    assert {body.splitlines()[-1].split()[1] for _, _, body in centre.requests} == {"WBM"}
+
+
+def test_days_that_are_done_are_not_downloaded_again(tmp_path):
+    with serving(Centre(answers=[WAVEFORMS])) as centre:
+        ahead, _ = downloads(tmp_path, f"fdsn:{centre.url}", days=[DAY])
+        with ahead:
+            assert ahead.has(DAY, 60)
+
+    (asked,) = {body.split()[-2] for _, _, body in centre.requests}
+    first, _ = time_of(PARAMS, DAY)
+    assert np.datetime64(asked) == np.datetime64(first, "ns")
