@@ -83,7 +83,8 @@ def test_what_no_centre_has_the_workers_read_themselves(tmp_path):
     remote = replace(WBM, data_center="CENTRE")
     with serving(Centre(answers=[WAVEFORMS])) as centre:
         named = {"CENTRE": f"fdsn:{centre.url}"}
-        ahead, source = downloads(tmp_path, f"archive:{DATA}", (local, remote), **named)
+        asked = (local, remote)
+        ahead, source = downloads(tmp_path, f"archive:{DATA}", asked, days=[DAY], **named)
         source.default.fetch = None  # it is not to be asked here
         with ahead:
             assert ahead.has(DAY, 60)
