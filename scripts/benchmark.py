@@ -142,7 +142,7 @@ def stacks(table: Table, n_channels: int, n_windows: int = 24) -> None:
     windows = noise(n_channels, 1, 36000)
     kept = np.ones((n_channels, n_windows), dtype=bool)
     i, j = np.triu_indices(n_channels, 1)
-    plan = plan_blocks(36000, 1000, circular=False)
+    plan = plan_blocks(36000, 1000, circular=False, n_summed=n_windows)
     square = noise(768, 768).astype(np.complex64)
 
     def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,7 @@ def correlate_all(windows, n_lags, *, pairs=None, kept=None, circular=False, **o
         assert kept[channel, indices].all()
         return windows[channel, indices], windows[channel, indices]
 
-    plan = plan_blocks(n_samples, n_lags, circular)
+    plan = plan_blocks(n_samples, n_lags, circular, n_parts * n_windows / n_rows)
     correlate(cut, kept, (first, second), plan, sink, n_parts=n_parts, **options)
     assert (calls == 1).all()
     return corr

@@ -62,8 +62,8 @@ class Blocks:
         return -(-self.n_samples // self.n_block)
 
 
-def plan_blocks(n_samples: int, n_lags: int, circular: bool) -> Blocks:
-    """The cheapest exact way to cut a window.
+def plan_blocks(n_samples: int, n_lags: int, circular: bool, n_summed: float = 1.0) -> Blocks:
+    """The cheapest exact way to cut a window; ``n_summed`` of them share one transform.
 
     >>> plan = plan_blocks(n_samples=36000, n_lags=1000, circular=False)
     >>> plan.n_fft == plan.n_block + 2 * plan.n_lags, plan.n_blocks * plan.n_block >= 36000
@@ -75,21 +75,22 @@ def plan_blocks(n_samples: int, n_lags: int, circular: bool) -> Blocks:
         raise ValueError(f"n_lags={n_lags} must lie between 0 and n_samples={n_samples}.")
     # Zeros on one side are enough for the wrap-around of a whole window.
     whole = next_fast_len(n_samples + (2 if circular else 1) * n_lags)
-    best = Blocks(n_samples, n_lags, n_samples, whole, circular)
+    most = 10 * n_lags + 512  # the products of a tile of longer ones leave the cache
+    plans = [Blocks(n_samples, n_lags, n_samples, whole, circular)]
     if 4 * n_lags > n_samples:
-        return best
+        return plans[0]
+    if whole > most:
+        plans.clear()
     n_fft = next_fast_len(2 * n_lags + max(n_lags // 2, 16))
-    while n_fft < min(10 * n_lags + 512, whole):
-        plan = Blocks(n_samples, n_lags, n_fft - 2 * n_lags, n_fft, circular)
-        if _cost(plan) < _cost(best):
-            best = plan
+    while n_fft < min(most, whole):
+        plans.append(Blocks(n_samples, n_lags, n_fft - 2 * n_lags, n_fft, circular))
         n_fft = next_fast_len(n_fft + 2)
-    return best
+    return min(plans, key=lambda plan: _cost(plan, n_summed))
 
 
-def _cost(plan: Blocks) -> float:
-    """Seconds of one core for one pair and window."""
-    products = 8 * plan.n_blocks * n_chunks(plan.n_fft) * LANE / _RATE_PRODUCT
+def _cost(plan: Blocks, n_summed: float) -> float:
+    """Seconds of one core for one correlation of a pair."""
+    products = 8 * n_summed * plan.n_blocks * n_chunks(plan.n_fft) * LANE / _RATE_PRODUCT
     return products + 2.5 * plan.n_fft * log2(plan.n_fft) / _RATE_FFT
 
 

@@ -74,7 +74,8 @@ def fill(
     DiskError
         If the file cannot be written.
     """
-    done = 0
+    done, parts = 0, n_parts(params)
+    n_summed = parts * params.n_windows / params.n_kept
     with corrfile.create(path, pairs, rows.starts, rows.mean(coverage), params) as file:
 
         def sink(pair_rows: np.ndarray, row: int, corr: np.ndarray) -> None:
@@ -87,9 +88,9 @@ def fill(
             lambda channel, indices: windows(channel, rows.used[indices]),
             kept[:, rows.used],
             (pairs.first, pairs.second),
-            plan_blocks(params.n_samples, params.n_lags, params.circular),
+            plan_blocks(params.n_samples, params.n_lags, params.circular, n_summed),
             sink,
-            n_parts=n_parts(params),
+            n_parts=parts,
             groups=rows.row_of,
             threads=threads,
         )
