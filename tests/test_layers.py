@@ -85,7 +85,7 @@ def test_the_host_half_knows_no_seismology(name):
 def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
     for path in PACKAGE.glob("pipeline/**/*.py"):
         assert not tops_of(path) & HOST_ONLY, path
-        assert rooms_of(path) <= FILES_OF_A_JOB | {"errors", "pipeline"}, path
+        assert rooms_of(path) <= FILES_OF_A_JOB | {"atomic", "errors", "pipeline"}, path
 
 
 def test_results_are_opened_without_the_service_and_without_the_pipeline():
@@ -95,12 +95,12 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
-    {"datatypes", "postponed", "compiled", "fft", "executors", "shelf"},
+    {"datatypes", "postponed", "compiled", "fft", "executors", "shelf", "netcdf", "provenance"},
     {"tapers", "kernel", "response", "quality", "served", "cluster", "band", "decimation"},
     {"motion", "windowing"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
      "rotation"},
-    {"loudness", "corrday", "painters"},
+    {"loudness", "corrday", "stackfile", "painters"},
     {"preparing", "stacking"},
     {"filling"},
     {"day", "inventory"},

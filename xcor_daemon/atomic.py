@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import DiskError
 
@@ -13,17 +15,38 @@ from .errors import DiskError
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file that is whole or not there, whatever happens meanwhile."""
     partial = path.with_name(path.name + ".partial")
+    with disk_errors(path), partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    rename(partial, path)
+
+
+def rename(partial: Path, path: Path) -> None:
+    """Give a file that is whole, and on the disk, its name."""
     with disk_errors(path):
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         partial.replace(path)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def partial_of(path: Path) -> Path:
+    """What a file is called until it is whole.
+
+    The name is the writer's own: where a worker was thought dead, two may write one file.
+    """
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+
+
+def put(file: int, content: Any, offset: int) -> None:
+    """Write all bytes of a contiguous array, or the like, at an offset of an open file."""
+    view = memoryview(content).cast("B")
+    while view:  # one call writes at most 2 GiB
+        done = os.pwrite(file, view, offset)
+        view, offset = view[done:], offset + done
 
 
 @contextmanager

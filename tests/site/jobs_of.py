@@ -17,7 +17,7 @@ import numpy as np
 from botocore.config import Config
 
 from xcor_daemon.demo.demo import JOB, System
-from xcor_daemon.pipeline import corrfile, inventory
+from xcor_daemon.pipeline import corrfile, inventory, stackfile
 from xcor_daemon.pipeline.datatypes import PairTable
 from xcor_daemon.pipeline.stack import snr
 from xcor_daemon.pipeline.stacking import Stacked
@@ -138,7 +138,7 @@ def write_year(store: Store, folder: Path, job_id: str, names: tuple[str, ...]) 
     intervals = np.column_stack([days[:-1], days[1:]])
     mean = np.nanmean(stack, axis=1)
     counts = np.where(np.isnan(stack[..., 0]), 0, 190).astype(np.int32)
-    with corrfile.create_stack(path, pairs, params, {}, intervals, variables) as file:
+    with stackfile.create_stack(path, pairs, params, {}, intervals, variables) as file:
         file.write("stack", 0, stack)
         file.write("n_windows", 0, counts)
         file.write("snr", 0, snr(stack, lags, np.broadcast_to(distance[:, None], counts.shape)))

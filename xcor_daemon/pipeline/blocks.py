@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..atomic import disk_errors, partial_of, put
 from ..errors import DiskError
 from ..params import XcorParams
 from ..stations import Channel
@@ -57,13 +58,13 @@ def prepare_block(
     path.parent.mkdir(parents=True, exist_ok=True)
     with Shelf(plan.folder, len(channels), size) as shelf:
         made = prepare_all(plan, unit.day, channels, shelf, report)
-        partial = corrfile.partial_of(path)
+        partial = partial_of(path)
         _write_windows(partial, plan, channels, made, shelf)
         partial.replace(path)
     present = [channel for channel in channels if channel.id in made.kept]
-    partial = corrfile.partial_of(path)
+    partial = partial_of(path)
     shape = (len(present), plan.params.n_windows)
-    with corrfile.disk_errors(path), partial.open("wb") as file:
+    with disk_errors(path), partial.open("wb") as file:
         np.savez(
             file,
             channels=np.array([c.id for c in present], dtype="U"),
@@ -248,9 +249,9 @@ def _write_windows(
         data = np.stack(both[:sides], axis=1)
         for a, b in _runs(kept):
             offset = (place * params.n_windows + int(kept[a])) * size
-            corrfile.put(file.fileno(), data[a:b], offset)
+            put(file.fileno(), data[a:b], offset)
 
-    with corrfile.disk_errors(path), path.open("wb") as file:
+    with disk_errors(path), path.open("wb") as file:
         file.truncate(len(present) * params.n_windows * size)
         with ThreadPoolExecutor(plan.threads) as pool:
             list(pool.map(write, range(len(present))))

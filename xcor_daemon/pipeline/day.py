@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic import partial_of
 from ..errors import DiskError
 from ..stations import Channel
 from . import corrfile
@@ -131,7 +132,7 @@ def save_record(folder: Path, name: str, content: dict[str, Any]) -> None:
     """Write what is known of a unit, or of a day, at once."""
     path = _record(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = corrfile.partial_of(path)
+    partial = partial_of(path)
     partial.write_text(json.dumps(content, default=float))
     partial.replace(path)
 

@@ -17,15 +17,15 @@ import numpy as np
 
 from ..errors import Problem, RequestError
 from ..request import STACKING, StackParams, XcorParams
-from . import corrfile
+from . import corrfile, provenance, stackfile
 from .corrday import CorrDay, same
-from .corrfile import StackWriter
 from .datatypes import PairTable
 from .executors import run_units
 from .monitoring import METHODS as DVV
 from .monitoring import Coda, latest
 from .rotation import rotate
 from .stack import METHODS, Method, Whole, bootstrap, snr, valid_rows
+from .stackfile import StackWriter
 
 _READ_BYTES = 32_000_000  # of correlations in memory at a time, in each process
 _KEPT_BYTES = 256_000_000  # of windows, or stacks, that wait in each process
@@ -155,7 +155,7 @@ def stack_files(
     intervals = None if plan.stacking.stack_all else plan.intervals
     variables = _variables(plan)
     blocks = list(_blocks(plan, processes))
-    with corrfile.create_stack(
+    with stackfile.create_stack(
         path, pairs, plan.params, _said(plan), intervals, variables
     ) as writer:
         done = 0
@@ -187,7 +187,7 @@ def write_rotated(plan: StackPlan, stacked: Stacked) -> Stacked | None:
     intervals = None if plan.stacking.stack_all else plan.intervals
     variables = {name: _variables(plan)[name] for name in ("stack", "n_windows")}
     said = _said(plan)
-    with corrfile.create_stack(path, pairs, plan.params, said, intervals, variables) as writer:
+    with stackfile.create_stack(path, pairs, plan.params, said, intervals, variables) as writer:
         writer.write("stack", 0, stack)
         writer.write("n_windows", 0, counts)
     mean, counts = (stack, counts[:, None]) if intervals is None else (_mean_of(stack), counts)
@@ -208,7 +208,7 @@ def _said(plan: StackPlan) -> dict[str, Any]:
 
 def _variables(plan: StackPlan) -> dict[str, tuple[str, str, str]]:
     """What a stack file holds: name -> (dimensions, unit, meaning)."""
-    unit = corrfile.units(plan.params)
+    unit = provenance.units(plan.params)
     by = "pair" if plan.stacking.stack_all else "pair day"
     held = {
         "stack": (f"{by} lag", unit, f"{plan.stacking.type} stack; NaN where no window is"),
