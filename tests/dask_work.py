@@ -7,6 +7,9 @@ import signal
 import time
 from pathlib import Path
 
+from xcor_daemon.pipeline import work
+from xcor_daemon.pipeline.day import DayResult
+
 
 def step(unit: tuple[str, str, float]) -> str:
     """Note in a folder that a unit was begun, then do what it says."""
@@ -29,3 +32,32 @@ def begun(folder: Path) -> list[str]:
     """Names of units in the order in which they were begun."""
     path = folder / "begun"
     return path.read_text().split() if path.exists() else []
+
+
+class Ordered(work.Work):
+    """Days that go as far as a file of each says: to `PARTS` of them in turn, then to the end."""
+
+    PARTS = ((1, 2, "channels"), (1, 4, "pair-windows"))  # as a unit tells them
+
+    def do(self, unit, report):
+        """Compute nothing; tell what was ordered."""
+        work._TELL_EVERY = 0.0
+        for step in range(1, len(self.PARTS) + 2):
+            while ordered(self.plan.folder, unit.day) < step:
+                time.sleep(0.02)
+            if step <= len(self.PARTS):
+                report(*self.PARTS[step - 1])
+        return DayResult(str(unit.day), self.plan.key, [], 0, 0, [])
+
+
+def order(folder: Path, day: object, step: int) -> None:
+    """Let a day go on."""
+    partial = folder / f"step-{day}.partial"
+    partial.write_text(str(step))
+    partial.replace(folder / f"step-{day}")
+
+
+def ordered(folder: Path, day: object) -> int:
+    """How far a day may go."""
+    path = folder / f"step-{day}"
+    return int(path.read_text()) if path.exists() else 0

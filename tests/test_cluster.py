@@ -7,22 +7,27 @@ import random
 import signal
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import dask
 import pytest
 from dask_processes import DaskProcesses
-from dask_work import begun, step
+from dask_work import Ordered, begun, order, step
 from hosting import wait_until
 from synthetic import all_datasets, network_job
 
 from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.errors import ConfigError, UnreachableError
+from xcor_daemon.pipeline import run
 from xcor_daemon.pipeline.cluster import Cluster
+from xcor_daemon.pipeline.day import DayResult, save_record
 from xcor_daemon.pipeline.executors import WorkerKilledError
 from xcor_daemon.pipeline.run import Crew, correlate_job
 from xcor_daemon.placement import check_address
+from xcor_daemon.request import read_request
+from xcor_daemon.units import Units
 
 pytestmark = [
     pytest.mark.real,
@@ -112,6 +117,46 @@ def test_one_machine_asks_the_data_centre_whatever_the_workers_are(
     assert log.read_text().count('"POST /fdsnws/dataselect/') == 3
     assert "2020-01-01: downloading" in stages
     assert not list(again.folder.glob(".downloads/*/*-*/"))
+
+
+def test_progress_and_eta_are_those_of_a_known_rate(
+    tmp_path, reference, dask_cluster, monkeypatch
+):
+    """Three days, one of an earlier run; the others side by side, 1000 s of a clock of the test."""
+    job, _ = reference
+    again = job.copy(tmp_path / "again")
+    request = read_request(again.folder)
+    first, *days = request.days
+    unit = Units(request).of(first)[0][0]
+    key = run._key(request, job.source)
+    save_record(again.folder, str(first), asdict(DayResult(str(first), key, [], 0, 0, [])))
+    told = (unit.prepares / 2, unit.prepares + (1 - unit.prepares) / 4, 1.0)  # of a day
+    steps = iter([(day, step) for step in (1, 2, 3) for day in days])
+    done, clock, seen, shown = dict.fromkeys(days, 0.0), [0.0], [], []
+
+    def tell(progress):
+        shown.append(progress.days_done + progress.part)
+        share = sum(done.values()) / 2
+        if progress.days != 3 or shown[-1] != pytest.approx(1 + 2 * share, abs=1e-9):
+            return
+        if share:
+            seen.append((progress.eta, 1000 * (1 - share)))
+        if (ordered := next(steps, None)) is not None:
+            day, step = ordered
+            done[day] = told[step - 1]
+            clock[0] = 1000 * sum(done.values()) / 2
+            order(again.folder, day, step)
+
+    monkeypatch.setattr(run, "Work", Ordered)
+    monkeypatch.setattr(run, "_close", lambda *_: {})
+    monkeypatch.setattr(run, "_SHOW_EVERY", 0.0)
+    monkeypatch.setattr(run, "monotonic", lambda: clock[0])
+    crew = Crew("dask", dask_cluster.address)
+    correlate_job(again.folder, job.source, 1, tell, crew=crew)
+
+    assert len({expected for _, expected in seen}) == 6
+    assert [eta for eta, _ in seen] == pytest.approx([expected for _, expected in seen], abs=0.1)
+    assert shown == sorted(shown)
 
 
 def test_what_kills_or_bursts_its_worker_is_found_and_the_others_finish(tmp_path, dask_cluster):

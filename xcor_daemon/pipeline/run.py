@@ -61,6 +61,7 @@ class Reporter:
         self._began = monotonic()
         self._shown = self._written = 0.0
         self._restored = 0  # days that an earlier run had done
+        self._share = 0.0  # of this run's cost that is done
 
     def begin(self, days: int, restored: int) -> None:
         """Days are about to be worked on; some are there already."""
@@ -88,8 +89,9 @@ class Reporter:
             self._write()
 
     def _measure(self, share: float) -> None:
-        """``share`` of this run's cost is done."""
-        progress, share = self.progress, min(share, 1.0)
+        """At least ``share`` of this run's cost is done; of a unit that ends no part is known."""
+        progress, share = self.progress, max(self._share, min(share, 1.0))
+        self._share = share
         todo = progress.days - self._restored
         progress.part = max(0.0, share * todo - (progress.days_done - self._restored))
         spent = monotonic() - self._began
