@@ -8,8 +8,12 @@ when everything is there, and have it from the start.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from ..errors import XcorError
 from .executors import Outcome, Processes, run_units
@@ -25,16 +29,18 @@ class Painters:
     Parameters
     ----------
     processes : int
+        That draw once everything is there.
     early : bool
-        Start now, before there is anything to draw.
+        Start now, before there is anything to draw: one process for each core, two at most.
     """
 
     def __init__(self, processes: int, early: bool) -> None:
         self._processes = processes
         self._pool: Processes[Drawing, list[Path]] | None = None
         if early:
-            self._pool = Processes(_draw, min(processes, _MOST))
-            for _ in range(min(processes, _MOST)):
+            n = min(len(os.sched_getaffinity(0)), _MOST)
+            self._pool = Processes(_draw, n)
+            for _ in range(n):
                 self._pool.submit(_load)
 
     def __enter__(self) -> Painters:
@@ -78,8 +84,13 @@ def _in_order(units: Sequence, outcomes: Iterable[Outcome]) -> list[Path]:
 
 
 def _load() -> list[Path]:
-    from . import plots  # noqa: F401
+    """Load matplotlib, and what it makes with its first image: fonts, colours, scales."""
+    from . import plots
 
+    one = np.ones(1)
+    with TemporaryDirectory() as name:
+        about = {"names": ["A|B"], "title": "", "path": Path(name, "image"), "most": 1}
+        plots.overview(np.ones((1, 1)), ["2000-01-01"], one, one, **about)
     gc.freeze()  # what is loaded stays; it need not be looked through again and again
     return []
 
