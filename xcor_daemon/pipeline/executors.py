@@ -112,11 +112,16 @@ class Processes(Generic[Unit, Result]):
     work : callable
         Of a unit; need not be pickled, but units and results are.
     processes : int
+    have_children : bool
+        Whether a process starts processes itself; then this must be closed or cancelled.
     """
 
-    def __init__(self, work: Callable[[Unit], Result], processes: int) -> None:
+    def __init__(
+        self, work: Callable[[Unit], Result], processes: int, have_children: bool = False
+    ) -> None:
         self._work = work
         self._most = processes
+        self._is_daemon = not have_children
         self._workers: list[_Worker[Unit]] = []
         self._waiting: deque[Unit] = deque()
         self._deaths: list[tuple[Unit, int]] = []  # of units whose worker died, how often
@@ -210,7 +215,7 @@ class Processes(Generic[Unit, Result]):
         ours, its = _FORK.Pipe()
         others = [worker.pipe for worker in self._workers]
         process = _FORK.Process(
-            target=_serve, args=(self._work, its, [ours, *others]), daemon=True
+            target=_serve, args=(self._work, its, [ours, *others]), daemon=self._is_daemon
         )
         process.start()
         its.close()

@@ -1,26 +1,27 @@
-"""Who draws images: processes, of which a small job has some that are ready when it is.
+"""Who draws images: processes, which a small job has ready when it is.
 
-To load matplotlib takes longer than to draw an image. While a small job is correlated, processes
-beside it load it; where there is more to draw than one would like to send them, they are made
-when everything is there, and have it from the start.
+To load matplotlib takes longer than to draw an image. While a small job is correlated, a process
+beside it loads it and then waits, to draw what it is sent; where there is more to draw than one
+would like to send, processes are made when everything is there, and have it from the start.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from ..errors import XcorError
-from .executors import Outcome, Processes, run_units
+from .executors import Processes, run_units
 
 Drawing = Callable[[], list[Path]]  # draws an image, gives its files; can be pickled
 
-_MOST = 2  # processes that load matplotlib; with more of them the images are there no sooner
+_MOST = 2  # processes that draw a small job's images
 
 
 class Painters:
@@ -31,24 +32,23 @@ class Painters:
     processes : int
         That draw once everything is there.
     early : bool
-        Start now, before there is anything to draw: one process for each core, two at most.
+        Have one load matplotlib now, before there is anything to draw; then it and another draw.
     """
 
     def __init__(self, processes: int, early: bool) -> None:
         self._processes = processes
-        self._pool: Processes[Drawing, list[Path]] | None = None
+        self._studio: Processes[Sequence[Drawing], list[Path]] | None = None
         if early:
-            n = min(len(os.sched_getaffinity(0)), _MOST)
-            self._pool = Processes(_draw, n)
-            for _ in range(n):
-                self._pool.submit(_load)
+            self._processes = min(len(os.sched_getaffinity(0)), _MOST)
+            self._studio = Processes(self._draw, 1, have_children=True)
+            self._studio.submit(())
 
     def __enter__(self) -> Painters:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.cancel() if kind else self._pool.close()
+        if self._studio is not None:
+            self._studio.cancel() if kind else self._studio.close()
 
     def draw(self, drawings: Sequence[Drawing]) -> list[Path]:
         """Draw images; gives their files in the order of the images.
@@ -58,32 +58,32 @@ class Painters:
         XcorError
             If an image could not be drawn.
         """
-        if self._pool is None:
-            units = range(len(drawings))
-            return _in_order(units, run_units(lambda k: drawings[k](), units, self._processes))
-        for drawing in drawings:
-            self._pool.submit(drawing)
-        return _in_order(drawings, self._sent(len(drawings)))
-
-    def _sent(self, left: int) -> Iterable[Outcome[Drawing, list[Path]]]:
-        assert self._pool is not None
+        if self._studio is None:
+            return self._draw(drawings)
+        self._studio.submit(drawings)
+        left = [(), drawings]
         while left:
-            for outcome in self._pool.results(60.0):
-                if outcome.unit is not _load:
-                    left -= 1
-                    yield outcome
+            for outcome in self._studio.results(60.0):
+                left.remove(outcome.unit)
+                if outcome.error is not None:
+                    raise outcome.error
+                drawn = outcome.result
+        return drawn
+
+    def _draw(self, drawings: Sequence[Drawing]) -> list[Path]:
+        _load()
+        drawn: dict[int, list[Path]] = {}
+        units = range(len(drawings))
+        for outcome in run_units(lambda k: drawings[k](), units, self._processes):
+            if outcome.result is None:
+                reason = f"an image could not be drawn: {outcome.error!r}"
+                raise XcorError(reason) from outcome.error
+            drawn[outcome.unit] = outcome.result
+        return [path for k in units for path in drawn[k]]
 
 
-def _in_order(units: Sequence, outcomes: Iterable[Outcome]) -> list[Path]:
-    drawn = {}
-    for outcome in outcomes:
-        if outcome.result is None:
-            raise XcorError(f"an image could not be drawn: {outcome.error!r}") from outcome.error
-        drawn[outcome.unit] = outcome.result
-    return [path for unit in units for path in drawn[unit]]
-
-
-def _load() -> list[Path]:
+@cache
+def _load() -> None:
     """Load matplotlib, and what it makes with its first image: fonts, colours, scales."""
     from . import plots
 
@@ -92,8 +92,3 @@ def _load() -> list[Path]:
         about = {"names": ["A|B"], "title": "", "path": Path(name, "image"), "most": 1}
         plots.overview(np.ones((1, 1)), ["2000-01-01"], one, one, **about)
     gc.freeze()  # what is loaded stays; it need not be looked through again and again
-    return []
-
-
-def _draw(drawing: Drawing) -> list[Path]:
-    return drawing()
