@@ -34,6 +34,7 @@ import numpy as np  # isort: skip
 import obspy
 import scipy.fft
 import scipy.optimize
+from benchmark_service import from_seen_to_published
 from obspy.core.inventory import Channel as StationChannel
 from obspy.core.inventory import Inventory, Network, Station
 from obspy.signal.cross_correlation import correlate as obspy_correlate
@@ -416,6 +417,14 @@ def demo_job(table: Table, folder: Path) -> None:
     whole_command(table, job, data / "norsar_2019_001", 0, "the demo's 276 pairs, all cores")
 
 
+def demo_service(table: Table) -> None:
+    """The demo's job through its S3 server, its daemon and its FDSN server."""
+    spent = from_seen_to_published()
+    note = "taken {taken:.1f}, worker {worker:.1f}, its end {ended:.1f}, published {published:.1f}"
+    table.add("service, the demo's 276 pairs, from seen to published", spent["all"], "s wall",
+              note.format(**spent))  # fmt: skip
+
+
 def whole_command(table: Table, job: Path, source: Path, processes: int, name: str) -> None:
     """``xcor-daemon correlate`` from start to exit: with no kernel compiled, then as ever."""
     command = [sys.executable, "-m", "xcor_daemon.cli", "correlate", str(job),
@@ -516,6 +525,7 @@ def main() -> None:
             help_text(table)
             small_job(table, folder)
             demo_job(table, folder)
+            demo_service(table)
             writing(table, folder)
             peers(table, folder)
             days = {n: whole_day(table, folder, n, BASE, "24 windows") for n in (15, 30, 60)}

@@ -161,7 +161,7 @@ class ChannelDay:
     samples: int = 0  # within the day
     gaps: int = 0  # between the segments
     coverage: float = 0.0  # share of the day
-    windows: int = 0  # that the day has
+    windows: int = 0  # that lie in the time asked for
     windows_kept: int = 0
     dropped: str = ""  # windows that rules of quality left out, such as "max_std=3 max_flat=1"
     reason: str = ""  # why not, or what was noticed

@@ -62,7 +62,7 @@ def _drawings(
         names,
         f"Windows and clarity, {what}",
         path=plot / "overview",
-        most=plan.params.n_kept,
+        most=max(file.starts.size for file in plan.files),
         svg=s.svg,
     )
     yield partial(

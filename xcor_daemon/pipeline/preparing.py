@@ -155,7 +155,9 @@ def _prepare_one(
 
     What its motion is to be divided by goes into ``weights``.
     """
-    row = ChannelDay(str(day), channel.id, "nodata", windows=plan.params.n_windows)
+    spans = [(nanoseconds(a), nanoseconds(b)) for a, b in channel.spans]
+    asked = windows_asked(spans, day, plan.params)
+    row = ChannelDay(str(day), channel.id, "nodata", windows=asked)
     if isinstance(samples, NoDataError):
         name = source_of(plan.source, channel).name
         return replace(row, status=samples.status, source=name, reason=str(samples)), None
@@ -165,7 +167,6 @@ def _prepare_one(
     if not row.samples:
         return replace(row, reason="no samples on this day"), None
     epochs = plan.metadata.at(channel.id, samples.segments[0].start, samples.segments[-1].end)
-    spans = [(nanoseconds(a), nanoseconds(b)) for a, b in channel.spans]
     try:
         if plan.params.response != "none" and not epochs:
             raise NoDataError("no metadata, so no response to remove", "refused")
@@ -188,6 +189,17 @@ def _prepare_one(
         reason="; ".join(notes),
     )
     return row, replace(covered, kept=good) if n_kept else None
+
+
+def windows_asked(spans: Sequence[tuple[int, int]], day: date, params: XcorParams) -> int:
+    """How many windows of a day lie in the spans (ns), as far as ``min_coverage`` wants."""
+    starts = day_start(day) + np.arange(params.n_windows) * round(params.cc_step * NS)
+    length = round(params.cc_len * NS)
+    inside = np.zeros(params.n_windows)
+    for start, end in spans:
+        inside += np.clip(np.minimum(starts + length, end) - np.maximum(starts, start), 0, None)
+    # A span may end at the last sample or just after it.
+    return int((inside >= params.min_coverage * length - NS / params.fs).sum())
 
 
 def _judged(

@@ -65,7 +65,7 @@ def overview(
     path : Path
         The image without its ending.
     most : int
-        Windows that a day has.
+        Windows of the day that has most of them: a share of 1.
     svg : bool
         Write ``NAME.svg`` too.
     """
@@ -104,7 +104,7 @@ def overview(
         left.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if every > 1:
             left.yaxis.set_major_formatter(lambda row, _: f"{1 + (row - 1) * every:,.0f}")
-        colour_bar(shown, left, "Share of windows with data (grey: none asked for)")
+        colour_bar(shown, left, f"Share of {counted(most, 'window')} a day (grey: no day)")
         if located.any():
             right.scatter(
                 distances[located], snr[located], s=max(2, min(20, 4000 / located.sum())),

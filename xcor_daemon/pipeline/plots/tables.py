@@ -30,7 +30,7 @@ _MAX_CHANNELS = 200  # rows of the table of availability
 def availability(
     rows: Iterable[ChannelDay], title: str, *, path: Path, svg: bool = False
 ) -> list[Path]:
-    """Draw the share of windows kept, channel by day; grey where a day was not asked for.
+    """Draw the share kept of the windows asked for, channel by day; grey where none was.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def availability(
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.set_xlabel("Day (UTC)")
-        colour_bar(shown, axes, "Share of windows kept (grey: not asked for)")
+        colour_bar(shown, axes, "Share of windows kept (grey: none asked for)")
         return save(figure, path, title, _availability_facts(rows, channels), svg)
 
 
