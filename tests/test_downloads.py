@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from centre import DATA, DAY, RUSS, WAVEFORMS, WBM, Centre, serving
+from synthetic import network_job
 
 from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.params import XcorParams
 from xcor_daemon.pipeline.datatypes import Metadata
 from xcor_daemon.pipeline.preparing import DayPlan, time_of
+from xcor_daemon.pipeline.run import correlate_shard
 from xcor_daemon.pipeline.sources import Access, for_workers, open_sources
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.budget import Budget
@@ -102,3 +104,18 @@ def test_days_that_are_done_are_not_downloaded_again(tmp_path):
     (asked,) = {body.split()[-2] for _, _, body in centre.requests}
     first, _ = time_of(PARAMS, DAY)
     assert np.datetime64(asked) == np.datetime64(first, "ns")
+
+
+@pytest.mark.real
+def test_shards_count_their_connections_in_the_folder_that_their_machines_share(tmp_path):
+    job = network_job(tmp_path, stations=2, days=1)
+    own = tmp_path / "cache"  # of the machine
+    with serve_fdsn(Path(job.source.removeprefix("archive:"))) as server:
+        lost = correlate_shard(
+            job.folder, f"fdsn:{server.url}", (0, 1), 1, access=Access(cache=own)
+        )
+
+    host = urlsplit(server.url).netloc.replace(":", "_")
+    assert lost == []
+    assert list((job.folder / ".connections" / host).glob("*.lock"))
+    assert not (own / "connections").exists()
