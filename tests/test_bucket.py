@@ -18,7 +18,7 @@ from hosting import PARAMS, STATIONS, bucket_of_moto, keys, read, send
 
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
-from xcor_daemon.errors import ConfigError, UnreachableError, XcorError
+from xcor_daemon.errors import ConfigError, CredentialsError, UnreachableError, XcorError
 
 HASH = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of b"hello"
 
@@ -357,7 +357,7 @@ def test_nobody_listens_is_told_apart_from_no_credentials():
     known = client(aws_access_key_id="a", aws_secret_access_key="b")
     with pytest.raises(UnreachableError, match="127.0.0.1:9"):
         Bucket(known, "xcor").waiting()
-    with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
+    with pytest.raises(CredentialsError, match="AWS_ACCESS_KEY_ID"):
         Bucket(client(), "xcor").waiting()
 
 

@@ -6,8 +6,16 @@ import hashlib
 import json
 from pathlib import Path
 
+CORRELATIONS = b"\x89HDF correlations"
 
-def work(folder: Path, content: bytes = b"\x89HDF correlations") -> dict:
+
+def ordered(witness: Path) -> bytes:
+    """The correlations that a test wants: of as many bytes as its file ``size`` says."""
+    size = witness / "size"
+    return CORRELATIONS.ljust(int(size.read_text()) if size.exists() else 0, b"\0")
+
+
+def work(folder: Path, content: bytes = CORRELATIONS) -> dict:
     """Do what a worker does in a job folder; gives the content of outputs.json."""
     result = "CORR/2019-01-01.h5" if (folder / "stations.csv").exists() else "STACK/linear.h5"
     files = {"request.json": b"{}", "summary.csv": b"day,channel\n", result: content}

@@ -197,7 +197,8 @@ class Bucket:
             return
         with self.s3.explained("upload"):
             extra = {**described, "ChecksumAlgorithm": "SHA256"}
-            self.client.upload_fileobj(file, self.name, key, ExtraArgs=extra)
+            # S3 checks each part by itself; that they are all of one content is seen here.
+            self.client.upload_fileobj(_Checked(file, sha256), self.name, key, ExtraArgs=extra)
 
     def download(self, key: str, path: Path, sha256: str) -> None:
         """Copy a published file; it appears whole, with the right content, or not at all."""
@@ -286,6 +287,24 @@ class Bucket:
             return dict(json.loads(content))
         except (ValueError, TypeError) as error:
             raise XcorError(f"{key} in S3 bucket {self.name!r} is damaged: {error}.") from error
+
+
+class _Checked:
+    """A file to be read once, from start to end; the end of another content is an error.
+
+    An upload in parts that meets it is aborted, so what S3 says of its sha256 is true.
+    """
+
+    def __init__(self, file: BinaryIO, sha256: str) -> None:
+        self._file, self._sha256 = file, sha256
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        part = self._file.read(size)
+        self._digest.update(part)
+        if not part and self._digest.hexdigest() != self._sha256:
+            raise XcorError("a result was written while it was uploaded; it is looked at anew.")
+        return part
 
 
 def manifest_key(job_id: str) -> str:

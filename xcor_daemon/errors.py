@@ -24,6 +24,12 @@ class UnreachableError(XcorError):
     exit_code = 69
 
 
+class CredentialsError(ConfigError):
+    """S3's credentials are nowhere; the service that gives a machine its own may be late."""
+
+    exit_code = UnreachableError.exit_code  # another start may find them
+
+
 class DiskError(XcorError):
     """The disk is full or refuses to be written."""
 

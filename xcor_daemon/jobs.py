@@ -33,6 +33,7 @@ LEFT = "left"  # to another daemon, which has taken it over; nobody is shown thi
 
 _STAMP = re.compile(r"[0-9]{8}_[0-9]{6}")
 _ID = re.compile(r"[0-9]{1,16}")
+_ASIDE = "`xcor-daemon rebuild-state` sets it aside and takes the job from S3 again"
 _MAX_LISTED = 200  # problems that a page can use
 
 
@@ -113,11 +114,17 @@ class Job:
         try:
             content = json.loads((folder / JOB_FILE).read_bytes())
             content["inputs"] = tuple(Input(**item) for item in content["inputs"])
-            content["problems"] = tuple(content["problems"])
-            return cls(folder=folder, **content)
-        except (ValueError, TypeError, KeyError) as error:
-            need = "`xcor-daemon rebuild-state` sets it aside and takes the job from S3 again"
-            raise DamagedError(f"{folder / JOB_FILE} is damaged ({error}); {need}.") from error
+            # An older version did not know all fields: those have their defaults.
+            content["problems"] = tuple(content.get("problems", ()))
+            newer = content.keys() - cls.__dataclass_fields__.keys()
+            job = cls(folder=folder, **{k: v for k, v in content.items() if k not in newer})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedError(f"{folder / JOB_FILE} is damaged ({error}); {_ASIDE}.") from error
+        if newer:
+            what = f"is of a newer version of xcor-daemon, which knows {', '.join(sorted(newer))}"
+            need = f"install that one again, or: {_ASIDE}"
+            raise DamagedError(f"{folder / JOB_FILE} {what}; {need}.")
+        return job
 
 
 class DamagedError(XcorError):

@@ -11,10 +11,10 @@ from typing import Any
 from botocore import exceptions as boto
 
 from .config import Config
-from .errors import ConfigError, UnreachableError
+from .errors import ConfigError, CredentialsError, UnreachableError
 
 MISSING = ("NoSuchKey", "404")
-_NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound)
+_NO_CREDENTIALS = (boto.PartialCredentialsError, boto.ProfileNotFound)
 
 
 def connect(config: Config) -> Any:
@@ -79,16 +79,24 @@ class S3:
                 raise _Absent from None
             self.errors[code] += 1
             raise self._refusal(code, operation, error) from error
+        except boto.NoCredentialsError as error:
+            # A client looks for them once: what follows is another start.
+            raise CredentialsError(self._no_credentials(error)) from error
         except _NO_CREDENTIALS as error:
-            raise ConfigError(
-                f"no credentials for S3 at {self.endpoint}: {error}; set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or give the machine a role."
-            ) from error
+            raise ConfigError(self._no_credentials(error)) from error
+        except boto.CredentialRetrievalError as error:
+            self.errors[type(error).__name__] += 1
+            text = f"credentials for S3 at {self.endpoint} cannot be renewed now: {error}"
+            raise UnreachableError(text) from error
         except boto.ParamValidationError as error:
             raise ConfigError(f"S3 bucket {self.name!r}: {error}") from error
         except boto.BotoCoreError as error:
             self.errors[type(error).__name__] += 1
             raise UnreachableError(f"S3 at {self.endpoint} does not answer: {error}") from error
+
+    def _no_credentials(self, error: Exception) -> str:
+        need = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
+        return f"no credentials for S3 at {self.endpoint}: {error}; {need}."
 
     def _refusal(self, code: str, operation: str, error: Exception) -> Exception:
         if code == "NoSuchBucket":

@@ -64,6 +64,7 @@ class Service:
         backoff: float = 0.02,
         worker: str = "process",
         clock: str = "",
+        multipart_from: int = 2**28,
         **settings: Any,
     ) -> DaemonProcess:
         """Start a daemon on a work folder.
@@ -76,6 +77,8 @@ class Service:
             ``process``, or ``instant`` for workers that are through when they are started.
         clock : str
             How far the machine's clock is off, as libfaketime has it: ``+20m``.
+        multipart_from : int
+            Bytes from which results are uploaded in parts of 8 MiB.
         """
         self.hosts.add(host)
         chosen = {"bucket": self.store.name, "endpoint_url": self.proxy.endpoint, "fault": fault}
@@ -84,7 +87,7 @@ class Service:
         environ = {f"XCOR_{name.upper()}": str(value) for name, value in chosen.items()}
         order = {"mode": mode, "backoff": backoff, "environ": {**self.environ, **environ}}
         order |= {"log": str(self.folder / "daemon.log"), "witness": str(self.witness)}
-        order |= {"worker": worker}
+        order |= {"worker": worker, "multipart_from": multipart_from}
         process = ClockedDaemon(clock, order) if clock else DaemonProcess(self.forks, **order)
         self.processes.append(process)
         return process
@@ -93,9 +96,9 @@ class Service:
         """Passes until nothing is left to do."""
         assert self.start("wait", host, **settings).wait(seconds) == 0, self.log
 
-    def run_until_quiet_from_a_loop(self) -> None:
+    def run_until_quiet_from_a_loop(self, **settings: Any) -> None:
         """As `run_until_quiet`, with a daemon that outlives passes that fail."""
-        daemon = self.start()
+        daemon = self.start(**settings)
         wait_until(lambda: all(self.is_done(job_id) for job_id in self.valid))
         daemon.kill()
 

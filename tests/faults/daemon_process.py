@@ -21,7 +21,7 @@ from typing import Any
 import boto3
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from working import work
+from working import ordered, work
 
 from xcor_daemon import faults
 from xcor_daemon.bucket import Bucket
@@ -29,7 +29,6 @@ from xcor_daemon.config import Config
 from xcor_daemon.daemon import Daemon, stop_on_signals
 from xcor_daemon.jobs import LOG_FILE, Job
 from xcor_daemon.launcher import ENDED, NOT_STARTED, LocalLauncher, Worker
-from xcor_daemon.outputs import OUTPUTS_FILE
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -109,20 +108,32 @@ def find_libfaketime() -> Path:
 class InstantLauncher:
     """Workers that are through as soon as they are started."""
 
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
     def start(self, job: Job) -> None:
         (job.folder / LOG_FILE).write_text("up\n")
-        work(job.folder)
+        work(job.folder, ordered(self.witness))
+        self._end(job).touch()
 
     def inspect(self, job: Job) -> Worker:
-        is_through = (job.folder / OUTPUTS_FILE).exists()
-        return Worker(ENDED, 0) if is_through else Worker(NOT_STARTED)
+        return Worker(ENDED, 0) if self._end(job).exists() else Worker(NOT_STARTED)
+
+    def _end(self, job: Job) -> Path:
+        return job.folder / f"ended.{job.run}"
 
     def stop(self, job: Job) -> None:
         raise AssertionError("nothing runs that could be stopped")
 
 
 def run(
-    environ: dict[str, str], log: str, witness: str, mode: str, backoff: float, worker: str
+    environ: dict[str, str],
+    log: str,
+    witness: str,
+    mode: str,
+    backoff: float,
+    worker: str,
+    multipart_from: int,
 ) -> None:
     """Be a daemon."""
     os.environ |= environ
@@ -136,8 +147,10 @@ def run(
     command = [sys.executable, "-I", "-S", str(WORKER)]
     launcher = LocalLauncher(lambda job: [*command, str(job.folder), witness], os.environ)
     if worker == "instant":
-        launcher = InstantLauncher()
-    daemon = Daemon(Bucket.connect(config), launcher, config, backoff=backoff)
+        launcher = InstantLauncher(Path(witness))
+    bucket = Bucket.connect(config)
+    bucket.multipart_from = multipart_from
+    daemon = Daemon(bucket, launcher, config, backoff=backoff)
     with daemon.holding():
         if mode == "wait":
             daemon.run_once(wait=True, stop=stop)

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from proxy import MANIFEST, Proxy, Seen
+from working import CORRELATIONS
 
 from xcor_daemon.bucket import Bucket
 from xcor_daemon.jobs import TERMINAL, load_jobs
@@ -53,7 +54,7 @@ def _check_manifest(job_id: str, manifest: dict, objects: dict[str, bytes]) -> N
             assert file["size"] == len(body)
             assert file["sha256"] == hashlib.sha256(body).hexdigest()
         if file["key"].endswith(".h5"):
-            assert body == b"\x89HDF correlations"
+            assert body == CORRELATIONS.ljust(file["size"], b"\0")
 
 
 def _check_order(seen: list[Seen]) -> None:

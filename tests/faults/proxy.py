@@ -6,6 +6,7 @@ What it saw outlives the daemons, so it can tell what was ever published.
 from __future__ import annotations
 
 import http.client
+import itertools
 import re
 import socket
 import struct
@@ -42,7 +43,7 @@ def refusal(status: int, code: str) -> Answer:
 class Seen:
     """A request that S3 was given, and its status."""
 
-    method: str
+    method: str  # ABORT: the DELETE of an upload in parts
     key: str
     status: int
     body: bytes
@@ -111,6 +112,12 @@ class Proxy:
                     self.fired += 1
                     return rule.action
         return None
+
+
+def after(count: int, action: Action) -> Action:
+    """The first ``count`` requests go through."""
+    numbers = itertools.count()
+    return lambda ask: ask() if next(numbers) < count else action(ask)
 
 
 def answer(status: int, code: str) -> Action:
@@ -257,8 +264,10 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             upstream.close()
         if self.command in ("PUT", "POST", "DELETE"):
+            is_abort = self.command == "DELETE" and "uploadId=" in self.path
+            seen = Seen("ABORT" if is_abort else self.command, key, reply.status, body)
             with self.state.lock:
-                self.state.seen.append(Seen(self.command, key, reply.status, body))
+                self.state.seen.append(seen)
         return Answer(reply.status, tuple(kept), content)
 
     def log_message(self, *_: object) -> None:

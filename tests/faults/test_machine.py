@@ -1,18 +1,21 @@
-"""The machine itself fails: its power, its clock, its daemon again and again."""
+"""The machine itself fails: its power, its clock, its daemon again and again, in any version."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hosting import wait_until
+
+from xcor_daemon.recovery import rebuild_state
 
 pytestmark = pytest.mark.real
 
@@ -177,3 +180,68 @@ def test_a_daemon_that_crashes_ten_times_in_a_row_at_one_place(service):
 
     service.check(faults=10 * len(places))
     assert all(service.is_done(str(100 + k)) for k in range(len(places)))
+
+
+# --- versions ---
+
+
+def rewrite_job(service, change: Callable[[dict], None]) -> Path:
+    """Change a job's job.json; gives its path."""
+    (path,) = service.work_dir().glob("*/41/job.json")
+    content = json.loads(path.read_bytes())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def left_running(service):
+    """A service whose daemon was killed while its worker runs."""
+    (service.witness / "wait").touch()
+    service.send("41")
+    daemon = service.start()
+    service.wait_for_worker("41")
+    daemon.kill()
+    assert daemon.wait(10) == -signal.SIGKILL
+    return service
+
+
+def test_a_job_of_an_older_version_goes_on(left_running):
+    """It knew only what every job must say; its worker is adopted."""
+
+    def forget(content: dict) -> None:
+        for field in ("executor", "starved", "needed", "past", "is_held", "problems"):
+            del content[field]
+
+    rewrite_job(left_running, forget)
+    (left_running.witness / "wait").unlink()
+
+    left_running.run_until_quiet()
+
+    left_running.check(faults=1)
+
+
+def test_a_job_of_a_newer_version_is_left_to_that_one(left_running):
+    path = rewrite_job(left_running, lambda content: content.update(shape="round", age=3))
+    before = path.read_bytes()
+
+    assert left_running.start("wait").wait(60) != 0
+
+    assert "is of a newer version of xcor-daemon, which knows age, shape" in left_running.log
+    assert path.read_bytes() == before
+    (left_running.witness / "wait").unlink()
+    rewrite_job(left_running, lambda content: [content.pop(name) for name in ("shape", "age")])
+    left_running.run_until_quiet()  # the newer one, as it were
+    left_running.check(faults=1)
+
+
+def test_a_job_of_a_newer_version_can_be_set_aside(left_running):
+    left_running.end_workers()
+    rewrite_job(left_running, lambda content: content.update(shape="round"))
+    (left_running.witness / "wait").unlink()
+
+    (told,) = rebuild_state(left_running.work_dir())
+
+    assert "job 41: set aside" in told
+    left_running.run_until_quiet()
+    left_running.check(faults=1)

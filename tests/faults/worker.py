@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from working import work
+from working import ordered, work
 
 
 def take(path: Path) -> bool:
@@ -38,7 +38,7 @@ def main(folder: Path, witness: Path) -> None:
         time.sleep(0.01)
     if (witness / "fail").exists():
         sys.exit(int((witness / "fail").read_text()))
-    work(folder)
+    work(folder, ordered(witness))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from xcor_daemon.config import Config
+from xcor_daemon.errors import ConfigError, CredentialsError, DiskError, UnreachableError
 
 ROOT = Path(__file__).parents[2]
 UNITS = ("xcor-daemon.service", "xcor-poll.service", "xcor-poll.timer")
@@ -82,6 +83,15 @@ def test_the_example_of_settings_holds_only_settings_that_exist():
     ours = {name.removeprefix("XCOR_").lower() for name in values if name.startswith("XCOR_")}
     assert ours <= Config.__dataclass_fields__.keys()
     assert Config.from_env(values).bucket == "my-bucket"
+
+
+def test_the_service_comes_back_from_all_but_a_wrong_setting():
+    text = (ROOT / "systemd/xcor-daemon.service").read_text()
+    prevented = re.search(r"^RestartPreventExitStatus=(.*)$", text, re.MULTILINE)[1].split()
+
+    assert str(ConfigError.exit_code) in prevented
+    for error in (CredentialsError, UnreachableError, DiskError):  # these may pass
+        assert str(error.exit_code) not in prevented
 
 
 def test_all_three_ways_make_the_same_passes():

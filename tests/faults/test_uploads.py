@@ -1,0 +1,129 @@
+"""Results on their way to S3: uploads in parts that break off, files that change meanwhile."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+from proxy import Answer, after, answer, apply_then, cut
+
+pytestmark = pytest.mark.real
+
+CORR = r"processed/41/runs/.*\.h5"
+IN_PARTS = 17 * 2**20  # bytes: two parts of 8 MiB, and a third
+PARTS = {"multipart_from": 2**20}
+
+
+@pytest.fixture
+def large(service):
+    """A service with one job, whose correlations go up in parts."""
+    (service.witness / "size").write_text(str(IN_PARTS))
+    service.send("41")
+    return service
+
+
+def unfinished(service) -> list[dict]:
+    """Uploads in parts that were begun and neither completed nor aborted."""
+    answer = service.store.client.list_multipart_uploads(Bucket=service.store.name)
+    return answer.get("Uploads", [])
+
+
+@pytest.mark.parametrize(
+    ("method", "action", "times"),
+    [
+        pytest.param("PUT", after(1, answer(500, "InternalError")), 5, id="parts-500"),
+        pytest.param("PUT", after(1, answer(400, "ExpiredToken")), 2, id="expired-midway"),
+        pytest.param("POST", after(1, answer(500, "InternalError")), 4, id="it-is-not-completed"),
+        pytest.param("POST", after(1, apply_then(500, "InternalError")), 4, id="completed-but-500"),
+        pytest.param("POST", after(1, cut), 2, id="completed-but-cut"),
+    ],
+)
+def test_an_upload_in_parts_that_fails_is_aborted_and_made_anew(large, method, action, times):
+    large.proxy.on(method, CORR, action, times)
+
+    large.run_until_quiet(**PARTS)
+
+    assert large.proxy.fired
+    if method == "PUT":
+        assert unfinished(large) == []
+    large.check(faults=large.proxy.fired)
+
+
+def test_an_upload_that_s3_aborts_between_two_parts_is_made_anew(large):
+    """As the bucket's rule does that expires what was never completed."""
+
+    begun = []
+
+    def note_it(ask: Callable) -> Answer:
+        given = ask()
+        begun.append({n: _inside(n, given.body) for n in ("Key", "UploadId")})
+        return given
+
+    def abort_it(ask: Callable) -> Answer:
+        large.store.client.abort_multipart_upload(Bucket=large.store.name, **begun[0])
+        return ask()
+
+    large.proxy.on("POST", CORR, note_it)
+    large.proxy.on("PUT", CORR, after(1, abort_it), 2)
+
+    large.run_until_quiet(**PARTS)
+
+    large.check(faults=1)
+
+
+def _inside(name: str, xml: bytes) -> str:
+    return re.search(rf"<{name}>([^<]*)</", xml.decode())[1]
+
+
+@pytest.mark.parametrize(("method", "through"), [("PUT", 1), ("POST", 1)])
+def test_a_kill_in_the_middle_of_an_upload_in_parts(large, method, through):
+    def die(ask: Callable) -> None:
+        daemon.kill()
+
+    large.proxy.on(method, CORR, after(through, die), 10**6)
+    daemon = large.start("wait", **PARTS)
+    assert daemon.wait(60) == -signal.SIGKILL
+    large.proxy.calm()
+
+    large.run_until_quiet(**PARTS)
+
+    large.check(faults=1)
+    assert len(unfinished(large)) <= 1, "what the bucket's rule aborts"
+
+
+# --- files that change ---
+
+
+@pytest.mark.parametrize(
+    ("change", "settings"),
+    [("other bytes", {}), ("other bytes", PARTS), ("longer", PARTS), ("gone", PARTS)],
+)
+def test_a_result_that_changes_while_it_is_uploaded_is_not_published(large, change, settings):
+    """Its worker has ended; whatever writes there now has no business to."""
+    changes = {
+        "other bytes": lambda path: overwrite(path, b"\x00HDF"),
+        "longer": lambda path: path.write_bytes(path.read_bytes() + b"more"),
+        "gone": lambda path: path.unlink(),
+    }
+
+    def change_it(ask: Callable) -> Answer:
+        (path,) = large.work_dir().glob("*/41/CORR/*.h5")
+        changes[change](path)
+        return ask()
+
+    # Between its hash and its first byte the daemon asks whether it is there already.
+    large.proxy.on("HEAD", CORR, change_it)
+
+    # Its worker has ended when the daemon first looks: the first upload is the last.
+    large.run_until_quiet(worker="instant", **settings)
+
+    large.check(faults=1)
+    manifest = large.store.read_manifest("41")
+    assert IN_PARTS in {file["size"] for file in manifest["files"]}
+
+
+def overwrite(path, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(content)
