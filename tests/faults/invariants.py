@@ -117,9 +117,7 @@ def _check_secrets(
 def _read_all(store: Bucket, prefix: str) -> dict[str, bytes]:
     pages = store.client.get_paginator("list_objects_v2").paginate(Bucket=store.name, Prefix=prefix)
     keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-    return {
-        key: store.client.get_object(Bucket=store.name, Key=key)["Body"].read() for key in keys
-    }
+    return {key: store.client.get_object(Bucket=store.name, Key=key)["Body"].read() for key in keys}
 
 
 def _state(body: bytes) -> str:
