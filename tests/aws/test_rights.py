@@ -115,15 +115,18 @@ def test_the_submit_function_takes_and_cancels_jobs_and_counts_them(submits, rig
     service = Gateway(bucket, Quota(bucket, 1, 2), frozenset())
     files = {"stations": STATIONS.decode(), "params": PARAMS.decode()}
     http = {"method": "POST", "path": "/jobs", "sourceIp": "::1"}
-    asked = {"requestContext": {"http": http}, "headers": {"content-type": "application/json"},
-             "body": json.dumps(files)}  # fmt: skip
+    asked = {"requestContext": {"http": http}, "headers": {"content-type": "application/json"}}
 
-    replies = [service.answer(asked) for _ in range(2)]
+    replies = [
+        service.answer({**asked, "body": json.dumps({**files, "launch": launch})})
+        for launch in ("0" * 32, "0" * 32, "1" * 32)  # the second: its answer was lost
+    ]
     job_id = json.loads(replies[0]["body"])["id"]
     http["path"] = f"/jobs/{job_id}/cancel"
     replies.append(service.answer(asked))
 
-    assert [reply["statusCode"] for reply in replies] == [201, 429, 202]
+    assert [reply["statusCode"] for reply in replies] == [201, 201, 429, 202]
+    assert replies[1] == replies[0]
     names = [key.rpartition("/")[2] for key in keys(Bucket(rights.owner, BUCKET), "incoming/")]
     assert {"stations.csv", "params.csv", "cancel"} <= set(names)
 

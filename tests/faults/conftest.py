@@ -96,9 +96,9 @@ class Service:
         """Passes until nothing is left to do."""
         assert self.start("wait", host, **settings).wait(seconds) == 0, self.log
 
-    def run_until_quiet_from_a_loop(self, **settings: Any) -> None:
+    def run_until_quiet_from_a_loop(self) -> None:
         """As `run_until_quiet`, with a daemon that outlives passes that fail."""
-        daemon = self.start(**settings)
+        daemon = self.start()
         wait_until(lambda: all(self.is_done(job_id) for job_id in self.valid))
         daemon.kill()
 

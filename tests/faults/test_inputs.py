@@ -186,11 +186,11 @@ def take_back(service, ids: list[str]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(6 * 3600)  # half of it is this server's listing of 5,000 folders
 def test_five_thousand_jobs_at_once_are_all_published(service, record_property):
     service.valid = set(flood(service, 5000))
     began = time.monotonic()
-    service.run_until_quiet(worker="instant", max_parallel=8, seconds=7000)
+    service.run_until_quiet(worker="instant", max_parallel=8, seconds=5 * 3600)
     took = time.monotonic() - began
 
     service.check(faults=1)
