@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 REQUEST, PROGRESS, SUMMARY, OUTPUTS = "request.json", "progress.json", "summary.csv", "outputs.json"
 CONNECTIONS = ".connections"  # of the job folder
+_LITTLE = 100e6  # bytes of files that are read faster than processes start to read them
 _SMALL = 32e6  # bytes of stacks, days together, of a job whose painters are there from the start
 _SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json
 
@@ -462,6 +463,8 @@ def _finish(
 ) -> dict[str, Any]:
     """Write outputs.json, the last act: its presence says that all is there."""
     reporter.stage("checking files")
+    if sum((folder / name).stat().st_size for name in names) < _LITTLE:
+        processes = 1
     about: dict[str, dict[str, Any]] = {}
     for outcome in run_units(lambda name: corrfile.describe(folder / name), names, processes):
         if outcome.result is None:

@@ -29,6 +29,7 @@ from .stackfile import StackWriter
 
 _READ_BYTES = 32_000_000  # of correlations in memory at a time, in each process
 _KEPT_BYTES = 256_000_000  # of windows, or stacks, that wait in each process
+_LITTLE = 64_000_000  # bytes of correlations that are added up faster than processes start
 _SHARES = 3  # blocks of pairs for each process, so that all end together
 _DVV_MAX = 0.02  # dv/v that is looked for unless the request says otherwise
 _DVV_PERIODS = 2  # of freqmin before the coda begins, unless it says otherwise
@@ -154,6 +155,8 @@ def stack_files(
     counts = np.zeros((n_pairs, len(plan.files)), dtype=np.int32)
     intervals = None if plan.stacking.stack_all else plan.intervals
     variables = _variables(plan)
+    if _is_soon_done(plan):
+        processes = 1
     blocks = list(_blocks(plan, processes))
     with stackfile.create_stack(
         path, pairs, plan.params, _said(plan), intervals, variables
@@ -225,6 +228,13 @@ def _variables(plan: StackPlan) -> dict[str, tuple[str, str, str]]:
         held["dvv_error"] = (by, "1", "standard error of dvv")
         held["dvv_correlation"] = (by, "1", "of the stack with the mean stretched by dvv")
     return held
+
+
+def _is_soon_done(plan: StackPlan) -> bool:
+    """Whether all is added up before other processes have started."""
+    s, (pairs, _) = plan.stacking, plan.union
+    n_bytes = 4 * pairs.first.size * plan.lags.size * sum(f.starts.size for f in plan.files)
+    return s.type == "linear" and not s.bootstrap and plan.coda is None and n_bytes < _LITTLE
 
 
 def _blocks(plan: StackPlan, processes: int) -> Iterator[slice]:
