@@ -15,7 +15,7 @@ try:
     from ducc0.fft import c2r, r2c
 
     BACKEND = "ducc0"
-except ImportError:  # the extra is not installed
+except ModuleNotFoundError:  # the extra is not installed; where it is broken, that is told
     BACKEND = "scipy.fft"
 
 
