@@ -1,8 +1,8 @@
 """Packages of which a small module is needed and that would load a lot beside it.
 
-``obspy.signal`` loads matplotlib and scipy.signal, ``scipy.linalg`` a second view of all of numpy,
-``pyproj`` coordinate systems; ObsPy's evalresp, numba's kernels and distances want no more of them
-than a C library each. That saves more than a second of processor time at every start.
+``obspy.signal`` loads matplotlib and scipy.signal, ``pyproj`` coordinate systems; ObsPy's evalresp
+and distances want no more of them than a C library each. That saves most of a second of processor
+time at every start.
 """
 
 from __future__ import annotations
