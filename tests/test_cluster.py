@@ -20,7 +20,7 @@ from synthetic import all_datasets, network_job
 from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.errors import ConfigError, UnreachableError
-from xcor_daemon.pipeline import run
+from xcor_daemon.pipeline import progress, run
 from xcor_daemon.pipeline.cluster import Cluster
 from xcor_daemon.pipeline.day import DayResult, save_record
 from xcor_daemon.pipeline.executors import WorkerKilledError
@@ -149,8 +149,8 @@ def test_progress_and_eta_are_those_of_a_known_rate(
 
     monkeypatch.setattr(run, "Work", Ordered)
     monkeypatch.setattr(run, "_close", lambda *_: {})
-    monkeypatch.setattr(run, "_SHOW_EVERY", 0.0)
-    monkeypatch.setattr(run, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(progress, "_SHOW_EVERY", 0.0)
+    monkeypatch.setattr(progress, "monotonic", lambda: clock[0])
     crew = Crew("dask", dask_cluster.address)
     correlate_job(again.folder, job.source, 1, tell, crew=crew)
 

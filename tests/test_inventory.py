@@ -11,7 +11,8 @@ import pytest
 from test_stacking import LAGS, PARAMS, pair_table, windows, write_day
 
 from xcor_daemon.pipeline import corrday, corrfile, inventory, products
-from xcor_daemon.pipeline.stacking import Stacked, StackPlan
+from xcor_daemon.pipeline.stacking import Stacked
+from xcor_daemon.pipeline.stackplan import StackPlan
 from xcor_daemon.request import StackParams
 
 DAYS = ("2020-01-30", "2020-01-31", "2020-02-02")

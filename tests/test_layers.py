@@ -101,12 +101,12 @@ PIPELINE = [
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
      "rotation"},
     {"loudness", "corrday", "stackfile", "painters"},
-    {"preparing", "stacking"},
-    {"filling"},
+    {"preparing", "stackplan"},
+    {"filling", "stacking"},
     {"day", "inventory"},
-    {"blocks", "drawing"},
+    {"blocks", "drawing", "reports"},
     {"work"},
-    {"products"},
+    {"products", "progress"},
     {"run"},
 ]
 PIPELINE_HEIGHT = {name: height for height, layer in enumerate(PIPELINE) for name in layer}

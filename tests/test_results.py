@@ -22,7 +22,8 @@ from xcor_daemon.errors import NoDataError, UnreachableError
 from xcor_daemon.pipeline import corrfile, stack
 from xcor_daemon.pipeline.corrday import CorrDay
 from xcor_daemon.pipeline.corrfile import CorrFile
-from xcor_daemon.pipeline.stacking import StackPlan, stack_files
+from xcor_daemon.pipeline.stacking import stack_files
+from xcor_daemon.pipeline.stackplan import StackPlan
 from xcor_daemon.request import StackParams
 from xcor_daemon.results import FORMATS, Selection, export, open_results, read_seisnoise
 

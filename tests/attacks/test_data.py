@@ -16,8 +16,9 @@ import pytest
 from centre import END, SPANS, START, WAVEFORMS, WBM, Centre, serving
 
 from xcor_daemon.errors import RequestError
+from xcor_daemon.pipeline.reports import cell
 from xcor_daemon.pipeline.response import read_stationxml
-from xcor_daemon.pipeline.run import _cell, correlate_job
+from xcor_daemon.pipeline.run import correlate_job
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.opendata import OpenData
 from xcor_daemon.request import parse_request
@@ -219,8 +220,8 @@ def test_a_reason_that_begins_with_an_odd_name_of_a_file_is_no_formula(begin, tm
     ((_, result),) = source.fetch([WBM], START, END)
 
     assert str(result).startswith(begin)
-    assert _cell(str(result)) == f"'{result}"
-    assert _cell(-1.5) == -1.5
+    assert cell(str(result)) == f"'{result}"
+    assert cell(-1.5) == -1.5
 
 
 def test_no_channel_is_taken_from_what_a_reply_claims():

@@ -14,7 +14,8 @@ from .datatypes import PairTable
 from .day import DayResult
 from .painters import Drawing
 from .stack import peak
-from .stacking import Stacked, StackPlan, windows_of
+from .stacking import Stacked
+from .stackplan import StackPlan, windows_of
 
 
 def of_days(folder: Path, results: Sequence[DayResult]) -> Drawing:

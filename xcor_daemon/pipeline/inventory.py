@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .stack import peak
-from .stacking import Stacked, StackPlan
+from .stacking import Stacked
+from .stackplan import StackPlan
 
 ROWS = "CORR/rows.json"
 

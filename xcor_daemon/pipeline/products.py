@@ -16,7 +16,8 @@ from .day import DayResult
 from .inventory import write_pairs, write_rows
 from .painters import Drawing, Painters
 from .stack import peak
-from .stacking import Stacked, StackPlan, stack_files, write_rotated
+from .stacking import Stacked, stack_files, write_rotated
+from .stackplan import StackPlan
 
 _BEST = 10  # pairs in the summary
 

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,24 +21,24 @@ from ..errors import ConfigError, Problem, RequestError, XcorError
 from ..request import STACKING, StackRequest, XcorRequest, count_pairs, read_request
 from ..stations import STATIONS
 from ..units import Unit, Units
-from . import corrday, corrfile, products
+from . import corrday, products
 from .blocks import clear_shelf
-from .datatypes import ChannelDay, Progress
+from .datatypes import Progress
 from .day import DayResult
-from .executors import Executor, Here, Processes, run_units
+from .executors import Executor, Here, Processes
 from .painters import Painters
 from .preparing import DayPlan
+from .progress import PROGRESS, Reporter
+from .reports import OUTPUTS, outputs_of, write_json, write_summary
 from .served import served
 from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
 from .work import Downloads, Schedule, Told, Work, clear_told, told, work_through
 
 log = logging.getLogger(__name__)
 
-REQUEST, PROGRESS, SUMMARY, OUTPUTS = "request.json", "progress.json", "summary.csv", "outputs.json"
+REQUEST, SUMMARY = "request.json", "summary.csv"
 CONNECTIONS = ".connections"  # of the job folder
-_LITTLE = 100e6  # bytes of files that are read faster than processes start to read them
 _SMALL = 32e6  # bytes of stacks, days together, of a job whose painters are there from the start
-_SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json
 
 
 @dataclass(frozen=True)
@@ -49,89 +48,6 @@ class Crew:
     executor: str = "processes"  # or dask
     dask_address: str = ""  # of a scheduler; empty starts a cluster on this machine
     joins: bool = False  # all days were done by shards; nothing is left but what comes after
-
-
-class Reporter:
-    """Tells whoever waits how far the job is: the caller, and progress.json for the host."""
-
-    def __init__(
-        self, folder: Path, report: Callable[[Progress], None], name: str = PROGRESS
-    ) -> None:
-        self.progress = Progress()
-        self._path, self._report = folder / name, report
-        self._began = monotonic()
-        self._shown = self._written = 0.0
-        self._restored = 0  # days that an earlier run had done
-        self._share = 0.0  # of this run's cost that is done
-
-    def begin(self, days: int, restored: int) -> None:
-        """Days are about to be worked on; some are there already."""
-        self.progress.days, self.progress.days_done = days, restored
-        self._restored, self._began = restored, monotonic()
-
-    def stage(self, stage: str) -> None:
-        """A new step."""
-        self.progress.stage = stage
-        self._show()
-        self._write()
-
-    def within(self, schedule: Schedule, underway: Mapping[Unit, Told]) -> None:
-        """How far the units are that somebody works on."""
-        if monotonic() - self._shown < _SHOW_EVERY:
-            return
-        done = schedule.cost_done + sum(t.share(unit) * unit.cost for unit, t in underway.items())
-        self._measure(done / schedule.cost if schedule.cost else 1.0)
-        if underway:
-            self.progress.stage = _sentence(underway)
-        elif schedule.waits_for is not None:
-            self.progress.stage = f"{schedule.waits_for}: downloading"
-        self._show()
-        if monotonic() - self._written > _WRITE_EVERY:
-            self._write()
-
-    def _measure(self, share: float) -> None:
-        """At least ``share`` of this run's cost is done; of a unit that ends no part is known."""
-        progress, share = self.progress, max(self._share, min(share, 1.0))
-        self._share = share
-        todo = progress.days - self._restored
-        progress.part = max(0.0, share * todo - (progress.days_done - self._restored))
-        spent = monotonic() - self._began
-        progress.eta = round(spent * (1 - share) / share, 1) if share > 0.02 else None
-
-    def day(self, schedule: Schedule, result: DayResult) -> None:
-        """A day is done."""
-        self.progress.days_done += 1
-        self.progress.pairs = max(self.progress.pairs, result.pairs)
-        self.progress.warnings.extend(result.warnings)
-        self._measure(schedule.cost_done / schedule.cost if schedule.cost else 1.0)
-        self.stage(f"{result.day}: {result.pairs} pairs in {result.seconds:.1f} s")
-
-    def _show(self) -> None:
-        self._shown = monotonic()
-        self._report(self.progress)
-
-    def _write(self) -> None:
-        self._written = monotonic()
-        write_json(self._path, self._content())
-
-    def _content(self) -> dict[str, Any]:
-        p = self.progress
-        days = [p.days_done, p.days]
-        return {"stage": p.stage, "days": days, "pairs": p.pairs, "eta_s": p.eta,
-                "warnings": p.warnings[-1000:]}  # fmt: skip
-
-
-def _sentence(underway: Mapping[Unit, Told]) -> str:
-    """What is being done: of one unit how far it is, of several how fast they go together."""
-    if len(underway) == 1:
-        [(unit, one)] = underway.items()
-        return f"{unit.name}: {one.done:,} of {one.of:,} {one.what}, {one.rate:,.0f}/s"
-    rates: dict[str, float] = {}
-    for one in underway.values():
-        rates[one.what] = rates.get(one.what, 0.0) + one.rate
-    fast = " and ".join(f"{rate:,.0f} {what}/s" for what, rate in sorted(rates.items()))
-    first = min(underway, key=lambda unit: unit.name)
-    return f"{first.name} and {len(underway) - 1} more: {fast}"
 
 
 def correlate_job(
@@ -326,7 +242,7 @@ def _close(
 ) -> dict[str, Any]:
     """What comes when all days are at their end: summary, stacks, images, outputs.json."""
     results = [schedule.results[day] for day in request.days if day in schedule.results]
-    _write_summary(folder / SUMMARY, results)
+    write_summary(folder / SUMMARY, results)
     lost = schedule.lost
     names = [name for result in results for name in result.files]
     if lost and not names:
@@ -339,7 +255,7 @@ def _close(
     }
     reporter.stage("stacking and drawing" if painters else "stacking")
     made, summary = products.of_correlation(
-        folder, results, request.params, _cores(processes), _stacked(reporter), painters
+        folder, results, request.params, _cores(processes), reporter.stacked, painters
     )
     summary["sources"] = served(row for result in results for row in result.rows)
     clear_shelf(folder)
@@ -384,30 +300,6 @@ def _cores(processes: int) -> int:
     return processes or len(os.sched_getaffinity(0))
 
 
-def _stacked(reporter: Reporter) -> Callable[[int, int], None]:
-    """Tells how many pairs are stacked."""
-    return lambda done, of: reporter.stage(f"stacking: {done:,} of {of:,} pairs")
-
-
-def _write_summary(path: Path, results: Sequence[DayResult]) -> None:
-    """summary.csv: a row for every channel and day."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(field.name for field in fields(ChannelDay))
-        writer.writerows(map(_cell, astuple(row)) for result in results for row in result.rows)
-    partial.replace(path)
-
-
-def _cell(value: Any) -> Any:
-    """A value of summary.csv; text that a spreadsheet would take for a formula gets a quote.
-
-    Reasons hold what data centres, files and their headers say.
-    """
-    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if is_formula else value
-
-
 def stack_job(
     folder: Path,
     corr_folder: Path,
@@ -445,7 +337,7 @@ def stack_job(
     reporter.begin(len(days), 0)
     reporter.stage(f"stacking {len(days)} days")
     made, summary = products.of_stacking(
-        folder, days, request.params, _cores(processes), _stacked(reporter)
+        folder, days, request.params, _cores(processes), reporter.stacked
     )
     reporter.progress.days_done = len(days)
     units = {"done": len(days), "empty": 0, "failed": []}
@@ -463,33 +355,8 @@ def _finish(
 ) -> dict[str, Any]:
     """Write outputs.json, the last act: its presence says that all is there."""
     reporter.stage("checking files")
-    if sum((folder / name).stat().st_size for name in names) < _LITTLE:
-        processes = 1
-    about: dict[str, dict[str, Any]] = {}
-    for outcome in run_units(lambda name: corrfile.describe(folder / name), names, processes):
-        if outcome.result is None:
-            raise XcorError(f"{outcome.unit}: {outcome.error}") from outcome.error
-        about[outcome.unit] = outcome.result
-    outputs = {
-        "units": units,
-        "files": [{"name": name, **about[name]} for name in names],
-        "warnings": reporter.progress.warnings[:1000],
-        "summary": summary,
-    }
+    warnings = reporter.progress.warnings
+    outputs = outputs_of(folder, names, units, processes, warnings, summary)
     reporter.stage("finished")
     write_json(folder / OUTPUTS, outputs)
     return outputs
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Replace a JSON file at once, so that a reader finds the old or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, default=_plain))
-    partial.replace(path)
-
-
-def _plain(value: Any) -> Any:
-    """Numbers of numpy and dates as JSON has them."""
-    return value.item() if hasattr(value, "item") else str(value)
-
-

@@ -1,0 +1,74 @@
+"""What a job leaves in writing beside its results: summary.csv, outputs.json and other JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import XcorError
+from . import corrfile
+from .datatypes import ChannelDay
+from .day import DayResult
+from .executors import run_units
+
+OUTPUTS = "outputs.json"
+_LITTLE = 100e6  # bytes of files that are read faster than processes start to read them
+
+
+def write_summary(path: Path, results: Sequence[DayResult]) -> None:
+    """summary.csv: a row for every channel and day."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(ChannelDay))
+        writer.writerows(map(cell, astuple(row)) for result in results for row in result.rows)
+    partial.replace(path)
+
+
+def cell(value: Any) -> Any:
+    """A value of summary.csv; text that a spreadsheet would take for a formula gets a quote.
+
+    Reasons hold what data centres, files and their headers say.
+    """
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
+
+
+def outputs_of(
+    folder: Path,
+    names: Sequence[str],
+    units: dict[str, Any],
+    processes: int,
+    warnings: Sequence[dict[str, str]],
+    summary: dict[str, Any],
+) -> dict[str, Any]:
+    """What outputs.json holds: the files with their sizes and digests, and what became of all."""
+    if sum((folder / name).stat().st_size for name in names) < _LITTLE:
+        processes = 1
+    about: dict[str, dict[str, Any]] = {}
+    for outcome in run_units(lambda name: corrfile.describe(folder / name), names, processes):
+        if outcome.result is None:
+            raise XcorError(f"{outcome.unit}: {outcome.error}") from outcome.error
+        about[outcome.unit] = outcome.result
+    return {
+        "units": units,
+        "files": [{"name": name, **about[name]} for name in names],
+        "warnings": warnings[:1000],
+        "summary": summary,
+    }
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace a JSON file at once, so that a reader finds the old or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, default=_plain))
+    partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy and dates as JSON has them."""
+    return value.item() if hasattr(value, "item") else str(value)
