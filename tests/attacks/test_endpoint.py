@@ -123,7 +123,8 @@ def say(page, request: bytes) -> bytes:
         contextlib.suppress(ConnectionError),
     ):
         connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # ENOTCONN: the server was the first to hang up
+            connection.shutdown(socket.SHUT_WR)
         while part := connection.recv(65536):
             answer += part
     return answer
