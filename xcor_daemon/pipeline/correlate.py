@@ -75,7 +75,7 @@ def plan_blocks(n_samples: int, n_lags: int, circular: bool, n_summed: float = 1
         raise ValueError(f"n_lags={n_lags} must lie between 0 and n_samples={n_samples}.")
     # Zeros on one side are enough for the wrap-around of a whole window.
     whole = next_fast_len(n_samples + (2 if circular else 1) * n_lags)
-    most = 10 * n_lags + 512  # the products of a tile of longer ones leave the cache
+    most = 8 * n_lags + 512  # the products of a tile of longer ones leave the cache
     plans = [Blocks(n_samples, n_lags, n_samples, whole, circular)]
     if 4 * n_lags > n_samples:
         return plans[0]

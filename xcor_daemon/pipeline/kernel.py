@@ -43,7 +43,11 @@ def n_chunks(n_fft: int) -> int:
 
 def empty_spectra(n_channels: int, n_blocks: int, n_fft: int) -> np.ndarray:
     """Room for block spectra as first and as second of a pair, for one output row."""
-    return np.zeros((2, n_chunks(n_fft), n_channels, n_blocks, 2, LANE), dtype=np.float32)
+    shape = (2, n_chunks(n_fft), n_channels, n_blocks, 2, LANE)
+    n_bytes = spectra_bytes(n_channels, n_blocks, n_fft)
+    room = np.zeros(n_bytes + _LINE, dtype=np.uint8)
+    begin = -room.ctypes.data % _LINE  # a register that is loaded lies in one line
+    return room[begin : begin + n_bytes].view(np.float32).reshape(shape)
 
 
 def spectra_bytes(n_channels: int, n_blocks: int, n_fft: int) -> int:
