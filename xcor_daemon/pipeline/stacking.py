@@ -21,7 +21,7 @@ from .monitoring import Coda
 from .rotation import rotate
 from .stack import Whole, bootstrap, snr, valid_rows
 from .stackfile import StackWriter
-from .stackplan import StackPlan, read
+from .stackplan import StackPlan, windows_on
 
 _READ_BYTES = 32_000_000  # of correlations in memory at a time, in each process
 _KEPT_BYTES = 256_000_000  # of windows, or stacks, that wait in each process
@@ -178,7 +178,7 @@ def _stack_block(plan: StackPlan, rows: slice, writer: StackWriter) -> np.ndarra
     underway = [_Underway(plan) for _ in range(n_pairs)]
     _, places = plan.union
     for k, (file, place) in enumerate(zip(plan.files, places, strict=True)):
-        windows = read(file, place[rows], plan.lags.size)
+        windows = windows_on(file, place[rows], plan.lags.size)
         following = plan.files[k + 1].starts.min() if k + 1 < len(plan.files) else np.inf
         for pair in range(n_pairs):
             counts[pair, k] = underway[pair].add(windows[pair], file.starts)

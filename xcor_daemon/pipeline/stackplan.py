@@ -101,7 +101,7 @@ class StackPlan:
         return coda
 
 
-def read(file: CorrDay, place: np.ndarray, n_lags: int) -> np.ndarray:
+def windows_on(file: CorrDay, place: np.ndarray, n_lags: int) -> np.ndarray:
     """The windows of some pairs on one day (n_pairs, n_windows, n_lags); NaN where not there."""
     there = np.flatnonzero(place >= 0)
     if not there.size:
@@ -120,7 +120,7 @@ def windows_of(plan: StackPlan, pair: int) -> np.ndarray:
     _, places = plan.union
     return np.concatenate(
         [
-            read(file, place[pair : pair + 1], plan.lags.size)[0]
+            windows_on(file, place[pair : pair + 1], plan.lags.size)[0]
             for file, place in zip(plan.files, places, strict=True)
         ]
     )
