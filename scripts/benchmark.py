@@ -264,9 +264,8 @@ def day_alone(
     folder: Path, n_channels: int, fs: float, params: XcorParams, cores: Sequence[int]
 ) -> tuple[float, float, float, str]:
     """CPU and wall seconds and peak memory (GB) of a day, in a process that does nothing else."""
-    if cores:
-        os.sched_setaffinity(0, cores)
-    threads = max(1, len(cores))
+    os.sched_setaffinity(0, cores)
+    threads = len(cores)
     spent = wall = 0.0
     what = ""
     for n in (2, n_channels):  # 2 loads the kernels
@@ -293,7 +292,8 @@ def whole_day(
     """miniSEED to HDF5, every stage, one thread: CPU seconds."""
     prepare_archives(folder, n_channels, fs)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        alone = pool.submit(day_alone, folder, n_channels, fs, params, ())
+        one_core = sorted(os.sched_getaffinity(0))[:1]  # not even its own reading beside it
+        alone = pool.submit(day_alone, folder, n_channels, fs, params, one_core)
         spent, _, peak, what = alone.result()
     note = f"{what}, peak {peak:.2f} GB"
     table.add(f"day, N = {n_channels} at {fs:g} Hz, {name}", spent, "CPU s", note)
