@@ -9,6 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
+from ..atomic import put
 from ..errors import DiskError
 
 MEMORY = 500_000_000  # bytes that a day's channels may take in memory
@@ -46,11 +47,8 @@ class Shelf:
         if self._file is None:
             self._rows[place] = series
             return
-        view, offset = memoryview(series).cast("B"), 4 * place * self.size
         try:
-            while view:
-                done = os.pwrite(self._file.fileno(), view, offset)
-                view, offset = view[done:], offset + done
+            put(self._file.fileno(), series, 4 * place * self.size)
         except OSError as error:
             reason = error.strerror
             raise DiskError(f"the day's channels do not fit on the disk: {reason}.") from error
