@@ -18,7 +18,7 @@ from ..params import XcorParams
 from .band import Band, Grid, taper_seconds
 from .compiled import compiled
 from .datatypes import NS, Epoch, ResponseCurve, Samples, Segment
-from .decimation import Rates, by_phase, decimate, decimation_filter, filter_gain, plan_rates
+from .decimation import Rates, decimate, decimation_filter, fill_up, filter_gain, plan_rates
 from .fft import irfft, rfft
 from .response import transfer
 from .tapers import detrend_taper
@@ -145,7 +145,7 @@ def _by_epoch(
 def _decimated(group: _Group, rates: Rates, top: float, params: XcorParams) -> np.ndarray:
     """The segments of a group at the middle rate, detrended and tapered, zero in the gaps."""
     taps = decimation_filter(rates.fs_raw, rates.factor, top)
-    phases = by_phase(taps, rates.factor)
+    filled = fill_up(taps)
     middle = np.zeros(rates.n_middle, dtype=np.float32)
     origin = group.segments[0].start
     for segment in group.segments:
@@ -156,7 +156,7 @@ def _decimated(group: _Group, rates: Rates, top: float, params: XcorParams) -> n
             continue
         # Any constant will do, the line is taken out below; it spares float32 the offset.
         reference = float(np.median(segment.data[:: max(1, segment.data.size // 1000)]))
-        decimate(segment.data, reference, first, rates.factor, phases, taps.size // 2, middle)
+        decimate(segment.data, reference, first, rates.factor, filled, taps.size // 2, middle)
         part = middle[low:high]
         n_taper = min(part.size // 10, round(taper_seconds(params) * rates.fs_middle))
         detrend_taper(part, n_taper, part)
