@@ -10,7 +10,7 @@ from math import ceil, floor, isclose
 import numpy as np
 
 from .compiled import compiled
-from .fft import next_fast_len
+from .fft import next_long_len
 
 _STOP_BAND = 96.0  # dB of the decimation filter by Kaiser's formula, which is 3 dB too hopeful
 _STRETCH = 6144  # samples at a time, so that they stay in the first-level cache
@@ -60,7 +60,7 @@ def plan_rates(fs_raw: float, fs: float, n: int, top: float) -> Rates:
         if ratio and isclose(ratio, exact, rel_tol=2e-9):
             break
     p, q = ratio.numerator, ratio.denominator
-    m = next_fast_len(ceil(n / p))
+    m = next_long_len(ceil(n / p))
     return Rates(fs_raw, factor, n_middle=q * m, n_grid=p * m)
 
 

@@ -7,6 +7,9 @@ import numpy as np
 from .compiled import compiled
 
 
+_STRETCH = 1024  # samples; what counts them fits the 32-bit integers that registers can convert
+
+
 @compiled(fastmath=True)
 def detrend_taper(data: np.ndarray, n_taper: int, out: np.ndarray) -> None:
     """data less its least-squares line, cosine tapered at both ends, to float32 ``out``."""
@@ -14,14 +17,22 @@ def detrend_taper(data: np.ndarray, n_taper: int, out: np.ndarray) -> None:
     middle = 0.5 * (n - 1)
     reference = float(data[0])
     total, moment = 0.0, 0.0
-    for i in range(n):
-        x = float(data[i]) - reference
-        total += x
-        moment += x * (i - middle)
-    mean = total / n
+    for a in range(0, n, _STRETCH):
+        here = data[a : a + _STRETCH]
+        part, turning = 0.0, 0.0
+        for i in range(np.int32(here.size)):
+            x = float(here[i]) - reference
+            part += x
+            turning += x * float(np.int32(i))
+        total += part
+        moment += turning + part * (a - middle)
     slope = moment / (n * (float(n) * n - 1) / 12) if n > 1 else 0.0
-    for i in range(n):
-        out[i] = float(data[i]) - reference - mean - slope * (i - middle)
+    mean = reference + total / n
+    for a in range(0, n, _STRETCH):
+        here, there = data[a : a + _STRETCH], out[a : a + _STRETCH]
+        line = mean + slope * (a - middle)
+        for i in range(np.int32(here.size)):
+            there[i] = float(here[i]) - (line + slope * float(np.int32(i)))
     for i in range(n_taper):
         w = 0.5 - 0.5 * np.cos(np.pi * (i + 0.5) / n_taper)
         out[i] *= w
