@@ -6,7 +6,6 @@ import numpy as np
 
 from .compiled import compiled
 
-
 _STRETCH = 1024  # samples; what counts them fits the 32-bit integers that registers can convert
 
 
