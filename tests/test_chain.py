@@ -14,7 +14,7 @@ from xcor_daemon.pipeline.band import Band
 from xcor_daemon.pipeline.correlate import correlate, plan_blocks
 from xcor_daemon.pipeline.datatypes import Epoch
 from xcor_daemon.pipeline.preprocess import prepare
-from xcor_daemon.pipeline.response import curve
+from xcor_daemon.pipeline.stationxml import curve
 from xcor_daemon.pipeline.windowing import windows
 
 CHAIN = replace(PARAMS, response="velocity", cc_step=3600, maxlag=100)

@@ -96,7 +96,8 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
     {"datatypes", "postponed", "compiled", "fft", "executors", "shelf", "netcdf", "provenance"},
-    {"tapers", "kernel", "response", "quality", "served", "cluster", "band", "decimation"},
+    {"tapers", "kernel", "response", "stationxml", "quality", "served", "cluster", "band",
+     "decimation"},
     {"motion", "windowing"},
     {"sources", "preprocess", "correlate", "pairs", "stack", "plots", "corrfile", "monitoring",
      "rotation"},
@@ -146,6 +147,13 @@ def test_the_host_half_loads_nothing_of_the_science():
 
     assert "botocore" in loaded
     assert not loaded & SCIENCE
+
+
+def test_the_pipeline_loads_obspy_and_matplotlib_where_it_needs_them_only():
+    loaded = loaded_by("import xcor_daemon.pipeline.run, xcor_daemon.pipeline.sources.archive")
+
+    assert "numba" in loaded
+    assert not loaded & {"obspy", "lxml", "matplotlib", "http", "ssl"}
 
 
 def test_help_loads_nothing_heavy():

@@ -7,7 +7,7 @@ import pytest
 from obspy import Stream, Trace, UTCDateTime, read
 
 from xcor_daemon.errors import NoDataError
-from xcor_daemon.pipeline import response  # noqa: F401  it takes ObsPy's plug-in away
+from xcor_daemon.pipeline import stationxml  # noqa: F401  it takes ObsPy's plug-in away
 from xcor_daemon.pipeline.datatypes import NS
 from xcor_daemon.pipeline.sources.miniseed import samples
 from xcor_daemon.pipeline.sources.records import scan

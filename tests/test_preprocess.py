@@ -16,7 +16,7 @@ from xcor_daemon.pipeline.datatypes import NS, Epoch, Samples, Segment
 from xcor_daemon.pipeline.decimation import decimation_filter, filter_gain, plan_rates
 from xcor_daemon.pipeline.preparing import windows_asked
 from xcor_daemon.pipeline.preprocess import prepare, real_samples
-from xcor_daemon.pipeline.response import curve
+from xcor_daemon.pipeline.stationxml import curve
 from xcor_daemon.pipeline.windowing import cut, normalise, running_mean
 
 

@@ -17,10 +17,10 @@ from centre import END, SPANS, START, WAVEFORMS, WBM, Centre, serving
 
 from xcor_daemon.errors import RequestError
 from xcor_daemon.pipeline.reports import cell
-from xcor_daemon.pipeline.response import read_stationxml
 from xcor_daemon.pipeline.run import correlate_job
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.opendata import OpenData
+from xcor_daemon.pipeline.stationxml import read_stationxml
 from xcor_daemon.request import parse_request
 from xcor_daemon.stations import Channel
 

@@ -84,6 +84,10 @@ def real_samples(samples: Samples, spans: Sequence[tuple[int, int]], grid: Grid)
 
 def coverage(real: np.ndarray, params: XcorParams) -> np.ndarray:
     """Share of real samples in every window, float32 (n_windows,)."""
-    count = np.concatenate([[0], np.cumsum(real)])
+    # Real samples stand in a few long runs, so their count up to a sample is a line between edges.
+    inner = np.flatnonzero(real[1:] != real[:-1]) + 1
+    edges = np.concatenate([[0], inner, [real.size]])
+    count = np.concatenate([[0], np.cumsum(np.diff(edges) * real[edges[:-1]])])
     start = np.arange(params.n_windows) * params.n_step
-    return ((count[start + params.n_samples] - count[start]) / params.n_samples).astype(np.float32)
+    within = np.interp(start + params.n_samples, edges, count) - np.interp(start, edges, count)
+    return (within / params.n_samples).astype(np.float32)

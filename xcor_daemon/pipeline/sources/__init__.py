@@ -12,7 +12,6 @@ from ...stations import STATIONS, Channel
 from ..datatypes import Source
 from .kept import Kept, Nowhere
 from .several import Several
-from .web import Client
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,12 @@ def open_source(text: str, access: Access = NOTHING_SHARED) -> Source:
         return Archive(place, access.cache / "archives" if access.cache else None)
     if kind == "fdsn" and place:
         from .fdsn import EARTHSCOPE, Fdsn  # ObsPy's list of centres takes a while to import
+        from .web import Client
 
         return Fdsn(place, Client(gate, tokens={EARTHSCOPE: access.token} if access.token else {}))
     if kind == "s3" and place:
         from .opendata import OpenData
+        from .web import Client
 
         return OpenData(place, Client(gate, timeout=60.0))
     raise ConfigError(f"source {text!r} is neither archive:PATH nor fdsn:URL-or-name nor s3:NAME.")

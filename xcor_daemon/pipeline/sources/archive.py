@@ -12,7 +12,6 @@ import numpy as np
 from ...errors import ConfigError, NoDataError
 from ...stations import Channel
 from ..datatypes import Metadata, Samples
-from ..response import MAX_XML_BYTES, metadata_from_inventory, read_stationxml
 from .catalogue import HEAD, Entry, load, look_through
 from .miniseed import samples
 from .records import Records, parse_heads, scan
@@ -67,6 +66,10 @@ class Archive:
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
         """Coordinates and responses, from the StationXML of the folder."""
+        if not self.xml:
+            return Metadata({})
+        from ..stationxml import MAX_XML_BYTES, metadata_from_inventory, read_stationxml
+
         channels = list(channels)
         codes = {f'"{channel.station}"'.encode() for channel in channels}
         codes |= {f"'{channel.station}'".encode() for channel in channels}

@@ -13,7 +13,7 @@ from obspy.clients.fdsn.header import URL_MAPPINGS
 from ...errors import ConfigError, NoDataError, UnreachableError
 from ...stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
-from ..response import metadata_from_inventory, read_stationxml
+from ..stationxml import metadata_from_inventory, read_stationxml
 from .miniseed import samples_or_reason
 from .records import Records, scan, what_it_is
 from .web import Client, WebError

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 from ...errors import ConfigError, NoDataError, UnreachableError
 from ...stations import Channel
 from ..datatypes import NS, Metadata, Samples, day_start
-from ..response import check_xml, metadata_from_inventory, read_stationxml
+from ..stationxml import check_xml, metadata_from_inventory, read_stationxml
 from .miniseed import samples_or_reason
 from .records import Records, scan, what_it_is
 from .web import Client, Reply, WebError
