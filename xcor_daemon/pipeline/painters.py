@@ -12,9 +12,6 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import numpy as np
 
 from ..errors import XcorError
 from .executors import Processes, run_units
@@ -84,11 +81,7 @@ class Painters:
 
 @cache
 def _load() -> None:
-    """Load matplotlib, and what it makes with its first image: fonts, colours, scales."""
-    from . import plots
+    """Load matplotlib."""
+    from . import plots  # noqa: F401
 
-    one = np.ones(1)
-    with TemporaryDirectory() as name:
-        about = {"names": ["A|B"], "title": "", "path": Path(name, "image"), "most": 1}
-        plots.overview(np.ones((1, 1)), ["2000-01-01"], one, one, **about)
     gc.freeze()  # what is loaded stays; it need not be looked through again and again

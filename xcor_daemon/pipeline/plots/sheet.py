@@ -34,6 +34,8 @@ _STYLE = {
     "font.size": 10,
     "legend.fontsize": 9,
     "svg.hashsalt": "xcor-daemon",
+    # To fit letters to pixels takes a sixth of all drawing, and shows next to nothing.
+    "text.hinting": "no_hinting",
 }
 
 
