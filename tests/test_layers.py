@@ -154,6 +154,9 @@ def test_the_pipeline_loads_obspy_and_matplotlib_where_it_needs_them_only():
 
     assert "numba" in loaded
     assert not loaded & {"obspy", "lxml", "matplotlib", "http", "ssl"}
+    of_a_centre = loaded_by("import xcor_daemon.pipeline.run, xcor_daemon.pipeline.sources.fdsn")
+    assert "obspy" in of_a_centre
+    assert not of_a_centre & {"requests", "urllib3", "matplotlib"}
 
 
 def test_help_loads_nothing_heavy():

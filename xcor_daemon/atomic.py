@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +37,7 @@ def partial_of(path: Path) -> Path:
 
     The name is the writer's own: where a worker was thought dead, two may write one file.
     """
-    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    return path.with_name(f"{path.name}.{os.urandom(4).hex()}.partial")
 
 
 def put(file: int, content: Any, offset: int) -> None:

@@ -1,8 +1,9 @@
 """Packages of which a small module is needed and that would load a lot beside it.
 
 ``obspy.signal`` loads matplotlib and scipy.signal, ``pyproj`` coordinate systems; ObsPy's evalresp
-and distances want no more of them than a C library each. That saves most of a second of processor
-time at every start.
+and distances want no more of them than a C library each. ``obspy.clients.fdsn`` loads clients over
+requests, and only its list of data centres is wanted. That saves most of a second of processor time
+at every start.
 """
 
 from __future__ import annotations

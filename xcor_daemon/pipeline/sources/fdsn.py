@@ -8,15 +8,19 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from obspy import UTCDateTime
-from obspy.clients.fdsn.header import URL_MAPPINGS
 
 from ...errors import ConfigError, NoDataError, UnreachableError
 from ...stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
+from ..postponed import postpone
 from ..stationxml import metadata_from_inventory, read_stationxml
 from .miniseed import samples_or_reason
 from .records import Records, scan, what_it_is
 from .web import Client, WebError
+
+postpone("obspy.clients.fdsn")
+
+from obspy.clients.fdsn.header import URL_MAPPINGS  # noqa: E402  its package loads clients
 
 _BATCH_BYTES = 96 << 20  # expected of one reply; what a day of 100 Hz has seven channels in
 _BATCH_CHANNELS = 100  # of one request for metadata
