@@ -860,9 +860,9 @@ from xcor_daemon.daemon import Daemon, stop_on_signals
 from xcor_daemon.launcher import LocalLauncher
 
 logging.basicConfig(level=logging.INFO)
-endpoint, name, work_dir, worker = sys.argv[1:]
+endpoint, name, work_dir, worker, interval = sys.argv[1:]
 config = Config(bucket=name, endpoint_url=endpoint, work_dir=Path(work_dir), settle=0,
-                interval=0.1, source="archive:/data")
+                interval=float(interval), source="archive:/data")
 stop = stop_on_signals()
 launcher = LocalLauncher(lambda job: [sys.executable, worker, str(job.folder)], {})
 daemon = Daemon(Bucket.connect(config), launcher, config, backoff=0.1)
@@ -884,14 +884,14 @@ work(folder)
 
 
 @pytest.fixture
-def run_daemon(bucket, tmp_path) -> Iterator[Callable[[], subprocess.Popen]]:
+def run_daemon(bucket, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts daemons on one work folder, whose workers wait for a file named `go`."""
     (tmp_path / "worker.py").write_text(WORKER)
     started = []
     arguments = [bucket.server.endpoint, bucket.name, tmp_path / "work", tmp_path / "worker.py"]
 
-    def run() -> subprocess.Popen:
-        command = [sys.executable, "-c", DAEMON, *map(str, arguments)]
+    def run(interval: float = 0.1) -> subprocess.Popen:
+        command = [sys.executable, "-c", DAEMON, *map(str, [*arguments, interval])]
         started.append(subprocess.Popen(command, env={**os.environ, **bucket.server.environ}))
         return started[-1]
 
@@ -936,6 +936,23 @@ def test_a_worker_killed_from_outside_is_followed_by_another(bucket, run_daemon,
     wait_until(lambda: status(store)["state"] == "done")
 
     assert load_jobs(tmp_path / "work")[0].killed == 1
+
+
+@pytest.mark.real
+def test_the_end_of_a_worker_is_not_waited_for_and_neither_is_that_of_the_daemon(
+    bucket, run_daemon, tmp_path
+):
+    store = Bucket(bucket.server.client(), bucket.name, settle=0)
+    send(store, "41")
+    wait_until(lambda: store.waiting().jobs[0].is_quiet)
+    daemon = run_daemon(interval=3600)  # s until its second pass
+    wait_until(lambda: load_jobs(tmp_path / "work"))
+    (load_jobs(tmp_path / "work")[0].folder / "go").touch()
+
+    wait_until(lambda: (status(store) or {}).get("state") == "done")
+    daemon.send_signal(signal.SIGTERM)
+
+    assert daemon.wait(10) == 0
 
 
 @pytest.mark.real

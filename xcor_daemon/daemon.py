@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import select
 import signal
 import sys
 import threading
@@ -285,9 +286,30 @@ def _not_fatal(what: str) -> Iterator[None]:
         log.warning("%s: %s", what, error)
 
 
+class _Stop(threading.Event):
+    """Is set by signals; to wait for it ends early where a child ends, most often a worker.
+
+    Signals ring through a pipe: who waits for a usual event holds, for a moment, the lock that its
+    handler would wait for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ear, bell = os.pipe()
+        os.set_blocking(bell, False)
+        signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # who has no handler does not ring
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it is set, after so many seconds or as soon as a signal comes."""
+        if select.select([self._ear], [], [], timeout)[0]:
+            os.read(self._ear, 4096)
+        return self.is_set()
+
+
 def stop_on_signals() -> threading.Event:
     """What SIGTERM and SIGINT set; a pass that goes on too long is then cut off, as by a crash."""
-    stop = threading.Event()
+    stop = _Stop()
 
     def leave(*_: object) -> None:
         stop.set()
