@@ -31,7 +31,7 @@ from .kernel import (
 TILE = 12  # channels on a side: their spectra of one chunk stay in the first-level cache
 # Where many windows are averaged the products outweigh the transforms, and a larger tile reads
 # the spectra less often.
-_TILE_OF_STACKS, _MANY_BLOCKS = 24, 64
+_TILE_OF_STACKS, _MANY_BLOCKS = 42, 64
 MEMORY = 600_000_000  # bytes of block spectra held at a time
 # Output rows at a time: enough for long writes, and little memory that is touched the first time.
 _ROWS = 4
@@ -147,8 +147,8 @@ def correlate(
     n_blocks = int(np.bincount(rows).max()) * n_parts * plan.n_blocks  # of the largest row
     per_channel = spectra_bytes(1, n_blocks, plan.n_fft)
     # Of more channels than fit, a block at a time meets every block that comes after it.
-    width = min(n_channels, max(TILE, MEMORY // per_channel))
-    side = TILE if n_blocks <= _MANY_BLOCKS else _TILE_OF_STACKS
+    width = _even(n_channels, max(TILE, MEMORY // per_channel))
+    side = TILE if n_blocks <= _MANY_BLOCKS else _even(width, _TILE_OF_STACKS)
     tiles = _tiles_by_block(pairs, width, side, n_channels)
     scratch = local()
     room: list[np.ndarray] = []
@@ -166,6 +166,16 @@ def correlate(
                         sink(tile.rows[begin:end], row, corr[begin:end])
 
                 list(pool.map(multiply, here))  # list() passes on what a thread raised
+
+
+def _even(n: int, most: int) -> int:
+    """How many of ``n`` to take at a time, in parts about as large as each other.
+
+    >>> _even(60, 42), _even(200, 65), _even(5, 42)
+    (30, 54, 5)
+    """
+    share = ceil(n / ceil(n / most))
+    return min(n, most, share + -share % 6)  # whole products of three channels by two
 
 
 def _check(

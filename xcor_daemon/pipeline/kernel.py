@@ -29,9 +29,8 @@ def _floats_in_a_register() -> int:
 
 
 LANE = _floats_in_a_register()
-_STEP = 256  # blocks at a time: those of two channels stay in the second-level cache
-# Up to so many blocks the processor has no time to see a stream and fetch ahead by itself.
-_SHORT = 64
+_ROWS, _COLUMNS = 3, 2  # channels whose products are summed together
+_AT_A_TIME = 300_000  # bytes of spectra that stay in the second-level cache, with their sums
 _SUMS = 80_000  # bytes of sums held in the cache before they are copied to their pairs
 _LINE = 64  # bytes of a cache line
 
@@ -117,12 +116,14 @@ def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.n
 
 
 @intrinsic
-def _multiply_2x2(typingctx, x, y, out, n_blocks, fresh):
-    """Sum over blocks of conj(x_i) y_j for two channels by two, LANE frequencies at a time.
+def _multiply_3x2(typingctx, x, y, out, n_blocks, fresh):
+    """Sum over blocks of conj(x_i) y_j for three channels by two, LANE frequencies at a time.
 
-    ``x`` and ``y`` are pairs of addresses of the channels' blocks, ``out`` four addresses of
-    complex64 results, which are added to unless ``fresh``. Written as vector instructions: left
-    to itself the compiler keeps the eight sums in memory, not in registers, and is half as fast.
+    ``x`` and ``y`` are addresses of the channels' blocks, ``out`` six addresses of results, real
+    parts and then imaginary ones, which are added to unless ``fresh``. Written as vector
+    instructions: left to itself the compiler keeps the sums in memory, not in registers, and is
+    half as fast. Twelve sums are as many as one multiplication after the other needs, and with
+    one channel of either side at a time they fill the sixteen registers of AVX2.
     """
     signature = types.void(x, y, out, n_blocks, fresh)
 
@@ -133,21 +134,28 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks, fresh):
         multiply_add = builder.module.globals.get(f"llvm.fma.v{LANE}f32") or ir.Function(
             builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{LANE}f32"
         )
-        xs = [builder.extract_value(x, k) for k in range(2)]
-        ys = [builder.extract_value(y, k) for k in range(2)]
-        wide = ir.VectorType(ir.FloatType(), 2 * LANE)
-        places = [builder.inttoptr(builder.extract_value(out, k), wide.as_pointer())
-                  for k in range(4)]  # fmt: skip
+        parts = [ir.Constant(integer, part * LANE * 4) for part in range(2)]
+
+        def place(address, offset):
+            return builder.inttoptr(builder.add(address, offset), vector.as_pointer())
+
+        def load(address, offset):
+            loaded = builder.load(place(address, offset))
+            loaded.align = 4
+            return loaded
+
+        def unknown(address):
+            """The same address, of which the compiler does not know that it is the same."""
+            identity = ir.FunctionType(integer, [integer])
+            return builder.asm(identity, "", "=r,0", [address], side_effect=False)
+
+        xs = [builder.extract_value(x, i) for i in range(_ROWS)]
+        ys = [builder.extract_value(y, j) for j in range(_COLUMNS)]
+        outs = [builder.extract_value(out, k) for k in range(_ROWS * _COLUMNS)]
+        # For the second column the first channels are loaded again; kept, they would be spilled.
+        xs_of = [xs, [unknown(address) for address in xs]]
         zero = ir.Constant(vector, [0.0] * LANE)
-        starts = []
-        for place in places:
-            stored = builder.load(place)
-            stored.align = 4
-            for part in range(2):
-                order = list(range(part, 2 * LANE, 2))
-                every_other = ir.Constant(ir.VectorType(ir.IntType(32), LANE), order)
-                values = builder.shuffle_vector(stored, stored, every_other)
-                starts.append(builder.select(fresh, zero, values))
+        starts = [builder.select(fresh, zero, load(o, part)) for o in outs for part in parts]
         before = builder.block
         loop = builder.append_basic_block("blocks")
         after = builder.append_basic_block("sums")
@@ -162,24 +170,17 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks, fresh):
             total.add_incoming(start, before)
             sums.append(total)
         real = builder.mul(block, ir.Constant(integer, 2 * LANE * 4))
-        imaginary = builder.add(real, ir.Constant(integer, LANE * 4))
-
-        def load(address, offset):
-            place = builder.inttoptr(builder.add(address, offset), vector.as_pointer())
-            loaded = builder.load(place)
-            loaded.align = 4
-            return loaded
-
-        x_parts = [(load(address, real), load(address, imaginary)) for address in xs]
+        imaginary = builder.add(real, parts[1])
         new = list(sums)
         for j, address in enumerate(ys):
             y_re, y_im = load(address, real), load(address, imaginary)
-            for i, (x_re, x_im) in enumerate(x_parts):
-                k = 2 * (2 * i + j)
-                total = builder.call(multiply_add, [x_re, y_re, new[k]])
-                new[k] = builder.call(multiply_add, [x_im, y_im, total])
-                total = builder.call(multiply_add, [x_re, y_im, new[k + 1]])
-                new[k + 1] = builder.call(multiply_add, [builder.fneg(x_im), y_re, total])
+            for i, other in enumerate(xs_of[j]):
+                x_re, x_im = load(other, real), load(other, imaginary)
+                k = 2 * (_COLUMNS * i + j)
+                new[k] = builder.call(multiply_add, [x_re, y_re, new[k]])
+                new[k + 1] = builder.call(multiply_add, [x_re, y_im, new[k + 1]])
+                new[k] = builder.call(multiply_add, [x_im, y_im, new[k]])
+                new[k + 1] = builder.call(multiply_add, [builder.fneg(x_im), y_re, new[k + 1]])
         following = builder.add(block, ir.Constant(integer, 1))
         block.add_incoming(following, loop)
         for total, value in zip(sums, new, strict=True):
@@ -187,12 +188,35 @@ def _multiply_2x2(typingctx, x, y, out, n_blocks, fresh):
         builder.cbranch(builder.icmp_signed("<", following, n_blocks), loop, after)
 
         builder.position_at_end(after)
-        # Real and imaginary parts side by side, as complex64 has them.
+        for k, value in enumerate(new):
+            builder.store(value, place(outs[k // 2], parts[k % 2])).align = 4
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def _interleave(typingctx, source, target):
+    """LANE real parts and as many imaginary ones, at an address -> complex64 at another.
+
+    Left to itself the compiler writes them one by one, which took a third of the products' time.
+    """
+    signature = types.void(source, target)
+
+    def generate(context, builder, signature, arguments):
+        vector = ir.VectorType(ir.FloatType(), LANE)
+        integer = ir.IntType(64)
+        re_im = []
+        for part in range(2):
+            place = builder.add(arguments[0], ir.Constant(integer, part * LANE * 4))
+            loaded = builder.load(builder.inttoptr(place, vector.as_pointer()))
+            loaded.align = 4
+            re_im.append(loaded)
         order = [k // 2 + k % 2 * LANE for k in range(2 * LANE)]
         mask = ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANE), order)
-        for k, place in enumerate(places):
-            both = builder.shuffle_vector(new[2 * k], new[2 * k + 1], mask)
-            builder.store(both, place).align = 4
+        both = builder.shuffle_vector(*re_im, mask)
+        place = builder.inttoptr(arguments[1], ir.VectorType(ir.FloatType(), 2 * LANE).as_pointer())
+        builder.store(both, place).align = 4
         return context.get_dummy_value()
 
     return signature, generate
@@ -219,14 +243,6 @@ def _prefetch(typingctx, address):
 
 
 @compiled()
-def _prefetch_share(address: int, n_bytes: int, part: int, n_parts: int) -> None:
-    """Ask for one of equal parts of a stretch of memory."""
-    size = -(-n_bytes // (n_parts * _LINE)) * _LINE
-    for offset in range(part * size, min((part + 1) * size, n_bytes), _LINE):
-        _prefetch(address + offset)
-
-
-@compiled()
 def multiply_tile(
     first: np.ndarray, second: np.ndarray, i0: int, n_i: int, j0: int, n_j: int, ahead: int,
     out: np.ndarray,
@@ -245,48 +261,65 @@ def multiply_tile(
         ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i and j0 + j. Where the
         second comes before the first (pairs that nobody asks for) it may be left as it was.
     """
-    n_blocks = first.shape[2]
+    n_all, n_blocks = first.shape[0], first.shape[2]
     x_chunk, x_channel, block = first.strides[0], first.strides[1], first.strides[2]
     y_chunk, y_channel = second.strides[0], second.strides[1]
+    # Blocks at a time; while these are multiplied, the next are on their way.
+    n_steps = -(-n_blocks * block * (n_i + n_j) // _AT_A_TIME)
+    step = -(-n_blocks // n_steps)
     # The sums of some chunks side by side: in ``out`` every pair lies on a page of its own.
     n_group = min(8, max(1, _SUMS // (n_i * n_j * 8 * LANE)))
-    sums = np.zeros((n_i * n_j, n_group * LANE), dtype=np.complex64)
-    row = sums.strides[0]
-    for c in range(first.shape[0]):
-        z = sums.ctypes.data + c % n_group * 8 * LANE
+    sums = np.empty((n_group, n_i * n_j, 2, LANE), dtype=np.float32)
+    pair = sums.strides[1]
+    for c in range(n_all):
+        z = sums.ctypes.data + c % n_group * sums.strides[0]
         x_here = first.ctypes.data + c * x_chunk + i0 * x_channel
         y_here = second.ctypes.data + c * y_chunk + j0 * y_channel
-        for b in range(0, n_blocks, _STEP):
+        for b in range(0, n_blocks, step):
             x, y = x_here + b * block, y_here + b * block
-            n_step = min(_STEP, n_blocks - b)
-            for i in range(0, n_i, 2):
-                i1 = min(i + 1, n_i - 1)  # at an odd edge a channel is done twice
-                for j in range(0, n_j, 2):
+            n_step = min(step, n_blocks - b)
+            is_last = b + step >= n_blocks
+            next_x = x_here + x_chunk if is_last else x + step * block
+            next_y = y_here + y_chunk if is_last else y + step * block
+            n_next = (step if is_last else min(step, n_blocks - b - step)) * block // _LINE
+            for i in range(0, n_i, _ROWS):
+                i1, i2 = min(i + 1, n_i - 1), min(i + 2, n_i - 1)  # at an edge one is done twice
+                # What comes next is asked for line by line, beside the products of this.
+                j_first = max(0, i0 + i - ahead - j0) // _COLUMNS * _COLUMNS
+                share = -(-n_next // -(-(n_j - j_first) // _COLUMNS))
+                asked = 0
+                for j in range(j_first, n_j, _COLUMNS):
                     j1 = min(j + 1, n_j - 1)
-                    if n_blocks <= _SHORT:  # the next chunk is on its way during this one
-                        for k in (i, i1):
-                            next_x = x + x_chunk + k * x_channel
-                            _prefetch_share(next_x, n_step * block, j // 2, (n_j + 1) // 2)
-                        for k in (j, j1):
-                            next_y = y + y_chunk + k * y_channel
-                            _prefetch_share(next_y, n_step * block, i // 2, (n_i + 1) // 2)
-                    if ahead + j0 + j1 < i0 + i:
-                        continue
-                    _multiply_2x2(
-                        (x + i * x_channel, x + i1 * x_channel),
+                    for at in range(asked, min(asked + share, n_next)):
+                        _prefetch(next_x + i * x_channel + at * _LINE)
+                        _prefetch(next_x + i1 * x_channel + at * _LINE)
+                        _prefetch(next_x + i2 * x_channel + at * _LINE)
+                    asked += share
+                    n_rows = min(n_i - 1, ahead + j0 + j1 - i0) // _ROWS + 1
+                    row = i // _ROWS
+                    for at in range(row * n_next // n_rows, (row + 1) * n_next // n_rows):
+                        _prefetch(next_y + j * y_channel + at * _LINE)
+                        _prefetch(next_y + j1 * y_channel + at * _LINE)
+                    _multiply_3x2(
+                        (x + i * x_channel, x + i1 * x_channel, x + i2 * x_channel),
                         (y + j * y_channel, y + j1 * y_channel),
                         (
-                            z + (i * n_j + j) * row,
-                            z + (i * n_j + j1) * row,
-                            z + (i1 * n_j + j) * row,
-                            z + (i1 * n_j + j1) * row,
+                            z + (i * n_j + j) * pair,
+                            z + (i * n_j + j1) * pair,
+                            z + (i1 * n_j + j) * pair,
+                            z + (i1 * n_j + j1) * pair,
+                            z + (i2 * n_j + j) * pair,
+                            z + (i2 * n_j + j1) * pair,
                         ),
                         n_step,
                         b == 0,
                     )
-        if (c + 1) % n_group == 0 or c + 1 == first.shape[0]:
-            base = c // n_group * n_group * LANE
-            width = (c % n_group + 1) * LANE
-            for k in range(n_i * n_j):
-                for q in range(width):
-                    out[k, base + q] = sums[k, q]
+        if (c + 1) % n_group == 0 or c + 1 == n_all:
+            c_first = c // n_group * n_group
+            for i in range(n_i):
+                for j in range(max(0, i0 + i - ahead - j0), n_j):
+                    k = i * n_j + j
+                    to = out.ctypes.data + k * out.strides[0] + c_first * 8 * LANE
+                    for g in range(c + 1 - c_first):
+                        at = sums.ctypes.data + g * sums.strides[0] + k * pair
+                        _interleave(at, to + g * 8 * LANE)
