@@ -28,10 +28,11 @@ from .kernel import (
     store_spectra,
 )
 
-TILE = 12  # channels on a side: their spectra of one chunk stay in the first-level cache
+TILE = 18  # channels on a side, at most: their products and spectra stay in the cache
 # Where many windows are averaged the products outweigh the transforms, and a larger tile reads
 # the spectra less often.
 _TILE_OF_STACKS, _MANY_BLOCKS = 42, 64
+_TOGETHER = 12  # pairs that are transformed together
 MEMORY = 600_000_000  # bytes of block spectra held at a time
 # Output rows at a time: enough for long writes, and little memory that is touched the first time.
 _ROWS = 4
@@ -148,7 +149,7 @@ def correlate(
     per_channel = spectra_bytes(1, n_blocks, plan.n_fft)
     # Of more channels than fit, a block at a time meets every block that comes after it.
     width = _even(n_channels, max(TILE, MEMORY // per_channel))
-    side = TILE if n_blocks <= _MANY_BLOCKS else _even(width, _TILE_OF_STACKS)
+    side = _even(width, TILE if n_blocks <= _MANY_BLOCKS else _TILE_OF_STACKS)
     tiles = _tiles_by_block(pairs, width, side, n_channels)
     scratch = local()
     room: list[np.ndarray] = []
@@ -233,7 +234,7 @@ def _tiles_by_block(
         inside = (i[rows] % width - i0) * n_j + (j[rows] % width - j0)
         ahead = (block_j - block_i) * width
         found.setdefault((block_i, block_j), []).append(
-            _Tile(i0, n_i, j0, n_j, ahead, rows, inside, _runs(rows), _runs(inside, TILE))
+            _Tile(i0, n_i, j0, n_j, ahead, rows, inside, _runs(rows), _runs(inside, _TOGETHER))
         )
     return found
 
@@ -375,7 +376,7 @@ def _correlate_tile(
         scratch.corr = np.empty(size, dtype=np.float32)
         n_bins_stored = n_chunks(plan.n_fft) * LANE
         scratch.product = np.zeros((side * side, n_bins_stored), dtype=np.complex64)
-        scratch.series = np.empty((TILE, plan.n_fft), dtype=np.float32)
+        scratch.series = np.empty((_TOGETHER, plan.n_fft), dtype=np.float32)
     corr, product = scratch.corr[: tile.rows.size], scratch.product
     i, j = tile.i0 + tile.local // tile.n_j, tile.j0 + tile.local % tile.n_j
     for w, one in enumerate(spectra):
