@@ -45,7 +45,8 @@ def _decode(
     data: np.ndarray, rows: np.ndarray, encodings: np.ndarray, dtype: np.dtype
 ) -> tuple[np.ndarray, np.ndarray]:
     """Those of the rows that can be decoded, and their samples."""
-    samples = np.empty(int(rows["n_samples"].sum()), dtype)
+    ends = np.cumsum(rows["n_samples"])
+    samples = np.empty(int(ends[-1]), dtype)
     source = ffi.cast("char *", data.ctypes.data)
     target = ffi.cast("char *", samples.ctypes.data)
     kind, name = ffi.new("char *"), ffi.new("char[]", b"")
@@ -53,41 +54,38 @@ def _decode(
     begins = rows["offset"] + rows["data_begin"]
     rooms = np.minimum(rows["offset"] + rows["length"], data.size) - begins
     rooms = np.where(rows["data_begin"] >= 48, np.maximum(rooms, 0), 0)
-    n_refused, filled = 0, 0
-    kept = np.zeros(rows.size, bool)
-    columns = (begins, rooms, encodings, rows["n_samples"], rows["swapped"])
+    sizes = rows["n_samples"] * dtype.itemsize
+    places = ends * dtype.itemsize - sizes
+    columns = (begins, rooms, encodings, rows["n_samples"], places, sizes, rows["swapped"])
+    decode_one = clibmseed.ms_decode_data
+    refused: list[int] = []
     # libmseed is told its output's room: of the record, so that none writes into the next.
-    for k, (begin, room, encoding, n, swapped) in enumerate(
+    for k, (begin, room, encoding, n, place, size, swapped) in enumerate(
         zip(*(column.tolist() for column in columns), strict=True)
     ):
-        size = n * dtype.itemsize
-        got = clibmseed.ms_decode_data(
-            source + begin, room, encoding, n, target + filled, size, kind, swapped, name, 0
+        got = decode_one(
+            source + begin, room, encoding, n, target + place, size, kind, swapped, name, 0
         )
-        if got == n:
-            kept[k] = True
-            filled += size
-        else:
-            n_refused += 1
-            if n_refused == _MAX_REFUSALS:
+        if got != n:
+            refused.append(k)
+            if len(refused) == _MAX_REFUSALS:
+                refused.extend(range(k + 1, rows.size))
                 break
-    rows, samples = rows[kept], samples[: filled // dtype.itemsize]
-    return _whole(data, rows, encodings[kept], samples)
+    right = _ends_right(data, rows, encodings, samples[ends - 1])
+    right[refused] = False
+    if right.all():
+        return rows, samples
+    return rows[right], samples[np.repeat(right, rows["n_samples"])]
 
 
-def _whole(
-    data: np.ndarray, rows: np.ndarray, encodings: np.ndarray, samples: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Less the records of differences whose last sample is not what their first frame says."""
-    ends = np.cumsum(rows["n_samples"])
+def _ends_right(
+    data: np.ndarray, rows: np.ndarray, encodings: np.ndarray, lasts: np.ndarray
+) -> np.ndarray:
+    """Which records end as they say: those of differences tell their last sample beforehand."""
+    right = np.ones(rows.size, bool)
     steim = np.flatnonzero(np.isin(encodings, _STEIM))
     at = rows["offset"][steim] + rows["data_begin"][steim] + 8  # after control word and first
-    word = data[at[:, None] + np.arange(4)].copy()
-    swapped = rows["swapped"][steim]
-    last = np.where(swapped, word.view(">i4")[:, 0], word.view("<i4")[:, 0])
-    wrong = steim[last != samples[ends[steim] - 1]]
-    if not wrong.size:
-        return rows, samples
-    right = np.ones(rows.size, bool)
-    right[wrong] = False
-    return rows[right], samples[np.repeat(right, rows["n_samples"])]
+    word = data[np.minimum(at[:, None] + np.arange(4), data.size - 1)].copy()
+    told = np.where(rows["swapped"][steim], word.view(">i4")[:, 0], word.view("<i4")[:, 0])
+    right[steim] = told == lasts[steim]
+    return right
