@@ -19,6 +19,7 @@ import numpy as np
 from .fft import BACKEND, irfft, next_fast_len, rfft
 from .kernel import (
     LANE,
+    empty_products,
     empty_spectra,
     fill_narrow,
     fill_wide,
@@ -374,8 +375,7 @@ def _correlate_tile(
     size = (side * side, len(spectra), n_kept)
     if getattr(scratch, "corr", np.empty(0)).shape != size:
         scratch.corr = np.empty(size, dtype=np.float32)
-        n_bins_stored = n_chunks(plan.n_fft) * LANE
-        scratch.product = np.zeros((side * side, n_bins_stored), dtype=np.complex64)
+        scratch.product = empty_products(side * side, plan.n_fft)
         scratch.series = np.empty((_TOGETHER, plan.n_fft), dtype=np.float32)
     corr, product = scratch.corr[: tile.rows.size], scratch.product
     i, j = tile.i0 + tile.local // tile.n_j, tile.j0 + tile.local % tile.n_j

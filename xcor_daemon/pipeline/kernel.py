@@ -31,7 +31,7 @@ def _floats_in_a_register() -> int:
 LANE = _floats_in_a_register()
 _ROWS, _COLUMNS = 3, 2  # channels whose products are summed together
 _AT_A_TIME = 300_000  # bytes of spectra that stay in the second-level cache, with their sums
-_SUMS = 80_000  # bytes of sums held in the cache before they are copied to their pairs
+_SUMS = 240_000  # bytes of sums held in the cache before they are written to their pairs
 _LINE = 64  # bytes of a cache line
 
 
@@ -43,10 +43,20 @@ def n_chunks(n_fft: int) -> int:
 def empty_spectra(n_channels: int, n_blocks: int, n_fft: int) -> np.ndarray:
     """Room for block spectra as first and as second of a pair, for one output row."""
     shape = (2, n_chunks(n_fft), n_channels, n_blocks, 2, LANE)
-    n_bytes = spectra_bytes(n_channels, n_blocks, n_fft)
+    return _zeros(spectra_bytes(n_channels, n_blocks, n_fft)).view(np.float32).reshape(shape)
+
+
+def empty_products(n_pairs: int, n_fft: int) -> np.ndarray:
+    """Room for the cross-spectra of pairs, complex64 (n_pairs, n_chunks * LANE)."""
+    n_bins = n_chunks(n_fft) * LANE
+    return _zeros(n_pairs * n_bins * 8).view(np.complex64).reshape(n_pairs, n_bins)
+
+
+def _zeros(n_bytes: int) -> np.ndarray:
+    """Bytes that begin with a line of the cache, so that no register lies in two."""
     room = np.zeros(n_bytes + _LINE, dtype=np.uint8)
-    begin = -room.ctypes.data % _LINE  # a register that is loaded lies in one line
-    return room[begin : begin + n_bytes].view(np.float32).reshape(shape)
+    begin = -room.ctypes.data % _LINE
+    return room[begin : begin + n_bytes]
 
 
 def spectra_bytes(n_channels: int, n_blocks: int, n_fft: int) -> int:
@@ -200,6 +210,7 @@ def _interleave(typingctx, source, target):
     """LANE real parts and as many imaginary ones, at an address -> complex64 at another.
 
     Left to itself the compiler writes them one by one, which took a third of the products' time.
+    Written past the cache, since whole lines of it need not be read before.
     """
     signature = types.void(source, target)
 
@@ -216,7 +227,10 @@ def _interleave(typingctx, source, target):
         mask = ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANE), order)
         both = builder.shuffle_vector(*re_im, mask)
         place = builder.inttoptr(arguments[1], ir.VectorType(ir.FloatType(), 2 * LANE).as_pointer())
-        builder.store(both, place).align = 4
+        stored = builder.store(both, place)
+        stored.align = _LINE
+        streaming = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        stored.set_metadata("nontemporal", streaming)
         return context.get_dummy_value()
 
     return signature, generate
@@ -258,9 +272,12 @@ def multiply_tile(
     ahead : int
         By how much channel 0 of ``second`` comes after channel 0 of ``first``.
     out : complex64 array, shape (>= n_i * n_j, n_chunks * LANE)
-        ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i and j0 + j. Where the
-        second comes before the first (pairs that nobody asks for) it may be left as it was.
+        From `empty_products`. ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i
+        and j0 + j. Where the second comes before the first (pairs that nobody asks for) it may
+        be left as it was.
     """
+    if out.ctypes.data % _LINE:
+        raise ValueError("out must begin with a line of the cache, as empty_products does it")
     n_all, n_blocks = first.shape[0], first.shape[2]
     x_chunk, x_channel, block = first.strides[0], first.strides[1], first.strides[2]
     y_chunk, y_channel = second.strides[0], second.strides[1]
