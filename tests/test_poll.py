@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 import tracemalloc
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree
 
@@ -30,6 +33,17 @@ def thousand(bucket):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(put, range(1000)))
     return bucket
+
+
+def calls_of(way: Callable[[], object]) -> int:
+    """How many functions are called, of Python and of C."""
+    called = Counter()
+    sys.setprofile(lambda frame, event, argument: called.update([event]))
+    try:
+        way()
+    finally:
+        sys.setprofile(None)
+    return called["call"] + called["c_call"]
 
 
 @pytest.mark.real
@@ -67,10 +81,11 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
 
             # S3 lists a thousand keys at a time.
             assert asked == ["ListObjectsV2"] * 2 * 20
-            milliseconds = statistics.median(spent) * 1000
-            told = f"a poll of 1000 {what} jobs: {milliseconds:.1f} ms of CPU, 2 requests"
-            record_property("report", told)
-            assert milliseconds < 15
+            milliseconds, n_calls = statistics.median(spent) * 1000, calls_of(daemon.tick)
+            told = f"a poll of 1000 {what} jobs: {milliseconds:.1f} ms of CPU, {n_calls} calls"
+            record_property("report", f"{told}, 2 requests")
+            # Milliseconds change with the machine's mood; 26 calls a job were 11 to 16 of them.
+            assert n_calls < 30 * 1000
 
 
 def test_botocore_parses_no_listing(monkeypatch):
