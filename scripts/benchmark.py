@@ -280,10 +280,13 @@ def day_alone(
             spent, wall = time.process_time() - begin, time.perf_counter() - begin_wall
             size = sum(path.stat().st_size for path in job.glob("CORR/**/*.h5"))
             what = f"{result.pairs} pairs, {size / 1e6:.0f} MB"
-    # Not getrusage's, which begins with what the parent had.
+    return spent, wall, peak_gb(), what
+
+
+def peak_gb() -> float:
+    """The most memory that this process had; getrusage begins with what its parent had."""
     status = Path("/proc/self/status").read_text()
-    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1e6
-    return spent, wall, peak, what
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1e6
 
 
 def whole_day(
@@ -374,8 +377,7 @@ def many_channels(n_channels: int) -> None:
         begin = time.process_time()
         correlate(cut, kept, pairs, plan, lambda *_: None, groups=groups)
         found[name] = time.process_time() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(json.dumps({**found, "peak_gb": peak}))
+    print(json.dumps({**found, "peak_gb": peak_gb()}))
 
 
 def memory(table: Table, n_channels: int) -> None:
