@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from reference import correlate_circular, correlate_windows
 
 from xcor_daemon.pipeline import correlate as engine
+from xcor_daemon.pipeline import kernel
 from xcor_daemon.pipeline.correlate import correlate, plan_blocks
 
 
@@ -190,6 +191,15 @@ def test_a_stack_of_many_windows_equals_the_mean_of_its_windows():
     for row in (0, 7, 700, i.size - 1):
         mean = np.mean([expected(windows, (i[row], j[row]), w, 60) for w in range(40)], axis=0)
         assert_close(stack[row], mean, windows)
+
+
+def test_products_are_not_written_across_lines_of_the_cache():
+    spectra = kernel.empty_spectra(2, 1, 14)
+    room = kernel.empty_products(5, 14).reshape(-1)[1:]
+    askew = room[: 4 * spectra.shape[1] * kernel.LANE].reshape(4, -1)
+
+    with pytest.raises(ValueError, match="empty_products"):
+        kernel.multiply_tile(spectra[0], spectra[1], 0, 2, 0, 2, 0, askew)
 
 
 def test_what_a_sink_raises_reaches_the_caller():

@@ -68,7 +68,7 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
             known.setattr(store, "put_status_if", lambda *_: '"0"')
             while any(p.ahead < 0 for p in daemon.admission._prospects.values()) or not asked:
                 assert daemon.tick() == 1000
-        for what in ("waiting", "finished"):
+        for what, most in (("waiting", 30), ("finished", 11)):
             if what == "finished":
                 daemon.register.ended.update(str(4000 + number) for number in range(1000))
                 assert daemon.tick() == 0
@@ -84,8 +84,9 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
             milliseconds, n_calls = statistics.median(spent) * 1000, calls_of(daemon.tick)
             told = f"a poll of 1000 {what} jobs: {milliseconds:.1f} ms of CPU, {n_calls} calls"
             record_property("report", f"{told}, 2 requests")
-            # Milliseconds change with the machine's mood; 26 calls a job were 11 to 16 of them.
-            assert n_calls < 30 * 1000
+            # Milliseconds change with the machine's mood: 26 and 9 calls a job were 10 to 16 and
+            # 7 to 9 of them.
+            assert n_calls < most * 1000
 
 
 def test_botocore_parses_no_listing(monkeypatch):

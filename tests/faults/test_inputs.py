@@ -113,6 +113,8 @@ def test_a_file_that_arrives_damaged_is_asked_for_again(service):
 
 # --- a flood ---
 
+FIRST = 12  # jobs that stand first in line
+
 
 def signed_puts(service, objects: list[tuple[str, bytes]]) -> None:
     """Put many objects over one connection, without what boto3 does for each."""
@@ -131,14 +133,15 @@ def signed_puts(service, objects: list[tuple[str, bytes]]) -> None:
 
 
 def flood(service, count: int) -> list[str]:
-    """Send as many good jobs at once, the first twelve before all others; gives their ids."""
+    """Send as many good jobs at once, the FIRST of them before all others; gives their ids."""
     ids = [str(10_000 + number) for number in range(count)]
     files = {"stations.csv": STATIONS, "params.csv": PARAMS}
     objects = [(f"incoming/{i}/{name}", body) for i in ids for name, body in files.items()]
     # Jobs stand in line by the time they came, and which of four threads is first is left to luck.
-    signed_puts(service, objects[:24])
+    first = len(files) * FIRST
+    signed_puts(service, objects[:first])
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda part: signed_puts(service, part), batches(objects[24:], 500)))
+        list(pool.map(lambda part: signed_puts(service, part), batches(objects[first:], 500)))
     return ids
 
 
@@ -161,7 +164,7 @@ def test_five_thousand_jobs_at_once_wait_their_turn(service):
     wait_until(lambda: service.is_done(ids[0]), 120)
     begun.kill()
     daemon = service.start(worker="instant")
-    wait_until(lambda: all(service.is_done(i) for i in ids[:12]), 120)
+    wait_until(lambda: all(service.is_done(i) for i in ids[:FIRST]), 120)
     wait_until(lambda: queued(service) > 4900, 120)
 
     daemon.send_signal(15)
@@ -172,7 +175,7 @@ def test_five_thousand_jobs_at_once_wait_their_turn(service):
     taken = {path.name for path in service.work_dir().glob("*/[0-9]*")}
     there = [key.split("/") for key in keys(service.store, "processed/")]
     published = {job_id for _, job_id, *name in there if name == ["manifest.json"]}
-    assert set(ids[:12]) <= published <= taken
+    assert set(ids[:FIRST]) <= published <= taken
     assert len(taken) < 500, "no more is staged than can run soon"
     take_back(service, sorted(rest - taken))
     service.run_until_quiet(worker="instant")

@@ -275,6 +275,11 @@ def multiply_tile(
         From `empty_products`. ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i
         and j0 + j. Where the second comes before the first (pairs that nobody asks for) it may
         be left as it was.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` does not begin with a line of the cache.
     """
     if out.ctypes.data % _LINE:
         raise ValueError("out must begin with a line of the cache, as empty_products does it")
