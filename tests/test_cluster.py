@@ -25,6 +25,7 @@ from xcor_daemon.pipeline.cluster import Cluster
 from xcor_daemon.pipeline.day import DayResult, save_record
 from xcor_daemon.pipeline.executors import WorkerKilledError
 from xcor_daemon.pipeline.run import Crew, correlate_job
+from xcor_daemon.pipeline.work import Downloads
 from xcor_daemon.placement import check_address
 from xcor_daemon.request import read_request
 from xcor_daemon.units import Units
@@ -99,18 +100,28 @@ def test_the_same_plan_gives_the_same_bytes(
 
 
 def test_one_machine_asks_the_data_centre_whatever_the_workers_are(
-    tmp_path, reference, blocks_of_two, dask_cluster
+    tmp_path, reference, blocks_of_two, dask_cluster, monkeypatch
 ):
     job, expected = reference
     again = job.copy(tmp_path / "again")
     log, stages = tmp_path / "asked", []
     crew = Crew("dask", dask_cluster.address)
+    fetch, is_told = Downloads._fetch, threading.Event()
 
+    def fetch_when_told(self, day):  # a download of less than 0.1 s is not worth telling
+        assert is_told.wait(60)
+        fetch(self, day)
+
+    def tell(progress):
+        stages.append(progress.stage)
+        if progress.stage.endswith(": downloading"):
+            is_told.set()
+
+    monkeypatch.setattr(Downloads, "_fetch", fetch_when_told)
     with serve_fdsn(Path(job.source.removeprefix("archive:")), log) as server:
         correlate_job(
-            again.folder, f"fdsn:{server.url}", 2, lambda p: stages.append(p.stage),
-            images=False, crew=crew,
-        )  # fmt: skip
+            again.folder, f"fdsn:{server.url}", 2, tell, images=False, crew=crew
+        )
 
     assert all_datasets(again.folder) == expected
     # All channels of a day at a time; workers that asked would do so for each of three blocks.
