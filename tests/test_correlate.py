@@ -202,6 +202,14 @@ def test_products_are_not_written_across_lines_of_the_cache():
         kernel.multiply_tile(spectra[0], spectra[1], 0, 2, 0, 2, 0, askew)
 
 
+def test_block_spectra_are_not_written_across_lines_of_the_cache():
+    room = kernel.empty_spectra(2, 2, 14)
+    askew = room.reshape(-1)[1 : 1 + room[0, :, :1].size].reshape(room.shape[1], 1, 2, 2, -1)
+
+    with pytest.raises(ValueError, match="empty_spectra"):
+        kernel.store_spectra(np.zeros((1, 16), np.float32), 0, 0, askew)
+
+
 def test_what_a_sink_raises_reaches_the_caller():
     def sink(rows, row, part):
         raise OSError("disk full")

@@ -102,22 +102,61 @@ def fill_wide(
             out[b, high:] = 0
 
 
+@intrinsic
+def _deinterleave(typingctx, source, target):
+    """LANE complex64 at an address -> their real parts, then their imaginary ones, at another.
+
+    Written past the cache: what is stored is more than it holds, and whole lines need not be read
+    before.
+    """
+    signature = types.void(source, target)
+
+    def generate(context, builder, signature, arguments):
+        both = ir.VectorType(ir.FloatType(), 2 * LANE)
+        half = ir.VectorType(ir.FloatType(), LANE)
+        loaded = builder.load(builder.inttoptr(arguments[0], both.as_pointer()))
+        loaded.align = 4
+        for part in range(2):
+            order = ir.Constant(
+                ir.VectorType(ir.IntType(32), LANE), [2 * k + part for k in range(LANE)]
+            )
+            half_of_them = builder.shuffle_vector(loaded, ir.Constant(both, ir.Undefined), order)
+            place = builder.add(arguments[1], ir.Constant(ir.IntType(64), part * LANE * 4))
+            _store_past_cache(builder, half_of_them, builder.inttoptr(place, half.as_pointer()))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _store_past_cache(builder, value, place):
+    """Store a vector where a register's multiple of bytes begins."""
+    stored = builder.store(value, place)
+    stored.align = min(_LINE, value.type.count * 4)
+    streaming = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+    stored.set_metadata("nontemporal", streaming)
+
+
 @compiled()
 def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.ndarray) -> None:
     """Put block spectra of a channel where the products read them.
 
-    ``spectra`` is complex64 (n_blocks, n_frequencies) seen as float32, real and imaginary parts
-    in turn: so seen, the compiler sorts them by whole registers.
+    ``spectra`` is complex64 (n_blocks, n_frequencies), contiguous, seen as float32; ``out`` is
+    one side of `empty_spectra`.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` does not begin with a line of the cache.
     """
+    if out.ctypes.data % _LINE:
+        raise ValueError("out must begin with a line of the cache, as empty_spectra does it")
     n_floats = spectra.shape[1]
     whole = n_floats // (2 * LANE)
+    target = out.ctypes.data + channel * out.strides[1] + first_block * out.strides[2]
     for c in range(whole):
-        base = c * 2 * LANE
         for b in range(spectra.shape[0]):
-            source, target = spectra[b], out[c, channel, first_block + b]
-            for q in range(LANE):
-                target[0, q] = source[base + 2 * q]
-                target[1, q] = source[base + 2 * q + 1]
+            source = spectra.ctypes.data + b * spectra.strides[0] + c * 8 * LANE
+            _deinterleave(source, target + c * out.strides[0] + b * out.strides[2])
     base = whole * 2 * LANE
     for b in range(spectra.shape[0]):
         for q in range((n_floats - base) // 2):
@@ -227,10 +266,7 @@ def _interleave(typingctx, source, target):
         mask = ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANE), order)
         both = builder.shuffle_vector(*re_im, mask)
         place = builder.inttoptr(arguments[1], ir.VectorType(ir.FloatType(), 2 * LANE).as_pointer())
-        stored = builder.store(both, place)
-        stored.align = _LINE
-        streaming = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
-        stored.set_metadata("nontemporal", streaming)
+        _store_past_cache(builder, both, place)
         return context.get_dummy_value()
 
     return signature, generate

@@ -166,11 +166,11 @@ def load(path: Path) -> np.ndarray:
 
 def _entries(path: Path, file: str) -> dict[str, Entry]:
     """The channels of a file, by a look at all of its headers; none where it is no miniSEED."""
-    records = scan(np.fromfile(path, np.uint8, _PROBE))
-    if not records.rows.size:
+    first = parse_heads(np.fromfile(path, np.uint8, HEAD).tobytes(), HEAD)
+    # It may begin with something else, but not for long.
+    if not first["valid"].any() and not scan(np.fromfile(path, np.uint8, _PROBE)).rows.size:
         return {}
-    if path.stat().st_size > _PROBE:
-        records = scan(load(path))
+    records = scan(load(path))
     lengths = records.rows["length"]
     even = np.array_equal(records.rows["offset"], np.arange(lengths.size) * lengths[0])
     length = int(lengths[0]) if even and len(records.codes) == 1 else 0

@@ -13,6 +13,7 @@ from ..datatypes import NS
 _TEXT, _UNKNOWN = 0, 255  # encodings: of a log, and not said
 _STEP = 64  # bytes; every place where a record can begin after something else
 _WINDOW = 1 << 20  # bytes in which such places are looked at together
+_AHEAD = 4096  # records parsed at a time, at first: most files are even to their end
 
 _HEADER = np.dtype(
     [
@@ -101,7 +102,7 @@ def _even(data: np.ndarray, offset: int) -> np.ndarray:
     length = int(blocks[0]["length"][0])
     if not blocks[0]["valid"][0] or not length or offset + length > data.size:
         return blocks[0][:0]
-    offset, ahead = offset + length, 64
+    offset, ahead = offset + length, _AHEAD
     while offset + length <= data.size:
         rows = _parse(data, np.arange(offset, data.size - length + 1, length)[:ahead])
         alike = rows["valid"] & (rows["length"] == length)
