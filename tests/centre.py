@@ -55,7 +55,7 @@ class Centre:
 
     def source(self, **options) -> Fdsn:
         """This centre, asked without real waiting."""
-        options = {"sleep": self.slept.append, "timeout": 5.0, **options}
+        options = {"sleep": self.slept.append, "timeout": 60.0, **options}
         return Fdsn(self.url, Client(**options))
 
     def fetch(self, channels=(WBM,), **options) -> list:

@@ -12,6 +12,7 @@ from http import HTTPStatus
 import numpy as np
 import pytest
 from centre import DATA, END, RUSS, SPANS, START, STATIONXML, WAVEFORMS, WBM, Bad, Centre, serving
+from hosting import wait_until
 from obspy import Stream, Trace, UTCDateTime
 
 from xcor_daemon.errors import NoDataError, UnreachableError
@@ -53,31 +54,33 @@ def test_success_of_another_kind_is_not_taken_for_the_data(centre, status):
     assert (result.status, str(status) in str(result)) == ("failed", True)
 
 
-# answer: what is said, how often it is asked
+# answer: what is said, s without a byte after which it is given up. On a busy machine this server
+# is late too: only of answers that have no end a client may lose patience.
 BAD = {
-    "reset": ("the download failed", 4),
-    "reset_within": ("the download failed", 4),
-    "cut": ("ended too early", 4),
-    "cut_chunk": ("ended too early", 4),
-    "trickle": ("came too slowly", 4),
-    "trickle_head": ("no answer in time", 4),
-    "silent": ("no answer in time", 4),
-    "silent_within": ("no answer in time", 4),
-    "no_http": ("SSH-2.0\\x1b[31m", 4),
-    "endless_head": ("100 headers", 4),
+    "reset": ("the download failed", 60),
+    "reset_within": ("the download failed", 60),
+    "cut": ("ended too early", 60),
+    "cut_chunk": ("ended too early", 60),
+    "trickle": ("came too slowly", 1.0),
+    "trickle_head": ("no answer in time", 0.2),
+    "silent": ("no answer in time", 0.2),
+    "silent_within": ("no answer in time", 0.2),
+    "no_http": ("SSH-2.0\\x1b[31m", 60),
+    "endless_head": ("100 headers", 60),
 }
 
 
 @pytest.mark.parametrize("how", BAD)
 def test_a_connection_in_bad_faith_ends_and_is_a_failure_in_words(centre, how):
     centre.answers = [Bad(how)]
-    words, times = BAD[how]
+    words, timeout = BAD[how]
 
-    (result,) = centre.fetch(timeout=0.2)
+    (result,) = centre.fetch(timeout=timeout)
 
     assert result.status == "failed"
     assert words in str(result)
-    assert (len(centre.requests), len(centre.slept)) == (times, times - 1)
+    assert len(centre.slept) == 3
+    wait_until(lambda: len(centre.requests) == 4)  # the last may be read once it is given up
 
 
 @pytest.mark.parametrize("trouble", [429, 500, 502, 503, *map(Bad, ("reset", "cut", "cut_chunk"))])
@@ -345,9 +348,10 @@ def test_only_http_is_ever_opened(url):
 )
 def test_a_centre_that_gives_no_metadata_is_unreachable(centre, answer, words):
     centre.answers = [answer]
+    timeout = 0.3 if answer == Bad("trickle_head") else 60  # s
 
     with pytest.raises(UnreachableError, match=words):
-        centre.source(timeout=0.3).metadata([WBM], "velocity")
+        centre.source(timeout=timeout).metadata([WBM], "velocity")
 
 
 def test_metadata_that_are_too_many_at_once_are_asked_for_in_halves(centre):
