@@ -24,6 +24,7 @@ from xcor_daemon.disk import size_of
 from xcor_daemon.errors import BusyError, ConfigError, DiskError, UnreachableError, XcorError
 from xcor_daemon.jobs import Job, load_jobs
 from xcor_daemon.outputs import BrokenOutputs
+from xcor_daemon.supervisor import read_record
 
 
 class Host:
@@ -941,7 +942,8 @@ def test_a_worker_killed_from_outside_is_followed_by_another(bucket, run_daemon,
     wait_until(lambda: (status(store) or {}).get("log_tail") == ["up"])
     (job,) = load_jobs(tmp_path / "work")
 
-    os.kill(json.loads((job.folder / "worker.json").read_text())["worker"]["pid"], signal.SIGKILL)
+    wait_until(lambda: "worker" in read_record(job.folder))  # written beside its first words
+    os.kill(read_record(job.folder)["worker"]["pid"], signal.SIGKILL)
     wait_until(lambda: status(store)["log_tail"] == ["up", "up"])
     (job.folder / "go").touch()
     wait_until(lambda: status(store)["state"] == "done")
@@ -977,5 +979,5 @@ def test_a_real_worker_is_stopped_when_its_job_is_cancelled(bucket, run_daemon, 
 
     wait_until(lambda: status(store)["state"] == "cancelled")
     (job,) = load_jobs(tmp_path / "work")
-    worker = json.loads((job.folder / "worker.json").read_text())["worker"]["pid"]
+    worker = read_record(job.folder)["worker"]["pid"]
     assert not Path(f"/proc/{worker}").exists()

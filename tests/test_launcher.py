@@ -16,6 +16,7 @@ from hosting import wait_until
 from xcor_daemon.config import Config
 from xcor_daemon.jobs import Job, create_job
 from xcor_daemon.launcher import LocalLauncher, worker_command, worker_environ
+from xcor_daemon.supervisor import read_record
 
 ENVIRON = {
     "PATH": os.environ["PATH"],
@@ -67,8 +68,9 @@ def log_of(job: Job) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def worker_pid(job: Job) -> int:
-    return json.loads((job.folder / "worker.json").read_text())["worker"]["pid"]
+def wait_for_worker(job: Job) -> None:
+    """Until a worker has said that it is up, and its supervisor has written who it is."""
+    wait_until(lambda: "up" in log_of(job) and "worker" in read_record(job.folder))
 
 
 def test_the_end_and_the_words_of_a_worker_are_kept(job, launch):
@@ -126,9 +128,9 @@ def test_another_daemon_finds_the_worker_and_its_end(job, launch):
 
 def test_a_worker_that_is_killed_from_outside_has_no_exit_code(job, launch):
     launcher = launch(job, "print('up', flush=True); import time; time.sleep(60)")
-    wait_until(lambda: "up" in log_of(job))
+    wait_for_worker(job)
 
-    os.kill(worker_pid(job), signal.SIGKILL)
+    os.kill(read_record(job.folder)["worker"]["pid"], signal.SIGKILL)
 
     assert wait_for_end(launcher, job) is None
 
@@ -141,9 +143,9 @@ def test_a_worker_that_crashes_has_the_exit_code_of_a_shell(job, launch):
 
 def test_a_worker_whose_supervisor_was_killed_runs_on_and_can_be_stopped(job, launch):
     launcher = launch(job, "print('up', flush=True); import time; time.sleep(60)")
-    wait_until(lambda: "up" in log_of(job))
+    wait_for_worker(job)
 
-    os.kill(json.loads((job.folder / "worker.json").read_text())["supervisor"]["pid"], 9)
+    os.kill(read_record(job.folder)["supervisor"]["pid"], signal.SIGKILL)
 
     assert launcher.inspect(job).state == "running"
     wait_until(lambda: stopped(launcher, job))
@@ -157,7 +159,7 @@ def test_a_worker_is_asked_to_end_first(job, launch):
         "print('up', flush=True); time.sleep(60)"
     )
     launcher = launch(job, code)
-    wait_until(lambda: "up" in log_of(job))
+    wait_for_worker(job)
 
     launcher.stop(job)
 
@@ -170,7 +172,7 @@ def test_a_worker_that_will_not_end_is_killed_after_the_grace(job, launch):
         "print('up', flush=True); time.sleep(60)"
     )
     launcher = launch(job, code, grace=0.3)
-    wait_until(lambda: "up" in log_of(job))
+    wait_for_worker(job)
 
     wait_until(lambda: stopped(launcher, job))
 

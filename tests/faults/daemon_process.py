@@ -57,12 +57,15 @@ class DaemonProcess:
 
     def __init__(self, forks: Forks, **order: Any) -> None:
         self._forks, self.returncode = forks, None
+        # Who has been told of its end must not be asked again, nor its number be sent a signal.
+        self._one_at_a_time = threading.RLock()
         self.pid = forks.ask(start=order)
 
     def poll(self) -> int | None:
-        if self.returncode is None:
-            self.returncode = self._forks.ask(poll=self.pid)
-        return self.returncode
+        with self._one_at_a_time:
+            if self.returncode is None:
+                self.returncode = self._forks.ask(poll=self.pid)
+            return self.returncode
 
     def wait(self, seconds: float) -> int:
         end = time.monotonic() + seconds
@@ -72,8 +75,9 @@ class DaemonProcess:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        with self._one_at_a_time:
+            if self.poll() is None:
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

@@ -82,6 +82,7 @@ def test_a_daemon_that_starts_before_its_machine_has_credentials_is_started_agai
     """By the service manager, which leaves it down for wrong settings only."""
     service.environ |= {"AWS_EC2_METADATA_DISABLED": "false"}
     service.environ |= {"AWS_EC2_METADATA_SERVICE_ENDPOINT": role.url}
+    service.environ |= {"AWS_METADATA_SERVICE_TIMEOUT": "60"}  # s; else 1, and a single try
     service.send("41")
 
     assert service.start().wait(60) != 0

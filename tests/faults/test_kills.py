@@ -161,9 +161,9 @@ def test_a_kill_after_each_of_the_files_that_are_uploaded(service, count):
             daemon.kill()
         return given
 
-    service.send("41")
+    daemon = service.start()
     service.proxy.on("PUT", "processed/41/runs/.*", put_and_die, 10**6)
-    daemon = service.start("wait")
+    service.send("41")
     assert daemon.wait(60) == -signal.SIGKILL
 
     service.run_until_quiet()

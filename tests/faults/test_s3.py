@@ -111,11 +111,10 @@ def test_a_black_hole_of_five_minutes_swallows_nothing(service, s3_timeout, seco
     service.wait_for_worker("41")
     for method in ("GET", "PUT", "HEAD"):
         service.proxy.on(method, ANY, lambda _: back.wait(seconds + 60) and None, 10**6)
-    began = time.monotonic()
+    until = time.monotonic() + seconds
     (service.witness / "wait").unlink()
     service.send("42")
-    wait_until(lambda: time.monotonic() > began + seconds, seconds + 60)
-    assert service.proxy.fired > 3
+    wait_until(lambda: time.monotonic() > until and service.proxy.fired > 3, seconds + 60)
     assert daemon.poll() is None
 
     service.proxy.calm()
@@ -171,16 +170,22 @@ def test_results_that_are_refused_for_one_job_hold_up_no_other(service):
 
 
 def test_the_heartbeat_tells_how_many_wait_and_names_nobody(service):
-    for number in range(9):
-        service.send(str(100 + number))
+    ids = [str(7_104_200_100 + number) for number in range(9)]  # no figure looks like these
+    for job_id in ids:
+        service.send(job_id)
     service.slots(1)
     (service.witness / "wait").touch()
     service.start()
-    wait_until(lambda: (service.store.read_status("108") or {}).get("stage"))
-    wait_until(lambda: keys(service.store, "processed/_"))
 
-    state = json.loads(read(service.store, "processed/_service.json"))
+    def beat() -> dict:
+        there = keys(service.store, "processed/_")
+        return json.loads(read(service.store, "processed/_service.json")) if there else {}
 
-    assert (state["queued"], state["running"], state["places"]) == (8, 1, 1)
-    assert "10" + "8" not in json.dumps({k: v for k, v in state.items() if k != "updated"})
-    assert service.store.read_status("108")["stage"] == "waits for its turn, jobs ahead: 8"
+    # A pass that a busy machine has cut short says less.
+    wait_until(lambda: (beat().get("queued"), beat().get("running")) == (8, 1))
+    last = "waits for its turn, jobs ahead: 8"
+    wait_until(lambda: (service.store.read_status(ids[-1]) or {}).get("stage") == last)
+
+    state = beat()
+    assert state["places"] == 1
+    assert not [job_id for job_id in ids if job_id in json.dumps(state)]

@@ -82,7 +82,7 @@ def _inside(name: str, xml: bytes) -> str:
 @pytest.mark.parametrize(("method", "through"), [("PUT", 1), ("POST", 1)])
 def test_a_kill_in_the_middle_of_an_upload_in_parts(large, method, through):
     def die(ask: Callable) -> None:
-        daemon.kill()
+        large.processes[0].kill()
 
     large.proxy.on(method, CORR, after(through, die), 10**6)
     daemon = large.start("wait", **PARTS)
