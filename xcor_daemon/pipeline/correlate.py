@@ -33,7 +33,7 @@ TILE = 18  # channels on a side, at most: their products and spectra stay in the
 # Where many windows are averaged the products outweigh the transforms, and a larger tile reads
 # the spectra less often.
 _TILE_OF_STACKS, _MANY_BLOCKS = 42, 64
-_TOGETHER = 12  # pairs that are transformed together
+_TOGETHER = 24  # pairs that are transformed together
 MEMORY = 600_000_000  # bytes of block spectra held at a time
 # Output rows at a time: enough for long writes, and little memory that is touched the first time.
 _ROWS = 4
@@ -383,12 +383,11 @@ def _correlate_tile(
         multiply_tile(
             one.first, one.second, tile.i0, tile.n_i, tile.j0, tile.n_j, tile.ahead, product
         )
+        count = one.count[i, j]
+        with np.errstate(divide="ignore"):
+            scale = np.where(count > 0, 1 / count, np.nan).astype(np.float32)[:, None]
         for a, b in tile.batches:
             wanted = product[tile.local[a] : tile.local[b - 1] + 1, :n_bins]
-            series = irfft(wanted, plan.n_fft, scratch.series[: b - a])
-            corr[a:b, w] = series[:, :n_kept]
-        count = one.count[i, j]
-        if (count != 1).any():
-            with np.errstate(divide="ignore"):
-                corr[:, w] *= np.where(count > 0, 1 / count, np.nan)[:, None].astype(np.float32)
+            series = irfft(wanted, plan.n_fft, scratch.series[: b - a])[:, :n_kept]
+            np.multiply(series, scale[a:b], out=corr[a:b, w])
     return corr
