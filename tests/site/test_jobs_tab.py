@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+from pathlib import Path
 
 import pytest
+from hosting import wait_until
 from jobs_of import ago, send, wait_for_end
 from playwright.sync_api import Page, expect
+
+from xcor_daemon.supervisor import read_record
 
 pytestmark = pytest.mark.real
 
@@ -41,8 +47,29 @@ def test_a_job_is_followed_from_its_sending_to_its_results(
     expect(page.get_by_role("tabpanel", name="Stacking")).to_contain_text("10 pairs")
 
 
+def hold_worker(demo, job: str) -> int:
+    """Have the worker of a job wait, or it may be through before a person is; gives its process."""
+
+    def found() -> list[dict]:
+        records = map(read_record, demo.folder.glob(f"work/*/{job}"))
+        return [record["worker"] for record in records if "worker" in record]
+
+    wait_until(found)
+    (worker,) = found()
+    os.kill(worker["pid"], signal.SIGSTOP)
+    return worker["pid"]
+
+
+def is_asked_to_end(process: int) -> bool:
+    """Whether SIGTERM waits for a process that was stopped."""
+    status = Path(f"/proc/{process}/status").read_text()
+    pending = int(re.search(r"^ShdPnd:\s*(\w+)$", status, re.MULTILINE)[1], 16)
+    return bool(pending & 1 << signal.SIGTERM - 1)
+
+
 def test_a_job_is_cancelled_once_it_was_asked_twice(page, demo, check_access):
     job = send(demo, 24)
+    worker = hold_worker(demo, job)
     card = open_job(page, demo, job)
     card.get_by_role("button", name="Cancel the job").click()
     expect(card.get_by_role("button", name="Keep it")).to_be_focused()
@@ -52,6 +79,8 @@ def test_a_job_is_cancelled_once_it_was_asked_twice(page, demo, check_access):
 
     card.get_by_role("button", name="Cancel the job").click()
     card.get_by_role("button", name="Yes, stop it").click()
+    wait_until(lambda: is_asked_to_end(worker))
+    os.kill(worker, signal.SIGCONT)
 
     expect(card.get_by_text("Cancelled", exact=True)).to_be_visible(timeout=60_000)
     expect(card).to_contain_text("cancelled by its user")

@@ -119,10 +119,10 @@ def test_pairs_are_sorted_filtered_and_chosen(page, demo, done, folder):
     panel.get_by_role("button", name="Distance km").click()
     with h5py.File(folder / "STACK/linear.h5") as file:
         distance = np.sort(file["distance"][:])
-    assert cells.all_inner_texts() == [f"{km:.2f}" for km in distance]
+    expect(cells).to_have_text([f"{km:.2f}" for km in distance])
     expect(panel.locator("th[aria-sort=ascending]")).to_have_text(re.compile("Distance"))
     panel.get_by_role("button", name="Distance km").click()
-    assert cells.all_inner_texts() == [f"{km:.2f}" for km in distance[::-1]]
+    expect(cells).to_have_text([f"{km:.2f}" for km in distance[::-1]])
 
     panel.get_by_label("Distance to, km").first.fill(f"{distance[3]:.4f}")
     expect(cells).to_have_count(4)
@@ -280,6 +280,7 @@ def test_a_stack_is_asked_for_watched_seen_and_downloaded(
     stack(panel)
     panel.get_by_role("link", name="See the result").click(timeout=120_000)
 
+    page.wait_for_url(lambda url: "id=" in url and done not in url)
     job = re.search(r"id=(\d+)", page.url)[1]
     expect(panel.locator(".pairlist tbody tr")).to_have_count(10)
     point(page, 0.5, 0.4)  # its windows come from the job that was stacked
