@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import dask
 from distributed import Client, Security
+from hosting import free_port
 
 # In the place of the operator's: how long a worker may be away is not this suite's question.
 _ENVIRON = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
@@ -28,8 +28,7 @@ class DaskProcesses:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.address = f"tls://127.0.0.1:{self.port}"
         made = Security.temporary()
         for name, content in (("ca", made.tls_ca_file), ("cert", made.tls_client_cert),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +10,8 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from hosting import free_port
 
 from xcor_daemon.demo.children import start_child, stop_child
 
@@ -28,9 +29,7 @@ def serve_dataselect(files: Iterable[Path], folder: Path, limit: int = 0) -> Ite
         # end of every segment; without it, it reads whole segments.
         index.execute("UPDATE tsindex SET timeindex=NULL")
     index.close()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "server.ini"
     config.write_text(
         f"[index_db]\npath = {database}\ntable = tsindex\nsummary_table = tsindex_summary\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import boto3
 from moto import mock_aws
@@ -53,6 +55,15 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port for a server that starts in a while: one that no connection is given meanwhile."""
+    for port in random.sample(range(15000, 21000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port between 15000 and 21000")
 
 
 class OrderedLauncher:

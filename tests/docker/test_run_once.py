@@ -79,12 +79,9 @@ def test_the_demos_job_and_a_stack_of_it_run_in_containers(
 @pytest.fixture
 def gateway(engine) -> str:
     """Where a container of the workers' network finds this machine."""
-    try:
-        network = engine.networks.get("xcor")
-    except docker.errors.NotFound:
-        network = engine.networks.create("xcor", driver="bridge")
-    network.reload()
-    return network.attrs["IPAM"]["Config"][0]["Gateway"]
+    with contextlib.suppress(docker.errors.APIError):  # it is there, of an earlier worker
+        engine.networks.create("xcor", driver="bridge", check_duplicate=True)
+    return engine.networks.get("xcor").attrs["IPAM"]["Config"][0]["Gateway"]
 
 
 @pytest.fixture

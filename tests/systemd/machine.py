@@ -43,6 +43,10 @@ class Machine:
         )
         return said.decode() if code == 0 else ""
 
+    def wait_for_words(self, words: str) -> None:
+        """Wait until they stand in the service's journal, which is written beside it."""
+        wait_until(lambda: words in self.journal())
+
     def write(self, path: str, text: str) -> None:
         self.sh(f"mkdir -p {Path(path).parent}; printf %s {shlex.quote(text)} >{path}")
 
