@@ -68,17 +68,17 @@ def page(bucket) -> Iterator[Page]:
 
 
 @pytest.fixture
-def service(serve, norsar, tmp_path):
-    """A daemon whose archive has both the NORSAR and the TA sample."""
-    archive = tmp_path / "archive"
-    archive.mkdir()
-    (archive / "norsar").symlink_to(norsar)
-    (archive / "ta").symlink_to(TA)
-    return serve(f"archive:{archive}")
+def archive(norsar, tmp_path) -> Path:
+    """Both the NORSAR and the TA sample."""
+    made = tmp_path / "archive"
+    made.mkdir()
+    (made / "norsar").symlink_to(norsar)
+    (made / "ta").symlink_to(TA)
+    return made
 
 
 def test_stacks_of_all_original_methods_appear_and_bad_requests_are_refused(
-    service, page, sample_job
+    serve, archive, page, sample_job
 ):
     sample = {name.removesuffix(".csv"): body.decode() for name, body in sample_job.items()}
     norsar = page.send(**sample)
@@ -87,7 +87,8 @@ def test_stacks_of_all_original_methods_appear_and_bad_requests_are_refused(
     unknown = page.stack("linear,,true,1234567890123456")
     refused_before_they_are_jobs(page, norsar)
 
-    # The correlation job is running or still to come.
+    # All at once, so that the correlation job is running or still to come.
+    service = serve(f"archive:{archive}", settle="0")
     status = service.wait_for(early)
     assert status["state"] == "rejected"
     assert "send the stacking job when it is done" in status["reason"]
