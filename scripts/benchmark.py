@@ -48,6 +48,7 @@ from xcor_daemon.pipeline.day import DayPlan, correlate_day
 from xcor_daemon.pipeline.fft import BACKEND
 from xcor_daemon.pipeline.preprocess import prepare as prepare_channel
 from xcor_daemon.pipeline.sources import open_source
+from xcor_daemon.pipeline.tiles import tiles_by_block
 from xcor_daemon.pipeline.windowing import windows as windows_of
 from xcor_daemon.request import XcorParams
 from xcor_daemon.stations import Channel
@@ -96,7 +97,7 @@ def pair_stage(table: Table, name: str, cc_len: float, maxlag: float, n_channels
     plan = plan_blocks(n_samples, n_lags, circular=False)
     kept = np.ones((n_channels, n_windows), dtype=bool)
     i, j = np.triu_indices(n_channels, 1)
-    tiles = engine._tiles_by_block((i, j), n_channels, engine.TILE, n_channels)[0, 0]
+    tiles = tiles_by_block((i, j), n_channels, engine.TILE, n_channels)[0, 0]
     each = [np.array([k]) for k in range(n_windows)]
 
     def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

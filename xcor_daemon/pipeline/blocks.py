@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import date
@@ -32,6 +32,7 @@ from .filling import Rows, fill
 from .pairs import pair_table
 from .preparing import DayPlan, Made, Report, epoch_of, prepare_all
 from .shelf import Shelf
+from .stretches import stretches
 from .windowing import n_parts, windows
 
 _SHELF = ".shelf"
@@ -247,7 +248,7 @@ def _write_windows(
         kept = np.flatnonzero(made.kept[channels[channel].id])
         both = windows(shelf.take(channel), kept, params)
         data = np.stack(both[:sides], axis=1)
-        for a, b in _runs(kept):
+        for a, b in stretches(kept):
             offset = (place * params.n_windows + int(kept[a])) * size
             put(file.fileno(), data[a:b], offset)
 
@@ -255,12 +256,6 @@ def _write_windows(
         file.truncate(len(present) * params.n_windows * size)
         with ThreadPoolExecutor(plan.threads) as pool:
             list(pool.map(write, range(len(present))))
-
-
-def _runs(numbers: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Stretches [a, b) of consecutive numbers."""
-    cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), numbers.size]
-    yield from zip(cuts[:-1], cuts[1:], strict=True)
 
 
 def _across(pairs: PairTable, n_first: int) -> PairTable:
@@ -287,7 +282,7 @@ class _Windows:
         block, place = (0, channel) if channel < self.n_first else (1, channel - self.n_first)
         n_windows, size = self.kept.shape[1], 4 * int(np.prod(self._slot))
         out = np.empty((indices.size, *self._slot), dtype=np.float32)
-        for a, b in _runs(indices):
+        for a, b in stretches(indices):
             view = memoryview(out[a:b]).cast("B")
             offset = (place * n_windows + int(indices[a])) * size
             while view:

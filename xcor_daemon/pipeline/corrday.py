@@ -13,6 +13,7 @@ import numpy as np
 from ..params import XcorParams
 from .corrfile import CorrFile
 from .datatypes import PairTable
+from .stretches import stretches
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class CorrDay:
         corr = np.empty(shape, dtype=np.float32)
         for number in np.unique(parts):
             here = np.flatnonzero(parts == number)
-            for a, b in _runs(places[here]):
+            for a, b in stretches(places[here]):
                 first, last = int(places[here[a]]), int(places[here[b - 1]])
                 corr[here[a:b]] = self.parts[number].read(slice(first, last + 1))
         return corr
@@ -124,12 +125,6 @@ def _joined(tables: Sequence[PairTable]) -> tuple[PairTable, np.ndarray, np.ndar
 
 
 _SITES = ("latitude", "longitude", "elevation")
-
-
-def _runs(numbers: np.ndarray) -> Iterable[tuple[int, int]]:
-    """Stretches [a, b) of consecutive numbers."""
-    cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), numbers.size]
-    return zip(cuts[:-1], cuts[1:], strict=True)
 
 
 def same(one: PairTable, other: PairTable) -> bool:

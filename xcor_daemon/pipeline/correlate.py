@@ -28,12 +28,12 @@ from .kernel import (
     spectra_bytes,
     store_spectra,
 )
+from .tiles import TOGETHER, Tile, part_size, tiles_by_block
 
 TILE = 18  # channels on a side, at most: their products and spectra stay in the cache
 # Where many windows are averaged the products outweigh the transforms, and a larger tile reads
 # the spectra less often.
 _TILE_OF_STACKS, _MANY_BLOCKS = 42, 64
-_TOGETHER = 24  # pairs that are transformed together
 # Bytes of block spectra held at a time. Of more channels than fit, those of the second channels are
 # made again for every block of first ones: with 200 channels in two blocks, not four, a day of
 # stacks takes a seventh less.
@@ -152,9 +152,9 @@ def correlate(
     n_blocks = int(np.bincount(rows).max()) * n_parts * plan.n_blocks  # of the largest row
     per_channel = spectra_bytes(1, n_blocks, plan.n_fft)
     # Of more channels than fit, a block at a time meets every block that comes after it.
-    width = _even(n_channels, max(TILE, MEMORY // per_channel))
-    side = _even(width, TILE if n_blocks <= _MANY_BLOCKS else _TILE_OF_STACKS)
-    tiles = _tiles_by_block(pairs, width, side, n_channels)
+    width = part_size(n_channels, max(TILE, MEMORY // per_channel))
+    side = part_size(width, TILE if n_blocks <= _MANY_BLOCKS else _TILE_OF_STACKS)
+    tiles = tiles_by_block(pairs, width, side, n_channels)
     scratch = local()
     room: list[np.ndarray] = []
     most = max(1, min(MEMORY // (width * per_channel), _ROWS))
@@ -165,22 +165,12 @@ def correlate(
             for (i, j), here in tiles.items():
                 batch.hold(i, j, pool)
 
-                def multiply(tile: _Tile, batch: _Batch = batch, row: int = a) -> None:
+                def multiply(tile: Tile, batch: _Batch = batch, row: int = a) -> None:
                     corr = _correlate_tile(tile, batch.spectra, plan, side, scratch)
                     for begin, end in tile.runs:
                         sink(tile.rows[begin:end], row, corr[begin:end])
 
                 list(pool.map(multiply, here))  # list() passes on what a thread raised
-
-
-def _even(n: int, most: int) -> int:
-    """How many of ``n`` to take at a time, in parts about as large as each other.
-
-    >>> _even(60, 42), _even(200, 65), _even(5, 42)
-    (30, 54, 5)
-    """
-    share = ceil(n / ceil(n / most))
-    return min(n, most, share + -share % 6)  # whole products of three channels by two
 
 
 def _check(
@@ -202,56 +192,6 @@ def _batches(rows: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
     n_batches = ceil(n / most)
     for k in range(n_batches):
         yield k * n // n_batches, (k + 1) * n // n_batches
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """Pairs of some channels with others; i0 and j0 count from the start of their blocks."""
-
-    i0: int
-    n_i: int
-    j0: int
-    n_j: int
-    ahead: int  # from the start of the first channels' block to that of the second's
-    rows: np.ndarray  # in the pair list
-    local: np.ndarray  # i * n_j + j of each
-    runs: list[tuple[int, int]]  # stretches of consecutive rows
-    batches: list[tuple[int, int]]  # stretches of consecutive ``local``, to transform together
-
-
-def _tiles_by_block(
-    pairs: tuple[np.ndarray, np.ndarray], width: int, side: int, n_channels: int
-) -> dict[tuple[int, int], list[_Tile]]:
-    """Every pair once, in tiles, by the blocks (of ``width`` channels) of its two channels."""
-    i, j = pairs
-    found: dict[tuple[int, int], list[_Tile]] = {}
-    code = np.stack([i // width, j // width, i % width // side, j % width // side])
-    order = np.lexsort(code[::-1])
-    changes = (np.diff(code[:, order], axis=1) != 0).any(axis=0)
-    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), order.size]
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
-        rows = np.sort(order[a:b])
-        block_i, block_j, tile_i, tile_j = (int(part) for part in code[:, rows[0]])
-        i0, j0 = tile_i * side, tile_j * side
-        n_i = min(side, width - i0, n_channels - block_i * width - i0)
-        n_j = min(side, width - j0, n_channels - block_j * width - j0)
-        inside = (i[rows] % width - i0) * n_j + (j[rows] % width - j0)
-        ahead = (block_j - block_i) * width
-        found.setdefault((block_i, block_j), []).append(
-            _Tile(i0, n_i, j0, n_j, ahead, rows, inside, _runs(rows), _runs(inside, _TOGETHER))
-        )
-    return found
-
-
-def _runs(numbers: np.ndarray, most: int | None = None) -> list[tuple[int, int]]:
-    """Stretches [a, b) of consecutive numbers, none longer than ``most``."""
-    cuts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), numbers.size]
-    step = most or numbers.size
-    return [
-        (a, min(a + step, end))
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True)
-        for a in range(begin, end, step)
-    ]
 
 
 @dataclass(frozen=True)
@@ -371,7 +311,7 @@ def _block_room(plan: Blocks, side: int, scratch: local) -> np.ndarray:
 
 
 def _correlate_tile(
-    tile: _Tile, spectra: list[_Spectra], plan: Blocks, side: int, scratch: local
+    tile: Tile, spectra: list[_Spectra], plan: Blocks, side: int, scratch: local
 ) -> np.ndarray:
     """(n_pairs, n_rows, n_lags) of a tile; the array is the thread's own and used again."""
     n_kept, n_bins = 2 * plan.n_lags + 1, plan.n_fft // 2 + 1
@@ -379,7 +319,7 @@ def _correlate_tile(
     if getattr(scratch, "corr", np.empty(0)).shape != size:
         scratch.corr = np.empty(size, dtype=np.float32)
         scratch.product = empty_products(side * side, plan.n_fft)
-        scratch.series = np.empty((_TOGETHER, plan.n_fft), dtype=np.float32)
+        scratch.series = np.empty((TOGETHER, plan.n_fft), dtype=np.float32)
     corr, product = scratch.corr[: tile.rows.size], scratch.product
     i, j = tile.i0 + tile.local // tile.n_j, tile.j0 + tile.local % tile.n_j
     for w, one in enumerate(spectra):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from .stack import peak
 from .stacking import Stacked
 from .stackplan import StackPlan
+from .stretches import stretches
 
 ROWS = "CORR/rows.json"
 
@@ -75,7 +76,8 @@ def write_rows(folder: Path, plan: StackPlan) -> str:
         members = there[np.argsort(place[there], kind="stable")]
         window = [_progression(run) for run in _even(file.starts)]
         for name, of_day in file.pieces():
-            runs = [[int(run[0]), len(run)] for run in _runs(members[of_day])]
+            some = members[of_day]
+            runs = [[int(some[a]), b - a] for a, b in stretches(some)]
             if runs not in rows:
                 rows.append(runs)
             files.append(
@@ -91,13 +93,6 @@ def write_rows(folder: Path, plan: StackPlan) -> str:
     partial.write_text(json.dumps(content, separators=(",", ":")))
     partial.replace(folder / ROWS)
     return ROWS
-
-
-def _runs(numbers: np.ndarray) -> Sequence[np.ndarray]:
-    """Parts in which each number is one more than the last."""
-    if not numbers.size:
-        return []
-    return np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
 
 
 def _even(times: np.ndarray) -> Iterable[np.ndarray]:
