@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from xcor_daemon.pipeline import work
+from xcor_daemon.pipeline import underway, work
 from xcor_daemon.pipeline.day import DayResult
 
 
@@ -41,7 +41,7 @@ class Ordered(work.Work):
 
     def do(self, unit, report):
         """Compute nothing; tell what was ordered."""
-        work._TELL_EVERY = 0.0
+        underway._TELL_EVERY = 0.0
         for step in range(1, len(self.PARTS) + 2):
             while ordered(self.plan.folder, unit.day) < step:
                 time.sleep(0.02)

@@ -14,7 +14,7 @@ from synthetic import all_datasets, datasets, network_job
 
 from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import XcorError
-from xcor_daemon.pipeline import progress, work
+from xcor_daemon.pipeline import progress, underway, work
 from xcor_daemon.pipeline.corrday import in_folder
 from xcor_daemon.pipeline.run import Crew, correlate_job, correlate_shard, stack_job
 from xcor_daemon.results import open_results
@@ -196,7 +196,8 @@ def test_with_several_processes_progress_tells_of_the_day_and_ends_complete(
 ):
     job = whole[0].copy(tmp_path / "job")
     monkeypatch.setitem(LIMITS["units"], "max_channels", 3)
-    monkeypatch.setattr(work, "_TELL_EVERY", 0.0)
+    monkeypatch.setattr(underway, "_TELL_EVERY", 0.0)
+    monkeypatch.setattr(work, "_LOOK_EVERY", 0.0)
     monkeypatch.setattr(progress, "_SHOW_EVERY", 0.0)
     seen = []
 

@@ -96,7 +96,7 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
     {"datatypes", "postponed", "compiled", "fft", "executors", "shelf", "netcdf", "provenance",
-     "stretches"},
+     "stretches", "underway"},
     {"tapers", "kernel", "response", "stationxml", "quality", "served", "cluster", "band",
      "decimation", "tiles"},
     {"motion", "windowing"},

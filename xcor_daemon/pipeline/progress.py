@@ -11,7 +11,8 @@ from ..units import Unit
 from .datatypes import Progress
 from .day import DayResult
 from .reports import write_json
-from .work import Schedule, Told
+from .underway import Told
+from .work import Schedule
 
 PROGRESS = "progress.json"
 _SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json

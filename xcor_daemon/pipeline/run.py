@@ -32,7 +32,8 @@ from .progress import PROGRESS, Reporter
 from .reports import OUTPUTS, outputs_of, write_json, write_summary
 from .served import served
 from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
-from .work import Downloads, Schedule, Told, Work, clear_told, told, work_through
+from .underway import Told, clear_told, told
+from .work import Downloads, Schedule, Work, work_through
 
 log = logging.getLogger(__name__)
 

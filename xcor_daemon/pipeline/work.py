@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import date
-from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from ..errors import DiskError, NoDataError
@@ -22,11 +18,11 @@ from .day import DayResult, correlate_day, finished
 from .executors import Executor, Outcome
 from .preparing import DayPlan, Report, time_of
 from .sources import is_centre, source_of
+from .underway import Teller, forget_told
 
 log = logging.getLogger(__name__)
 
-_TELL_EVERY = 0.5  # s
-_UNDERWAY = ".progress"
+_LOOK_EVERY = 0.5  # s between two looks at what is under way
 
 
 @dataclass(frozen=True)
@@ -41,9 +37,9 @@ class Work:
         if before := self.done_before(unit):  # its worker died with the answer
             return before
         try:
-            return self.do(unit, _Teller(self.plan.folder, unit))
+            return self.do(unit, Teller(self.plan.folder, unit))
         finally:
-            _told(self.plan.folder, unit).unlink(missing_ok=True)
+            forget_told(self.plan.folder, unit)
 
     def done_before(self, unit: Unit) -> Any:
         """What became of a unit that is done; nothing where it is to be done."""
@@ -62,61 +58,6 @@ class Work:
 def _as_planned(unit: Unit) -> Unit:
     """A unit without what came to be known of its day."""
     return replace(unit, without=())
-
-
-def _told(folder: Path, unit: Unit) -> Path:
-    return folder / _UNDERWAY / f"{unit.name.replace('/', '-')}.json"
-
-
-class _Teller:
-    """Writes now and then how far a unit is."""
-
-    def __init__(self, folder: Path, unit: Unit) -> None:
-        self._path = _told(folder, unit)
-        self._path.parent.mkdir(exist_ok=True)
-        self._last = monotonic()
-        self._began: dict[str, float] = {}
-
-    def __call__(self, done: int, of: int, what: str) -> None:
-        now = monotonic()
-        began = self._began.setdefault(what, now)
-        if now - self._last < _TELL_EVERY:
-            return
-        self._last = now
-        told = Told(done, of, what, done / (now - began) if now > began else 0.0)
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(vars(told)))
-        partial.replace(self._path)
-
-
-@dataclass(frozen=True)
-class Told:
-    """How far a unit is: so many channels, then pair-windows, and how many in a second."""
-
-    done: int
-    of: int
-    what: str
-    rate: float
-
-    def share(self, unit: Unit) -> float:
-        """Of the unit's cost, from 0 to 1."""
-        part = self.done / self.of if self.of else 0.0
-        if self.what == "channels":
-            return unit.prepares * part
-        return unit.prepares + (1 - unit.prepares) * part
-
-
-def clear_told(folder: Path) -> None:
-    """Forget how far units were."""
-    shutil.rmtree(folder / _UNDERWAY, ignore_errors=True)
-
-
-def told(folder: Path, unit: Unit) -> Told | None:
-    """How far a unit is that some worker does; None where nobody has said."""
-    try:
-        return Told(**json.loads(_told(folder, unit).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
 
 
 @dataclass
@@ -336,11 +277,11 @@ def work_through(
                 underway[unit.name] = unit
                 executor.submit(unit)
             if underway:
-                for outcome in executor.results(_TELL_EVERY):
+                for outcome in executor.results(_LOOK_EVERY):
                     del underway[outcome.unit.name]
                     schedule.ended(outcome)
             elif schedule.waits_for is not None and schedule.downloads is not None:
-                schedule.downloads.has(schedule.waits_for, _TELL_EVERY)
+                schedule.downloads.has(schedule.waits_for, _LOOK_EVERY)
             else:
                 is_through = True
             for result in schedule.through():
