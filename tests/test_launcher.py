@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from hosting import wait_until
 
+from xcor_daemon import supervisor
 from xcor_daemon.config import Config
+from xcor_daemon.errors import DiskError
 from xcor_daemon.jobs import Job, create_job
 from xcor_daemon.launcher import LocalLauncher, worker_command, worker_environ
 from xcor_daemon.supervisor import read_record
@@ -150,6 +152,23 @@ def test_a_worker_whose_supervisor_was_killed_runs_on_and_can_be_stopped(job, la
     assert launcher.inspect(job).state == "running"
     wait_until(lambda: stopped(launcher, job))
     assert launcher.inspect(job).exit_code is None
+
+
+def test_a_worker_of_which_nobody_could_learn_does_not_go_on(job, monkeypatch):
+    """The next one would work beside it."""
+    workers = []
+
+    def refuse(folder: Path, record: dict) -> None:
+        if "worker" in record:
+            workers.append(record["worker"])
+            raise DiskError("no space left")
+
+    monkeypatch.setattr(supervisor, "write_record", refuse)
+    with pytest.raises(DiskError):
+        supervisor.supervise(job.folder, 0, [sys.executable, "-c", "import time; time.sleep(60)"])
+
+    (worker,) = workers
+    assert not supervisor.is_alive(worker)
 
 
 def test_a_worker_is_asked_to_end_first(job, launch):

@@ -59,13 +59,17 @@ def supervise(folder: Path, run: int, command: list[str]) -> None:
         write_record(folder, record)
         # stdout and stderr are the log already.
         worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-        record["worker"] = _identity(worker.pid)
-        write_record(folder, record)
-        # While the worker is not reaped, nobody else gets its number or its group's.
-        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.pid, signal.SIGKILL)
-        write_record(folder, {**record, "exit": worker.wait()})
+        try:
+            record["worker"] = _identity(worker.pid)
+            write_record(folder, record)
+            os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+        finally:
+            # It must not outlive this either where the disk is full and nobody learns of it. While
+            # the worker is not reaped, nobody else gets its number or its group's.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            status = worker.wait()
+        write_record(folder, {**record, "exit": status})
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
