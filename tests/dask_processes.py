@@ -89,13 +89,6 @@ class DaskProcesses:
         self._scheduler.kill()
         self._scheduler.wait()
 
-    def pids(self) -> list[int]:
-        """Of the processes that do units."""
-        with dask.config.set(self.settings), Client(
-            self.address, security=Security(require_encryption=True), set_as_default=False
-        ) as client:
-            return list(client.run(os.getpid).values())
-
     def stop(self) -> None:
         """End all, with their children."""
         for process in [*self._workers, self._scheduler]:

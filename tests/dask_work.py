@@ -15,7 +15,7 @@ def step(unit: tuple[str, str, float]) -> str:
     """Note in a folder that a unit was begun, then do what it says."""
     folder, name, seconds = unit
     with (Path(folder) / "begun").open("a") as file:
-        file.write(f"{name}\n")
+        file.write(f"{name} {os.getpid()}\n")
     if name.startswith("poison"):
         os.kill(os.getpid(), signal.SIGKILL)
     if name.startswith("greedy"):
@@ -30,8 +30,17 @@ def step(unit: tuple[str, str, float]) -> str:
 
 def begun(folder: Path) -> list[str]:
     """Names of units in the order in which they were begun."""
+    return [line.split()[0] for line in _lines(folder)]
+
+
+def who_began(folder: Path) -> list[int]:
+    """The processes that began them."""
+    return [int(line.split()[1]) for line in _lines(folder)]
+
+
+def _lines(folder: Path) -> list[str]:
     path = folder / "begun"
-    return path.read_text().split() if path.exists() else []
+    return path.read_text().splitlines() if path.exists() else []
 
 
 class Ordered(work.Work):

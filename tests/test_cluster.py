@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import sys
 import threading
@@ -13,7 +12,7 @@ from pathlib import Path
 import dask
 import pytest
 from dask_processes import DaskProcesses
-from dask_work import Ordered, begun, order, step
+from dask_work import Ordered, begun, order, step, who_began
 from hosting import wait_until
 from synthetic import all_datasets, network_job
 
@@ -263,16 +262,13 @@ def test_a_cancelled_run_leaves_whole_files_and_the_next_completes_it(
 def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
     names = [f"u{k}" for k in range(30 * kills)]
     cluster = Cluster(step, tmp_path, dask_cluster.address)
-    rng = random.Random(kills)
-    killed = []
+    killed = [0]
 
     def kill():
-        while len(killed) < kills:
-            pids = dask_cluster.pids()
-            if pids:
-                os.kill(rng.choice(pids), signal.SIGKILL)
-                killed.append(len(begun(tmp_path)))
-                wait_until(lambda: len(begun(tmp_path)) > killed[-1] + 10, 120)
+        while len(killed) <= kills:
+            wait_until(lambda: len(begun(tmp_path)) > killed[-1] + 10, 120)
+            os.kill(who_began(tmp_path)[-1], signal.SIGKILL)  # in the middle of a unit
+            killed.append(len(begun(tmp_path)))
 
     window = cluster.slots
     killer = threading.Thread(target=kill)
@@ -289,7 +285,7 @@ def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
 
     assert {n: found[n].result for n in names} == {n: n.upper() for n in names}
     redone = len(begun(tmp_path)) - len(names)
-    assert len(killed) == kills
+    assert len(killed) == 1 + kills
     # What ran and what waited to be fetched, once by Dask and once by us where both see the loss.
     assert 1 <= redone <= 2 * window * kills
     print(f"{kills} workers killed: {redone} of {len(names)} units done again")
