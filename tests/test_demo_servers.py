@@ -8,13 +8,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hosting import wait_until
 
 from xcor_daemon.demo.page_server import PageServer
 from xcor_daemon.webpage import Page, Services
@@ -32,13 +32,6 @@ def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 # --- S3 ---

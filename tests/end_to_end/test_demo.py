@@ -7,10 +7,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from hosting import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -21,13 +21,6 @@ def environ(folder: Path) -> dict[str, str]:
     """The demo's folder goes below ``folder``; whatever asks for the network meets a dead end."""
     dead = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
     return {**os.environ, **dead, "TMPDIR": str(folder)}
-
-
-def wait_until(condition, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_the_demo_runs_the_sample_to_the_end_and_stops(tmp_path: Path, processes_in):
@@ -59,7 +52,7 @@ def test_a_demo_that_is_ended_in_the_middle_leaves_nothing_running(
         demo = subprocess.Popen(COMMAND, env=environ(tmp_path), stdout=log, stderr=log)
     try:
         # The worker runs as soon as it has a record.
-        wait_until(lambda: list(tmp_path.glob("xcor-demo-*/work/*/*/worker.json")))
+        wait_until(lambda: list(tmp_path.glob("xcor-demo-*/work/*/*/worker.json")), 120)
         # The demo, both servers, the daemon and its guard, the supervisor.
         assert len(processes_in(tmp_path)) >= 6
         demo.send_signal(end)
@@ -68,5 +61,5 @@ def test_a_demo_that_is_ended_in_the_middle_leaves_nothing_running(
         demo.kill()
         demo.wait()
 
-    wait_until(lambda: not processes_in(tmp_path), 30)
+    wait_until(lambda: not processes_in(tmp_path))
     assert demo.returncode != 0
