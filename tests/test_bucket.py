@@ -352,7 +352,8 @@ def test_a_server_that_is_away_is_named():
 def test_nobody_listens_is_told_apart_from_no_credentials():
     def client(**keys):
         once = ClientConfig(retries={"total_max_attempts": 1})
-        return boto3.client("s3", endpoint_url="http://127.0.0.1:9", config=once, **keys)
+        session = boto3.session.Session()  # the default one may have found some before
+        return session.client("s3", endpoint_url="http://127.0.0.1:9", config=once, **keys)
 
     known = client(aws_access_key_id="a", aws_secret_access_key="b")
     with pytest.raises(UnreachableError, match="127.0.0.1:9"):

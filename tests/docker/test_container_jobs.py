@@ -58,7 +58,7 @@ class Service:
             self.daemon.tick()
             return until()
 
-        wait_until(one_pass, 60)
+        wait_until(one_pass, 240)
 
     def run_to_its_end(self, job_id: str = "41") -> dict:
         self.go_on(lambda: self.status(job_id).get("state") in ("done", "failed", "rejected"))
