@@ -31,6 +31,7 @@ from xcor_daemon.jobs import LOG_FILE, Job
 from xcor_daemon.launcher import ENDED, NOT_STARTED, LocalLauncher, Worker
 
 WORKER = Path(__file__).with_name("worker.py")
+NEED = Path(__file__).parents[2] / "scripts/need"
 
 
 class Forks:
@@ -99,14 +100,8 @@ class ClockedDaemon:
 
 def find_libfaketime() -> Path:
     """libfaketime of Debian, installed where it is missing and that is possible."""
-    for _ in range(2):
-        found = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-        if found:
-            return found[0]
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "libfaketime"]
-        subprocess.run(["apt-get", "update", "-q"], check=False)
-        subprocess.run(install, check=False)
-    raise FileNotFoundError("no libfaketime; as root: apt-get install libfaketime")
+    subprocess.run([NEED, "faketime:faketime"], check=True)
+    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
 class InstantLauncher:
