@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import xarray
+from hosting import wait_until
 from synthetic import all_datasets, datasets, network_job
 
 from xcor_daemon.csvtable import LIMITS
@@ -199,11 +200,20 @@ def test_with_several_processes_progress_tells_of_the_day_and_ends_complete(
     monkeypatch.setattr(underway, "_TELL_EVERY", 0.0)
     monkeypatch.setattr(work, "_LOOK_EVERY", 0.0)
     monkeypatch.setattr(progress, "_SHOW_EVERY", 0.0)
-    seen = []
+    seen, looks, write = [], tmp_path / "looks", underway.Teller.__call__
+    looks.touch()
 
     def tell(progress):
         seen.append((progress.stage, progress.days_done + progress.part, progress.eta))
+        with looks.open("ab") as file:
+            file.write(b".")
 
+    def write_and_wait(self, *told):  # or a unit may be through before anybody looks
+        write(self, *told)
+        before = looks.stat().st_size  # the look under way may have missed it
+        wait_until(lambda: looks.stat().st_size >= before + 2)
+
+    monkeypatch.setattr(underway.Teller, "__call__", write_and_wait)
     correlate_job(job.folder, job.source, 2, tell, images=False)
 
     inside = [(done, eta) for stage, done, eta in seen if stage.endswith("/s")]
