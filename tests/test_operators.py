@@ -119,6 +119,20 @@ def test_an_operator_cancels_a_job(host):
     assert "by the operator" in host.store.read_status("41")["reason"]
 
 
+def test_an_order_that_is_given_while_the_one_before_is_obeyed_is_not_lost(tmp_path):
+    orders.give(tmp_path, "41", "hold")
+    (first,) = orders.pending(tmp_path)
+    orders.give(tmp_path, "41", "release")
+
+    orders.done(first)
+
+    (later,) = orders.pending(tmp_path)
+    assert later.action == "release"
+    orders.done(later)
+    orders.done(later)  # nothing is left of it
+    assert orders.pending(tmp_path) == []
+
+
 def test_a_held_job_waits_and_takes_nobodys_place(host):
     send(host.store, "41")
     send(host.store, "42")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class Order:
     job_id: str
     action: str
     path: Path
+    content: bytes  # of the file
 
 
 def give(work_dir: Path, job_id: str, action: str) -> None:
@@ -51,15 +53,17 @@ def pending(work_dir: Path) -> list[Order]:
     for path in paths:
         if match := _NAME.fullmatch(path.name):
             try:
-                action = json.loads(path.read_bytes())["action"]
+                content = path.read_bytes()
+                action = json.loads(content)["action"]
             except (ValueError, TypeError, KeyError, FileNotFoundError):
                 continue
             if action in ACTIONS:
-                found.append(Order(match[1], action, path))
+                found.append(Order(match[1], action, path, content))
     return found
 
 
 def done(order: Order) -> None:
-    """Take an order away once what it asks is recorded."""
-    with disk_errors(order.path):
-        order.path.unlink(missing_ok=True)
+    """Take an order away once what it asks is recorded; a later one in its place stays."""
+    with disk_errors(order.path), suppress(FileNotFoundError):
+        if order.path.read_bytes() == order.content:
+            order.path.unlink()
