@@ -33,7 +33,7 @@ from .tiles import TOGETHER, Tile, part_size, tiles_by_block
 TILE = 18  # channels on a side, at most: their products and spectra stay in the cache
 # Where many windows are averaged the products outweigh the transforms, and a larger tile reads
 # the spectra less often.
-_TILE_OF_STACKS, _MANY_BLOCKS = 42, 64
+_TILE_OF_STACKS, _MANY_BLOCKS = 54, 64
 # Bytes of block spectra held at a time. Of more channels than fit, those of the second channels are
 # made again for every block of first ones: with 200 channels in two blocks, not four, a day of
 # stacks takes a seventh less.

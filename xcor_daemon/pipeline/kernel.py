@@ -306,11 +306,10 @@ def multiply_tile(
     i0, n_i, j0, n_j : int
         First channel and number of channels on either side of the tile.
     ahead : int
-        By how much channel 0 of ``second`` comes after channel 0 of ``first``.
+        A pair that is wanted has i0 + i <= j0 + j + ahead.
     out : complex64 array, shape (>= n_i * n_j, n_chunks * LANE)
         From `empty_products`. ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i
-        and j0 + j. Where the second comes before the first (pairs that nobody asks for) it may
-        be left as it was.
+        and j0 + j; that of a pair that is not wanted may be left as it was.
 
     Raises
     ------
@@ -343,7 +342,9 @@ def multiply_tile(
             for i in range(0, n_i, _ROWS):
                 i1, i2 = min(i + 1, n_i - 1), min(i + 2, n_i - 1)  # at an edge one is done twice
                 # What comes next is asked for line by line, beside the products of this.
-                j_first = max(0, i0 + i - ahead - j0) // _COLUMNS * _COLUMNS
+                j_first = max(0, i0 + i - ahead - j0)
+                if j_first >= n_j:
+                    break  # nobody wants a pair of these rows, nor of those that follow
                 share = -(-n_next // -(-(n_j - j_first) // _COLUMNS))
                 asked = 0
                 for j in range(j_first, n_j, _COLUMNS):

@@ -30,7 +30,7 @@ class Tile:
     n_i: int
     j0: int
     n_j: int
-    ahead: int  # from the start of the first channels' block to that of the second's
+    ahead: int  # i0 + i <= j0 + j + ahead for all of the pairs
     rows: np.ndarray  # in the pair list
     local: np.ndarray  # i * n_j + j of each
     runs: list[tuple[int, int]]  # stretches of consecutive rows
@@ -68,7 +68,7 @@ def tiles_by_block(
         n_i = min(side, width - i0, n_channels - block_i * width - i0)
         n_j = min(side, width - j0, n_channels - block_j * width - j0)
         inside = (i[rows] % width - i0) * n_j + (j[rows] % width - j0)
-        ahead = (block_j - block_i) * width
+        ahead = (block_j - block_i) * width - int((j[rows] - i[rows]).min())
         found.setdefault((block_i, block_j), []).append(
             Tile(
                 i0, n_i, j0, n_j, ahead, rows, inside, stretches(rows), stretches(inside, TOGETHER)
