@@ -30,7 +30,9 @@ def _floats_in_a_register() -> int:
 
 LANE = _floats_in_a_register()
 _ROWS, _COLUMNS = 3, 2  # channels whose products are summed together
-_AT_A_TIME = 300_000  # bytes of spectra that stay in the second-level cache, with their sums
+# Bytes of spectra multiplied at a time: about a second-level cache. Where they are fewer, taking up
+# the sums again costs more than is won.
+_AT_A_TIME = 500_000
 _SUMS = 240_000  # bytes of sums held in the cache before they are written to their pairs
 _LINE = 64  # bytes of a cache line
 
