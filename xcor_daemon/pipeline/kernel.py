@@ -131,7 +131,10 @@ def _deinterleave(typingctx, source, target):
 
 
 def _store_past_cache(builder, value, place):
-    """Store a vector where a register's multiple of bytes begins."""
+    """Store a vector where a register's multiple of bytes begins.
+
+    Such stores may be late; other threads read them only after a lock, which waits for them.
+    """
     stored = builder.store(value, place)
     stored.align = min(_LINE, value.type.count * 4)
     streaming = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
