@@ -132,9 +132,7 @@ def pair_stage(table: Table, name: str, cc_len: float, maxlag: float, n_channels
         transform()
         times = seconds(transform, ours, full_length, obspys)
     prepared = times[0] / (n_channels * n_windows)
-    pair, full, peer = (
-        t / n for t, n in zip(times[1:], (i.size * n_windows, 96, 4), strict=True)
-    )
+    pair, full, peer = (t / n for t, n in zip(times[1:], (i.size * n_windows, 96, 4), strict=True))
     blocks = f"{plan.n_blocks} blocks, transform of {plan.n_fft}"
     table.add(f"{name}: pair-window, {BACKEND}", pair * 1e6, "us", blocks)
     table.add(f"{name}: full-length batched scipy.fft", full * 1e6, "us", f"{full / pair:.1f} x")

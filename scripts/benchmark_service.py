@@ -41,9 +41,7 @@ def _one(folder: Path, page: str, results: str) -> dict[str, float]:
     published = time.time()
     [path] = folder.glob(f"work/*/{job_id}")
     launched = Job.load(path).launched
-    written, ended = (
-        (path / name).stat().st_mtime for name in ("outputs.json", "worker.json")
-    )
+    written, ended = ((path / name).stat().st_mtime for name in ("outputs.json", "worker.json"))
     return {
         "all": published - sent,
         "taken": launched - sent,

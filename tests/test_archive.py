@@ -167,9 +167,7 @@ def looked_into(monkeypatch):
     """The files whose headers are read from now on."""
     names = []
     plain = catalogue._look_into
-    monkeypatch.setattr(
-        catalogue, "_look_into", lambda *a: names.append(a[1]) or plain(*a)
-    )
+    monkeypatch.setattr(catalogue, "_look_into", lambda *a: names.append(a[1]) or plain(*a))
     return names
 
 

@@ -70,9 +70,7 @@ def test_results_of_blocks_open_as_those_of_whole_days(whole, blocks):
         xarray.testing.assert_equal(day, expected)
         for rows in (4, slice(2, 15, 3), [0, 20, 7]):
             np.testing.assert_array_equal(day["corr"][rows], expected["corr"][rows])
-        np.testing.assert_array_equal(
-            day["corr"][3, 5:9, ::-2], expected["corr"][3, 5:9, ::-2]
-        )
+        np.testing.assert_array_equal(day["corr"][3, 5:9, ::-2], expected["corr"][3, 5:9, ::-2])
         pair = ("XX.S001..LHZ", "XX.S005..LHZ")
         xarray.testing.assert_equal(parts.pair(*pair), one.pair(*pair))
 

@@ -31,8 +31,7 @@ def rjob():
 def ours(noise, response, fs_raw):
     epochs = (Epoch(0, 2 * MIDNIGHT, response=curve(response, "velocity", fs_raw / 2)),)
     motions = [
-        prepare(record(noise, delay, fs_raw), epochs, SPAN, DAY, CHAIN).motion()
-        for delay in DELAYS
+        prepare(record(noise, delay, fs_raw), epochs, SPAN, DAY, CHAIN).motion() for delay in DELAYS
     ]
     corr = np.empty((CHAIN.n_windows, 2 * CHAIN.n_lags + 1), np.float32)
 

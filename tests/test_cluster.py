@@ -76,9 +76,7 @@ def outcomes(executor, n):
 
 
 @pytest.mark.parametrize("crew", ["processes", "local", "scheduler"])
-def test_the_same_plan_gives_the_same_bytes(
-    tmp_path, reference, blocks_of_two, dask_cluster, crew
-):
+def test_the_same_plan_gives_the_same_bytes(tmp_path, reference, blocks_of_two, dask_cluster, crew):
     job, expected = reference
     again = job.copy(tmp_path / "again")
     who = {"processes": Crew(), "local": Crew("dask"),
@@ -118,9 +116,7 @@ def test_one_machine_asks_the_data_centre_whatever_the_workers_are(
 
     monkeypatch.setattr(Downloads, "_fetch", fetch_when_told)
     with serve_fdsn(Path(job.source.removeprefix("archive:")), log) as server:
-        correlate_job(
-            again.folder, f"fdsn:{server.url}", 2, tell, images=False, crew=crew
-        )
+        correlate_job(again.folder, f"fdsn:{server.url}", 2, tell, images=False, crew=crew)
 
     assert all_datasets(again.folder) == expected
     # All channels of a day at a time; workers that asked would do so for each of three blocks.
@@ -129,9 +125,7 @@ def test_one_machine_asks_the_data_centre_whatever_the_workers_are(
     assert not list(again.folder.glob(".downloads/*/*-*/"))
 
 
-def test_progress_and_eta_are_those_of_a_known_rate(
-    tmp_path, reference, dask_cluster, monkeypatch
-):
+def test_progress_and_eta_are_those_of_a_known_rate(tmp_path, reference, dask_cluster, monkeypatch):
     """Three days, one of an earlier run; the others side by side, 1000 s of a clock of the test."""
     job, _ = reference
     again = job.copy(tmp_path / "again")
@@ -301,7 +295,9 @@ def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path, dask_cluster, 
         Cluster(step, tmp_path, dask_cluster.address)
 
 
-@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "10.0.0.1:8786", "tls://", "http://a:1"])
+@pytest.mark.parametrize(
+    "address", ["tcp://10.0.0.1:8786", "10.0.0.1:8786", "tls://", "http://a:1"]
+)
 def test_addresses_that_others_could_listen_to_are_refused(address):
     with pytest.raises(ConfigError, match="write tls://HOST:PORT"):
         check_address(address)

@@ -92,9 +92,7 @@ def test_archives_and_data_centres_are_sources(source):
     check_source(source)
 
 
-@pytest.mark.parametrize(
-    "source", ["", "archive:", "s3:", "EARTHSCOPE", "file:///etc/passwd"]
-)
+@pytest.mark.parametrize("source", ["", "archive:", "s3:", "EARTHSCOPE", "file:///etc/passwd"])
 def test_nothing_else_is_a_source(source):
     with pytest.raises(ConfigError):
         check_source(source)

@@ -569,8 +569,6 @@ def test_disk_of_the_daemon_stays_within_its_quota(make_host, store):
     assert len(list(host.config.work_dir.glob("*/*"))) < 8, "the oldest folders were removed"
 
 
-
-
 def test_a_staging_that_a_crash_cut_short_is_done_again(host, store):
     half = host.config.work_dir / "20200615_102819/41"
     half.mkdir(parents=True)

@@ -108,7 +108,7 @@ def test_the_page_runs_its_own_scripts_only(page):
     status, headers, body = ask(page.url + "/")
 
     assert status == 200
-    assert b"<script type=\"module\"" in body
+    assert b'<script type="module"' in body
     policy = headers["Content-Security-Policy"]
     assert policy.removesuffix("; frame-ancestors 'none'") in html.unescape(body.decode())
     assert "default-src 'none'" in policy

@@ -172,9 +172,7 @@ def test_jobs_and_processes_of_a_machine_share_the_budget_of_a_centre(centre, tm
     ]
     threads = [
         threading.Thread(
-            target=lambda: list(
-                open_source(names[0], Access(tmp_path)).fetch([WBM], START, END)
-            )
+            target=lambda: list(open_source(names[0], Access(tmp_path)).fetch([WBM], START, END))
         )
         for _ in range(6)
     ]
@@ -231,5 +229,3 @@ def test_a_served_archive_gives_what_the_archive_itself_gives():
     expected = archive.metadata([WBM, RUSS], "velocity")
     assert metadata.epochs.keys() == expected.epochs.keys()
     assert metadata.epochs[WBM.id][0].latitude == expected.epochs[WBM.id][0].latitude
-
-

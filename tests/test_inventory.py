@@ -96,9 +96,7 @@ def test_what_is_unknown_is_left_empty(tmp_path):
     pairs = pair_table("AB")
     nothing = np.full((1, LAGS.size), np.nan)
     path = tmp_path / "linear.h5"
-    inventory.write_pairs(
-        Stacked(path, pairs, nothing, np.array([np.nan]), np.array([[0]])), LAGS
-    )
+    inventory.write_pairs(Stacked(path, pairs, nothing, np.array([np.nan]), np.array([[0]])), LAGS)
 
     (row,) = csv.DictReader(path.with_suffix(".csv").read_text().splitlines())
     assert (row["snr"], row["lag"], row["speed"], row["n_windows"]) == ("", "", "", "0")

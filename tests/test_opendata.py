@@ -26,6 +26,7 @@ RUSS, THIS = (Channel("BK", name, "00", "LHZ", SPANS, sample_rate=1.0) for name 
 START = day_start(date(2022, 1, 2))
 END = day_start(date(2022, 1, 3))
 
+
 @pytest.fixture(scope="module")
 def bucket(s3_server):
     """The URL of a public bucket that holds `OBJECTS`, and one of HTML."""

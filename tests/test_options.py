@@ -25,9 +25,7 @@ FS, HOURS = 4.0, 5
 BASE = XcorParams(fs=2, freqmin=0.1, freqmax=0.5, cc_step=900, cc_len=900, maxlag=60)
 SPANS = ((utc("2020-01-01"), utc("2020-01-02")),)
 PLACES = {"S00": (0.0, 0.0), "S01": (0.0, 0.3), "S02": (5.0, 5.0)}
-CHANNELS = [
-    Channel("XX", station, "", f"BH{c}", SPANS) for station in PLACES for c in "ENZ"
-]
+CHANNELS = [Channel("XX", station, "", f"BH{c}", SPANS) for station in PLACES for c in "ENZ"]
 
 
 @dataclass
@@ -42,10 +40,7 @@ class Field:
         amplitude = np.log(1e9) + power * np.log(2 * np.pi * frequency)
         curve = ResponseCurve(frequency, amplitude, np.full(200, power * np.pi / 2))
         return Metadata(
-            {
-                c.id: (Epoch(0, 1 << 62, *PLACES[c.station], 0.0, curve),)
-                for c in channels
-            }
+            {c.id: (Epoch(0, 1 << 62, *PLACES[c.station], 0.0, curve),) for c in channels}
         )
 
     def fetch(self, channels, start, end):

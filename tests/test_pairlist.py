@@ -81,9 +81,7 @@ def test_a_wrong_list_is_refused_with_its_line(pairs, message):
 
 
 def test_a_channel_may_be_paired_with_itself():
-    request = parse_request(
-        contents(b"First,Second\nXX.A..BHZ,XX.A..BHZ\n", autocorrelations=True)
-    )
+    request = parse_request(contents(b"First,Second\nXX.A..BHZ,XX.A..BHZ\n", autocorrelations=True))
 
     assert names(request) == ["XX.A..BHZ|XX.A..BHZ"]
 

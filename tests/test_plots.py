@@ -426,9 +426,7 @@ def test_stations_at_one_place_and_at_a_pole_are_drawn(tmp_path):
 def test_a_crowded_map_says_what_it_leaves_out(tmp_path, monkeypatch):
     titles = []
     write = maps.write_title
-    monkeypatch.setattr(
-        maps, "write_title", lambda *said: titles.append(said[-1]) or write(*said)
-    )
+    monkeypatch.setattr(maps, "write_title", lambda *said: titles.append(said[-1]) or write(*said))
     random = np.random.default_rng(0)
 
     draw_map(

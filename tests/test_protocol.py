@@ -64,9 +64,7 @@ def steps(world: World, rules: Rules) -> Iterator[tuple[str, World]]:
             yield f"{number}: {name}", after
 
 
-def host_steps(
-    world: World, rules: Rules, number: int, host: Host
-) -> Iterator[tuple[str, World]]:
+def host_steps(world: World, rules: Rules, number: int, host: Host) -> Iterator[tuple[str, World]]:
     def to(after: Host, **changes: object) -> World:
         hosts = tuple(after if k == number else h for k, h in enumerate(world.hosts))
         return replace(world, hosts=hosts, **changes)
@@ -148,9 +146,7 @@ def reduced(world: World, rules: Rules) -> World:
     return replace(world, hosts=(second, first), lease=(1 - owner if is_valid else -1, is_valid))
 
 
-def explore(
-    rules: Rules, retries: int = 1, is_broken: bool = False
-) -> tuple[int, set[str], int]:
+def explore(rules: Rules, retries: int = 1, is_broken: bool = False) -> tuple[int, set[str], int]:
     """Walk through every state; gives their number, what is bad, and how many are dead ends.
 
     A protocol that is known to be broken is followed no further than to the first bad state.

@@ -119,8 +119,7 @@ def test_a_clock_that_steps_too_often_is_refused():
     parts = np.split(data, 24)
     late = 0.3 / FS * NS  # more every hour
     segments = tuple(
-        Segment(MIDNIGHT + round(k * (3600 * NS + late)), FS, part)
-        for k, part in enumerate(parts)
+        Segment(MIDNIGHT + round(k * (3600 * NS + late)), FS, part) for k, part in enumerate(parts)
     )
     samples = Samples(segments, "test", data.nbytes)
 
@@ -182,9 +181,7 @@ def runs_by_hand(data, least, values=None):
     """Every run of equal samples, one sample after the other."""
     edges = [0, *(np.flatnonzero(np.diff(data)) + 1), data.size]
     runs = itertools.pairwise(edges)
-    return [
-        (a, b) for a, b in runs if b - a >= least and (values is None or data[a] in values)
-    ]
+    return [(a, b) for a, b in runs if b - a >= least and (values is None or data[a] in values)]
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32, np.float64])

@@ -551,7 +551,6 @@ def test_moving_intervals_overlap_and_end_with_the_last_day():
     ]  # fmt: skip
 
 
-
 # A job
 
 

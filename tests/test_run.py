@@ -61,9 +61,7 @@ TRUTH_STATIONS = "".join(
     f"XX,{channel.split('.')[1]},,BHZ,2020-01-01T00:00:00,2020-01-02T00:00:00\n"
     for channel in DELAYS
 )
-TRUTH_PARAMS = (
-    "fs,freqmin,freqmax,cc_step,cc_len,maxlag,response\n10,0.1,2,1800,3600,60,none\n"
-)
+TRUTH_PARAMS = "fs,freqmin,freqmax,cc_step,cc_len,maxlag,response\n10,0.1,2,1800,3600,60,none\n"
 
 
 @pytest.fixture(scope="module")
@@ -347,8 +345,6 @@ def test_progress_counts_days_and_ends_complete(ta_job):
     assert progress["days"] == [8, 8]
     assert progress["pairs"] == 1
     assert progress["stage"] == "finished"
-
-
 
 
 def test_without_images_only_they_are_missing(tmp_path, truth_archive, truth_job):

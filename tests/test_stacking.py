@@ -222,9 +222,7 @@ def test_many_days_are_stacked_in_the_memory_of_one(tmp_path):
         day = tmp_path / f"{date(2020, 1, 1) + timedelta(days=k)}.h5"
         day.symlink_to(first)
         days.append(day)
-    plan = StackPlan(
-        corr_days(days), StackParams("phase-weighted", 1.0, True, "1"), params
-    )
+    plan = StackPlan(corr_days(days), StackParams("phase-weighted", 1.0, True, "1"), params)
 
     stacked = stack_files(tmp_path / "stack.h5", plan, 1)
 

@@ -87,9 +87,7 @@ def test_every_pair_is_counted_in_one_unit(params):
 def test_blocks_are_the_same_on_days_that_lack_channels():
     full = request(20, days=2)
     later = ((START + timedelta(days=1), START + timedelta(days=2)),)
-    channels = tuple(
-        replace(c, spans=later) if k < 3 else c for k, c in enumerate(full.channels)
-    )
+    channels = tuple(replace(c, spans=later) if k < 3 else c for k, c in enumerate(full.channels))
     units = Units(XcorRequest(channels, PARAMS), max_channels=5, max_bytes=1e18)
 
     first, second = units.blocks(DAY), units.blocks(date(2020, 1, 2))

@@ -216,7 +216,6 @@ class DockerLauncher:
             "ulimits": [Ulimit(name="core", soft=0, hard=0)],
         }
 
-
     def _shared(self, job: Job) -> list[Mount]:
         """What jobs share; who reads strangers' data does not say what is in archives."""
         if job.kind == "stack":

@@ -86,9 +86,7 @@ class Engine:
         """Containers with a label, whether they run or not."""
         with _asking():
             return list(
-                self.client.containers.list(
-                    all=True, filters={"label": label}, ignore_removed=True
-                )
+                self.client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
             )
 
     def create(self, network: str | None, **options: Any) -> Container:

@@ -57,9 +57,7 @@ def check_pairs(pairs: Pairs, channels: Sequence[Channel], params: XcorParams) -
     return problems
 
 
-def indices(
-    pairs: Pairs, channels: Sequence[Channel], params: XcorParams
-) -> set[tuple[int, int]]:
+def indices(pairs: Pairs, channels: Sequence[Channel], params: XcorParams) -> set[tuple[int, int]]:
     """The pairs of these channels that are named and that ``params`` want, as places in order."""
     members = _members(channels)
     return {pair for row in pairs for pair in _combined(row, members, channels, params)}

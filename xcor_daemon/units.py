@@ -109,9 +109,7 @@ class Units:
         """Units of the first day of every period: those that come first, and those that follow."""
         return [
             self._pattern(first, channels, blocks)
-            for (first, _, channels), blocks in zip(
-                self.request.periods, self._blocks, strict=True
-            )
+            for (first, _, channels), blocks in zip(self.request.periods, self._blocks, strict=True)
         ]
 
     def _pattern(
@@ -127,9 +125,7 @@ class Units:
             cost = preparing + n_pairs * per_pair
             return [Unit(day, cost=cost, prepares=preparing / cost)], []
         alone = {i: count_pairs(members, params, named) for i, members in blocks.items()}
-        prepare = [
-            Unit(day, i, cost=len(m) * per_channel, prepares=1.0) for i, m in blocks.items()
-        ]
+        prepare = [Unit(day, i, cost=len(m) * per_channel, prepares=1.0) for i, m in blocks.items()]
         correlate = []
         for i, j in combinations_with_replacement(blocks, 2):
             n_pairs = alone[i] if i == j else self._between(blocks[i], blocks[j])
@@ -153,9 +149,7 @@ class Units:
     @cached_property
     def n_files(self) -> int:
         """Files of correlations, at most."""
-        return sum(
-            n_days * (len(after) or len(first)) for n_days, first, after in self._counted()
-        )
+        return sum(n_days * (len(after) or len(first)) for n_days, first, after in self._counted())
 
     @cached_property
     def n_units(self) -> int:

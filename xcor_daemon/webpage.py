@@ -57,9 +57,7 @@ class Services:
                 "base-uri 'none'",
                 "form-action 'none'",
                 " ".join(["img-src 'self' data:", *origins([self.results, *tiles])]),
-                " ".join(
-                    ["connect-src 'self'", *origins([self.results, self.submit, *centres])]
-                ),
+                " ".join(["connect-src 'self'", *origins([self.results, self.submit, *centres])]),
             ]
         )
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write the tables of docs/cost.md: what `estimate` counts times the prices of prices.json.
 
-    scripts/aws/cost.py [--check]      with --check nothing is written; 1 where a table is old
+scripts/aws/cost.py [--check]      with --check nothing is written; 1 where a table is old
 """
 
 from __future__ import annotations

@@ -63,9 +63,7 @@ def bundle_of(wheel: Path) -> bytes:
     files |= {name: ROOT / name for name in _KEPT}
     units = sorted(path for path in (ROOT / "systemd").rglob("*") if path.is_file())
     files |= {
-        name: path
-        for path in units
-        if (name := path.relative_to(ROOT).as_posix()) not in _RENAMED
+        name: path for path in units if (name := path.relative_to(ROOT).as_posix()) not in _RENAMED
     }
     written = io.BytesIO()
     with (

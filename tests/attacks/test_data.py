@@ -196,7 +196,7 @@ def job(folder, *rows):
 
 
 def test_what_a_data_centre_says_is_no_formula_and_no_line_of_its_own(tmp_path, caplog):
-    body = b"=HYPERLINK(\"http://evil\")\r\n2022-01-02,CI.FAKE..LHZ,kept\x1b[2J"
+    body = b'=HYPERLINK("http://evil")\r\n2022-01-02,CI.FAKE..LHZ,kept\x1b[2J'
     job(tmp_path, "CI,WBM,,LHZ,2022-01-02,2022-01-03,\n")
 
     with serving(Centre(answers=[lambda asked: b"" if "level=" in asked else body])) as centre:

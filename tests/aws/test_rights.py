@@ -208,9 +208,7 @@ def test_the_submit_function_is_refused_what_it_must_not(owned, submits, operati
 
 
 @pytest.mark.parametrize("access", ["website", "cloudfront"])
-def test_a_stranger_reads_results_of_a_website_by_their_key_and_nothing_else(
-    owned, rights, access
-):
+def test_a_stranger_reads_results_of_a_website_by_their_key_and_nothing_else(owned, rights, access):
     rights.apply_bucket_policy(SiteAccess=access)
     stranger = rights.as_stranger()
 

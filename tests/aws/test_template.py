@@ -186,7 +186,10 @@ def test_jobs_and_results_outlive_the_stack():
 
 
 def test_the_policy_of_the_page_is_the_one_that_the_page_was_made_for():
-    centres = [{"url": "https://service.earthscope.org/x"}, {"url": "https://service.scedc.caltech.edu"}]
+    centres = [
+        {"url": "https://service.earthscope.org/x"},
+        {"url": "https://service.scedc.caltech.edu"},
+    ]
     maps = [{"url": "https://tiles.example.org/{z}/{x}/{y}.png"}]
     made = template(ConnectTo="https://service.earthscope.org https://service.scedc.caltech.edu",
                     ImagesFrom="https://tiles.example.org")  # fmt: skip

@@ -80,9 +80,7 @@ class Machine:
 
 
 @contextmanager
-def boot(
-    docker_host: str, base: str, bundle: Path, folders: dict[Path, str]
-) -> Iterator[Machine]:
+def boot(docker_host: str, base: str, bundle: Path, folders: dict[Path, str]) -> Iterator[Machine]:
     """A machine with a release of ``bundle``, which runs its workers as processes.
 
     Its Python is that of the tests and brings what workers need; what the daemon needs is

@@ -152,10 +152,9 @@ def _wants(selection: Selection, channel: ET.Element, query: Query) -> bool:
 
 def _in_box(station: ET.Element, query: Query) -> bool:
     latitude, longitude = (float(_text(station, tag)) for tag in ("Latitude", "Longitude"))
-    return (
-        query.number("minlatitude", -90) <= latitude <= query.number("maxlatitude", 90)
-        and query.number("minlongitude", -180) <= longitude <= query.number("maxlongitude", 180)
-    )
+    return query.number("minlatitude", -90) <= latitude <= query.number(
+        "maxlatitude", 90
+    ) and query.number("minlongitude", -180) <= longitude <= query.number("maxlongitude", 180)
 
 
 def _epoch(element: ET.Element) -> tuple[datetime, datetime]:

@@ -183,7 +183,6 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-
 def _wadl(url: str, service: str) -> str:
     """The description by which clients discover a service and its parameters."""
     return (

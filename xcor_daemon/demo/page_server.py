@@ -156,4 +156,3 @@ class _Server(ThreadingHTTPServer):
         """Say nothing of clients that went away."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
-

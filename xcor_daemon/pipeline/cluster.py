@@ -123,9 +123,7 @@ class Cluster(Generic[Unit, Result]):
         security = Security(require_encryption=True) if is_tls else None
         while True:
             try:
-                client = Client(
-                    self._address, security=security, timeout=10, set_as_default=False
-                )
+                client = Client(self._address, security=security, timeout=10, set_as_default=False)
                 break
             except (OSError, TimeoutError) as error:
                 if monotonic() > end:
@@ -219,9 +217,7 @@ class Cluster(Generic[Unit, Result]):
             return {}  # each is then asked for by itself
         return dict(zip(finished, records, strict=True))
 
-    def _outcome(
-        self, unit: Unit, future: Future, was_alone: bool
-    ) -> Outcome[Unit, Result] | None:
+    def _outcome(self, unit: Unit, future: Future, was_alone: bool) -> Outcome[Unit, Result] | None:
         """What became of a unit; None where it is to be done again."""
         if future.status == "finished":
             try:

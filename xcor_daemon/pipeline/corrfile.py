@@ -251,4 +251,3 @@ def _arrays(path: Path) -> Iterator[dict[str, Any]]:
                 kind = data.dtype.newbyteorder("<").str
                 shape = list(data.shape)
                 yield {"name": name, "dtype": kind, "shape": shape, "offset": int(offset)}
-

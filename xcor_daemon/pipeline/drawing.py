@@ -42,9 +42,7 @@ def _plot(image: str, *about: Any, **how: Any) -> list[Path]:
     return getattr(plots, image)(*about, **how)
 
 
-def _drawings(
-    plot: Path, plan: StackPlan, stacked: Stacked, clear: int
-) -> Iterator[Drawing]:
+def _drawings(plot: Path, plan: StackPlan, stacked: Stacked, clear: int) -> Iterator[Drawing]:
     """What draws each image."""
     s, pairs, lags = plan.stacking, stacked.pairs, plan.lags
     names, what = pairs.names, _what(plan)

@@ -239,9 +239,7 @@ class Processes(Generic[Unit, Result]):
         self._workers.clear()
 
 
-def _serve(
-    work: Callable[[Any], Any], pipe: Connection, inherited: Sequence[Connection]
-) -> None:
+def _serve(work: Callable[[Any], Any], pipe: Connection, inherited: Sequence[Connection]) -> None:
     """A worker: does units until its pipe is closed, by its parent or by its parent's death."""
     for other in inherited:  # otherwise a pipe would stay open in the workers that came later
         other.close()

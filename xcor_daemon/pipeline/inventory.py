@@ -32,9 +32,7 @@ def write_pairs(stacked: Stacked, lags: np.ndarray) -> Path:
     pairs = stacked.pairs
     lag, _ = peak(stacked.stack, lags)
     far = np.isfinite(lag) & (lag != 0) & (pairs.distance > 0)
-    speed = np.divide(
-        pairs.distance, np.abs(lag), out=np.full(lag.shape, np.nan), where=far
-    )
+    speed = np.divide(pairs.distance, np.abs(lag), out=np.full(lag.shape, np.nan), where=far)
     numbers = {
         "distance": (pairs.distance, 4),
         "azimuth": (pairs.azimuth, 2),

@@ -299,7 +299,13 @@ def _prefetch(typingctx, address):
 
 @compiled()
 def multiply_tile(
-    first: np.ndarray, second: np.ndarray, i0: int, n_i: int, j0: int, n_j: int, ahead: int,
+    first: np.ndarray,
+    second: np.ndarray,
+    i0: int,
+    n_i: int,
+    j0: int,
+    n_j: int,
+    ahead: int,
     out: np.ndarray,
 ) -> None:
     """Sum over blocks of conj(first_i) second_j for a tile of pairs.

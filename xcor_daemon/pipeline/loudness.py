@@ -43,9 +43,7 @@ def weight(
     return running_mean(np.abs(motion), params.ram_half)
 
 
-def heard(
-    series: np.ndarray, weight: np.ndarray | None, params: XcorParams
-) -> np.ndarray | None:
+def heard(series: np.ndarray, weight: np.ndarray | None, params: XcorParams) -> np.ndarray | None:
     """What a day is to be divided by: what `weight` gave, else its own running absolute mean."""
     if not params.ram_of_day:
         return None

@@ -56,9 +56,7 @@ def preallocate(
     plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(shape)
-    return h5py.Dataset(
-        h5py.h5d.create(file.id, name.encode(), kind, space, plist)
-    )
+    return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), kind, space, plist))
 
 
 def need_room(folder: Path, n_bytes: int) -> None:

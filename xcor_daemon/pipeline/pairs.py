@@ -75,9 +75,7 @@ def _coordinates(channel: Channel, epoch: Epoch | None) -> tuple[float, float, f
     return latitude, longitude, elevation
 
 
-def _wanted(
-    channels: Sequence[Channel], params: XcorParams
-) -> tuple[np.ndarray, np.ndarray]:
+def _wanted(channels: Sequence[Channel], params: XcorParams) -> tuple[np.ndarray, np.ndarray]:
     """`XcorParams.wants` for all pairs at once."""
     first, second = np.triu_indices(len(channels))
     station = np.array([f"{c.network}.{c.station}" for c in channels])

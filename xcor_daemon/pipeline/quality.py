@@ -120,9 +120,7 @@ def _times(segment, begin: int, end: int) -> tuple[int, int]:
     return tuple(segment.start + round(k * NS / segment.fs) for k in (begin, end - 1))
 
 
-def _touched(
-    spans: Iterator[tuple[int, int]], midnight: int, params: XcorParams
-) -> np.ndarray:
+def _touched(spans: Iterator[tuple[int, int]], midnight: int, params: XcorParams) -> np.ndarray:
     """Which windows hold a sample of these times: bool (n_windows,)."""
     touched = np.zeros(params.n_windows, dtype=bool)
     starts = np.arange(params.n_windows) * params.cc_step * NS

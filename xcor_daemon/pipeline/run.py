@@ -179,9 +179,7 @@ def _work(
     return Work(plan, units)
 
 
-def _do(
-    schedule: Schedule, days: int, processes: int, crew: Crew, reporter: Reporter
-) -> None:
+def _do(schedule: Schedule, days: int, processes: int, crew: Crew, reporter: Reporter) -> None:
     """Do the units of all days that are left."""
     work = schedule.work
     reporter.begin(days, schedule.restored)
@@ -214,9 +212,7 @@ def _do(
         work_through(schedule, executor, look, ended)
 
 
-def _cluster(
-    schedule: Schedule, crew: Crew, workers: int, stack: ExitStack
-) -> Executor[Unit]:
+def _cluster(schedule: Schedule, crew: Crew, workers: int, stack: ExitStack) -> Executor[Unit]:
     """A Dask cluster; what a data centre has is downloaded here, by one machine."""
     try:
         from .cluster import Cluster  # Dask takes a second to import

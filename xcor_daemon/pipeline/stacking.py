@@ -233,9 +233,7 @@ class _Underway:
     def _keeps_rows(self) -> bool:
         return bool(self._resamples) or isinstance(self._method, Whole)
 
-    def finished(
-        self, until: float
-    ) -> Iterator[tuple[int, np.ndarray, int, np.ndarray | None]]:
+    def finished(self, until: float) -> Iterator[tuple[int, np.ndarray, int, np.ndarray | None]]:
         """Index, trace, windows and error of the intervals that end by a time."""
         while self._next < len(self._ends) and (self._ends[self._next] <= until):
             first, end = self._cells[self._next]

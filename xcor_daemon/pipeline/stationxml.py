@@ -231,8 +231,10 @@ def _problem(response: Response) -> str:
     if response.instrument_polynomial is not None or any(isinstance(s, Polynomial) for s in stages):
         return "the response is a polynomial, which has no frequency response"
     if not stages:
-        return "the StationXML has a sensitivity but no response stages" if sensitivity else (
-            "no response in the StationXML"
+        return (
+            "the StationXML has a sensitivity but no response stages"
+            if sensitivity
+            else ("no response in the StationXML")
         )
     numbers = sorted(stage.stage_sequence_number for stage in stages)
     if numbers != list(range(1, len(numbers) + 1)):

@@ -129,9 +129,7 @@ def _of_file(
     lags = data["lag"].values
     text = str(data.attrs.get("days", "")).split()
     times = [_moment(value) for value in data[time].values] if time else [None]
-    first_day = (
-        datetime.fromisoformat(text[0]).replace(tzinfo=UTC) if text else times[0] or _EPOCH
-    )
+    first_day = datetime.fromisoformat(text[0]).replace(tzinfo=UTC) if text else times[0] or _EPOCH
     wanted = [k for k, t in enumerate(times) if _on(t, selection.days)]
     sites = {
         str(channel): place

@@ -293,5 +293,3 @@ def _blockettes(
     limit = np.where(found["length"] > 0, found["length"], data.size)
     found["astray"] |= furthest + 4 > limit
     return found
-
-
