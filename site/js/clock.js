@@ -11,7 +11,10 @@ const TOLERANCE = 120_000; // ms; a Date header has whole seconds, and an answer
  * @returns {{now: () => Date, offBy: number}}  `offBy`: ms that the computer is ahead; 0 where it
  *     agrees
  */
-export function setClock(date, computer = { own: () => Date.now(), ticks: () => performance.now() }) {
+export function setClock(
+  date,
+  computer = { own: () => Date.now(), ticks: () => performance.now() },
+) {
   const server = date ? Date.parse(date) : NaN;
   const ahead = computer.own() - server;
   if (!(Math.abs(ahead) > TOLERANCE)) return { now: () => new Date(computer.own()), offBy: 0 };

@@ -32,7 +32,10 @@ export function problem(file, line, column, value, need) {
 /** A problem as a sentence, the one that the worker would write. */
 export function problemText({ file, line, column, value, need }) {
   const where = line ? `${file} line ${line}` : file;
-  const what = [column, value || column ? ascii(value.length <= 40 ? value : `${value.slice(0, 37)}...`) : ""]
+  const what = [
+    column,
+    value || column ? ascii(value.length <= 40 ? value : `${value.slice(0, 37)}...`) : "",
+  ]
     .filter(Boolean)
     .join(" ");
   return what ? `${where}: ${what} ${need}` : `${where}: ${need}`;
@@ -67,11 +70,15 @@ function ascii(text) {
  */
 export function rowsOf(file, text, required, optional, limits) {
   const no = (need) => ({ rows: [], problems: [problem(file, 0, "", "", need)] });
-  if (new Blob([text]).size > limits.max_bytes) return no(`is larger than ${limits.max_bytes} bytes`);
+  if (new Blob([text]).size > limits.max_bytes)
+    return no(`is larger than ${limits.max_bytes} bytes`);
   if (text.includes("\0")) return no("holds NUL bytes; it must be text in UTF-8");
   let table;
   try {
-    table = parseCsv(text).map(({ line, cells }) => ({ line, cells: cells.map((cell) => cell.trim()) }));
+    table = parseCsv(text).map(({ line, cells }) => ({
+      line,
+      cells: cells.map((cell) => cell.trim()),
+    }));
   } catch (error) {
     return no(`is not CSV: ${error.message}`);
   }
@@ -87,21 +94,40 @@ export function rowsOf(file, text, required, optional, limits) {
   if (problems.length) return { rows: [], problems };
   const rows = [];
   for (const { line, cells } of table) {
-    if (cells.length === header.length) rows.push([line, Object.fromEntries(header.map((name, k) => [name, cells[k]]))]);
-    else problems.push(problem(file, line, "", "", `has ${cells.length} fields; ${header.length} are needed: ${header.join(",")}`));
+    if (cells.length === header.length)
+      rows.push([line, Object.fromEntries(header.map((name, k) => [name, cells[k]]))]);
+    else
+      problems.push(
+        problem(
+          file,
+          line,
+          "",
+          "",
+          `has ${cells.length} fields; ${header.length} are needed: ${header.join(",")}`,
+        ),
+      );
   }
   return { rows, problems };
 }
 
 function headerProblems(file, line, header, required, known) {
   const most = 2 * known.length;
-  if (header.length > most) return [problem(file, line, "", "", `has ${header.length} columns; at most ${most} are read`)];
+  if (header.length > most)
+    return [problem(file, line, "", "", `has ${header.length} columns; at most ${most} are read`)];
   const problems = required
     .filter((name) => !header.includes(name))
     .map((name) => problem(file, line, "", "", `lacks the column ${name}`));
   header.forEach((name, k) => {
     if (!known.includes(name)) {
-      problems.push(problem(file, line, "", name || " ", `is not a column of this file; it may have ${known.join(", ")}`));
+      problems.push(
+        problem(
+          file,
+          line,
+          "",
+          name || " ",
+          `is not a column of this file; it may have ${known.join(", ")}`,
+        ),
+      );
     } else if (header.indexOf(name) < k) {
       problems.push(problem(file, line, name, name, "stands twice in the header"));
     }
@@ -168,17 +194,20 @@ function parseValue(limit, text) {
   const parse = {
     number() {
       const number = parseNumber(text);
-      if (number === null) throw new RangeError(`is not a finite number (${limit.help}, in ${limit.unit})`);
+      if (number === null)
+        throw new RangeError(`is not a finite number (${limit.help}, in ${limit.unit})`);
       const need = outOf(limit, number);
       if (need) throw new RangeError(need);
       return number;
     },
     flag() {
-      if (!["true", "false"].includes(text.toLowerCase())) throw new RangeError("is neither true nor false");
+      if (!["true", "false"].includes(text.toLowerCase()))
+        throw new RangeError("is neither true nor false");
       return text.toLowerCase() === "true";
     },
     choice() {
-      if (!limit.choices.includes(text)) throw new RangeError(`is not one of ${limit.choices.join(", ")}`);
+      if (!limit.choices.includes(text))
+        throw new RangeError(`is not one of ${limit.choices.join(", ")}`);
       return text;
     },
     components() {
@@ -188,7 +217,8 @@ function parseValue(limit, text) {
       throw new RangeError("is neither all nor a list such as ZZ;NN or Z?;?Z");
     },
     job() {
-      if (!JOB_ID.test(text)) throw new RangeError("is not the id of a job; write its 1 to 16 digits");
+      if (!JOB_ID.test(text))
+        throw new RangeError("is not the id of a job; write its 1 to 16 digits");
       return text;
     },
     interval() {
@@ -196,7 +226,8 @@ function parseValue(limit, text) {
       throw new RangeError("is not a number of hours, days or months such as 6h, 7D or 1ME");
     },
     name() {
-      if (!/^[A-Za-z0-9_-]{1,32}$/.test(text)) throw new RangeError("is not the name of a data source");
+      if (!/^[A-Za-z0-9_-]{1,32}$/.test(text))
+        throw new RangeError("is not the name of a data source");
       return text;
     },
   };
@@ -206,8 +237,10 @@ function parseValue(limit, text) {
 function parseList(kind, text) {
   const [pattern, example] = LISTS[kind];
   const parts = text.split(";");
-  if (!parts.every((part) => pattern.test(part))) throw new RangeError(`is not a list of ${kind} such as ${example}`);
-  if (parts.length > MAX_LISTED) throw new RangeError(`names ${parts.length} ${kind}; at most ${MAX_LISTED} are drawn`);
+  if (!parts.every((part) => pattern.test(part)))
+    throw new RangeError(`is not a list of ${kind} such as ${example}`);
+  if (parts.length > MAX_LISTED)
+    throw new RangeError(`names ${parts.length} ${kind}; at most ${MAX_LISTED} are drawn`);
   return parts;
 }
 

@@ -18,14 +18,20 @@ export function field(id, label, input, { unit = "", hint = "" } = {}) {
     error: make("p", { id: `${id}-error`, className: "error", hidden: true }),
   };
   lines.hint.hidden = !hint;
-  const name = make("label", { htmlFor: id }, label, unit && make("span", { className: "unit" }, ` (${unit})`));
+  const name = make(
+    "label",
+    { htmlFor: id },
+    label,
+    unit && make("span", { className: "unit" }, ` (${unit})`),
+  );
   const element = make("div", { className: "field" }, name, input, ...Object.values(lines));
 
   function set(kind, text) {
     lines[kind].textContent = text;
     lines[kind].hidden = !text;
     const shown = Object.values(lines).filter((line) => !line.hidden);
-    if (shown.length) input.setAttribute("aria-describedby", shown.map((line) => line.id).join(" "));
+    if (shown.length)
+      input.setAttribute("aria-describedby", shown.map((line) => line.id).join(" "));
     else input.removeAttribute("aria-describedby");
   }
 

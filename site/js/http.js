@@ -55,7 +55,10 @@ export async function ask(url, { silence = SILENCE, signal, ...init } = {}) {
  * @returns {Promise<{text: string, isCut: boolean}>}
  * @throws {HttpError} if the connection ends before the body does
  */
-export async function readBody(response, { limit = Infinity, silence = SILENCE, signal, onBytes } = {}) {
+export async function readBody(
+  response,
+  { limit = Infinity, silence = SILENCE, signal, onBytes } = {},
+) {
   if (!response.body) return { text: "", isCut: false };
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
@@ -88,12 +91,17 @@ export async function readBody(response, { limit = Infinity, silence = SILENCE, 
 export async function fetchJson(url, options = {}) {
   const answer = await ask(url, { cache: "no-cache", ...options });
   if (answer.status === 403 || answer.status === 404) return null;
-  if (!answer.ok) throw new HttpError(`${hostOf(url)} answered with status ${answer.status}`, { status: answer.status });
+  if (!answer.ok)
+    throw new HttpError(`${hostOf(url)} answered with status ${answer.status}`, {
+      status: answer.status,
+    });
   try {
     return await answer.json();
   } catch (error) {
     if (options.signal?.aborted) throw options.signal.reason;
-    throw new HttpError(`${hostOf(url)} answered with something that is not JSON`, { status: answer.status });
+    throw new HttpError(`${hostOf(url)} answered with something that is not JSON`, {
+      status: answer.status,
+    });
   }
 }
 
@@ -105,7 +113,13 @@ export function hostOf(url) {
 async function withinTime(promise, ms, url) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new HttpError(`${hostOf(url)} has sent nothing more for ${Math.round(ms / 1000)} s`)), ms);
+    timer = setTimeout(
+      () =>
+        reject(
+          new HttpError(`${hostOf(url)} has sent nothing more for ${Math.round(ms / 1000)} s`),
+        ),
+      ms,
+    );
   });
   try {
     return await Promise.race([promise, late]);

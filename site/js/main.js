@@ -22,9 +22,15 @@ import { openTabs } from "./tabs.js";
 
 const byId = (id) => document.getElementById(id);
 const notices = openNotices(byId("notices"), byId("live"));
-const store = openStore(() => localStorage, () =>
-  notices.show("store", "This browser does not keep anything for this page (its storage is full or switched off): " +
-    "a reload forgets what you have picked. Download what you need.", { kind: "bad" }),
+const store = openStore(
+  () => localStorage,
+  () =>
+    notices.show(
+      "store",
+      "This browser does not keep anything for this page (its storage is full or switched off): " +
+        "a reload forgets what you have picked. Download what you need.",
+      { kind: "bad" },
+    ),
 );
 addEventListener("storage", store.onStorage);
 
@@ -33,7 +39,9 @@ function wearTheme() {
   byId("theme").value = theme;
   document.documentElement.dataset.theme = theme;
 }
-byId("theme").addEventListener("change", (event) => store.set("theme", event.target.value || undefined));
+byId("theme").addEventListener("change", (event) =>
+  store.set("theme", event.target.value || undefined),
+);
 store.subscribe("theme", wearTheme);
 wearTheme();
 
@@ -43,25 +51,42 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 
 async function start() {
-  const [config, limits] = await Promise.all(["config.json", "limits.json"].map((name) => ask(name, { cache: "no-cache" })));
+  const [config, limits] = await Promise.all(
+    ["config.json", "limits.json"].map((name) => ask(name, { cache: "no-cache" })),
+  );
   if (!config.ok || !limits.ok) throw new Error("config.json or limits.json is not there");
   const clock = setClock(config.headers.get("Date"));
   if (clock.offBy) {
-    notices.show("clock", `The clock of this computer is ${apart(clock.offBy)} ${clock.offBy > 0 ? "ahead" : "behind"}; ` +
-      "this page goes by its server's.");
+    notices.show(
+      "clock",
+      `The clock of this computer is ${apart(clock.offBy)} ${clock.offBy > 0 ? "ahead" : "behind"}; ` +
+        "this page goes by its server's.",
+    );
   }
-  const app = { config: await config.json(), limits: await limits.json(), store, notices, now: clock.now };
+  const app = {
+    config: await config.json(),
+    limits: await limits.json(),
+    store,
+    notices,
+    now: clock.now,
+  };
   const mounted = new Map();
   app.tabs = openTabs(document.querySelector('[role="tablist"]'), async (name, params) => {
     // A tab's code is loaded when it is first opened.
     if (!mounted.has(name)) {
-      mounted.set(name, import(`./${name}/index.js`).then((module) => module.mount(byId(`panel-${name}`), app)));
+      mounted.set(
+        name,
+        import(`./${name}/index.js`).then((module) => module.mount(byId(`panel-${name}`), app)),
+      );
     }
     try {
       (await mounted.get(name))?.open?.(params);
     } catch (error) {
       mounted.delete(name);
-      notices.show("tab", `This tab could not be loaded: ${error.message}.`, { kind: "bad", actions: { "Try again": () => app.tabs.show() } });
+      notices.show("tab", `This tab could not be loaded: ${error.message}.`, {
+        kind: "bad",
+        actions: { "Try again": () => app.tabs.show() },
+      });
       throw error;
     }
     performance.mark("ready"); // tests/site/test_speed.py
@@ -79,6 +104,8 @@ function apart(ms) {
 try {
   await start();
 } catch (error) {
-  notices.show("start", `The page could not start: ${error.message}. Reload it to try again.`, { kind: "bad" });
+  notices.show("start", `The page could not start: ${error.message}. Reload it to try again.`, {
+    kind: "bad",
+  });
   throw error;
 }

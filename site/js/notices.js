@@ -25,9 +25,17 @@ export function openNotices(box, live) {
         act();
       }),
     );
-    const cross = button("×", () => close(key), { className: "plain", ariaLabel: "Close this notice" });
-    const notice = make("div", { className: `notice ${kind}`, role: kind === "bad" ? "alert" : "status" },
-      make("p", {}, text), ...buttons, cross);
+    const cross = button("×", () => close(key), {
+      className: "plain",
+      ariaLabel: "Close this notice",
+    });
+    const notice = make(
+      "div",
+      { className: `notice ${kind}`, role: kind === "bad" ? "alert" : "status" },
+      make("p", {}, text),
+      ...buttons,
+      cross,
+    );
     shown.set(key, notice);
     box.append(notice);
   }

@@ -45,5 +45,7 @@ export function shortest(x) {
 
 /** 12345 -> "12,345". */
 export function grouped(n) {
-  return Math.round(n).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+  return Math.round(n)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ",");
 }

@@ -21,6 +21,9 @@ export function readHash(hash, tabs) {
 export function writeHash(tab, params) {
   const chosen = [...new URLSearchParams(params)].filter(([, value]) => value !== "");
   // Commas, colons and wildcards may stand in a fragment; without escapes a person can read it.
-  const text = String(new URLSearchParams(chosen)).replace(/%2C/g, ",").replace(/%3A/g, ":").replace(/%3F/g, "?");
+  const text = String(new URLSearchParams(chosen))
+    .replace(/%2C/g, ",")
+    .replace(/%3A/g, ":")
+    .replace(/%3F/g, "?");
   return text ? `#${tab}?${text}` : `#${tab}`;
 }

@@ -15,7 +15,10 @@ const FIRST = Date.UTC(1970, 0, 1);
  *     left out
  */
 export function toChannels(found, window, now, dataCenter) {
-  const [first, last] = [Math.max(window.start ?? FIRST, FIRST), window.end ?? Math.floor(now / 1000) * 1000];
+  const [first, last] = [
+    Math.max(window.start ?? FIRST, FIRST),
+    window.end ?? Math.floor(now / 1000) * 1000,
+  ];
   const channels = found.map((c) => ({
     id: c.id,
     network: c.network,
@@ -23,7 +26,9 @@ export function toChannels(found, window, now, dataCenter) {
     location: c.location,
     channel: c.channel,
     spans: merge(
-      c.epochs.map(({ start, end }) => [Math.max(start, first), Math.min(end ?? last, last)]).filter(([start, end]) => start < end),
+      c.epochs
+        .map(({ start, end }) => [Math.max(start, first), Math.min(end ?? last, last)])
+        .filter(([start, end]) => start < end),
     ),
     latitude: c.latitude,
     longitude: c.longitude,
@@ -39,7 +44,10 @@ export function appended(saved, fresh) {
   const all = new Map(saved.map((c) => [c.id, c]));
   for (const channel of fresh) {
     const known = all.get(channel.id);
-    all.set(channel.id, known ? { ...known, ...channel, spans: merge([...known.spans, ...channel.spans]) } : channel);
+    all.set(
+      channel.id,
+      known ? { ...known, ...channel, spans: merge([...known.spans, ...channel.spans]) } : channel,
+    );
   }
   return inOrder([...all.values()]);
 }

@@ -13,7 +13,10 @@ const MICROSECOND = 0.001; // ms
 const CODES = {
   Network: [/^[A-Z0-9]{1,8}$/, "is not a network code; write 1 to 8 capitals or digits"],
   Station: [/^[A-Z0-9][A-Z0-9-]{0,7}$/, "is not a station code; write 1 to 8 capitals or digits"],
-  Location: [/^(--|[A-Z0-9]{0,8})$/, "is not a location code; write 2 capitals or digits, or nothing"],
+  Location: [
+    /^(--|[A-Z0-9]{0,8})$/,
+    "is not a location code; write 2 capitals or digits, or nothing",
+  ],
   Channel: [/^[A-Z0-9]{3}$/, "is not a channel code; write 3 capitals or digits, such as BHZ"],
   DataCenter: [/^[A-Za-z0-9_-]{0,32}$/, "is not the name of a data centre"],
 };
@@ -59,16 +62,21 @@ export function parseStations(text, limits) {
     if (!channel) continue;
     const written = Object.values(row).join("\n");
     if (lines.has(written)) {
-      problems.push(problem(STATIONS, line, "", "", `repeats line ${lines.get(written)}; delete one of them`));
+      problems.push(
+        problem(STATIONS, line, "", "", `repeats line ${lines.get(written)}; delete one of them`),
+      );
       continue;
     }
     lines.set(written, line);
     if (found.has(channel.id)) found.get(channel.id).spans.push(...channel.spans);
     else found.set(channel.id, channel);
   }
-  const channels = inOrder([...found.values()].map((channel) => ({ ...channel, spans: merge(channel.spans) })));
+  const channels = inOrder(
+    [...found.values()].map((channel) => ({ ...channel, spans: merge(channel.spans) })),
+  );
   problems.push(...tooMany(channels, rows.length, limits.stations));
-  if (!problems.length && !channels.length) problems.push(problem(STATIONS, 0, "", "", "holds no channel"));
+  if (!problems.length && !channels.length)
+    problems.push(problem(STATIONS, 0, "", "", "holds no channel"));
   return { channels: problems.length ? [] : channels, problems };
 }
 
@@ -83,7 +91,8 @@ function stationRow(line, row, problems, limits) {
   for (const column of ["StartDate", "EndDate"]) {
     const time = parseTime(row[column]);
     if (time === null) wrong(column, "is not a date; write YYYY-MM-DDThh:mm:ss");
-    else if (new Date(time).getUTCFullYear() < limits.first_year) wrong(column, `is before ${limits.first_year}`);
+    else if (new Date(time).getUTCFullYear() < limits.first_year)
+      wrong(column, `is before ${limits.first_year}`);
     else times[column] = time;
   }
   const numbers = {};
@@ -97,7 +106,10 @@ function stationRow(line, row, problems, limits) {
     const days = (times.EndDate - times.StartDate) / DAY;
     if (days <= 0) wrong("EndDate", `is not after StartDate ${row.StartDate}`);
     else if (days > limits.max_days) {
-      wrong("EndDate", `makes a span of ${roundEven(days)} days; at most ${limits.max_days} are allowed, write an end`);
+      wrong(
+        "EndDate",
+        `makes a span of ${roundEven(days)} days; at most ${limits.max_days} are allowed, write an end`,
+      );
     }
   }
   if (problems.length > before) return null;
@@ -125,7 +137,9 @@ function stationRow(line, row, problems, limits) {
 export function parseTime(text) {
   const match = DATE.exec(text);
   if (!match) return null;
-  const [year, month, day, hour, minute, second] = match.slice(1, 7).map((part) => Number(part ?? 0));
+  const [year, month, day, hour, minute, second] = match
+    .slice(1, 7)
+    .map((part) => Number(part ?? 0));
   const time = new Date(0);
   time.setUTCFullYear(year, month - 1, day);
   const isDay = time.getUTCMonth() === month - 1 && time.getUTCDate() === day && year > 0;
@@ -144,7 +158,10 @@ export function formatTime(ms) {
 /** Two times for people: days alone where both are midnights. */
 export function spanWords(start, end) {
   const isDays = start % DAY === 0 && end % DAY === 0;
-  const words = (ms) => formatTime(ms).slice(0, isDays ? 10 : 16).replace("T", " ");
+  const words = (ms) =>
+    formatTime(ms)
+      .slice(0, isDays ? 10 : 16)
+      .replace("T", " ");
   return `${words(start)} to ${words(end)} UTC`;
 }
 
@@ -186,7 +203,8 @@ function tooMany(channels, nRows, limits) {
   }
   const ranges = dayRanges(merge(channels.flatMap((channel) => channel.spans)));
   const nDays = ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
-  if (nDays > limits.max_days) add(`asks for ${nDays} days; at most ${limits.max_days} are allowed in one job`);
+  if (nDays > limits.max_days)
+    add(`asks for ${nDays} days; at most ${limits.max_days} are allowed in one job`);
   return problems;
 }
 

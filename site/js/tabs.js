@@ -43,7 +43,12 @@ export function openTabs(list, onOpen) {
     go(names[tabs.indexOf(tab)]);
   });
   list.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1, Home: -names.indexOf(open), End: names.length - 1 - names.indexOf(open) }[event.key];
+    const step = {
+      ArrowRight: 1,
+      ArrowLeft: -1,
+      Home: -names.indexOf(open),
+      End: names.length - 1 - names.indexOf(open),
+    }[event.key];
     if (event.key === " ") go(open);
     if (step === undefined) return;
     event.preventDefault();

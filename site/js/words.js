@@ -23,7 +23,9 @@ export function counted(n, noun) {
 
 /** A number with so many digits, and a real minus; "–" where there is none. */
 export function number(value, digits = 2) {
-  return value === null || value === undefined || !Number.isFinite(value) ? "–" : value.toFixed(digits).replace("-", "−");
+  return value === null || value === undefined || !Number.isFinite(value)
+    ? "–"
+    : value.toFixed(digits).replace("-", "−");
 }
 
 /** A time (ms since 1970) to the second, as the files write it, without the letters. */

@@ -7,7 +7,9 @@ import { formatStations, parseStations } from "../../site/js/stations.js";
 import { estimate } from "../../site/js/xcor/estimate.js";
 import { formatParams, parseParams } from "../../site/js/xcor/params.js";
 
-export const LIMITS = JSON.parse(readFileSync(new URL("../../xcor_daemon/limits.json", import.meta.url), "utf-8"));
+export const LIMITS = JSON.parse(
+  readFileSync(new URL("../../xcor_daemon/limits.json", import.meta.url), "utf-8"),
+);
 
 /** The answer in the shape of golden/NAME/expected.json. */
 export function answer(stations, params) {

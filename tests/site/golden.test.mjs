@@ -9,6 +9,9 @@ const GOLDEN = new URL("golden/", import.meta.url);
 for (const name of readdirSync(GOLDEN)) {
   const read = (file) => readFileSync(new URL(`${name}/${file}`, GOLDEN), "utf-8");
   test(`the page reads ${name} as it is meant`, () => {
-    assert.deepEqual(answer(read("stations.csv"), read("params.csv")), JSON.parse(read("expected.json")));
+    assert.deepEqual(
+      answer(read("stations.csv"), read("params.csv")),
+      JSON.parse(read("expected.json")),
+    );
   });
 }

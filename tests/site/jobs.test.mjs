@@ -2,7 +2,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { forget, idIn, keptJobs, note, remember } from "../../site/js/jobs/list.js";
-import { advice, ago, pollDelay, progressText, readStatus, serviceText, share, silenceText, warningText } from "../../site/js/jobs/status.js";
+import {
+  advice,
+  ago,
+  pollDelay,
+  progressText,
+  readStatus,
+  serviceText,
+  share,
+  silenceText,
+  warningText,
+} from "../../site/js/jobs/status.js";
 import { counted, duration, number, sentence, size } from "../../site/js/words.js";
 
 const NOW = new Date("2026-11-22T12:00:00Z");
@@ -22,13 +32,28 @@ test("jobs are followed once, newest first, and forgotten", () => {
   note(store, "41", { state: "done" });
   note(store, "99", { state: "done" });
 
-  assert.deepEqual(keptJobs(store).map(({ id, title, state }) => [id, title, state]), [["42", "", ""], ["41", "two", "done"]]);
+  assert.deepEqual(
+    keptJobs(store).map(({ id, title, state }) => [id, title, state]),
+    [
+      ["42", "", ""],
+      ["41", "two", "done"],
+    ],
+  );
   forget(store, "42");
-  assert.deepEqual(keptJobs(store).map((job) => job.id), ["41"]);
+  assert.deepEqual(
+    keptJobs(store).map((job) => job.id),
+    ["41"],
+  );
 });
 
 test("whatever another program wrote into the store is no job", () => {
-  for (const odd of [null, "x", 7, {}, [null, 7, "41", { id: "x" }, { id: "<b>" }, { id: 12345678901234567n }]]) {
+  for (const odd of [
+    null,
+    "x",
+    7,
+    {},
+    [null, 7, "41", { id: "x" }, { id: "<b>" }, { id: 12345678901234567n }],
+  ]) {
     assert.deepEqual(keptJobs(plainStore(odd)), []);
   }
 });
@@ -38,54 +63,114 @@ test("an id is found in a number or in a link, and nowhere else", () => {
   assert.equal(idIn("http://h/#jobs?id=41"), "41");
   assert.equal(idIn("https://h/x/index.html#jobs/41"), "41");
   assert.equal(idIn("https://b.s3.example/processed/41/manifest.json"), "41");
-  for (const text of ["", "x41", "12345678901234567", "#jobs?id=12345678901234567", "https://h/41"]) assert.equal(idIn(text), null);
+  for (const text of ["", "x41", "12345678901234567", "#jobs?id=12345678901234567", "https://h/41"])
+    assert.equal(idIn(text), null);
 });
 
 test("a status of any shape is read, and none of it is believed blindly", () => {
-  const bad = { state: "<b>", days: ["x", -1], eta_s: "soon", warnings: [null, 1, { text: "t" }], log_tail: "x", ahead: -1, manifest: 7, updated: "?" };
+  const bad = {
+    state: "<b>",
+    days: ["x", -1],
+    eta_s: "soon",
+    warnings: [null, 1, { text: "t" }],
+    log_tail: "x",
+    ahead: -1,
+    manifest: 7,
+    updated: "?",
+  };
   const status = readStatus(bad);
 
-  assert.deepEqual([status.state, status.days, status.eta, status.ahead, status.log, status.manifest, status.updated], ["", [0, 0], null, null, [], null, null]);
+  assert.deepEqual(
+    [
+      status.state,
+      status.days,
+      status.eta,
+      status.ahead,
+      status.log,
+      status.manifest,
+      status.updated,
+    ],
+    ["", [0, 0], null, null, [], null, null],
+  );
   assert.equal(status.warnings.length, 1);
   for (const raw of [null, 7, "x", []]) assert.equal(typeof readStatus(raw).stage, "string");
 });
 
 test("progress is told in a sentence", () => {
-  const running = readStatus({ state: "running", stage: "2019-01-01: 5 of 24 channels", days: [3, 12], eta_s: 95 });
-  assert.equal(progressText(running), "2019-01-01: 5 of 24 channels · 3 of 12 days · about 2 min left");
+  const running = readStatus({
+    state: "running",
+    stage: "2019-01-01: 5 of 24 channels",
+    days: [3, 12],
+    eta_s: 95,
+  });
+  assert.equal(
+    progressText(running),
+    "2019-01-01: 5 of 24 channels · 3 of 12 days · about 2 min left",
+  );
   assert.equal(share(running), 0.25);
   const queued = (ahead) => progressText(readStatus({ state: "queued", stage: "waits", ahead }));
-  assert.deepEqual([queued(0), queued(1), queued(3), queued(null)], ["next in the queue", "1 job ahead in the queue", "3 jobs ahead in the queue", "waits"]);
+  assert.deepEqual(
+    [queued(0), queued(1), queued(3), queued(null)],
+    ["next in the queue", "1 job ahead in the queue", "3 jobs ahead in the queue", "waits"],
+  );
   assert.equal(progressText(readStatus({ state: "done", stage: "finished" })), "");
-  assert.equal(progressText(readStatus({ state: "done", stage: "finished; days that failed: 2" })), "finished; days that failed: 2");
+  assert.equal(
+    progressText(readStatus({ state: "done", stage: "finished; days that failed: 2" })),
+    "finished; days that failed: 2",
+  );
   assert.equal(share(readStatus({ state: "failed", days: [1, 2] })), null);
 });
 
 test("the heartbeat tells whether the service is up, by its own promise", () => {
-  const beat = (updated, next, more = {}) => serviceText({ updated: minutes(updated), next: minutes(next), ...more }, NOW);
-  assert.deepEqual(beat(0.2, -0.8, { queued: 3, running: 1 }), { isUp: true, text: "The service is up: 1 job running, 3 jobs waiting." });
+  const beat = (updated, next, more = {}) =>
+    serviceText({ updated: minutes(updated), next: minutes(next), ...more }, NOW);
+  assert.deepEqual(beat(0.2, -0.8, { queued: 3, running: 1 }), {
+    isUp: true,
+    text: "The service is up: 1 job running, 3 jobs waiting.",
+  });
   assert.equal(beat(0.2, -0.8, {}).text, "The service is up and has nothing to do.");
-  assert.deepEqual(beat(40, 39), { isUp: false, text: "The service has not been heard of since 11:20 UTC, 40 min ago; jobs wait until it is back." });
+  assert.deepEqual(beat(40, 39), {
+    isUp: false,
+    text: "The service has not been heard of since 11:20 UTC, 40 min ago; jobs wait until it is back.",
+  });
   assert.match(beat(3 * 1440, 3 * 1440).text, /since 2026-11-19 12:00 UTC; jobs wait/);
   for (const raw of [null, {}, { updated: "x" }]) assert.equal(serviceText(raw, NOW).isUp, null);
 });
 
 test("a silent job is noticed, and the service named where that is why", () => {
   const silent = readStatus({ state: "running", updated: minutes(20) });
-  assert.match(silenceText(silent, { isUp: true }, NOW), /^No word of this job since 11:40 UTC, 20 min ago, though the service is up/);
+  assert.match(
+    silenceText(silent, { isUp: true }, NOW),
+    /^No word of this job since 11:40 UTC, 20 min ago, though the service is up/,
+  );
   assert.match(silenceText(silent, { isUp: false }, NOW), /service is silent too/);
-  assert.equal(silenceText(readStatus({ state: "running", updated: minutes(1) }), { isUp: true }, NOW), "");
-  assert.equal(silenceText(readStatus({ state: "done", updated: minutes(900) }), { isUp: false }, NOW), "");
+  assert.equal(
+    silenceText(readStatus({ state: "running", updated: minutes(1) }), { isUp: true }, NOW),
+    "",
+  );
+  assert.equal(
+    silenceText(readStatus({ state: "done", updated: minutes(900) }), { isUp: false }, NOW),
+    "",
+  );
 });
 
 test("each way to fail has advice of its own", () => {
-  const failed = ["the worker ran out of memory", "it took longer than 86400 s, the most allowed here", "no room left on disk",
-    "no day could be done; the first, 2019-01-01: lost", "the source does not answer", "given up after 3 tries: killed from outside"];
+  const failed = [
+    "the worker ran out of memory",
+    "it took longer than 86400 s, the most allowed here",
+    "no room left on disk",
+    "no day could be done; the first, 2019-01-01: lost",
+    "the source does not answer",
+    "given up after 3 tries: killed from outside",
+  ];
   const told = failed.map((reason) => advice("failed", reason));
   assert.equal(new Set(told).size, failed.length);
   assert.match(advice("failed", "KeyError: 'x'"), /log/);
   assert.match(advice("rejected", "stations.csv line 4: EndDate is not a date"), /Correct/);
-  assert.match(advice("rejected", "it needs 1e13 bytes of disk, more than this service has"), /Ask for less/);
+  assert.match(
+    advice("rejected", "it needs 1e13 bytes of disk, more than this service has"),
+    /Ask for less/,
+  );
   assert.equal(advice("done", ""), "");
 });
 
@@ -103,5 +188,8 @@ test("numbers are written for people", () => {
   assert.deepEqual([number(-1.256), number(NaN), number(null)], ["−1.26", "–", "–"]);
   assert.deepEqual(["it broke", "It broke."].map(sentence), ["It broke.", "It broke."]);
   assert.equal(ago(new Date("2026-11-20T01:02:03Z"), NOW), "2026-11-20 01:02 UTC");
-  assert.equal(warningText({ code: "x", channel: "A.B..C", day: "", text: "no data" }), "A.B..C · no data");
+  assert.equal(
+    warningText({ code: "x", channel: "A.B..C", day: "", text: "no data" }),
+    "A.B..C · no data",
+  );
 });

@@ -3,34 +3,68 @@ import { test } from "node:test";
 
 import { COLOURS, limitOf, pixel, rasterise, timeGrid } from "../../site/js/plot/raster.js";
 import { scaleOf, tickText, ticks, timeTicks, valueText } from "../../site/js/plot/scale.js";
-import { distanceLines, gatherOf, lagColumns, largest, thinned, traceCsv, turned } from "../../site/js/plot/traces.js";
+import {
+  distanceLines,
+  gatherOf,
+  lagColumns,
+  largest,
+  thinned,
+  traceCsv,
+  turned,
+} from "../../site/js/plot/traces.js";
 
 const BLANK = pixel(1, 2, 3);
-const view = (more) => ({ from: 0, to: 3, width: 100, height: 100, limit: 1, blank: BLANK, ...more });
+const view = (more) => ({
+  from: 0,
+  to: 3,
+  width: 100,
+  height: 100,
+  limit: 1,
+  blank: BLANK,
+  ...more,
+});
 
 test("a small matrix is drawn cell by cell, its missing rows blank", () => {
   const values = new Float32Array([1, 0, -1, NaN, NaN, NaN, -2, 2, 0]);
   const { pixels, width, height } = rasterise(values, 3, Int32Array.from([0, 1, -1, 2]), view());
   assert.deepEqual([width, height], [3, 4]);
   const [red, white, blue] = [COLOURS[255], COLOURS[128], COLOURS[0]];
-  assert.deepEqual([...pixels], [red, white, blue, BLANK, BLANK, BLANK, BLANK, BLANK, BLANK, blue, red, white]);
+  assert.deepEqual(
+    [...pixels],
+    [red, white, blue, BLANK, BLANK, BLANK, BLANK, BLANK, BLANK, blue, red, white],
+  );
 });
 
 test("a pixel is the mean of its cells, and missing windows do not count", () => {
   const values = new Float32Array([1, 0, NaN, NaN, 0, 0]);
-  const { pixels } = rasterise(values, 2, Int32Array.from([0, 1, 2]), view({ to: 2, width: 1, height: 1 }));
+  const { pixels } = rasterise(
+    values,
+    2,
+    Int32Array.from([0, 1, 2]),
+    view({ to: 2, width: 1, height: 1 }),
+  );
   assert.equal(pixels[0], COLOURS[Math.round(127.5 + 0.25 * 127.5)]);
 });
 
 test("only the wanted lags are drawn", () => {
-  const { pixels, width } = rasterise(new Float32Array([-9, 1, -9]), 3, Int32Array.from([0]), view({ from: 1, to: 2 }));
+  const { pixels, width } = rasterise(
+    new Float32Array([-9, 1, -9]),
+    3,
+    Int32Array.from([0]),
+    view({ from: 1, to: 2 }),
+  );
   assert.deepEqual([width, pixels[0]], [1, COLOURS[255]]);
 });
 
 test("colours go from blue over white to red, and light and dark tell the size to the colour-blind", () => {
-  const light = (k) => [0, 8, 16].map((shift) => (COLOURS[k] >> shift) & 255).reduce((a, b) => a + b);
-  assert.ok((COLOURS[0] >> 16 & 255) > (COLOURS[0] & 255) && (COLOURS[255] & 255) > (COLOURS[255] >> 16 & 255));
-  for (let k = 0; k < 127; k++) assert.ok(light(k) <= light(k + 1) + 3 && light(255 - k) <= light(254 - k) + 3);
+  const light = (k) =>
+    [0, 8, 16].map((shift) => (COLOURS[k] >> shift) & 255).reduce((a, b) => a + b);
+  assert.ok(
+    ((COLOURS[0] >> 16) & 255) > (COLOURS[0] & 255) &&
+      (COLOURS[255] & 255) > ((COLOURS[255] >> 16) & 255),
+  );
+  for (let k = 0; k < 127; k++)
+    assert.ok(light(k) <= light(k + 1) + 3 && light(255 - k) <= light(254 - k) + 3);
 });
 
 test("the limit leaves out the loudest values, never all", () => {
@@ -42,7 +76,11 @@ test("the limit leaves out the loudest values, never all", () => {
 });
 
 test("windows stand on an even grid of time with gaps where there are none", () => {
-  assert.deepEqual(timeGrid([900, 0, 450, 2250]), { rows: Int32Array.from([1, 2, 0, -1, -1, 3]), begin: 0, step: 450 });
+  assert.deepEqual(timeGrid([900, 0, 450, 2250]), {
+    rows: Int32Array.from([1, 2, 0, -1, -1, 3]),
+    begin: 0,
+    step: 450,
+  });
   assert.deepEqual(timeGrid([7]), { rows: Int32Array.from([0]), begin: 7, step: 3600 });
   assert.equal(timeGrid([]).rows.length, 0);
 });
@@ -57,19 +95,47 @@ test("a scale goes there and back, and its ticks are round", () => {
 
 test("times are told with their day where it begins", () => {
   const day = Date.UTC(2019, 0, 1) / 1000;
-  assert.deepEqual(timeTicks(day + 1, day + 86400, 4).map(({ text }) => text), ["2019-01-01 06:00", "12:00", "18:00", "2019-01-02 00:00"]);
-  assert.deepEqual(timeTicks(day, day + 365 * 86400, 4).map(({ text }) => text), ["2019-01", "2019-04", "2019-07", "2019-10", "2020-01"]);
-  assert.deepEqual(timeTicks(day, day + 3650 * 86400, 3).map(({ text }) => text), ["2020", "2025"]);
+  assert.deepEqual(
+    timeTicks(day + 1, day + 86400, 4).map(({ text }) => text),
+    ["2019-01-01 06:00", "12:00", "18:00", "2019-01-02 00:00"],
+  );
+  assert.deepEqual(
+    timeTicks(day, day + 365 * 86400, 4).map(({ text }) => text),
+    ["2019-01", "2019-04", "2019-07", "2019-10", "2020-01"],
+  );
+  assert.deepEqual(
+    timeTicks(day, day + 3650 * 86400, 3).map(({ text }) => text),
+    ["2020", "2025"],
+  );
 });
 
 test("a value is told with its size, and none is told as none", () => {
-  assert.deepEqual([0.12345, -12345.6, 1.2e-9, NaN, 0].map(valueText), ["0.1235", "−1.235e+4", "1.200e−9", "no data", "0.000"]);
+  assert.deepEqual([0.12345, -12345.6, 1.2e-9, NaN, 0].map(valueText), [
+    "0.1235",
+    "−1.235e+4",
+    "1.200e−9",
+    "no data",
+    "0.000",
+  ]);
 });
 
 test("a virtual shot turns the traces in which its channel is the second", () => {
-  const pairs = [["A", "B", 10], ["A", "C", NaN], ["B", "C", 5]].map(([first, second, distance]) => ({ first, second, distance, name: `${first}|${second}` }));
-  assert.deepEqual(gatherOf(pairs, "B").map(({ name, isTurned }) => [name, isTurned]), [["C", false], ["A", true]]);
-  assert.deepEqual(gatherOf(pairs, "").map(({ name }) => name), ["B|C", "A|B", "A|C"]);
+  const pairs = [
+    ["A", "B", 10],
+    ["A", "C", NaN],
+    ["B", "C", 5],
+  ].map(([first, second, distance]) => ({ first, second, distance, name: `${first}|${second}` }));
+  assert.deepEqual(
+    gatherOf(pairs, "B").map(({ name, isTurned }) => [name, isTurned]),
+    [
+      ["C", false],
+      ["A", true],
+    ],
+  );
+  assert.deepEqual(
+    gatherOf(pairs, "").map(({ name }) => name),
+    ["B|C", "A|B", "A|C"],
+  );
   assert.deepEqual(turned(new Float32Array([1, 2, 3])), new Float32Array([3, 2, 1]));
 });
 
@@ -80,7 +146,13 @@ test("too many traces are thinned evenly", () => {
 
 test("lines of distance are means of scaled traces; dead ones do not count", () => {
   const trace = (...values) => new Float32Array(values);
-  const traces = [{ trace: trace(2, 0), distance: 0 }, { trace: trace(0, 4), distance: 0.1 }, { trace: trace(0, 0), distance: 5 }, { trace: trace(NaN, 1), distance: 7 }, { trace: trace(0, -1), distance: 10 }];
+  const traces = [
+    { trace: trace(2, 0), distance: 0 },
+    { trace: trace(0, 4), distance: 0.1 },
+    { trace: trace(0, 0), distance: 5 },
+    { trace: trace(NaN, 1), distance: 7 },
+    { trace: trace(0, -1), distance: 10 },
+  ];
   const { values, rows, low, high, members } = distanceLines(traces, 4);
   assert.deepEqual([low, high, [...rows], members[0]], [0, 10, [3, -1, -1, 0], [0, 1]]);
   assert.deepEqual([...values.subarray(0, 2), ...values.subarray(6)], [1, 1, 0, -1]);
@@ -91,7 +163,19 @@ test("lags are cut about zero, and a CSV has them with the very values", () => {
   assert.deepEqual(lagColumns(601, 5, 20), [200, 401]);
   assert.deepEqual(lagColumns(601, 5, 1000), [0, 601]);
   const trace = new Float32Array([0.1, NaN, -3e-9]);
-  const [head, ...rows] = traceCsv(trace, 4, "stack").trimEnd().split("\n").map((line) => line.split(","));
-  assert.deepEqual([head, rows.map(([lag]) => lag)], [["lag", "stack"], ["-0.25", "0", "0.25"]]);
-  assert.deepEqual(Float32Array.from(rows, ([, cell]) => (cell ? Number(cell) : NaN)), trace);
+  const [head, ...rows] = traceCsv(trace, 4, "stack")
+    .trimEnd()
+    .split("\n")
+    .map((line) => line.split(","));
+  assert.deepEqual(
+    [head, rows.map(([lag]) => lag)],
+    [
+      ["lag", "stack"],
+      ["-0.25", "0", "0.25"],
+    ],
+  );
+  assert.deepEqual(
+    Float32Array.from(rows, ([, cell]) => (cell ? Number(cell) : NaN)),
+    trace,
+  );
 });

@@ -24,7 +24,10 @@ class MemoryStorage {
 
 test("two tabs over one storage see each other's values", () => {
   const storage = new MemoryStorage();
-  const [here, there] = [openStore(() => storage, assert.fail), openStore(() => storage, assert.fail)];
+  const [here, there] = [
+    openStore(() => storage, assert.fail),
+    openStore(() => storage, assert.fail),
+  ];
   const heard = [];
   there.subscribe("jobs", (value) => heard.push(value));
   here.set("jobs", ["1"]);
@@ -41,7 +44,10 @@ test("a full storage keeps values for as long as the page lives, and tells so on
   full.setItem = () => {
     throw new DOMException("full", "QuotaExceededError");
   };
-  const store = openStore(() => full, (error) => told.push(error.name));
+  const store = openStore(
+    () => full,
+    (error) => told.push(error.name),
+  );
   store.set("stations", "a");
   store.set("params", "b");
 
@@ -63,7 +69,12 @@ test("what somebody else wrote into the storage is as if it were not there", () 
 });
 
 test("an address is read back as it was written, and a person can read it", () => {
-  const hash = writeHash("map", { network: "TA,US", channel: "BH?", start: "2006-07-21T00:00", empty: "" });
+  const hash = writeHash("map", {
+    network: "TA,US",
+    channel: "BH?",
+    start: "2006-07-21T00:00",
+    empty: "",
+  });
 
   assert.equal(hash, "#map?network=TA,US&channel=BH?&start=2006-07-21T00:00");
   const { tab, params } = readHash(hash, ["map", "xcor"]);

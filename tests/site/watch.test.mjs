@@ -20,7 +20,15 @@ async function withBucket(body) {
   const server = createServer((request, answer) => {
     asked.push(request.url);
     const content = objects.get(request.url);
-    answer.writeHead(content === undefined ? 403 : 200).end(content === undefined ? "" : typeof content === "string" ? content : JSON.stringify(content));
+    answer
+      .writeHead(content === undefined ? 403 : 200)
+      .end(
+        content === undefined
+          ? ""
+          : typeof content === "string"
+            ? content
+            : JSON.stringify(content),
+      );
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const page = new Page();
@@ -40,7 +48,10 @@ function ear() {
   const waiting = [];
   return {
     listen: (seen) => (waiting.length ? waiting.shift()(seen) : heard.push(seen)),
-    next: () => (heard.length ? Promise.resolve(heard.shift()) : new Promise((resolve) => waiting.push(resolve))),
+    next: () =>
+      heard.length
+        ? Promise.resolve(heard.shift())
+        : new Promise((resolve) => waiting.push(resolve)),
   };
 }
 
@@ -78,7 +89,8 @@ test("a hidden page asks nothing, and one that is seen again asks at once", () =
     const { listen, next } = ear();
     objects.set(STATUS, { state: "running" });
     const later = mock.method(globalThis, "setTimeout");
-    const planned = () => later.mock.calls.filter((call) => String(call.arguments[0]).includes("this.look(")).length;
+    const planned = () =>
+      later.mock.calls.filter((call) => String(call.arguments[0]).includes("this.look(")).length;
     page.hide(true);
     watcher.follow("41", listen);
     await next();
@@ -103,7 +115,11 @@ test("a job that nobody follows any more is forgotten", () =>
 test("the heartbeat is told to all who follow it", () =>
   withBucket(async ({ objects, watcher }) => {
     const [one, other] = [ear(), ear()];
-    objects.set("/processed/_service.json", { updated: new Date().toISOString(), queued: 0, running: 1 });
+    objects.set("/processed/_service.json", {
+      updated: new Date().toISOString(),
+      queued: 0,
+      running: 1,
+    });
     watcher.followService(one.listen);
     assert.equal((await one.next()).text, "The service is up: 1 job running.");
     watcher.followService(other.listen);
@@ -111,5 +127,8 @@ test("the heartbeat is told to all who follow it", () =>
   }));
 
 test("keys are names, whatever is in them", () => {
-  assert.equal(keyUrl("http://h/b", "processed/41/a b#?.h5"), "http://h/b/processed/41/a%20b%23%3F.h5");
+  assert.equal(
+    keyUrl("http://h/b", "processed/41/a b#?.h5"),
+    "http://h/b/processed/41/a%20b%23%3F.h5",
+  );
 });

@@ -4,7 +4,16 @@ import { button, make } from "../dom.js";
 import { ask } from "../http.js";
 import { counted, duration } from "../words.js";
 import { KINDS, titleOf } from "./list.js";
-import { advice, ago, isOver, progressText, share, silenceText, stateWord, warningText } from "./status.js";
+import {
+  advice,
+  ago,
+  isOver,
+  progressText,
+  share,
+  silenceText,
+  stateWord,
+  warningText,
+} from "./status.js";
 import { watcherOf } from "./watch.js";
 
 const MOST_WARNINGS = 200; // lines; the rest is in summary.csv
@@ -27,27 +36,53 @@ export function openDetail(app, { onForget }) {
     facts: make("dl", { className: "facts" }),
     warnings: make("ul", { className: "warnings small" }),
     warned: make("summary"),
-    log: make("pre", { className: "log", tabIndex: 0, role: "region", ariaLabel: "End of the log" }),
+    log: make("pre", {
+      className: "log",
+      tabIndex: 0,
+      role: "region",
+      ariaLabel: "End of the log",
+    }),
   };
   const failure = make("div", { className: "told bad stack" }, parts.reason, parts.advice);
   const warnings = make("details", {}, parts.warned, parts.warnings);
   const log = make("details", {}, make("summary", {}, "End of the log"), parts.log);
   const results = make("a", { className: "button strong" }, "See the results");
   const actions = make("div", { className: "row actions no-print" });
-  const element = make("section", { className: "card detail stack", "aria-labelledby": "job-title" },
-    make("div", { className: "row" }, parts.title, parts.state), parts.progress, parts.stage,
-    parts.silence, parts.trouble, failure, parts.facts, actions, warnings, log);
+  const element = make(
+    "section",
+    { className: "card detail stack", "aria-labelledby": "job-title" },
+    make("div", { className: "row" }, parts.title, parts.state),
+    parts.progress,
+    parts.stage,
+    parts.silence,
+    parts.trouble,
+    failure,
+    parts.facts,
+    actions,
+    warnings,
+    log,
+  );
   let [id, kept, stop, wasState] = ["", undefined, () => {}, ""];
   let last = { status: null, isThere: false, trouble: "" };
   const cancel = openCancel(app, () => watcher.look(id));
-  actions.append(results, cancel.element,
-    button("Copy link", copyLink), button("Forget", () => onForget(id), { className: "plain", title: "Take it off this list; its results stay" }));
+  actions.append(
+    results,
+    cancel.element,
+    button("Copy link", copyLink),
+    button("Forget", () => onForget(id), {
+      className: "plain",
+      title: "Take it off this list; its results stay",
+    }),
+  );
 
   async function copyLink() {
     const link = `${location.href.split("#")[0]}#jobs?id=${id}`;
     try {
       await navigator.clipboard.writeText(link);
-      app.notices.show("link", "The link to this job is in the clipboard. Whoever has it can see the job and cancel it.");
+      app.notices.show(
+        "link",
+        "The link to this job is in the clipboard. Whoever has it can see the job and cancel it.",
+      );
     } catch {
       // Plain http has no clipboard, and people may refuse it.
       app.notices.show("link", `The link to this job: ${link}`);
@@ -61,7 +96,18 @@ export function openDetail(app, { onForget }) {
     put(parts.trouble, trouble && `It cannot be read now: ${trouble}. This page tries again.`);
     if (!status) {
       put(parts.stage, "Looking for it ...");
-      for (const part of [parts.state, parts.progress, parts.silence, failure, parts.facts, warnings, log, results, cancel.element]) part.hidden = true;
+      for (const part of [
+        parts.state,
+        parts.progress,
+        parts.silence,
+        failure,
+        parts.facts,
+        warnings,
+        log,
+        results,
+        cancel.element,
+      ])
+        part.hidden = true;
       return;
     }
     const over = isOver(status.state);
@@ -73,7 +119,12 @@ export function openDetail(app, { onForget }) {
     element.dataset.state = status.state;
     drawProgress(status);
     put(parts.stage, progressText(status));
-    put(parts.silence, isThere ? silenceText(status, watcher.service, app.now()) : waitText(kept, watcher.service, app.now()));
+    put(
+      parts.silence,
+      isThere
+        ? silenceText(status, watcher.service, app.now())
+        : waitText(kept, watcher.service, app.now()),
+    );
     put(parts.reason, status.reason);
     put(parts.advice, advice(status.state, status.reason));
     failure.className = over && status.state !== "cancelled" ? "told bad stack" : "told warn stack";
@@ -103,21 +154,29 @@ export function openDetail(app, { onForget }) {
       ["Pairs", pairs ? pairs.toLocaleString("en") : ""],
       ["Days", status.days[1] ? `${status.days[0]} of ${status.days[1]}` : ""],
       ["Started", started ? ago(started, app.now()) : ""],
-      [isOver(status.state) ? "Took" : "Running for", started && end ? duration(Math.max(0, end - started) / 1000) : ""],
+      [
+        isOver(status.state) ? "Took" : "Running for",
+        started && end ? duration(Math.max(0, end - started) / 1000) : "",
+      ],
       ["Last word", updated ? ago(updated, app.now()) : ""],
       ["Version", version],
     ];
     parts.facts.hidden = false;
     parts.facts.replaceChildren(
-      ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
+      ...facts
+        .filter(([, value]) => value)
+        .flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
     );
   }
 
   function drawList(found) {
     warnings.hidden = found.length === 0;
     parts.warned.textContent = counted(found.length, "warning");
-    const shown = found.slice(0, MOST_WARNINGS).map((warning) => make("li", {}, warningText(warning)));
-    if (found.length > MOST_WARNINGS) shown.push(make("li", {}, `and ${found.length - MOST_WARNINGS} more; see summary.csv`));
+    const shown = found
+      .slice(0, MOST_WARNINGS)
+      .map((warning) => make("li", {}, warningText(warning)));
+    if (found.length > MOST_WARNINGS)
+      shown.push(make("li", {}, `and ${found.length - MOST_WARNINGS} more; see summary.csv`));
     if (warnings.dataset.shown !== JSON.stringify(found)) parts.warnings.replaceChildren(...shown);
     warnings.dataset.shown = JSON.stringify(found);
   }
@@ -154,8 +213,10 @@ export function openDetail(app, { onForget }) {
 /** What to say of a job that has no status yet. */
 function waitText(kept, service, now) {
   const age = kept ? now - new Date(kept.sent) : 0;
-  if (service.isUp === false) return "The service is silent: the job is kept, and taken when the service is back.";
-  if (age > 120_000) return "Nothing is known of this job. If it was just sent, wait; if not, look at its number: results are kept for a limited time.";
+  if (service.isUp === false)
+    return "The service is silent: the job is kept, and taken when the service is back.";
+  if (age > 120_000)
+    return "Nothing is known of this job. If it was just sent, wait; if not, look at its number: results are kept for a limited time.";
   return "";
 }
 
@@ -165,7 +226,13 @@ function openCancel(app, onAsked) {
   const first = button("Cancel the job", () => turn(true), { className: "danger" });
   const sure = button("Yes, stop it", stopIt, { className: "danger" });
   const no = button("Keep it", () => turn(false));
-  const question = make("span", { className: "row" }, make("span", { className: "small" }, "Stop it? What it has computed is lost."), sure, no);
+  const question = make(
+    "span",
+    { className: "row" },
+    make("span", { className: "small" }, "Stop it? What it has computed is lost."),
+    sure,
+    no,
+  );
   const element = make("span", { className: "row cancel" }, first, question, told);
   question.hidden = true;
   let id = "";
@@ -180,10 +247,16 @@ function openCancel(app, onAsked) {
     first.disabled = true;
     told.textContent = "asking ...";
     try {
-      const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}", silence: 30_000 };
+      const request = {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: "{}",
+        silence: 30_000,
+      };
       const answer = await ask(`${app.config.submit}/${id}/cancel`, request);
       if (answer.ok) told.textContent = "asked to stop; it takes a moment";
-      else told.textContent = `not cancelled: ${(await errorOf(answer)) || `the service answered ${answer.status}`}`;
+      else
+        told.textContent = `not cancelled: ${(await errorOf(answer)) || `the service answered ${answer.status}`}`;
       first.disabled = answer.ok;
     } catch (error) {
       first.disabled = false;

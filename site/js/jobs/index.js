@@ -17,15 +17,25 @@ export function mount(panel, app) {
 
   const service = make("p", { className: "service quiet" });
   const list = make("ul", { className: "joblist" });
-  const none = make("div", { className: "empty" },
+  const none = make(
+    "div",
+    { className: "empty" },
     make("p", {}, "No job is followed in this browser yet."),
-    make("p", {}, "Launch one in the tab XCor, or open one by its number."));
-  const detail = openDetail(app, { onForget: (id) => (forget(app.store, id), app.tabs.go("jobs", {})) });
+    make("p", {}, "Launch one in the tab XCor, or open one by its number."),
+  );
+  const detail = openDetail(app, {
+    onForget: (id) => (forget(app.store, id), app.tabs.go("jobs", {})),
+  });
   const finder = openFinder((id) => app.tabs.go("jobs", { id }));
   panel.classList.add("jobs");
   panel.append(
     make("div", { className: "head" }, make("h2", {}, "Jobs"), service, finder),
-    make("div", { className: "sides" }, make("div", { className: "card list" }, list, none), detail.element),
+    make(
+      "div",
+      { className: "sides" },
+      make("div", { className: "card list" }, list, none),
+      detail.element,
+    ),
   );
   watcher.followService(({ isUp, text }) => {
     service.textContent = text;
@@ -40,7 +50,8 @@ export function mount(panel, app) {
       rows.delete(id);
     }
     const items = kept.map((job) => rowOf(job).element);
-    if (items.length !== list.children.length || items.some((item, k) => item !== list.children[k])) list.replaceChildren(...items);
+    if (items.length !== list.children.length || items.some((item, k) => item !== list.children[k]))
+      list.replaceChildren(...items);
     list.hidden = items.length === 0;
     none.hidden = items.length > 0;
     for (const [id, row] of rows) row.choose(id === chosen);
@@ -61,7 +72,10 @@ export function mount(panel, app) {
       if (id) remember(app.store, { id }, app.now());
       chosen = id ?? keptJobs(app.store)[0]?.id ?? "";
       drawList();
-      detail.show(chosen, keptJobs(app.store).find((job) => job.id === chosen));
+      detail.show(
+        chosen,
+        keptJobs(app.store).find((job) => job.id === chosen),
+      );
     },
   };
 }
@@ -79,16 +93,25 @@ function openRow(job, app, watcher) {
     const word = status ? stateWord(status.state) : "Looking";
     state.textContent = word;
     element.dataset.state = status?.state ?? "";
-    how.textContent = trouble ? "cannot be read now" : status ? progressText(status) || (job.title ? `job ${job.id}` : "") : "";
+    how.textContent = trouble
+      ? "cannot be read now"
+      : status
+        ? progressText(status) || (job.title ? `job ${job.id}` : "")
+        : "";
     if (!status || !isThere) return;
     what.textContent = titleOf({ ...job, kind: status.kind });
     note(app.store, job.id, { state: status.state, kind: status.kind });
-    if (last && last !== status.state && isOver(status.state)) app.notices.say(`Job ${job.id}: ${word}.`);
+    if (last && last !== status.state && isOver(status.state))
+      app.notices.say(`Job ${job.id}: ${word}.`);
     last = status.state;
   }
 
   // What ended stays ended: it need not be asked for again to be listed.
-  draw({ status: job.state ? { state: job.state, stage: "", days: [0, 0], ahead: null } : null, isThere: false, trouble: "" });
+  draw({
+    status: job.state ? { state: job.state, stage: "", days: [0, 0], ahead: null } : null,
+    isThere: false,
+    trouble: "",
+  });
   const stop = isOver(job.state) ? () => {} : watcher.follow(job.id, draw);
   return {
     element,
@@ -102,11 +125,22 @@ function openRow(job, app, watcher) {
 
 /** The field that opens a job by its number or link. */
 function openFinder(onFound) {
-  const field = make("input", { id: "job-number", type: "text", placeholder: "number or link", autocomplete: "off", spellcheck: false });
+  const field = make("input", {
+    id: "job-number",
+    type: "text",
+    placeholder: "number or link",
+    autocomplete: "off",
+    spellcheck: false,
+  });
   const error = make("p", { className: "error bad small", id: "job-number-error" });
-  const form = make("form", { className: "finder" },
+  const form = make(
+    "form",
+    { className: "finder" },
     make("label", { for: "job-number", className: "small" }, "Open a job"),
-    field, button("Open", undefined, { type: "submit" }), error);
+    field,
+    button("Open", undefined, { type: "submit" }),
+    error,
+  );
   form.fail = (text) => {
     error.textContent = text;
     field.setAttribute("aria-invalid", String(Boolean(text)));

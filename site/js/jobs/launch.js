@@ -29,7 +29,12 @@ export async function launch({ config, store }, kind, files) {
 async function send(url, body) {
   const headers = { "Content-Type": "application/json" };
   try {
-    const answer = await ask(url, { method: "POST", headers, body: JSON.stringify(body), silence: 30_000 });
+    const answer = await ask(url, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(body),
+      silence: 30_000,
+    });
     const { text } = await readBody(answer, { limit: 1_000_000 });
     return understood(answer, parse(text), hostOf(url));
   } catch (error) {
@@ -48,13 +53,19 @@ function understood(answer, reply, host) {
     429: "has had many jobs in a short time; wait a minute",
     503: "cannot store jobs just now",
   };
-  const why = words[answer.status] ?? (answer.ok ? "answered with something that is no job" : `answered with status ${answer.status}`);
+  const why =
+    words[answer.status] ??
+    (answer.ok
+      ? "answered with something that is no job"
+      : `answered with status ${answer.status}`);
   return { trouble: `${host} ${why}${said}` };
 }
 
 /** 128 random bits; `crypto.randomUUID` is not there where the page comes without TLS. */
 function draw() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
 }
 
 function parse(text) {

@@ -39,7 +39,11 @@ export function remember(store, { id, kind = "", title = "" }, now) {
 export function note(store, id, changes) {
   const before = keptJobs(store).find((job) => job.id === id);
   const isNew = before && Object.keys(changes).some((key) => before[key] !== changes[key]);
-  if (isNew) store.set("jobs", keptJobs(store).map((job) => (job.id === id ? { ...job, ...changes } : job)));
+  if (isNew)
+    store.set(
+      "jobs",
+      keptJobs(store).map((job) => (job.id === id ? { ...job, ...changes } : job)),
+    );
 }
 
 /** What a job is called. */
@@ -49,7 +53,10 @@ export function titleOf({ id, kind, title }) {
 
 /** Follow a job no longer; what the service has of it stays. */
 export function forget(store, id) {
-  store.set("jobs", keptJobs(store).filter((job) => job.id !== id));
+  store.set(
+    "jobs",
+    keptJobs(store).filter((job) => job.id !== id),
+  );
 }
 
 /**
@@ -61,6 +68,8 @@ export function forget(store, id) {
 export function idIn(text) {
   const plain = text.trim();
   if (ID.test(plain)) return plain;
-  const found = /(?:[?&#/]id=|#(?:jobs|stacking)\/|\/processed\/)([0-9]{1,16})(?![0-9])/.exec(plain);
+  const found = /(?:[?&#/]id=|#(?:jobs|stacking)\/|\/processed\/)([0-9]{1,16})(?![0-9])/.exec(
+    plain,
+  );
   return found ? found[1] : null;
 }

@@ -46,7 +46,9 @@ export function readStatus(raw) {
     started: time(given.started),
     updated: time(given.updated),
     reason: text(given.reason),
-    warnings: list(given.warnings).filter((warning) => warning !== null && typeof warning === "object"),
+    warnings: list(given.warnings).filter(
+      (warning) => warning !== null && typeof warning === "object",
+    ),
     log: list(given.log_tail).filter((line) => typeof line === "string"),
     manifest: text(given.manifest) || null,
     version: text(given.version),
@@ -61,9 +63,17 @@ export function share({ state, days: [done, all] }) {
 
 /** The sentence beside a progress bar. */
 export function progressText(status) {
-  const { state, stage, ahead, days: [done, all], eta } = status;
+  const {
+    state,
+    stage,
+    ahead,
+    days: [done, all],
+    eta,
+  } = status;
   if (state === "queued" && ahead !== null) {
-    return ahead === 0 ? "next in the queue" : `${ahead} ${ahead === 1 ? "job" : "jobs"} ahead in the queue`;
+    return ahead === 0
+      ? "next in the queue"
+      : `${ahead} ${ahead === 1 ? "job" : "jobs"} ahead in the queue`;
   }
   if (isOver(state)) return state === "done" && stage !== "finished" ? stage : "";
   const days = all ? `${done} of ${all} ${all === 1 ? "day" : "days"}` : "";
@@ -72,7 +82,10 @@ export function progressText(status) {
 
 /** The days that failed or warn, one line each: where, when, what. */
 export function warningText(warning) {
-  return ["channel", "day", "text"].map((key) => warning[key]).filter((part) => typeof part === "string" && part).join(" · ");
+  return ["channel", "day", "text"]
+    .map((key) => warning[key])
+    .filter((part) => typeof part === "string" && part)
+    .join(" · ");
 }
 
 /**
@@ -88,12 +101,20 @@ export function serviceText(raw, now) {
   // `next` is when it will have spoken again at the latest, as it says itself.
   const due = time(raw.next) ?? new Date(updated.getTime() + 60_000);
   if (now > new Date(due.getTime() + 60_000)) {
-    return { isUp: false, text: `The service has not been heard of since ${since(updated, now)}; jobs wait until it is back.` };
+    return {
+      isUp: false,
+      text: `The service has not been heard of since ${since(updated, now)}; jobs wait until it is back.`,
+    };
   }
   const [queued, running] = [raw.queued, raw.running].map((n) => (Number.isInteger(n) ? n : 0));
   const jobs = (n) => `${n} ${n === 1 ? "job" : "jobs"}`;
-  const busy = [running && `${jobs(running)} running`, queued && `${jobs(queued)} waiting`].filter(Boolean).join(", ");
-  return { isUp: true, text: `The service is up${busy ? `: ${busy}.` : " and has nothing to do."}` };
+  const busy = [running && `${jobs(running)} running`, queued && `${jobs(queued)} waiting`]
+    .filter(Boolean)
+    .join(", ");
+  return {
+    isUp: true,
+    text: `The service is up${busy ? `: ${busy}.` : " and has nothing to do."}`,
+  };
 }
 
 /**
@@ -104,8 +125,10 @@ export function serviceText(raw, now) {
 export function silenceText(status, service, now) {
   if (isOver(status.state) || !status.updated || now - status.updated < STALE) return "";
   const silent = `No word of this job since ${since(status.updated, now)}`;
-  if (service.isUp === false) return `${silent}; the service is silent too. It goes on when the service is back.`;
-  if (service.isUp) return `${silent}, though the service is up; it may be waiting for storage. Ask its operator if this lasts.`;
+  if (service.isUp === false)
+    return `${silent}; the service is silent too. It goes on when the service is back.`;
+  if (service.isUp)
+    return `${silent}, though the service is up; it may be waiting for storage. Ask its operator if this lasts.`;
   return `${silent}.`;
 }
 
@@ -143,12 +166,24 @@ export function advice(state, reason) {
 }
 
 const ADVICE = [
-  [/memory/i, "The job needed more memory than it may have: fewer channels at a time or a lower fs help; so does max_distance."],
+  [
+    /memory/i,
+    "The job needed more memory than it may have: fewer channels at a time or a lower fs help; so does max_distance.",
+  ],
   [/longer than/i, "Split it into jobs of fewer days or channels; each is stacked the same way."],
   [/disk|space/i, "The service was short of room. Try again later, or ask for less."],
-  [/no day|no data|nodata/i, "The data centre had nothing for these channels and days. Look at the availability in the log, and at other dates."],
-  [/reach|answer|timed? ?out|refused|connection/i, "The data centre did not answer. Try again later, or choose another one."],
-  [/kill/i, "The worker was stopped from outside several times. Try again; if it repeats, tell the operator."],
+  [
+    /no day|no data|nodata/i,
+    "The data centre had nothing for these channels and days. Look at the availability in the log, and at other dates.",
+  ],
+  [
+    /reach|answer|timed? ?out|refused|connection/i,
+    "The data centre did not answer. Try again later, or choose another one.",
+  ],
+  [
+    /kill/i,
+    "The worker was stopped from outside several times. Try again; if it repeats, tell the operator.",
+  ],
 ];
 
 /**

@@ -56,7 +56,14 @@ export class Watcher {
   follow(id, listener) {
     if (!this.#jobs.has(id)) {
       const seen = { status: null, isThere: false, trouble: "" };
-      this.#jobs.set(id, { seen, listeners: new Set(), timer: 0, failed: 0, unchanged: 0, text: "" });
+      this.#jobs.set(id, {
+        seen,
+        listeners: new Set(),
+        timer: 0,
+        failed: 0,
+        unchanged: 0,
+        text: "",
+      });
       queueMicrotask(() => this.look(id));
     }
     const job = this.#jobs.get(id);
@@ -77,7 +84,9 @@ export class Watcher {
     clearTimeout(job.timer);
     job.isLooking = true;
     try {
-      const raw = await fetchJson(keyUrl(this.#results, `processed/${id}/status.json`), { silence: SILENCE });
+      const raw = await fetchJson(keyUrl(this.#results, `processed/${id}/status.json`), {
+        silence: SILENCE,
+      });
       const text = JSON.stringify(raw);
       job.unchanged = text === job.text ? job.unchanged + 1 : 0;
       [job.text, job.failed] = [text, 0];
@@ -88,7 +97,8 @@ export class Watcher {
     }
     job.isLooking = false;
     for (const listener of [...job.listeners]) listener(job.seen);
-    const isWanted = this.#jobs.get(id) === job && !isOver(job.seen.status?.state) && !this.#page.hidden;
+    const isWanted =
+      this.#jobs.get(id) === job && !isOver(job.seen.status?.state) && !this.#page.hidden;
     if (isWanted) job.timer = setTimeout(() => this.look(id), pollDelay(job.unchanged, job.failed));
   }
 
@@ -102,14 +112,17 @@ export class Watcher {
 
   /** How the service is now, see serviceText. */
   get service() {
-    if (this.#trouble) return { isUp: null, text: `The service cannot be asked: ${this.#trouble}.` };
+    if (this.#trouble)
+      return { isUp: null, text: `The service cannot be asked: ${this.#trouble}.` };
     return serviceText(this.#raw, this.#now());
   }
 
   async #lookAtService() {
     clearTimeout(this.#timer);
     try {
-      this.#raw = await fetchJson(keyUrl(this.#results, "processed/_service.json"), { silence: SILENCE });
+      this.#raw = await fetchJson(keyUrl(this.#results, "processed/_service.json"), {
+        silence: SILENCE,
+      });
       this.#trouble = "";
     } catch (error) {
       this.#trouble = error.message;

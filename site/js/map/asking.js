@@ -25,7 +25,9 @@ export function queryRunner(form) {
     const tell = () => {
       const seconds = Math.floor((performance.now() - began) / 1000);
       const size = bytes ? `, ${grouped(bytes / 1000)} kB so far` : "";
-      const busy = waits ? ` ${centre.title} is busy; it is asked again in ${counted(waits--, "second")}.` : "";
+      const busy = waits
+        ? ` ${centre.title} is busy; it is asked again in ${counted(waits--, "second")}.`
+        : "";
       form.setStatus("", make("p", {}, `Asking ${centre.title}: ${seconds} s${size}.${busy}`));
     };
     form.setBusy(true);
@@ -45,7 +47,8 @@ export function queryRunner(form) {
       return channels;
     } catch (error) {
       if (mine.signal.aborted) {
-        if (mine === controller) form.setStatus("", make("p", {}, "Cancelled; what was found before is still here."));
+        if (mine === controller)
+          form.setStatus("", make("p", {}, "Cancelled; what was found before is still here."));
         return null;
       }
       if (!(error instanceof HttpError)) throw error;
@@ -62,15 +65,40 @@ export function queryRunner(form) {
 
   function sayFound(channels, { rejected, isCut }, urls) {
     const notes = [];
-    if (isCut) notes.push(`There was more: only the first ${grouped(MAX_ROWS)} rows were read. Narrow the query to see the rest.`);
-    if (rejected.length) notes.push(`${counted(rejected.length, "line")} of the answer could not be read and ${rejected.length === 1 ? "is" : "are"} left out: ${rejected[0]}.`);
-    const text = channels.length ? `Found ${counted(channels.length, "channel")}.` : "Nothing matches. Widen the codes, the time or the area; codes are matched as they are written.";
-    form.setStatus(notes.length || !channels.length ? "warn" : "", make("p", {}, text), ...notes.map((note) => make("p", {}, note)), addresses(urls));
+    if (isCut)
+      notes.push(
+        `There was more: only the first ${grouped(MAX_ROWS)} rows were read. Narrow the query to see the rest.`,
+      );
+    if (rejected.length)
+      notes.push(
+        `${counted(rejected.length, "line")} of the answer could not be read and ${rejected.length === 1 ? "is" : "are"} left out: ${rejected[0]}.`,
+      );
+    const text = channels.length
+      ? `Found ${counted(channels.length, "channel")}.`
+      : "Nothing matches. Widen the codes, the time or the area; codes are matched as they are written.";
+    form.setStatus(
+      notes.length || !channels.length ? "warn" : "",
+      make("p", {}, text),
+      ...notes.map((note) => make("p", {}, note)),
+      addresses(urls),
+    );
   }
 
   function sayTrouble(error, urls) {
-    const said = error.body.trim() && make("details", { open: error.status === 400 }, make("summary", {}, "What the service said"), make("pre", {}, error.body.trim()));
-    form.setStatus("bad", make("p", {}, `${error.message[0].toUpperCase()}${error.message.slice(1)}.`), said, addresses(urls));
+    const said =
+      error.body.trim() &&
+      make(
+        "details",
+        { open: error.status === 400 },
+        make("summary", {}, "What the service said"),
+        make("pre", {}, error.body.trim()),
+      );
+    form.setStatus(
+      "bad",
+      make("p", {}, `${error.message[0].toUpperCase()}${error.message.slice(1)}.`),
+      said,
+      addresses(urls),
+    );
   }
 
   return { run, cancel: () => controller?.abort(new DOMException("cancelled", "AbortError")) };
@@ -81,14 +109,25 @@ function addresses(urls) {
   const link = (url, text) => make("a", { href: url, target: "_blank", rel: "noopener" }, text);
   const lines = urls.map((url) => link(url, make("span", { className: "mono" }, url)));
   const xml = urls.map((url) => link(asStationXml(url), "The same as StationXML with responses"));
-  const copy = button("Copy", async () => {
-    try {
-      await navigator.clipboard.writeText(urls.join("\n"));
-      copy.textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(list); // a page without https may not write the clipboard
-    }
-  }, { className: "plain" });
+  const copy = button(
+    "Copy",
+    async () => {
+      try {
+        await navigator.clipboard.writeText(urls.join("\n"));
+        copy.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(list); // a page without https may not write the clipboard
+      }
+    },
+    { className: "plain" },
+  );
   const list = make("div", { className: "addresses" }, ...lines);
-  return make("details", { className: "small" }, make("summary", {}, "The query itself"), list, copy, ...xml);
+  return make(
+    "details",
+    { className: "small" },
+    make("summary", {}, "The query itself"),
+    list,
+    copy,
+    ...xml,
+  );
 }

@@ -8,7 +8,14 @@ import { unwrap } from "./unwrap.js";
 const ATLAS = "vendor/world-atlas@2.0.2";
 const REACH = 30; // degrees
 const FINE_FROM = 4; // zoom from which coasts and borders are drawn in detail
-const STEPS = [[2, 30], [4, 10], [6, 5], [8, 1], [10, 0.25], [19, 0.05]]; // to this zoom, degrees
+const STEPS = [
+  [2, 30],
+  [4, 10],
+  [6, 5],
+  [8, 1],
+  [10, 0.25],
+  [19, 0.05],
+]; // to this zoom, degrees
 const TILE_ERRORS = 3; // in a row, after which a raster layer is taken away
 
 /**
@@ -32,12 +39,18 @@ export function addLand(map) {
     if (isFine !== map.getZoom() >= FINE_FROM) return; // it was zoomed on meanwhile
     const view = map.getBounds();
     // Land that crosses the dateline reaches some way beyond its copy of the world.
-    const [first, last] = [view.getWest() - REACH, view.getEast() + REACH].map((lng) => Math.floor((lng + 180) / 360));
+    const [first, last] = [view.getWest() - REACH, view.getEast() + REACH].map((lng) =>
+      Math.floor((lng + 180) / 360),
+    );
     const wanted = [];
     // The world goes round: a view over the dateline sees it twice.
     for (let copy = first; copy <= last; copy++) {
       wanted.push(`${isFine} ${copy}`);
-      if (!drawn.has(wanted.at(-1))) drawn.set(wanted.at(-1), shapes.map((shape) => layer(shape, copy * 360, renderer)));
+      if (!drawn.has(wanted.at(-1)))
+        drawn.set(
+          wanted.at(-1),
+          shapes.map((shape) => layer(shape, copy * 360, renderer)),
+        );
     }
     for (const [key, layers] of drawn) {
       for (const one of layers) wanted.includes(key) ? one.addTo(map) : one.remove();
@@ -72,7 +85,13 @@ async function fetchTopology(name) {
 
 function layer([name, geometry], offset, renderer) {
   const coordsToLatLng = ([lng, lat]) => L.latLng(lat, lng + offset);
-  return L.geoJSON(geometry, { look: name, style: look[name](), renderer, interactive: false, coordsToLatLng });
+  return L.geoJSON(geometry, {
+    look: name,
+    style: look[name](),
+    renderer,
+    interactive: false,
+    coordsToLatLng,
+  });
 }
 
 function pane(map, name, zIndex) {
@@ -82,7 +101,12 @@ function pane(map, name, zIndex) {
 
 const of = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const look = {
-  land: () => ({ color: of("--map-coast"), fillColor: of("--map-land"), fillOpacity: 1, weight: 0.8 }),
+  land: () => ({
+    color: of("--map-coast"),
+    fillColor: of("--map-land"),
+    fillOpacity: 1,
+    weight: 0.8,
+  }),
   border: () => ({ color: of("--map-border"), fill: false, weight: 0.7 }),
   grid: () => ({ color: of("--map-grid"), weight: 0.7, opacity: 1 }),
 };
@@ -100,9 +124,20 @@ export function addGraticule(map) {
     const view = map.getBounds();
     const from = (low) => Math.floor(low / step) * step;
     const all = [];
-    for (let lng = from(view.getWest()); lng <= view.getEast(); lng += step) all.push([[-85, lng], [85, lng]]);
-    for (let lat = Math.max(-80, from(view.getSouth())); lat <= Math.min(80, view.getNorth()); lat += step) {
-      all.push([[lat, view.getWest()], [lat, view.getEast()]]);
+    for (let lng = from(view.getWest()); lng <= view.getEast(); lng += step)
+      all.push([
+        [-85, lng],
+        [85, lng],
+      ]);
+    for (
+      let lat = Math.max(-80, from(view.getSouth()));
+      lat <= Math.min(80, view.getNorth());
+      lat += step
+    ) {
+      all.push([
+        [lat, view.getWest()],
+        [lat, view.getEast()],
+      ]);
     }
     lines.setLatLngs(all);
   }
@@ -119,7 +154,11 @@ export function addGraticule(map) {
  */
 export function rasterLayer(basemap, onTrouble) {
   let errors = 0;
-  return L.tileLayer(basemap.url, { attribution: basemap.attribution, maxZoom: 16, referrerPolicy: "strict-origin-when-cross-origin" })
+  return L.tileLayer(basemap.url, {
+    attribution: basemap.attribution,
+    maxZoom: 16,
+    referrerPolicy: "strict-origin-when-cross-origin",
+  })
     .on("tileload", () => (errors = 0))
     .on("tileerror", () => ++errors === TILE_ERRORS && onTrouble());
 }

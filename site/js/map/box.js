@@ -25,11 +25,14 @@ export function readBox(texts) {
     const value = Number(text);
     if (!text) errors[side] = "is needed too: an area has four sides";
     else if (!Number.isFinite(value)) errors[side] = "is not a number of degrees";
-    else if (Math.abs(value) > LIMIT[side]) errors[side] = `is not within -${LIMIT[side]} and ${LIMIT[side]} degrees`;
+    else if (Math.abs(value) > LIMIT[side])
+      errors[side] = `is not within -${LIMIT[side]} and ${LIMIT[side]} degrees`;
     box[side] = value;
   }
-  if (!errors.north && !errors.south && box.south >= box.north) errors.south = "is not below the north";
-  if (!errors.west && !errors.east && box.west === box.east) errors.east = "is the same as the west";
+  if (!errors.north && !errors.south && box.south >= box.north)
+    errors.south = "is not below the north";
+  if (!errors.west && !errors.east && box.west === box.east)
+    errors.east = "is the same as the west";
   return { box: Object.keys(errors).length ? null : box, errors };
 }
 
@@ -63,14 +66,19 @@ export function split(box) {
 
 /** Whether a place lies in a box, its edges included. */
 export function contains(box, latitude, longitude) {
-  if (latitude === null || longitude === null || latitude < box.south || latitude > box.north) return false;
+  if (latitude === null || longitude === null || latitude < box.south || latitude > box.north)
+    return false;
   const lng = wrap(longitude);
-  return box.west <= box.east ? box.west <= lng && lng <= box.east : lng >= box.west || lng <= box.east;
+  return box.west <= box.east
+    ? box.west <= lng && lng <= box.east
+    : lng >= box.west || lng <= box.east;
 }
 
 /** A longitude within -180 and 180. */
 export function wrap(longitude) {
-  return longitude >= -180 && longitude <= 180 ? longitude : ((((longitude + 180) % 360) + 360) % 360) - 180;
+  return longitude >= -180 && longitude <= 180
+    ? longitude
+    : ((((longitude + 180) % 360) + 360) % 360) - 180;
 }
 
 function round(degrees) {

@@ -23,7 +23,12 @@ export function boxDrawing(map, { onEnd }) {
     event.stopPropagation();
     container.setPointerCapture(event.pointerId);
     from = placeOf(event);
-    shown = L.rectangle(L.latLngBounds(from, from), { className: "drawn", interactive: false, weight: 2, dashArray: "5 4" }).addTo(map);
+    shown = L.rectangle(L.latLngBounds(from, from), {
+      className: "drawn",
+      interactive: false,
+      weight: 2,
+      dashArray: "5 4",
+    }).addTo(map);
   }
 
   function move(event) {

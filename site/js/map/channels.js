@@ -3,14 +3,36 @@
 import { parseTime } from "../stations.js";
 
 const NAMES = {
-  network: "network", station: "station", location: "location", channel: "channel",
-  latitude: "latitude", longitude: "longitude", elevation: "elevation",
-  sensordescription: "sensor", instrument: "sensor",
-  samplerate: "sampleRate", starttime: "start", endtime: "end",
+  network: "network",
+  station: "station",
+  location: "location",
+  channel: "channel",
+  latitude: "latitude",
+  longitude: "longitude",
+  elevation: "elevation",
+  sensordescription: "sensor",
+  instrument: "sensor",
+  samplerate: "sampleRate",
+  starttime: "start",
+  endtime: "end",
 };
-const NEEDED = ["network", "station", "location", "channel", "latitude", "longitude", "start", "end"];
+const NEEDED = [
+  "network",
+  "station",
+  "location",
+  "channel",
+  "latitude",
+  "longitude",
+  "start",
+  "end",
+];
 const FAR = Date.UTC(2500, 0, 1); // an end after this means that there is none
-const CODE = { network: /^[A-Z0-9_]{1,8}$/, station: /^[A-Z0-9-]{1,8}$/, location: /^[A-Z0-9]{0,8}$/, channel: /^[A-Z0-9]{3}$/ };
+const CODE = {
+  network: /^[A-Z0-9_]{1,8}$/,
+  station: /^[A-Z0-9-]{1,8}$/,
+  location: /^[A-Z0-9]{0,8}$/,
+  channel: /^[A-Z0-9]{3}$/,
+};
 
 /**
  * A channel of a data centre; its own values are those of its last epoch.
@@ -60,7 +82,10 @@ export function parseChannels(text) {
 
 /** Where each column stands, by name. */
 function readHeader(line) {
-  const names = line.slice(1).split("|").map((name) => NAMES[name.trim().toLowerCase()]);
+  const names = line
+    .slice(1)
+    .split("|")
+    .map((name) => NAMES[name.trim().toLowerCase()]);
   const at = Object.fromEntries(names.map((name, k) => [name, k]).filter(([name]) => name));
   const missing = NEEDED.filter((name) => !(name in at));
   if (missing.length) throw new SyntaxError(`it lacks the columns ${missing.join(", ")}`);
@@ -72,10 +97,16 @@ function readRow(line, { at, length, timeOf }) {
   const cells = line.split("|");
   const surplus = cells.length - length;
   // The description of the sensor is the only free text, so what is too much is part of it.
-  if (surplus > 0 && "sensor" in at) cells.splice(at.sensor, surplus + 1, cells.slice(at.sensor, at.sensor + surplus + 1).join("|"));
+  if (surplus > 0 && "sensor" in at)
+    cells.splice(at.sensor, surplus + 1, cells.slice(at.sensor, at.sensor + surplus + 1).join("|"));
   if (cells.length !== length) return `has ${cells.length} fields instead of ${length}`;
   const of = (name) => (at[name] === undefined ? "" : cells[at[name]].trim());
-  const [network, station, written, channel] = [of("network"), of("station"), of("location"), of("channel")];
+  const [network, station, written, channel] = [
+    of("network"),
+    of("station"),
+    of("location"),
+    of("channel"),
+  ];
   const location = written === "--" ? "" : written;
   if (!CODE.network.test(network)) return "has no network code";
   if (!CODE.station.test(station)) return "has no station code";
@@ -92,7 +123,12 @@ function readRow(line, { at, length, timeOf }) {
     latitude: number(of("latitude"), 90),
     longitude: number(of("longitude"), 360),
     elevation: number(of("elevation")),
-    epoch: { start, end: end >= FAR ? null : end, sampleRate: number(of("sampleRate")), sensor: of("sensor") },
+    epoch: {
+      start,
+      end: end >= FAR ? null : end,
+      sampleRate: number(of("sampleRate")),
+      sensor: of("sensor"),
+    },
   };
 }
 
@@ -114,7 +150,8 @@ function addEpoch(found, row) {
   const { epoch } = row;
   const known = found.get(row.id);
   if (known) {
-    if (!known.epochs.some((one) => one.start === epoch.start && one.end === epoch.end)) known.epochs.push(epoch);
+    if (!known.epochs.some((one) => one.start === epoch.start && one.end === epoch.end))
+      known.epochs.push(epoch);
     // The newest place stands for the channel.
     if (epoch.start > known.epoch.start) Object.assign(known, row);
   } else {
@@ -154,7 +191,13 @@ export function stationsOf(channels) {
     const code = `${channel.network}.${channel.station}`;
     const station = found.get(code);
     if (station) station.channels.push(channel);
-    else found.set(code, { code, latitude: channel.latitude, longitude: channel.longitude, channels: [channel] });
+    else
+      found.set(code, {
+        code,
+        latitude: channel.latitude,
+        longitude: channel.longitude,
+        channels: [channel],
+      });
   }
   return [...found.values()];
 }

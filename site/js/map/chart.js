@@ -14,11 +14,26 @@ import { colorsOf, drawLegend, STATES } from "./symbols.js";
  *     onDrawEnd: () => void, onTrouble: (text: string) => void}} on
  */
 export function openChart(parent, basemaps, on) {
-  const container = make("div", { className: "chart", role: "application", ariaLabel:
-    "Map of the stations found. Arrow keys move it, plus and minus zoom. The table below lists the same stations." });
+  const container = make("div", {
+    className: "chart",
+    role: "application",
+    ariaLabel:
+      "Map of the stations found. Arrow keys move it, plus and minus zoom. The table below lists the same stations.",
+  });
   parent.append(container);
-  const map = L.map(container, { preferCanvas: true, worldCopyJump: true, minZoom: 1, maxZoom: 16, zoomSnap: 0.5, maxBounds: [[-89, -540], [89, 540]],
-    fadeAnimation: false, zoomAnimation: !matchMedia("(prefers-reduced-motion: reduce)").matches });
+  const map = L.map(container, {
+    preferCanvas: true,
+    worldCopyJump: true,
+    minZoom: 1,
+    maxZoom: 16,
+    zoomSnap: 0.5,
+    maxBounds: [
+      [-89, -540],
+      [89, 540],
+    ],
+    fadeAnimation: false,
+    zoomAnimation: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+  });
   map.attributionControl.setPrefix(false).addAttribution("Land: Natural Earth");
   map.setView([25, -30], 2);
   L.control.scale({ imperial: false, position: "bottomright" }).addTo(map);
@@ -60,8 +75,15 @@ export function openChart(parent, basemaps, on) {
     /** Show the area that is asked for, or none. */
     setArea(box) {
       area?.remove();
-      area = box && L.rectangle([[box.south, box.west], [box.north, box.east < box.west ? box.east + 360 : box.east]],
-        { interactive: false, weight: 1.5, fillOpacity: 0.06, className: "area" }).addTo(map);
+      area =
+        box &&
+        L.rectangle(
+          [
+            [box.south, box.west],
+            [box.north, box.east < box.west ? box.east + 360 : box.east],
+          ],
+          { interactive: false, weight: 1.5, fillOpacity: 0.06, className: "area" },
+        ).addTo(map);
     },
     /** Open a box with facts at a station; gives a way to close it. */
     popup(station, content, onClose) {
@@ -84,29 +106,39 @@ function nearest(map, { latitude, longitude }) {
 /** Bounds of stations, the short way round the world. */
 function boundsOf(all) {
   const plain = L.latLngBounds(all.map((s) => [s.latitude, s.longitude]));
-  const turned = L.latLngBounds(all.map((s) => [s.latitude, s.longitude < 0 ? s.longitude + 360 : s.longitude]));
+  const turned = L.latLngBounds(
+    all.map((s) => [s.latitude, s.longitude < 0 ? s.longitude + 360 : s.longitude]),
+  );
   const width = (bounds) => bounds.getEast() - bounds.getWest();
   return width(turned) < width(plain) ? turned : plain;
 }
 
 function makeLegend() {
-  const items = Object.entries(STATES).map(([state, words]) => make("li", { "data-state": state }, make("canvas", { className: `symbol-${state}` }), words));
+  const items = Object.entries(STATES).map(([state, words]) =>
+    make("li", { "data-state": state }, make("canvas", { className: `symbol-${state}` }), words),
+  );
   return make("ul", { className: "legend", ariaLabel: "Symbols" }, ...items);
 }
 
 /** A choice of raster layers; the bundled land is always there. */
 function layerChoice(map, basemaps, onTrouble) {
   let shown = null;
-  const select = make("select", { ariaLabel: "Background of the map" },
-    make("option", { value: "" }, "Land"), ...basemaps.map((one, k) => make("option", { value: String(k) }, one.title)));
+  const select = make(
+    "select",
+    { ariaLabel: "Background of the map" },
+    make("option", { value: "" }, "Land"),
+    ...basemaps.map((one, k) => make("option", { value: String(k) }, one.title)),
+  );
   function choose() {
     shown?.remove();
     const basemap = basemaps[select.value];
-    shown = basemap && rasterLayer(basemap, () => {
-      select.value = "";
-      choose();
-      onTrouble(`${basemap.title} cannot be reached; the map shows its own land instead.`);
-    }).addTo(map);
+    shown =
+      basemap &&
+      rasterLayer(basemap, () => {
+        select.value = "";
+        choose();
+        onTrouble(`${basemap.title} cannot be reached; the map shows its own land instead.`);
+      }).addTo(map);
   }
   select.addEventListener("change", choose);
   const box = make("div", { className: "layers" }, select);

@@ -38,7 +38,9 @@ export function facetsOf(channels, chosen, now) {
 /** The channels that have every chosen value. */
 export function narrow(channels, chosen, now) {
   const asked = Object.entries(chosen).filter(([, value]) => value);
-  return asked.length ? channels.filter((c) => asked.every(([name, value]) => FACETS[name](c, now) === value)) : channels;
+  return asked.length
+    ? channels.filter((c) => asked.every(([name, value]) => FACETS[name](c, now) === value))
+    : channels;
 }
 
 /** Columns of the table and, of a channel, what they are sorted by. */
@@ -79,9 +81,16 @@ export function sorted(channels, column, isDescending) {
  * @param {string} locations  such as "00,--,10"
  */
 export function bestOfStations(channels, codes, locations) {
-  const patterns = codes.split(",").filter(Boolean).map((code) => patternOf(code.trim().toUpperCase()));
-  const order = locations.split(",").map((code) => code.trim().toUpperCase()).filter(Boolean);
-  const rank = (c) => (order.includes(c.location || "--") ? order.indexOf(c.location || "--") : order.length);
+  const patterns = codes
+    .split(",")
+    .filter(Boolean)
+    .map((code) => patternOf(code.trim().toUpperCase()));
+  const order = locations
+    .split(",")
+    .map((code) => code.trim().toUpperCase())
+    .filter(Boolean);
+  const rank = (c) =>
+    order.includes(c.location || "--") ? order.indexOf(c.location || "--") : order.length;
   const byStation = Map.groupBy(channels, (c) => `${c.network}.${c.station}`);
   const best = [];
   for (const members of byStation.values()) {
@@ -89,7 +98,11 @@ export function bestOfStations(channels, codes, locations) {
     if (!pattern) continue;
     const fitting = members.filter((c) => pattern.test(c.channel));
     for (const same of Map.groupBy(fitting, (c) => c.channel).values()) {
-      best.push(same.reduce((a, b) => (rank(b) < rank(a) || (rank(b) === rank(a) && b.location < a.location) ? b : a)));
+      best.push(
+        same.reduce((a, b) =>
+          rank(b) < rank(a) || (rank(b) === rank(a) && b.location < a.location) ? b : a,
+        ),
+      );
     }
   }
   return best;

@@ -22,7 +22,10 @@ export async function fetchChannels(urls, tell) {
   const all = { channels: [], rejected: [], isCut: false };
   let before = 0;
   for (const url of urls) {
-    const { text, isCut } = await fetchText(url, { ...tell, onBytes: (n) => tell.onBytes(before + n) });
+    const { text, isCut } = await fetchText(url, {
+      ...tell,
+      onBytes: (n) => tell.onBytes(before + n),
+    });
     before += text.length;
     const { channels, rejected } = read(text, isCut, url);
     const known = new Set(all.channels.map((c) => c.id));
@@ -47,8 +50,10 @@ async function fetchText(url, { signal, onBytes, onWait }) {
     const body = await readBody(answer, { limit: MAX_BYTES, signal, onBytes });
     if (!answer.ok) throw refusal(url, answer.status, body.text);
     if (/^\s*</.test(body.text)) {
-      throw new HttpError(`${hostOf(url)} answered with a web page instead of a list of channels; its address may be wrong, ` +
-        "or something between here and there asks for a login");
+      throw new HttpError(
+        `${hostOf(url)} answered with a web page instead of a list of channels; its address may be wrong, ` +
+          "or something between here and there asks for a login",
+      );
     }
     return cutAt(body, MAX_ROWS);
   }
@@ -59,7 +64,9 @@ function read(text, isCut, url) {
     return text ? parseChannels(text) : { channels: [], rejected: [] };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new HttpError(`the answer of ${hostOf(url)} is no list of channels: ${error.message}`, { body: text.slice(0, 2000) });
+    throw new HttpError(`the answer of ${hostOf(url)} is no list of channels: ${error.message}`, {
+      body: text.slice(0, 2000),
+    });
   }
 }
 
@@ -86,16 +93,21 @@ function refusal(url, status, body) {
     429: `${host} still asks us to wait: try again in some minutes, or choose another data centre`,
     503: `${host} is overloaded or down for maintenance: try again in some minutes, or choose another data centre`,
   };
-  const text = words[status] ?? (status >= 500
-    ? `${host} has trouble of its own (status ${status}): try again, or choose another data centre`
-    : `${host} answered with status ${status}`);
+  const text =
+    words[status] ??
+    (status >= 500
+      ? `${host} has trouble of its own (status ${status}): try again, or choose another data centre`
+      : `${host} answered with status ${status}`);
   return new HttpError(text, { status, body: /^\s*</.test(body) ? "" : body.slice(0, 2000) });
 }
 
 function waitFor(retryAfter, tries) {
   const seconds = Number(retryAfter ?? NaN);
   const until = Number.isFinite(seconds) ? seconds : (Date.parse(retryAfter) - Date.now()) / 1000;
-  return Math.min(LONGEST_WAIT, Math.max(1, Math.ceil(Number.isFinite(until) ? until : WAITS[tries])));
+  return Math.min(
+    LONGEST_WAIT,
+    Math.max(1, Math.ceil(Number.isFinite(until) ? until : WAITS[tries])),
+  );
 }
 
 function pause(seconds, signal) {

@@ -24,7 +24,11 @@ const LABELS = {
  */
 export function filterForm(centres, on) {
   const fields = Object.fromEntries(FILTERS.map((name) => [name, textField(name)]));
-  const centre = make("select", {}, ...centres.map((one) => make("option", { value: one.name }, one.title)));
+  const centre = make(
+    "select",
+    {},
+    ...centres.map((one) => make("option", { value: one.name }, one.title)),
+  );
   const centreField = field("map-centre", "Data centre", centre);
   const query = make("button", { type: "submit", className: "primary" }, "Query");
   const cancel = button("Cancel", on.onCancel, { hidden: true });
@@ -32,23 +36,42 @@ export function filterForm(centres, on) {
   const clear = button("No area", () => setBox(null), { className: "plain" });
   const example = button("Fill in an example", fillExample, { className: "plain" });
   const status = make("div", { id: "map-status", role: "status", className: "status" });
-  const area = make("fieldset", { className: "area" }, make("legend", {}, "Area", make("span", { className: "unit" }, " (degrees)")),
+  const area = make(
+    "fieldset",
+    { className: "area" },
+    make("legend", {}, "Area", make("span", { className: "unit" }, " (degrees)")),
     make("div", { className: "compass" }, ...SIDES.map((side) => fields[side].element)),
-    make("div", { className: "row" }, draw, clear), make("p", { className: "small quiet" }, "A west above the east crosses the dateline."));
-  const element = make("form", { className: "card stack filters", noValidate: true, ariaLabel: "Find channels" },
+    make("div", { className: "row" }, draw, clear),
+    make("p", { className: "small quiet" }, "A west above the east crosses the dateline."),
+  );
+  const element = make(
+    "form",
+    { className: "card stack filters", noValidate: true, ariaLabel: "Find channels" },
     make("h2", {}, "Find channels"),
     centreField.element,
     make("div", { className: "pairs" }, ...CODES.map((name) => fields[name].element)),
     wildcardHelp(),
     make("div", { className: "pairs" }, fields.start.element, fields.end.element),
     area,
-    make("div", { className: "ask" }, make("div", { className: "row" }, query, cancel, example), status));
+    make(
+      "div",
+      { className: "ask" },
+      make("div", { className: "row" }, query, cancel, example),
+      status,
+    ),
+  );
 
   function textField(name) {
     const [label, example] = LABELS[name];
     const isTime = name === "start" || name === "end";
-    const input = make("input", { type: "text", name, placeholder: example, autocomplete: "off", spellcheck: false,
-      inputMode: SIDES.includes(name) ? "decimal" : "text" });
+    const input = make("input", {
+      type: "text",
+      name,
+      placeholder: example,
+      autocomplete: "off",
+      spellcheck: false,
+      inputMode: SIDES.includes(name) ? "decimal" : "text",
+    });
     return field(`map-${name}`, label, input, { unit: isTime ? "UTC" : "" });
   }
 
@@ -66,7 +89,9 @@ export function filterForm(centres, on) {
   }
 
   function values() {
-    const texts = Object.fromEntries(FILTERS.map((name) => [name, fields[name].input.value.trim()]));
+    const texts = Object.fromEntries(
+      FILTERS.map((name) => [name, fields[name].input.value.trim()]),
+    );
     return { ...texts, centre: centre.value };
   }
 
@@ -136,6 +161,25 @@ function wildcardHelp() {
     ["BH?", "one character: BHZ, BHN, BHE"],
     ["--", "the blank location"],
   ];
-  return make("details", { className: "small" }, make("summary", {}, "Wildcards: ", make("code", {}, "*"), " ", make("code", {}, "?"), " and lists"),
-    make("dl", { className: "facts" }, ...rows.flatMap(([code, words]) => [make("dt", {}, make("code", {}, code)), make("dd", {}, words)])));
+  return make(
+    "details",
+    { className: "small" },
+    make(
+      "summary",
+      {},
+      "Wildcards: ",
+      make("code", {}, "*"),
+      " ",
+      make("code", {}, "?"),
+      " and lists",
+    ),
+    make(
+      "dl",
+      { className: "facts" },
+      ...rows.flatMap(([code, words]) => [
+        make("dt", {}, make("code", {}, code)),
+        make("dd", {}, words),
+      ]),
+    ),
+  );
 }

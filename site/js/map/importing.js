@@ -28,15 +28,31 @@ export function importList(text, limits) {
     if (!line.trim() || line.trim().startsWith(".") || line.includes("=")) return;
     const read = words.length === 6 ? [words] : breqFast(words);
     if (!read) {
-      wrong.push(problem("the list", k + 1, "", "", "is neither NET STA LOC CHA START END nor a line of BREQ_FAST"));
+      wrong.push(
+        problem(
+          "the list",
+          k + 1,
+          "",
+          "",
+          "is neither NET STA LOC CHA START END nor a line of BREQ_FAST",
+        ),
+      );
       return;
     }
     rows.push(...read);
     places.push(...read.map(() => k + 1));
   });
-  if (wrong.length || !rows.length) return { channels: [], problems: wrong.length ? wrong : parseStations("", limits).problems };
+  if (wrong.length || !rows.length)
+    return { channels: [], problems: wrong.length ? wrong : parseStations("", limits).problems };
   const { channels, problems } = parseStations(formatCsv([COLUMNS, ...rows]), limits);
-  return { channels, problems: problems.map((one) => ({ ...one, file: "the list", line: one.line ? places[one.line - 2] : 0 })) };
+  return {
+    channels,
+    problems: problems.map((one) => ({
+      ...one,
+      file: "the list",
+      line: one.line ? places[one.line - 2] : 0,
+    })),
+  };
 }
 
 /** Rows of one line of BREQ_FAST; null where it is none. */
@@ -45,19 +61,22 @@ function breqFast(words) {
   const n = Number(words[14]);
   const channels = words.slice(15, 15 + n);
   if (!(n >= 1) || channels.length !== n || words.length > 16 + n) return null;
-  const times = [words.slice(2, 8), words.slice(8, 14)].map(([year, month, day, hour, minute, second]) => {
-    const two = (part) => part.padStart(2, "0");
-    const [whole, fraction] = second.split(".");
-    const rest = Number(fraction ?? 0) ? `.${fraction}` : "";
-    return `${year}-${two(month)}-${two(day)}T${two(hour)}:${two(minute)}:${two(whole)}${rest}`;
-  });
+  const times = [words.slice(2, 8), words.slice(8, 14)].map(
+    ([year, month, day, hour, minute, second]) => {
+      const two = (part) => part.padStart(2, "0");
+      const [whole, fraction] = second.split(".");
+      const rest = Number(fraction ?? 0) ? `.${fraction}` : "";
+      return `${year}-${two(month)}-${two(day)}T${two(hour)}:${two(minute)}:${two(whole)}${rest}`;
+    },
+  );
   return channels.map((channel) => [network, station, words[15 + n] ?? "", channel, ...times]);
 }
 
 /** The text of a file, whatever a person dropped; a SyntaxError says why it is none. */
 export function decode(bytes) {
   const [a, b] = new Uint8Array(bytes.slice(0, 2));
-  if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)) throw new SyntaxError("is UTF-16; save it as UTF-8");
+  if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff))
+    throw new SyntaxError("is UTF-16; save it as UTF-8");
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {

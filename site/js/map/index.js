@@ -19,22 +19,38 @@ import { savedCard } from "./savedcard.js";
  * @param {import("../main.js").App} app
  */
 export function mount(panel, app) {
-  const window_ = openStore(() => sessionStorage, () => {}); // what belongs to this window alone
+  const window_ = openStore(
+    () => sessionStorage,
+    () => {},
+  ); // what belongs to this window alone
   let [stations, saved, asked] = [[], new Set(), null];
 
-  const form = filterForm(app.config.datacenters, { onQuery: ask, onCancel: () => runner.cancel(), onChange: remember, onDraw: drawArea });
+  const form = filterForm(app.config.datacenters, {
+    onQuery: ask,
+    onCancel: () => runner.cancel(),
+    onChange: remember,
+    onDraw: drawArea,
+  });
   const runner = queryRunner(form);
   const results = resultsCard(app, {
     onShown: showStations,
     onSelection: showSelection,
-    onStation: (code) => openStation(stations.find((station) => station.code === code), true),
+    onStation: (code) =>
+      openStation(
+        stations.find((station) => station.code === code),
+        true,
+      ),
     onHover: (code) => chart.setHovered(code),
     onSelectInArea: selectInArea,
     onBoxSelect: selectByBox,
   });
   const savedPart = savedCard(app, { onSave: save, onChange: showSaved });
   const place = make("div", { className: "chart-place" });
-  panel.append(make("h2", { className: "hidden" }, "Map"), make("div", { className: "side stack" }, form.element, savedPart.element), make("div", { className: "wide" }, place, results.element));
+  panel.append(
+    make("h2", { className: "hidden" }, "Map"),
+    make("div", { className: "side stack" }, form.element, savedPart.element),
+    make("div", { className: "wide" }, place, results.element),
+  );
   const chart = openChart(place, app.config.basemaps, {
     onStation: (station) => openStation(station, false),
     onHover: (station) => results.setHovered(station?.code ?? null),
@@ -50,7 +66,8 @@ export function mount(panel, app) {
 
   async function ask() {
     const query = form.check(true);
-    if (!query) return form.setStatus("bad", make("p", {}, "Not asked yet: see the fields in red."));
+    if (!query)
+      return form.setStatus("bad", make("p", {}, "Not asked yet: see the fields in red."));
     remember();
     const found = await runner.run(query);
     if (!found) return;
@@ -84,12 +101,18 @@ export function mount(panel, app) {
   function selectInArea() {
     const box = form.check(false)?.box;
     if (box) return selectIn(box);
-    app.notices.show("area", "There is no area yet: write its four sides in the form, or draw it on the map.");
+    app.notices.show(
+      "area",
+      "There is no area yet: write its four sides in the form, or draw it on the map.",
+    );
     form.focus("north");
   }
 
   function selectIn(box) {
-    const inside = results.shown().filter((c) => contains(box, c.latitude, c.longitude)).map((c) => c.id);
+    const inside = results
+      .shown()
+      .filter((c) => contains(box, c.latitude, c.longitude))
+      .map((c) => c.id);
     results.select(inside, true);
     app.notices.say(`${counted(inside.length, "channel")} in the box selected.`);
   }
@@ -119,7 +142,11 @@ export function mount(panel, app) {
   function openStation(station, isByKey) {
     if (!station) return;
     const back = document.activeElement;
-    const facts = stationFacts(station, { isSelected: (id) => results.selected.has(id), onSelect: results.select, centre: asked?.centre ?? form.chosenCentre() });
+    const facts = stationFacts(station, {
+      isSelected: (id) => results.selected.has(id),
+      onSelect: results.select,
+      centre: asked?.centre ?? form.chosenCentre(),
+    });
     const close = chart.popup(station, facts, () => isByKey && back.focus());
     facts.addEventListener("keydown", (event) => event.key === "Escape" && close());
     if (isByKey) facts.querySelector("h3").focus();
@@ -130,8 +157,10 @@ export function mount(panel, app) {
     const list = toChannels(chosen, asked.query, app.now().getTime(), asked.centre.name);
     const { longest } = summary(list);
     if (longest > app.limits.stations.max_days) {
-      savedPart.tell(`Not saved: some of these channels record for ${counted(longest, "day")}, and a job has at most ${app.limits.stations.max_days}. ` +
-        "Write a start and an end, then query again.");
+      savedPart.tell(
+        `Not saved: some of these channels record for ${counted(longest, "day")}, and a job has at most ${app.limits.stations.max_days}. ` +
+          "Write a start and an end, then query again.",
+      );
       return form.focus("start");
     }
     savedPart.save(list, way);

@@ -8,7 +8,12 @@ export const CODES = ["network", "station", "location", "channel"];
 export const FILTERS = [...CODES, "start", "end", ...SIDES];
 
 const ALLOWED = /^[A-Za-z0-9*?,_-]*$/;
-const BOX_NAMES = { north: "maxlatitude", south: "minlatitude", west: "minlongitude", east: "maxlongitude" };
+const BOX_NAMES = {
+  north: "maxlatitude",
+  south: "minlatitude",
+  west: "minlongitude",
+  east: "maxlongitude",
+};
 
 /**
  * Understand the filters.
@@ -28,16 +33,22 @@ export function readFilters(filters) {
   for (const name of ["start", "end"]) {
     const text = (filters[name] ?? "").trim();
     query[name] = text ? readTime(text) : null;
-    if (text && query[name] === null) errors[name] = "is not a date; write YYYY-MM-DD or YYYY-MM-DDThh:mm";
+    if (text && query[name] === null)
+      errors[name] = "is not a date; write YYYY-MM-DD or YYYY-MM-DDThh:mm";
   }
-  if (query.start !== null && query.end !== null && query.start >= query.end) errors.end = "is not after the start";
+  if (query.start !== null && query.end !== null && query.start >= query.end)
+    errors.end = "is not after the start";
   const isOpen = !query.network && !query.station && !box;
-  if (isOpen && !Object.keys(errors).length) errors.network = "asks for the whole world: name a network, a station or an area";
+  if (isOpen && !Object.keys(errors).length)
+    errors.network = "asks for the whole world: name a network, a station or an area";
   return { query: Object.keys(errors).length ? null : query, errors };
 }
 
 function readTime(text) {
-  const full = text.replace(" ", "T").replace(/^(\d{4})$/, "$1-01-01").replace(/^(\d{4}-\d\d)$/, "$1-01");
+  const full = text
+    .replace(" ", "T")
+    .replace(/^(\d{4})$/, "$1-01-01")
+    .replace(/^(\d{4}-\d\d)$/, "$1-01");
   return parseTime(/T\d\d:\d\d$/.test(full) ? `${full}:00` : full);
 }
 
@@ -50,11 +61,20 @@ function readTime(text) {
  */
 export function queryUrls(centre, query) {
   const codes = CODES.filter((name) => query[name]).map((name) => [name, query[name]]);
-  const times = ["start", "end"].filter((name) => query[name] !== null).map((name) => [`${name}time`, formatTime(query[name])]);
+  const times = ["start", "end"]
+    .filter((name) => query[name] !== null)
+    .map((name) => [`${name}time`, formatTime(query[name])]);
   const boxes = query.box ? split(query.box) : [null];
   return boxes.map((box) => {
     const sides = box ? SIDES.map((side) => [BOX_NAMES[side], String(box[side])]) : [];
-    const all = [...codes, ...times, ...sides, ["level", "channel"], ["format", "text"], ["nodata", "404"]];
+    const all = [
+      ...codes,
+      ...times,
+      ...sides,
+      ["level", "channel"],
+      ["format", "text"],
+      ["nodata", "404"],
+    ];
     return `${centre}/fdsnws/station/1/query?${new URLSearchParams(all)}`;
   });
 }
@@ -80,7 +100,10 @@ export function stationXmlUrl(centre, network, station) {
  * @param {Object} query
  */
 export function onlyMatching(channels, query) {
-  const patterns = CODES.filter((name) => query[name]).map((name) => [name, patternOf(query[name])]);
+  const patterns = CODES.filter((name) => query[name]).map((name) => [
+    name,
+    patternOf(query[name]),
+  ]);
   const found = [];
   for (const channel of channels) {
     if (!patterns.every(([name, pattern]) => pattern.test(channel[name]))) continue;
@@ -93,14 +116,21 @@ export function onlyMatching(channels, query) {
 }
 
 function touches(epoch, { start, end }) {
-  return (end === null || epoch.start < end) && (start === null || epoch.end === null || epoch.end > start);
+  return (
+    (end === null || epoch.start < end) &&
+    (start === null || epoch.end === null || epoch.end > start)
+  );
 }
 
 /** "BH?,LHZ" -> a pattern of whole codes; -- stands for a blank one. */
 export function patternOf(codes) {
-  const parts = codes.split(",").map((code) =>
-    code === "--" ? "" : code.replace(/[*?]|[^A-Z0-9]/g, (char) => ({ "*": ".*", "?": "." })[char] ?? `\\${char}`),
-  );
+  const parts = codes
+    .split(",")
+    .map((code) =>
+      code === "--"
+        ? ""
+        : code.replace(/[*?]|[^A-Z0-9]/g, (char) => ({ "*": ".*", "?": "." })[char] ?? `\\${char}`),
+    );
   return new RegExp(`^(${parts.join("|")})$`);
 }
 

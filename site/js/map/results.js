@@ -7,7 +7,14 @@ import { countsOf, toGeoJson } from "./channels.js";
 import { bestOfStations, FACETS, facetsOf, narrow, sorted } from "./facets.js";
 import { channelTable } from "./table.js";
 
-const TITLES = { network: "Network", band: "Band", component: "Component", location: "Location", rate: "Rate", state: "State" };
+const TITLES = {
+  network: "Network",
+  band: "Band",
+  component: "Component",
+  location: "Location",
+  rate: "Rate",
+  state: "State",
+};
 
 /**
  * @param {{now: () => Date, notices: Object}} app
@@ -22,45 +29,109 @@ export function resultsCard(app, on) {
   const table = channelTable({
     onSort: () => show(),
     onSelect: select,
-    onAll: (isOn) => select(shown.map((c) => c.id), isOn),
+    onAll: (isOn) =>
+      select(
+        shown.map((c) => c.id),
+        isOn,
+      ),
     onStation: (channel) => on.onStation(codeOf(channel)),
     onHover: (channel) => on.onHover(codeOf(channel)),
   });
   const counts = make("p", { className: "counts", role: "status" });
   const facets = Object.fromEntries(Object.keys(FACETS).map((name) => [name, facetChoice(name)]));
-  const inArea = button("In the area", () => on.onSelectInArea(), { title: "Select what lies within the area of the form" });
+  const inArea = button("In the area", () => on.onSelectInArea(), {
+    title: "Select what lies within the area of the form",
+  });
   const byBox = button("Draw a box", () => on.onBoxSelect(), { ariaPressed: "false" });
-  const tools = make("div", { className: "row tools" },
+  const tools = make(
+    "div",
+    { className: "row tools" },
     make("span", { className: "label" }, "Select"),
-    button("All", () => select(shown.map((c) => c.id), true)),
+    button("All", () =>
+      select(
+        shown.map((c) => c.id),
+        true,
+      ),
+    ),
     button("None", () => select([...selected], false)),
     button("Invert", invert),
-    inArea, byBox, bestChoice(),
-    button("GeoJSON", () => download("stations.geojson", toGeoJson(shown), "application/geo+json"), { className: "plain push", title: "Download the stations that are listed" }));
-  const body = make("div", { className: "results-body" },
-    make("div", { className: "row facets" }, ...Object.values(facets).map(({ element }) => element)), tools, table.element);
-  const empty = make("p", { className: "empty" }, "Name a network, a station or an area on the left, then press Query. What is found stands here and on the map.");
-  const element = make("section", { className: "card results", ariaLabel: "Channels found" }, counts, empty, body);
+    inArea,
+    byBox,
+    bestChoice(),
+    button(
+      "GeoJSON",
+      () => download("stations.geojson", toGeoJson(shown), "application/geo+json"),
+      { className: "plain push", title: "Download the stations that are listed" },
+    ),
+  );
+  const body = make(
+    "div",
+    { className: "results-body" },
+    make(
+      "div",
+      { className: "row facets" },
+      ...Object.values(facets).map(({ element }) => element),
+    ),
+    tools,
+    table.element,
+  );
+  const empty = make(
+    "p",
+    { className: "empty" },
+    "Name a network, a station or an area on the left, then press Query. What is found stands here and on the map.",
+  );
+  const element = make(
+    "section",
+    { className: "card results", ariaLabel: "Channels found" },
+    counts,
+    empty,
+    body,
+  );
 
   function facetChoice(name) {
-    const select = make("select", { onchange: () => {
-      chosen = { ...chosen, [name]: select.value };
-      show();
-    } });
-    return { element: make("label", { className: "facet" }, make("span", {}, TITLES[name]), select), select };
+    const select = make("select", {
+      onchange: () => {
+        chosen = { ...chosen, [name]: select.value };
+        show();
+      },
+    });
+    return {
+      element: make("label", { className: "facet" }, make("span", {}, TITLES[name]), select),
+      select,
+    };
   }
 
   function bestChoice() {
-    const codes = make("input", { value: "HHZ,BHZ,EHZ", size: 12, spellcheck: false, ariaLabel: "Channels, best first" });
-    const locations = make("input", { value: "00,--,10", size: 7, spellcheck: false, ariaLabel: "Locations, best first" });
+    const codes = make("input", {
+      value: "HHZ,BHZ,EHZ",
+      size: 12,
+      spellcheck: false,
+      ariaLabel: "Channels, best first",
+    });
+    const locations = make("input", {
+      value: "00,--,10",
+      size: 7,
+      spellcheck: false,
+      ariaLabel: "Locations, best first",
+    });
     const take = () => {
       const best = bestOfStations(shown, codes.value, locations.value).map((c) => c.id);
       selected.clear();
       select(best, true);
       app.notices.say(`${counted(best.length, "channel")} selected, the best of every station.`);
     };
-    return make("details", { className: "best" }, make("summary", {}, "Best of each station"),
-      make("div", { className: "row" }, make("label", {}, "Channels ", codes), make("label", {}, "Locations ", locations), button("Select", take)));
+    return make(
+      "details",
+      { className: "best" },
+      make("summary", {}, "Best of each station"),
+      make(
+        "div",
+        { className: "row" },
+        make("label", {}, "Channels ", codes),
+        make("label", {}, "Locations ", locations),
+        button("Select", take),
+      ),
+    );
   }
 
   function select(ids, isOn) {
@@ -83,8 +154,12 @@ export function resultsCard(app, on) {
   function count() {
     const all = countsOf(found);
     const few = shown.length < found.length ? ` (${grouped(shown.length)} listed)` : "";
-    counts.replaceChildren(make("strong", {}, counted(all.channels, "channel")), few, ` of ${counted(all.stations, "station")} in ${counted(all.networks, "network")}`,
-      make("span", { className: "chosen-count" }, `${grouped(selected.size)} selected`));
+    counts.replaceChildren(
+      make("strong", {}, counted(all.channels, "channel")),
+      few,
+      ` of ${counted(all.stations, "station")} in ${counted(all.networks, "network")}`,
+      make("span", { className: "chosen-count" }, `${grouped(selected.size)} selected`),
+    );
     counts.hidden = !found.length;
   }
 
@@ -97,8 +172,12 @@ export function resultsCard(app, on) {
     for (const [name, { select }] of Object.entries(facets)) {
       const value = chosen[name] ?? "";
       const all = options[name].reduce((sum, [, n]) => sum + n, 0);
-      select.replaceChildren(make("option", { value: "" }, `All (${grouped(all)})`),
-        ...options[name].map(([one, n]) => make("option", { value: one }, `${one} (${grouped(n)})`)));
+      select.replaceChildren(
+        make("option", { value: "" }, `All (${grouped(all)})`),
+        ...options[name].map(([one, n]) =>
+          make("option", { value: one }, `${one} (${grouped(n)})`),
+        ),
+      );
       select.value = value;
     }
     body.hidden = !found.length;

@@ -17,8 +17,14 @@ export function savedCard(app, on) {
   let channels = [];
   const counts = make("p", { role: "status" });
   const append = button("Save selected", () => on.onSave("append"), { className: "primary" });
-  const replace = button("Replace", () => on.onSave("replace"), { title: "Put the selected channels in the place of all saved ones" });
-  const take = button("Download stations.csv", () => download("stations.csv", app.store.get("stations")), { className: "plain" });
+  const replace = button("Replace", () => on.onSave("replace"), {
+    title: "Put the selected channels in the place of all saved ones",
+  });
+  const take = button(
+    "Download stations.csv",
+    () => download("stations.csv", app.store.get("stations")),
+    { className: "plain" },
+  );
   const clear = button("Clear", clearAll, { className: "plain danger" });
   const told = make("p", { className: "told", role: "alert", hidden: true });
   const next = make("a", { className: "button", href: "#xcor" }, "Go on to XCor");
@@ -26,10 +32,22 @@ export function savedCard(app, on) {
     set(way === "append" ? appended(read(), list) : list);
     app.notices.say(`${counted(list.length, "channel")} brought in.`);
   });
-  const element = make("section", { className: "card stack saved", ariaLabel: "Saved channels" },
-    make("h2", {}, "Saved for a job"), counts,
-    make("div", { className: "row" }, append, replace, next), told,
-    make("div", { className: "row" }, take, button("Paste or upload", () => bring.showModal(), { className: "plain" }), clear), bring);
+  const element = make(
+    "section",
+    { className: "card stack saved", ariaLabel: "Saved channels" },
+    make("h2", {}, "Saved for a job"),
+    counts,
+    make("div", { className: "row" }, append, replace, next),
+    told,
+    make(
+      "div",
+      { className: "row" },
+      take,
+      button("Paste or upload", () => bring.showModal(), { className: "plain" }),
+      clear,
+    ),
+    bring,
+  );
   next.addEventListener("click", (event) => {
     event.preventDefault();
     app.tabs.go("xcor");
@@ -48,7 +66,9 @@ export function savedCard(app, on) {
   function clearAll() {
     const before = app.store.get("stations");
     set([]);
-    app.notices.show("cleared", `${counted(channelsIn(before), "saved channel")} cleared.`, { actions: { Undo: () => app.store.set("stations", before) } });
+    app.notices.show("cleared", `${counted(channelsIn(before), "saved channel")} cleared.`, {
+      actions: { Undo: () => app.store.set("stations", before) },
+    });
   }
 
   function channelsIn(text) {
@@ -58,10 +78,22 @@ export function savedCard(app, on) {
   function show() {
     channels = read();
     const { stations, days, first, last } = summary(channels);
-    counts.replaceChildren(...(channels.length
-      ? [make("strong", {}, counted(channels.length, "channel")), ` of ${counted(stations, "station")}, ${counted(days, "day")}`,
-          make("br"), make("span", { className: "quiet small" }, spanWords(first, last))]
-      : [make("span", { className: "quiet" }, "Nothing yet. Select channels in the table or on the map, then save them.")]));
+    counts.replaceChildren(
+      ...(channels.length
+        ? [
+            make("strong", {}, counted(channels.length, "channel")),
+            ` of ${counted(stations, "station")}, ${counted(days, "day")}`,
+            make("br"),
+            make("span", { className: "quiet small" }, spanWords(first, last)),
+          ]
+        : [
+            make(
+              "span",
+              { className: "quiet" },
+              "Nothing yet. Select channels in the table or on the map, then save them.",
+            ),
+          ]),
+    );
     for (const one of [take, clear]) one.hidden = !channels.length;
     on.onChange(channels);
   }
@@ -93,9 +125,18 @@ export function savedCard(app, on) {
 
 /** A dialog that takes a list of channels, pasted or from a file. */
 function importDialog(app, onList) {
-  const text = make("textarea", { id: "import-text", rows: 9, spellcheck: false,
-    placeholder: "Network,Station,Location,Channel,StartDate,EndDate\nTA,I07A,,BHZ,2006-07-21T00:00:00,2007-04-15T17:00:00" });
-  const file = make("input", { id: "import-file", type: "file", accept: ".csv,.txt,text/csv,text/plain" });
+  const text = make("textarea", {
+    id: "import-text",
+    rows: 9,
+    spellcheck: false,
+    placeholder:
+      "Network,Station,Location,Channel,StartDate,EndDate\nTA,I07A,,BHZ,2006-07-21T00:00:00,2007-04-15T17:00:00",
+  });
+  const file = make("input", {
+    id: "import-file",
+    type: "file",
+    accept: ".csv,.txt,text/csv,text/plain",
+  });
   const problems = make("ul", { className: "error" });
   const told = make("div", { role: "alert" });
   const dialog = make("dialog", { ariaLabel: "Paste or upload a list of channels" });
@@ -103,7 +144,8 @@ function importDialog(app, onList) {
     const [one] = file.files;
     if (!one) return;
     try {
-      if (one.size > app.limits.stations.max_bytes) throw new SyntaxError(`is larger than ${app.limits.stations.max_bytes} bytes`);
+      if (one.size > app.limits.stations.max_bytes)
+        throw new SyntaxError(`is larger than ${app.limits.stations.max_bytes} bytes`);
       text.value = decode(await one.arrayBuffer());
       tell([]);
     } catch (error) {
@@ -114,8 +156,13 @@ function importDialog(app, onList) {
 
   function tell(sentences) {
     problems.replaceChildren(...sentences.slice(0, LISTED).map((one) => make("li", {}, one)));
-    if (sentences.length > LISTED) problems.append(make("li", {}, `and ${sentences.length - LISTED} more`));
-    told.replaceChildren(...(sentences.length ? [make("p", { className: "bad" }, "Nothing was taken:"), problems] : []));
+    if (sentences.length > LISTED)
+      problems.append(make("li", {}, `and ${sentences.length - LISTED} more`));
+    told.replaceChildren(
+      ...(sentences.length
+        ? [make("p", { className: "bad" }, "Nothing was taken:"), problems]
+        : []),
+    );
   }
 
   const take = (way) => () => {
@@ -126,13 +173,32 @@ function importDialog(app, onList) {
     text.value = file.value = "";
     dialog.close();
   };
-  dialog.append(make("div", { className: "stack" },
-    make("h2", {}, "Paste or upload a list"),
-    make("p", { className: "quiet small" }, "A stations.csv, lines of NET STA LOC CHA START END, or a BREQ_FAST request."),
-    make("div", { className: "field" }, make("label", { htmlFor: "import-file" }, "File"), file),
-    make("div", { className: "field" }, make("label", { htmlFor: "import-text" }, "Channels"), text),
-    told,
-    make("div", { className: "row" }, button("Append", take("append"), { className: "primary" }), button("Replace saved", take("replace")),
-      button("Cancel", () => dialog.close(), { className: "plain push" }))));
+  dialog.append(
+    make(
+      "div",
+      { className: "stack" },
+      make("h2", {}, "Paste or upload a list"),
+      make(
+        "p",
+        { className: "quiet small" },
+        "A stations.csv, lines of NET STA LOC CHA START END, or a BREQ_FAST request.",
+      ),
+      make("div", { className: "field" }, make("label", { htmlFor: "import-file" }, "File"), file),
+      make(
+        "div",
+        { className: "field" },
+        make("label", { htmlFor: "import-text" }, "Channels"),
+        text,
+      ),
+      told,
+      make(
+        "div",
+        { className: "row" },
+        button("Append", take("append"), { className: "primary" }),
+        button("Replace saved", take("replace")),
+        button("Cancel", () => dialog.close(), { className: "plain push" }),
+      ),
+    ),
+  );
   return dialog;
 }

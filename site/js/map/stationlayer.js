@@ -28,7 +28,14 @@ export const StationLayer = L.Layer.extend({
   },
 
   getEvents() {
-    return { move: this._draw, resize: this._draw, zoomend: this._draw, zoomanim: this._zoom, click: this._click, mousemove: this._over };
+    return {
+      move: this._draw,
+      resize: this._draw,
+      zoomend: this._draw,
+      zoomanim: this._zoom,
+      click: this._click,
+      mousemove: this._over,
+    };
   },
 
   /**
@@ -38,7 +45,10 @@ export const StationLayer = L.Layer.extend({
    */
   setStations(stations) {
     this._stations = stations.map((station) => {
-      const { x, y } = L.CRS.EPSG3857.latLngToPoint(L.latLng(station.latitude, station.longitude), 0);
+      const { x, y } = L.CRS.EPSG3857.latLngToPoint(
+        L.latLng(station.latitude, station.longitude),
+        0,
+      );
       return { station, x, y };
     });
     this._draw();
@@ -76,13 +86,16 @@ export const StationLayer = L.Layer.extend({
     context.scale(scale, scale);
     const r = this._map.getZoom() < 4 ? 4 : 5.5;
     const byState = Object.fromEntries(Object.keys(STATES).map((state) => [state, []]));
-    for (const place of this._places()) byState[this._stateOf?.(place.station) ?? "found"].push(place);
+    for (const place of this._places())
+      byState[this._stateOf?.(place.station) ?? "found"].push(place);
     for (const [state, places] of Object.entries(byState)) {
       // A stamp for each is many times faster than a path of thousands of corners.
       const stamp = stampOf(state, r, this._colors);
       const half = stamp.width / scale / 2;
-      for (const { x, y } of places) context.drawImage(stamp, x - half, y - half, half * 2, half * 2);
-      for (const { station, x, y } of places) if (station.code === this._hovered) ring(context, x, y, r, this._colors);
+      for (const { x, y } of places)
+        context.drawImage(stamp, x - half, y - half, half * 2, half * 2);
+      for (const { station, x, y } of places)
+        if (station.code === this._hovered) ring(context, x, y, r, this._colors);
     }
   },
 
@@ -95,8 +108,9 @@ export const StationLayer = L.Layer.extend({
     const [first, last] = [Math.floor(corner.x / world), Math.floor((corner.x + size.x) / world)];
     for (let copy = first; copy <= last; copy++) {
       for (const { station, x, y } of this._stations) {
-        const [px, py] = [(x * scale) + copy * world - corner.x, y * scale - corner.y];
-        if (px > -REACH && py > -REACH && px < size.x + REACH && py < size.y + REACH) yield { station, x: px, y: py };
+        const [px, py] = [x * scale + copy * world - corner.x, y * scale - corner.y];
+        if (px > -REACH && py > -REACH && px < size.x + REACH && py < size.y + REACH)
+          yield { station, x: px, y: py };
       }
     }
   },

@@ -43,7 +43,8 @@ function paint(context, state, colors) {
 export function colorsOf(legend) {
   const of = (item, property) => getComputedStyle(item)[property];
   const colors = { ground: of(legend, "backgroundColor") };
-  for (const item of legend.querySelectorAll("[data-state]")) colors[item.dataset.state] = of(item.firstChild, "color");
+  for (const item of legend.querySelectorAll("[data-state]"))
+    colors[item.dataset.state] = of(item.firstChild, "color");
   return colors;
 }
 
@@ -69,5 +70,6 @@ export function stampOf(state, r, colors, canvas = document.createElement("canva
 /** Draw the symbols of a legend in the colours of now. */
 export function drawLegend(legend) {
   const colors = colorsOf(legend);
-  for (const item of legend.querySelectorAll("[data-state]")) stampOf(item.dataset.state, 5.5, colors, item.firstChild);
+  for (const item of legend.querySelectorAll("[data-state]"))
+    stampOf(item.dataset.state, 5.5, colors, item.firstChild);
 }

@@ -32,23 +32,53 @@ export function channelTable(on) {
       order = { column: name, isDescending: order.column === name && !order.isDescending };
       on.onSort(order.column, order.isDescending);
     };
-    return make("th", { scope: "col", className: NUMBERS.includes(name) ? "number" : "", "data-column": name }, button(text, sort));
+    return make(
+      "th",
+      { scope: "col", className: NUMBERS.includes(name) ? "number" : "", "data-column": name },
+      button(text, sort),
+    );
   });
-  const all = make("input", { type: "checkbox", ariaLabel: "Select all that are listed", onchange: () => on.onAll(all.checked) });
+  const all = make("input", {
+    type: "checkbox",
+    ariaLabel: "Select all that are listed",
+    onchange: () => on.onAll(all.checked),
+  });
   const body = make("tbody");
-  const table = make("table", { className: "data" },
+  const table = make(
+    "table",
+    { className: "data" },
     make("caption", { className: "hidden" }, "Channels found"),
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", {}, all)), ...heads)), body);
+    make(
+      "thead",
+      {},
+      make("tr", {}, make("th", { scope: "col" }, make("span", {}, all)), ...heads),
+    ),
+    body,
+  );
   const place = make("span", { className: "small quiet" });
   const turn = (pages) => () => {
-    first = Math.max(0, Math.min(first + pages * PAGE, Math.floor((rows.length - 1) / PAGE) * PAGE));
+    first = Math.max(
+      0,
+      Math.min(first + pages * PAGE, Math.floor((rows.length - 1) / PAGE) * PAGE),
+    );
     draw();
     scroll.scrollTop = 0;
   };
   const back = button("Previous", turn(-1), { className: "plain" });
   const forth = button("Next", turn(1), { className: "plain" });
-  const pager = make("nav", { className: "row pager", ariaLabel: "Pages of the table" }, place, make("span", { className: "push" }), back, forth);
-  const scroll = make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Table of channels" }, table);
+  const pager = make(
+    "nav",
+    { className: "row pager", ariaLabel: "Pages of the table" },
+    place,
+    make("span", { className: "push" }),
+    back,
+    forth,
+  );
+  const scroll = make(
+    "div",
+    { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Table of channels" },
+    table,
+  );
 
   function draw() {
     const shown = rows.slice(first, first + PAGE);
@@ -58,7 +88,10 @@ export function channelTable(on) {
       if (isIt) head.ariaSort = order.isDescending ? "descending" : "ascending";
       else head.removeAttribute("aria-sort");
     }
-    place.textContent = rows.length > PAGE ? `Rows ${grouped(first + 1)} to ${grouped(first + shown.length)} of ${grouped(rows.length)}` : "";
+    place.textContent =
+      rows.length > PAGE
+        ? `Rows ${grouped(first + 1)} to ${grouped(first + shown.length)} of ${grouped(rows.length)}`
+        : "";
     pager.hidden = rows.length <= PAGE;
     back.disabled = first === 0;
     forth.disabled = first + PAGE >= rows.length;
@@ -68,14 +101,34 @@ export function channelTable(on) {
   function line(channel) {
     const box = make("input", { type: "checkbox", ariaLabel: `Select ${channel.id}` });
     box.addEventListener("click", (event) => choose(channel, box.checked, event.shiftKey));
-    const station = button(channel.station, () => on.onStation(channel), { className: "plain", ariaLabel: `Show ${channel.network}.${channel.station} on the map` });
+    const station = button(channel.station, () => on.onStation(channel), {
+      className: "plain",
+      ariaLabel: `Show ${channel.network}.${channel.station} on the map`,
+    });
     const end = channel.epochs.at(-1).end;
-    const cells = [channel.network, station, channel.location || "--", channel.channel,
-      ...[fixed(channel.latitude, 4), fixed(channel.longitude, 4), fixed(channel.elevation, 0), channel.sampleRate ?? ""],
-      formatTime(channel.epochs[0].start).slice(0, 10), end === null ? "open" : formatTime(end).slice(0, 10)];
+    const cells = [
+      channel.network,
+      station,
+      channel.location || "--",
+      channel.channel,
+      ...[
+        fixed(channel.latitude, 4),
+        fixed(channel.longitude, 4),
+        fixed(channel.elevation, 0),
+        channel.sampleRate ?? "",
+      ],
+      formatTime(channel.epochs[0].start).slice(0, 10),
+      end === null ? "open" : formatTime(end).slice(0, 10),
+    ];
     const names = Object.keys(HEADS);
-    const row = make("tr", { "data-id": channel.id }, make("td", {}, box),
-      ...cells.map((cell, k) => make("td", { className: NUMBERS.includes(names[k]) ? "number" : "" }, cell)));
+    const row = make(
+      "tr",
+      { "data-id": channel.id },
+      make("td", {}, box),
+      ...cells.map((cell, k) =>
+        make("td", { className: NUMBERS.includes(names[k]) ? "number" : "" }, cell),
+      ),
+    );
     row.addEventListener("mouseenter", () => on.onHover(channel));
     row.addEventListener("mouseleave", () => on.onHover(null));
     return row;
@@ -87,7 +140,10 @@ export function channelTable(on) {
     const from = isRange && last !== null ? Math.min(last, here) : here;
     const to = isRange && last !== null ? Math.max(last, here) : here;
     last = here;
-    on.onSelect(rows.slice(from, to + 1).map((c) => c.id), isOn);
+    on.onSelect(
+      rows.slice(from, to + 1).map((c) => c.id),
+      isOn,
+    );
   }
 
   function drawSelection() {
@@ -114,7 +170,8 @@ export function channelTable(on) {
       drawSelection();
     },
     setHovered(code) {
-      for (const row of body.rows) row.classList.toggle("hovered", code !== null && row.dataset.id.startsWith(`${code}.`));
+      for (const row of body.rows)
+        row.classList.toggle("hovered", code !== null && row.dataset.id.startsWith(`${code}.`));
     },
   };
 }

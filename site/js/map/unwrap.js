@@ -14,7 +14,10 @@ export function unwrap(shape) {
     MultiLineString: () => ({ ...shape, coordinates: shape.coordinates.map(line) }),
     LineString: () => ({ ...shape, coordinates: line(shape.coordinates) }),
     Polygon: () => ({ ...shape, coordinates: shape.coordinates.map(ring) }),
-    MultiPolygon: () => ({ ...shape, coordinates: shape.coordinates.map((polygon) => polygon.map(ring)) }),
+    MultiPolygon: () => ({
+      ...shape,
+      coordinates: shape.coordinates.map((polygon) => polygon.map(ring)),
+    }),
   };
   return parts[shape.type]();
 }
@@ -29,7 +32,10 @@ function line(points) {
   });
   if (!whole.some(([lng]) => Math.abs(lng) > 180)) return whole;
   // Most of it belongs where the map begins, whichever side its first point was on.
-  const [least, most] = whole.reduce(([low, high], [lng]) => [Math.min(low, lng), Math.max(high, lng)], [Infinity, -Infinity]);
+  const [least, most] = whole.reduce(
+    ([low, high], [lng]) => [Math.min(low, lng), Math.max(high, lng)],
+    [Infinity, -Infinity],
+  );
   const back = 360 * Math.round((least + most) / 720);
   return whole.map(([lng, lat]) => [lng - back, lat]);
 }

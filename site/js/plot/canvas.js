@@ -120,7 +120,9 @@ function coloursOf(canvas) {
 /** Call `redraw` whenever the page changes its colours, and for paper. */
 function onColours(redraw) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  new MutationObserver(redraw).observe(document.documentElement, {
+    attributeFilter: ["data-theme"],
+  });
   addEventListener("beforeprint", redraw);
   addEventListener("afterprint", redraw);
 }
@@ -136,14 +138,20 @@ export function rgb(colour) {
 /** Put pixels into a rectangle, every cell sharp. */
 export function putImage(context, { pixels, width, height }, x, y, wide, high) {
   const small = new OffscreenCanvas(width, height);
-  small.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
+  small
+    .getContext("2d")
+    .putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
   context.imageSmoothingEnabled = false;
   context.drawImage(small, x, y, wide, high);
 }
 
 /** The axis below a plot, with as many ticks as there is room for, and its name. */
 export function bottomAxis(context, scale, y, name, colours) {
-  const { values, digits } = ticks(scale.low, scale.high, Math.max(2, Math.min(9, (scale.to - scale.from) / 75)));
+  const { values, digits } = ticks(
+    scale.low,
+    scale.high,
+    Math.max(2, Math.min(9, (scale.to - scale.from) / 75)),
+  );
   context.textAlign = "center";
   for (const value of values) {
     const x = scale.toPixel(value);

@@ -30,14 +30,39 @@ export function openCorrelogram() {
     const [from, to] = lagColumns(columns, fs, view.maxlag);
     const middle = (columns - 1) / 2;
     const right = width < NARROW ? 12 : RIGHT;
-    const x = scaleOf((from - middle - 0.5) / fs, (to - 1 - middle + 0.5) / fs, LEFT, width - right);
+    const x = scaleOf(
+      (from - middle - 0.5) / fs,
+      (to - 1 - middle + 0.5) / fs,
+      LEFT,
+      width - right,
+    );
     const top = TOP + (data.stack ? TRACE : 0);
     const bottom = height - BOTTOM;
     const grid = timeGrid(data.times);
-    const y = scaleOf(grid.begin, grid.begin + Math.max(1, grid.rows.length) * grid.step, top, bottom);
+    const y = scaleOf(
+      grid.begin,
+      grid.begin + Math.max(1, grid.rows.length) * grid.step,
+      top,
+      bottom,
+    );
     const limit = limitOf(values, view.clip);
-    const sizes = { from, to, width: (x.to - x.from) * 2, height: (y.to - y.from) * 2, limit, blank: pixel(...rgb(colours.blank)) };
-    if (grid.rows.length) putImage(context, rasterise(values, columns, grid.rows, sizes), LEFT, top, x.to - x.from, bottom - top);
+    const sizes = {
+      from,
+      to,
+      width: (x.to - x.from) * 2,
+      height: (y.to - y.from) * 2,
+      limit,
+      blank: pixel(...rgb(colours.blank)),
+    };
+    if (grid.rows.length)
+      putImage(
+        context,
+        rasterise(values, columns, grid.rows, sizes),
+        LEFT,
+        top,
+        x.to - x.from,
+        bottom - top,
+      );
     place = { x, y, grid, middle, from, to, top, bottom };
     if (data.stack) drawStack(context, colours);
     if (!grid.rows.length) {
@@ -48,10 +73,21 @@ export function openCorrelogram() {
     line(context, x.toPixel(0), TOP, x.toPixel(0), top, colours.quiet, [2, 3]);
     context.strokeStyle = colours.quiet;
     context.strokeRect(LEFT + 0.5, top + 0.5, x.to - x.from - 1, bottom - top - 1);
-    const found = !grid.rows.length ? [] : timeTicks(y.low, y.high, 7).map(({ value, text }) => ({ pixel: y.toPixel(value), text }));
-    leftAxis(context, found, LEFT, top, bottom, `Start of ${data.what.toLowerCase()} (UTC)`, colours);
+    const found = !grid.rows.length
+      ? []
+      : timeTicks(y.low, y.high, 7).map(({ value, text }) => ({ pixel: y.toPixel(value), text }));
+    leftAxis(
+      context,
+      found,
+      LEFT,
+      top,
+      bottom,
+      `Start of ${data.what.toLowerCase()} (UTC)`,
+      colours,
+    );
     bottomAxis(context, x, bottom, "Lag (s)", colours);
-    if (grid.rows.length && right === RIGHT) drawBar(context, limit, width - RIGHT + 22, top, bottom, colours);
+    if (grid.rows.length && right === RIGHT)
+      drawBar(context, limit, width - RIGHT + 22, top, bottom, colours);
   }
 
   function drawStack(context, colours) {
@@ -64,7 +100,11 @@ export function openCorrelogram() {
     const half = TRACE / 2 - 8;
     context.save();
     context.beginPath();
-    for (let k = from; k < to; k++) context.lineTo(x.toPixel((k - middle) / data.fs), TOP + TRACE / 2 - (half * data.stack[k]) / size);
+    for (let k = from; k < to; k++)
+      context.lineTo(
+        x.toPixel((k - middle) / data.fs),
+        TOP + TRACE / 2 - (half * data.stack[k]) / size,
+      );
     context.strokeStyle = colours.ink;
     context.lineJoin = "round";
     context.stroke();
@@ -78,9 +118,15 @@ export function openCorrelogram() {
     if (px < x.from || px > x.to || column < from || column >= to) return null;
     const lag = lagText((column - middle) / data.fs);
     const at = x.toPixel((column - middle) / data.fs);
-    if (py < top) return data.stack && py >= TOP ? { text: `Stack · lag ${lag} s · ${valueText(data.stack[column])}`, x: at, y: py } : null;
+    if (py < top)
+      return data.stack && py >= TOP
+        ? { text: `Stack · lag ${lag} s · ${valueText(data.stack[column])}`, x: at, y: py }
+        : null;
     if (py >= bottom || !grid.rows.length) return null;
-    const row = Math.min(grid.rows.length - 1, Math.floor((y.toValue(py) - grid.begin) / grid.step));
+    const row = Math.min(
+      grid.rows.length - 1,
+      Math.floor((y.toValue(py) - grid.begin) / grid.step),
+    );
     const window = grid.rows[row];
     const time = new Date((window < 0 ? grid.begin + row * grid.step : data.times[window]) * 1000);
     const value = window < 0 ? NaN : data.values[window * data.columns + column];
@@ -95,9 +141,18 @@ export function openCorrelogram() {
     if (!place?.grid.rows.length) return null;
     const { x, y, grid, middle, from, to } = place;
     if (!at) return { x: x.toPixel(0), y: y.toPixel(grid.begin + grid.step / 2) };
-    const column = Math.max(from, Math.min(to - 1, Math.round(x.toValue(at.x) * data.fs) + middle + dx));
-    const row = Math.max(0, Math.min(grid.rows.length - 1, Math.floor((y.toValue(at.y) - grid.begin) / grid.step) + dy));
-    return { x: x.toPixel((column - middle) / data.fs), y: y.toPixel(grid.begin + (row + 0.5) * grid.step) };
+    const column = Math.max(
+      from,
+      Math.min(to - 1, Math.round(x.toValue(at.x) * data.fs) + middle + dx),
+    );
+    const row = Math.max(
+      0,
+      Math.min(grid.rows.length - 1, Math.floor((y.toValue(at.y) - grid.begin) / grid.step) + dy),
+    );
+    return {
+      x: x.toPixel((column - middle) / data.fs),
+      y: y.toPixel(grid.begin + (row + 0.5) * grid.step),
+    };
   }
 
   const plot = openPlot({ label: "Correlogram", height: HEIGHT, drawer: { draw, read, step } });
@@ -125,10 +180,25 @@ export function lagText(lag) {
 export function drawBar(context, limit, x, top, bottom, colours) {
   const [high, wide] = [Math.min(220, bottom - top), 12];
   const y = top + (bottom - top - high) / 2;
-  putImage(context, { pixels: Uint32Array.from({ length: 256 }, (_, k) => COLOURS[255 - k]), width: 1, height: 256 }, x, y, wide, high);
+  putImage(
+    context,
+    {
+      pixels: Uint32Array.from({ length: 256 }, (_, k) => COLOURS[255 - k]),
+      width: 1,
+      height: 256,
+    },
+    x,
+    y,
+    wide,
+    high,
+  );
   context.textAlign = "left";
   context.fillStyle = colours.ink;
-  for (const [value, at] of [[limit, y], [0, y + high / 2], [-limit, y + high]]) {
+  for (const [value, at] of [
+    [limit, y],
+    [0, y + high / 2],
+    [-limit, y + high],
+  ]) {
     context.fillText(String(Number(value.toPrecision(3))).replaceAll("-", "−"), x + wide + 5, at);
   }
 }

@@ -4,7 +4,10 @@
  * RdBu of ColorBrewer 2 (C. Brewer, Apache licence), from its blue to its red end: the map of the
  * images that the pipeline draws. It reads the same to the colour-blind.
  */
-const ANCHORS = [0x053061, 0x2166ac, 0x4393c3, 0x92c5de, 0xd1e5f0, 0xf7f7f7, 0xfddbc7, 0xf4a582, 0xd6604d, 0xb2182b, 0x67001f];
+const ANCHORS = [
+  0x053061, 0x2166ac, 0x4393c3, 0x92c5de, 0xd1e5f0, 0xf7f7f7, 0xfddbc7, 0xf4a582, 0xd6604d,
+  0xb2182b, 0x67001f,
+];
 const MOST_SAMPLES = 40_000; // of which a percentile is taken
 
 /** 256 colours from the most negative to the most positive, as ImageData has them (little-endian ABGR). */
@@ -33,7 +36,8 @@ export function limitOf(values, share) {
   const every = Math.max(1, Math.ceil(values.length / MOST_SAMPLES));
   const found = new Float32Array(Math.ceil(values.length / every));
   let n = 0;
-  for (let k = 0; k < values.length; k += every) if (Number.isFinite(values[k])) found[n++] = Math.abs(values[k]);
+  for (let k = 0; k < values.length; k += every)
+    if (Number.isFinite(values[k])) found[n++] = Math.abs(values[k]);
   const sorted = found.subarray(0, n).sort();
   return (n ? sorted[Math.min(n - 1, Math.floor(share * n))] : 0) || sorted[n - 1] || 1;
 }
@@ -53,11 +57,17 @@ export function rasterise(values, columns, rows, { from, to, width, height, limi
   const wide = Math.max(1, Math.min(Math.round(width), to - from));
   const high = Math.max(1, Math.min(Math.round(height), rows.length));
   const pixels = new Uint32Array(wide * high).fill(blank);
-  const edges = Int32Array.from({ length: wide + 1 }, (_, x) => from + Math.round((x * (to - from)) / wide));
+  const edges = Int32Array.from(
+    { length: wide + 1 },
+    (_, x) => from + Math.round((x * (to - from)) / wide),
+  );
   const sums = new Float64Array(wide);
   const scale = 127.5 / limit;
   for (let y = 0; y < high; y++) {
-    const [top, bottom] = [Math.round((y * rows.length) / high), Math.round(((y + 1) * rows.length) / high)];
+    const [top, bottom] = [
+      Math.round((y * rows.length) / high),
+      Math.round(((y + 1) * rows.length) / high),
+    ];
     let used = 0;
     sums.fill(0);
     for (let line = top; line < bottom; line++) {

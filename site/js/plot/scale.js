@@ -9,14 +9,22 @@
  */
 export function scaleOf(low, high, from, to) {
   const slope = (to - from) / (high - low || 1);
-  return { low, high, from, to, toPixel: (value) => from + (value - low) * slope, toValue: (pixel) => low + (pixel - from) / slope };
+  return {
+    low,
+    high,
+    from,
+    to,
+    toPixel: (value) => from + (value - low) * slope,
+    toValue: (pixel) => low + (pixel - from) / slope,
+  };
 }
 
 /** Round values between two others, about so many: 1, 2 or 5 times a power of ten apart. */
 export function ticks(low, high, about) {
   const step = niceStep((high - low) / Math.max(1, about));
   const values = [];
-  for (let k = Math.ceil(low / step - 1e-9) + 0; k * step <= high + step * 1e-9; k++) values.push(k * step);
+  for (let k = Math.ceil(low / step - 1e-9) + 0; k * step <= high + step * 1e-9; k++)
+    values.push(k * step);
   return { values, step, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
@@ -26,7 +34,9 @@ function niceStep(rough) {
   return power * (part <= 1.0000001 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10);
 }
 
-const STEPS = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600];
+const STEPS = [
+  1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600,
+];
 
 /**
  * Ticks of a time axis, UTC.
@@ -58,10 +68,18 @@ function monthTicks(low, high, rough) {
   const months = [1, 2, 3, 6, 12, 24, 60, 120, 240].find((m) => m >= rough) ?? 480;
   const first = new Date(low * 1000);
   const found = [];
-  for (let month = Math.ceil((first.getUTCFullYear() * 12 + first.getUTCMonth()) / months) * months; ; month += months) {
+  for (
+    let month = Math.ceil((first.getUTCFullYear() * 12 + first.getUTCMonth()) / months) * months;
+    ;
+    month += months
+  ) {
     const value = Date.UTC(Math.floor(month / 12), month % 12) / 1000;
     if (value > high) return found;
-    if (value >= low) found.push({ value, text: new Date(value * 1000).toISOString().slice(0, months >= 12 ? 4 : 7) });
+    if (value >= low)
+      found.push({
+        value,
+        text: new Date(value * 1000).toISOString().slice(0, months >= 12 ? 4 : 7),
+      });
   }
 }
 
@@ -74,6 +92,7 @@ export function tickText(value, digits) {
 export function valueText(value) {
   if (!Number.isFinite(value)) return "no data";
   const size = Math.abs(value);
-  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(3) : value.toPrecision(4);
+  const text =
+    size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(3) : value.toPrecision(4);
   return text.replaceAll("-", "−");
 }

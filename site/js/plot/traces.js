@@ -14,7 +14,9 @@ export const MOST_WIGGLES = 60; // traces that can be told apart; more become an
  *     distance come last
  */
 export function gatherOf(pairs, channel) {
-  const chosen = channel ? pairs.filter(({ first, second }) => first === channel || second === channel) : pairs;
+  const chosen = channel
+    ? pairs.filter(({ first, second }) => first === channel || second === channel)
+    : pairs;
   const far = ({ pair }) => (Number.isFinite(pair.distance) ? pair.distance : Infinity);
   return chosen
     .map((pair) => {
@@ -27,7 +29,10 @@ export function gatherOf(pairs, channel) {
 /** At most so many of some things, evenly chosen, the first and the last among them. */
 export function thinned(things, most) {
   if (things.length <= most) return things;
-  return Array.from({ length: most }, (_, k) => things[Math.round((k * (things.length - 1)) / (most - 1))]);
+  return Array.from(
+    { length: most },
+    (_, k) => things[Math.round((k * (things.length - 1)) / (most - 1))],
+  );
 }
 
 /** A trace the other way round in lag. */
@@ -57,12 +62,17 @@ export function largest(trace, from = 0, to = trace.length) {
  */
 export function distanceLines(traces, lines) {
   const columns = traces[0]?.trace.length ?? 0;
-  const alive = traces.map((_, k) => k).filter((k) => largest(traces[k].trace) > 0 && Number.isFinite(traces[k].distance));
+  const alive = traces
+    .map((_, k) => k)
+    .filter((k) => largest(traces[k].trace) > 0 && Number.isFinite(traces[k].distance));
   const distances = alive.map((k) => traces[k].distance);
   const [low, high] = [Math.min(...distances), Math.max(...distances)];
   const n = high > low ? lines : 1;
   const members = Array.from({ length: n }, () => []);
-  for (const k of alive) members[Math.min(n - 1, Math.floor(((traces[k].distance - low) / (high - low || 1)) * n))].push(k);
+  for (const k of alive)
+    members[Math.min(n - 1, Math.floor(((traces[k].distance - low) / (high - low || 1)) * n))].push(
+      k,
+    );
   const values = new Float32Array(n * columns);
   const rows = new Int32Array(n).fill(-1);
   members.forEach((some, line) => {
@@ -93,7 +103,9 @@ export function traceCsv(trace, fs, column) {
   const lines = [`lag,${column}`];
   for (let k = 0; k < trace.length; k++) {
     // Nine digits bring a float32 back exactly; a lag has no more digits than its clock.
-    lines.push(`${Number(((k - middle) / fs).toPrecision(12))},${Number.isNaN(trace[k]) ? "" : Number(trace[k].toPrecision(9))}`);
+    lines.push(
+      `${Number(((k - middle) / fs).toPrecision(12))},${Number.isNaN(trace[k]) ? "" : Number(trace[k].toPrecision(9))}`,
+    );
   }
   return lines.join("\n") + "\n";
 }

@@ -9,15 +9,67 @@ import { parameters, provenance } from "./files.js";
 export function aboutView({ manifest }) {
   const { inputs, request, units, warnings } = manifest;
   const failed = Array.isArray(units.failed) ? units.failed : [];
-  const facts = (pairs) => make("dl", { className: "facts" }, ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
-  return make("div", { className: "about" },
-    make("section", { className: "card stack" }, make("h3", {}, "Made by"), facts(provenance(manifest)),
-      make("div", {}, button("Save the manifest", () => download(`manifest_${manifest.id}.json`, JSON.stringify(manifest, null, 1), "application/json")))),
-    make("section", { className: "card stack" }, make("h3", {}, "Parameters, defaults filled in"), facts(parameters(request))),
-    make("section", { className: "card stack" }, make("h3", {}, "From these files"),
-      ...inputs.map((input) => facts(["key", "sha256", "etag"].filter((name) => input[name]).map((name) => [name, String(input[name])])))),
-    failed.length ? make("section", { className: "card stack" }, make("h3", {}, `${counted(failed.length, "day")} failed`), list(failed.map(({ day, reason }) => `${day}: ${reason}`))) : null,
-    warnings.length ? make("section", { className: "card stack" }, make("h3", {}, counted(warnings.length, "warning")), list(warnings.map(warningText))) : null);
+  const facts = (pairs) =>
+    make(
+      "dl",
+      { className: "facts" },
+      ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]),
+    );
+  return make(
+    "div",
+    { className: "about" },
+    make(
+      "section",
+      { className: "card stack" },
+      make("h3", {}, "Made by"),
+      facts(provenance(manifest)),
+      make(
+        "div",
+        {},
+        button("Save the manifest", () =>
+          download(
+            `manifest_${manifest.id}.json`,
+            JSON.stringify(manifest, null, 1),
+            "application/json",
+          ),
+        ),
+      ),
+    ),
+    make(
+      "section",
+      { className: "card stack" },
+      make("h3", {}, "Parameters, defaults filled in"),
+      facts(parameters(request)),
+    ),
+    make(
+      "section",
+      { className: "card stack" },
+      make("h3", {}, "From these files"),
+      ...inputs.map((input) =>
+        facts(
+          ["key", "sha256", "etag"]
+            .filter((name) => input[name])
+            .map((name) => [name, String(input[name])]),
+        ),
+      ),
+    ),
+    failed.length
+      ? make(
+          "section",
+          { className: "card stack" },
+          make("h3", {}, `${counted(failed.length, "day")} failed`),
+          list(failed.map(({ day, reason }) => `${day}: ${reason}`)),
+        )
+      : null,
+    warnings.length
+      ? make(
+          "section",
+          { className: "card stack" },
+          make("h3", {}, counted(warnings.length, "warning")),
+          list(warnings.map(warningText)),
+        )
+      : null,
+  );
 }
 
 function list(texts) {

@@ -21,43 +21,108 @@ export function downloadsView(results, app) {
   const example = manifest.files.find(({ name }) => name.endsWith(".h5")) ?? manifest.files[0];
   const rows = make("tbody");
   const more = make("p", { className: "small quiet" });
-  const filter = make("input", { type: "search", id: "file-text", placeholder: "STACK", autocomplete: "off", oninput: draw });
+  const filter = make("input", {
+    type: "search",
+    id: "file-text",
+    placeholder: "STACK",
+    autocomplete: "off",
+    oninput: draw,
+  });
 
   function draw() {
-    const found = manifest.files.filter(({ name }) => name.toLowerCase().includes(filter.value.trim().toLowerCase()));
+    const found = manifest.files.filter(({ name }) =>
+      name.toLowerCase().includes(filter.value.trim().toLowerCase()),
+    );
     rows.replaceChildren(...found.slice(0, SHOWN).map((file) => fileRow(file, results)));
-    more.textContent = found.length > SHOWN ? `${SHOWN} of ${counted(found.length, "file")} are listed; search for others, or load all with a line above.` : counted(found.length, "file");
+    more.textContent =
+      found.length > SHOWN
+        ? `${SHOWN} of ${counted(found.length, "file")} are listed; search for others, or load all with a line above.`
+        : counted(found.length, "file");
   }
 
   draw();
-  return make("div", { className: "stack" },
-    make("div", { className: "card stack" },
+  return make(
+    "div",
+    { className: "stack" },
+    make(
+      "div",
+      { className: "card stack" },
       make("h3", {}, `All files: ${counted(manifest.files.length, "file")}, ${size(all)}`),
       zipRow(results, all),
-      make("p", { className: "small quiet" }, "In a terminal; a second call goes on where the first was cut off. Whoever knows the number of a job can read its files."),
+      make(
+        "p",
+        { className: "small quiet" },
+        "In a terminal; a second call goes on where the first was cut off. Whoever knows the number of a job can read its files.",
+      ),
       terminalLine("With curl", curlAll(bucket, manifest.id), app),
-      terminalLine("With the AWS tools (needs the right to list the bucket)", awsLine(bucket, `processed/${manifest.id}/`), app),
+      terminalLine(
+        "With the AWS tools (needs the right to list the bucket)",
+        awsLine(bucket, `processed/${manifest.id}/`),
+        app,
+      ),
       example ? terminalLine("One file with curl", curlFile(results.url(example)), app) : null,
-      example ? terminalLine("One file with the AWS tools", awsLine(bucket, example.key), app) : null),
-    make("div", { className: "card stack" },
-      make("div", { className: "field" }, make("label", { for: "file-text" }, "Files with"), filter),
-      make("div", { className: "scroll files", tabIndex: 0, role: "region", ariaLabel: "Files" }, make("table", { className: "data" },
-        make("thead", {}, make("tr", {}, ...["File", "Size", "SHA-256"].map((text) => make("th", { scope: "col", className: text === "Size" ? "number" : "" }, make("span", {}, text))))), rows)),
-      more));
+      example
+        ? terminalLine("One file with the AWS tools", awsLine(bucket, example.key), app)
+        : null,
+    ),
+    make(
+      "div",
+      { className: "card stack" },
+      make(
+        "div",
+        { className: "field" },
+        make("label", { for: "file-text" }, "Files with"),
+        filter,
+      ),
+      make(
+        "div",
+        { className: "scroll files", tabIndex: 0, role: "region", ariaLabel: "Files" },
+        make(
+          "table",
+          { className: "data" },
+          make(
+            "thead",
+            {},
+            make(
+              "tr",
+              {},
+              ...["File", "Size", "SHA-256"].map((text) =>
+                make(
+                  "th",
+                  { scope: "col", className: text === "Size" ? "number" : "" },
+                  make("span", {}, text),
+                ),
+              ),
+            ),
+          ),
+          rows,
+        ),
+      ),
+      more,
+    ),
+  );
 }
 
 /** All files at once, as far as a browser can. */
 function zipRow(results, all) {
   const { manifest } = results;
   const state = make("span", { className: "small quiet", role: "status" });
-  if (all > IN_ZIP) return make("p", { className: "small" }, "They are too large for one download of a browser; use a line below.");
+  if (all > IN_ZIP)
+    return make(
+      "p",
+      { className: "small" },
+      "They are too large for one download of a browser; use a line below.",
+    );
   const key = button("Save all as one ZIP", async () => {
     key.disabled = true;
     const files = [];
     try {
       for (const file of manifest.files) {
         state.textContent = `${files.length} of ${counted(manifest.files.length, "file")} ...`;
-        files.push({ name: `${manifest.id}/${file.name}`, bytes: await loadWhole(results.url(file), { size: file.size }) });
+        files.push({
+          name: `${manifest.id}/${file.name}`,
+          bytes: await loadWhole(results.url(file), { size: file.size }),
+        });
       }
       download(`xcor_${manifest.id}.zip`, zipOf(files, new Date(manifest.started || 0)));
       state.textContent = "";
@@ -79,13 +144,27 @@ function fileRow(file, results) {
     event.preventDefault();
     keep(file, results, state);
   });
-  return make("tr", {}, make("td", {}, open, " ", state), make("td", { className: "number" }, size(file.size)), make("td", { className: "mono quiet", title: file.sha256 }, file.sha256.slice(0, 16), file.sha256 ? "…" : ""));
+  return make(
+    "tr",
+    {},
+    make("td", {}, open, " ", state),
+    make("td", { className: "number" }, size(file.size)),
+    make(
+      "td",
+      { className: "mono quiet", title: file.sha256 },
+      file.sha256.slice(0, 16),
+      file.sha256 ? "…" : "",
+    ),
+  );
 }
 
 async function keep(file, results, state) {
   state.textContent = "";
   try {
-    download(file.name.split("/").at(-1), new Blob([await loadWhole(results.url(file), { size: file.size })]));
+    download(
+      file.name.split("/").at(-1),
+      new Blob([await loadWhole(results.url(file), { size: file.size })]),
+    );
   } catch (error) {
     state.textContent = sentence(error.message);
   }
@@ -94,17 +173,25 @@ async function keep(file, results, state) {
 /** A line of a terminal with a button that copies it; nothing where there is no line. */
 function terminalLine(title, text, app) {
   if (!text) return null;
-  const code = make("pre", { className: "line", tabIndex: 0, role: "region", ariaLabel: title }, text);
-  const copy = button("Copy", async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      copy.textContent = "Copied";
-      app.notices.say("Copied.");
-    } catch {
-      // Plain http has no clipboard: mark it, so that Ctrl-C takes it.
-      getSelection().selectAllChildren(code);
-      app.notices.say("The line is marked; copy it.");
-    }
-  }, { ariaLabel: `Copy: ${title}` });
+  const code = make(
+    "pre",
+    { className: "line", tabIndex: 0, role: "region", ariaLabel: title },
+    text,
+  );
+  const copy = button(
+    "Copy",
+    async () => {
+      try {
+        await navigator.clipboard.writeText(text);
+        copy.textContent = "Copied";
+        app.notices.say("Copied.");
+      } catch {
+        // Plain http has no clipboard: mark it, so that Ctrl-C takes it.
+        getSelection().selectAllChildren(code);
+        app.notices.say("The line is marked; copy it.");
+      }
+    },
+    { ariaLabel: `Copy: ${title}` },
+  );
   return make("div", { className: "terminal" }, make("h4", {}, title), code, copy);
 }

@@ -9,7 +9,13 @@ import { openPairTable } from "./pairtable.js";
 import { daysWithin, MOST_TRACES } from "./results.js";
 import { channelsOf } from "./table.js";
 
-const CLIPS = [["0.9", "90 %"], ["0.95", "95 %"], ["0.99", "99 %"], ["0.999", "99.9 %"], ["1", "100 %"]];
+const CLIPS = [
+  ["0.9", "90 %"],
+  ["0.95", "95 %"],
+  ["0.99", "99 %"],
+  ["0.999", "99.9 %"],
+  ["1", "100 %"],
+];
 
 /**
  * @param {import("../main.js").App} app
@@ -20,16 +26,50 @@ export function openExplore(app, onState) {
   let going = new AbortController();
 
   const stackPick = pick("stack-file", () => useStack(stackPick.value));
-  const kind = pick("plot-kind", () => (onState({ plot: kind.value }), redraw()), [["windows", "One pair, window by window"], ["shot", "One channel against all"], ["all", "All pairs by distance"]]);
+  const kind = pick("plot-kind", () => (onState({ plot: kind.value }), redraw()), [
+    ["windows", "One pair, window by window"],
+    ["shot", "One channel against all"],
+    ["all", "All pairs by distance"],
+  ]);
   const channel = pick("plot-channel", () => (onState({ channel: channel.value }), redraw()));
-  const source = pick("plot-source", redraw, [["intervals", "Stacks of intervals"], ["windows", "Correlation windows"]]);
+  const source = pick("plot-source", redraw, [
+    ["intervals", "Stacks of intervals"],
+    ["windows", "Correlation windows"],
+  ]);
   const day = pick("plot-day", redraw);
-  const maxlag = make("input", { id: "plot-maxlag", type: "number", min: "0", step: "any", onchange: restyle });
+  const maxlag = make("input", {
+    id: "plot-maxlag",
+    type: "number",
+    min: "0",
+    step: "any",
+    onchange: restyle,
+  });
   const clip = pick("plot-clip", restyle, CLIPS);
   clip.value = "0.99";
-  const [least, most] = ["from", "to"].map((name) => make("input", { type: "number", min: "0", step: "any", ariaLabel: `Distance ${name}, km`, onchange: redraw }));
-  const gain = make("input", { id: "plot-gain", type: "range", min: "-2", max: "3", step: "0.5", value: "0", oninput: restyle });
-  const speeds = make("input", { id: "plot-speeds", type: "checkbox", checked: true, onchange: restyle });
+  const [least, most] = ["from", "to"].map((name) =>
+    make("input", {
+      type: "number",
+      min: "0",
+      step: "any",
+      ariaLabel: `Distance ${name}, km`,
+      onchange: redraw,
+    }),
+  );
+  const gain = make("input", {
+    id: "plot-gain",
+    type: "range",
+    min: "-2",
+    max: "3",
+    step: "0.5",
+    value: "0",
+    oninput: restyle,
+  });
+  const speeds = make("input", {
+    id: "plot-speeds",
+    type: "checkbox",
+    checked: true,
+    onchange: restyle,
+  });
   const fields = {
     stack: field("Stack", stackPick),
     kind: field("Show", kind),
@@ -38,7 +78,12 @@ export function openExplore(app, onState) {
     day: field("Days", day),
     maxlag: field("Lags up to", maxlag, "s"),
     clip: field("Colours end at", clip),
-    distance: make("fieldset", { className: "field" }, make("legend", {}, "Distance ", make("span", { className: "unit" }, "km")), make("div", { className: "row" }, least, make("span", { ariaHidden: "true" }, "–"), most)),
+    distance: make(
+      "fieldset",
+      { className: "field" },
+      make("legend", {}, "Distance ", make("span", { className: "unit" }, "km")),
+      make("div", { className: "row" }, least, make("span", { ariaHidden: "true" }, "–"), most),
+    ),
     gain: field("Amplitude", gain),
     speeds: make("label", { className: "check" }, speeds, "Speeds"),
   };
@@ -52,11 +97,21 @@ export function openExplore(app, onState) {
   const csv = button("Save the trace as CSV", saveTrace);
   const file = make("a", { className: "button", download: "" }, "HDF5 file");
   const controls = make("div", { className: "row controls no-print" }, ...Object.values(fields));
-  const plots = make("div", { className: "stack plots" }, correlogram.element, section.element, note, make("div", { className: "row no-print" }, save, csv, file));
+  const plots = make(
+    "div",
+    { className: "stack plots" },
+    correlogram.element,
+    section.element,
+    note,
+    make("div", { className: "row no-print" }, save, csv, file),
+  );
   const table = openPairTable({ onChoose: choosePair });
-  const element = make("div", { className: "explore" },
+  const element = make(
+    "div",
+    { className: "explore" },
     make("div", { className: "card" }, table.element),
-    make("div", { className: "card stack" }, controls, title, state, plots));
+    make("div", { className: "card stack" }, controls, title, state, plots),
+  );
 
   async function useStack(name) {
     stack = results.stacks.find((one) => one.title === name) ?? results.stacks[0];
@@ -67,7 +122,11 @@ export function openExplore(app, onState) {
     await attempt("Loading the pairs ...", async () => {
       pairs = await results.pairs(stack);
       table.set(pairs);
-      channel.replaceChildren(...channelsOf(pairs).map(({ id, count }) => make("option", { value: id }, `${id} (${count})`)));
+      channel.replaceChildren(
+        ...channelsOf(pairs).map(({ id, count }) =>
+          make("option", { value: id }, `${id} (${count})`),
+        ),
+      );
       pair = table.shown[0] ?? null;
       // One pair's rows are windows of days, or the intervals of the stack where it has some.
       const hasIntervals = stack.stack.shape.length === 3;
@@ -119,13 +178,20 @@ export function openExplore(app, onState) {
     const [one, other] = [pair.first, pair.second];
     title.textContent = `${one} to ${other}`;
     note.textContent = `${number(pair.distance)} km · SNR ${number(pair.snr, 1)} · largest at ${number(pair.lag)} s · ${counted(pair.n_windows, "window")} · a positive lag: the wave reaches ${other} after ${one}`;
-    correlogram.label(`Correlogram of ${one} and ${other}: lag against time. Arrow keys read values.`);
+    correlogram.label(
+      `Correlogram of ${one} and ${other}: lag against time. Arrow keys read values.`,
+    );
     const isOfIntervals = source.value === "intervals";
     let missing = "";
     const loaded = await attempt("Loading the windows ...", async (signal, told) => {
-      const [{ fs }, [trace]] = await Promise.all([results.axes(stack), results.traces(stack, [{ pair }], signal)]);
+      const [{ fs }, [trace]] = await Promise.all([
+        results.axes(stack),
+        results.traces(stack, [{ pair }], signal),
+      ]);
       const none = { values: new Float32Array(0), columns: trace.length, times: [] };
-      const load = isOfIntervals ? results.intervals(stack, pair, signal) : loadWindows(signal, told);
+      const load = isOfIntervals
+        ? results.intervals(stack, pair, signal)
+        : loadWindows(signal, told);
       // The stack is worth seeing though its windows are gone.
       const rows = await load.catch((error) => {
         if (signal.aborted) throw error;
@@ -144,13 +210,16 @@ export function openExplore(app, onState) {
     if (!day.options.length) fillDays(days);
     const [first, count] = (day.value || `0:${days.length}`).split(":").map(Number);
     fields.day.hidden = day.options.length < 2;
-    return corr.windows(pair.name, days.slice(first, first + count), { signal, onDay: (done, of) => of > 4 && told(`Loading the windows: ${done} of ${of} days`) });
+    return corr.windows(pair.name, days.slice(first, first + count), {
+      signal,
+      onDay: (done, of) => of > 4 && told(`Loading the windows: ${done} of ${of} days`),
+    });
   }
 
   /** The days in parts that can be loaded at a time. */
   function fillDays(days) {
     const options = [];
-    for (let first = 0; first < days.length; ) {
+    for (let first = 0; first < days.length;) {
       const some = daysWithin(days, first);
       const text = some.length === 1 ? some[0].day : `${some[0].day} to ${some.at(-1).day}`;
       options.push(make("option", { value: `${first}:${some.length}` }, text));
@@ -161,18 +230,33 @@ export function openExplore(app, onState) {
 
   async function drawSection() {
     const isShot = kind.value === "shot";
-    const [low, high] = [least, most].map((input) => (input.value === "" ? NaN : Number(input.value)));
+    const [low, high] = [least, most].map((input) =>
+      input.value === "" ? NaN : Number(input.value),
+    );
     const near = pairs.filter(({ distance }) => !(distance < low) && !(distance > high));
     const all = gatherOf(near, isShot ? channel.value : "");
     const place = results.traceOf(stack);
     const gather = thinned(all, Math.floor(MOST_TRACES / (4 * place.shape.at(-1))));
     title.textContent = isShot ? `Virtual shot at ${channel.value}` : "All pairs by distance";
-    const left = gather.length < all.length ? ` ${counted(gather.length, "trace")} of ${all.length.toLocaleString("en")}, evenly by distance.` : ` ${counted(gather.length, "trace")}.`;
+    const left =
+      gather.length < all.length
+        ? ` ${counted(gather.length, "trace")} of ${all.length.toLocaleString("en")}, evenly by distance.`
+        : ` ${counted(gather.length, "trace")}.`;
     note.textContent = `${isShot ? "A positive lag: the wave travels away from the channel." : "A positive lag: the wave reaches the second channel later."} Every trace is scaled to its largest value.${left}`;
     section.label(`${title.textContent}: lag against distance. Arrow keys read values.`);
     const loaded = await attempt("Loading the traces ...", async (signal) => {
-      const [{ fs }, traces] = await Promise.all([results.axes(stack), results.traces(stack, gather, signal)]);
-      return { fs, traces: gather.map(({ pair: { distance }, name }, k) => ({ trace: traces[k], distance, name })) };
+      const [{ fs }, traces] = await Promise.all([
+        results.axes(stack),
+        results.traces(stack, gather, signal),
+      ]);
+      return {
+        fs,
+        traces: gather.map(({ pair: { distance }, name }, k) => ({
+          trace: traces[k],
+          distance,
+          name,
+        })),
+      };
     });
     take(loaded, section, place.shape.at(-1));
   }
@@ -193,8 +277,10 @@ export function openExplore(app, onState) {
   function restyle() {
     if (!shown) return;
     const lag = Number(maxlag.value) || Infinity;
-    if (kind.value === "windows") correlogram.show(shown, { maxlag: lag, clip: Number(clip.value) });
-    else section.show(shown, { maxlag: lag, gain: 2 ** Number(gain.value), speeds: speeds.checked });
+    if (kind.value === "windows")
+      correlogram.show(shown, { maxlag: lag, clip: Number(clip.value) });
+    else
+      section.show(shown, { maxlag: lag, gain: 2 ** Number(gain.value), speeds: speeds.checked });
   }
 
   /** Do something that takes time; gives null where it failed, undefined where a later one began. */
@@ -221,17 +307,29 @@ export function openExplore(app, onState) {
     state.hidden = !text;
     state.className = isBad ? "told bad" : "told";
     state.textContent = isBad ? sentence(text) : text;
-    if (isBad) state.append(" ", button("Try again", () => (pairs.length ? redraw() : useStack(stack.title))));
+    if (isBad)
+      state.append(
+        " ",
+        button("Try again", () => (pairs.length ? redraw() : useStack(stack.title))),
+      );
   }
 
   async function savePicture() {
     const isOne = kind.value === "windows";
-    const name = isOne ? `correlogram_${pair.first}_${pair.second}` : kind.value === "shot" ? `virtual_shot_${channel.value}` : "record_section";
+    const name = isOne
+      ? `correlogram_${pair.first}_${pair.second}`
+      : kind.value === "shot"
+        ? `virtual_shot_${channel.value}`
+        : "record_section";
     download(`${name}.png`, await (isOne ? correlogram : section).picture());
   }
 
   function saveTrace() {
-    if (shown?.stack) download(`${stack.title}_${pair.first}_${pair.second}.csv`, traceCsv(shown.stack, shown.fs, "stack"));
+    if (shown?.stack)
+      download(
+        `${stack.title}_${pair.first}_${pair.second}.csv`,
+        traceCsv(shown.stack, shown.fs, "stack"),
+      );
   }
 
   put("");
@@ -240,7 +338,11 @@ export function openExplore(app, onState) {
     /** Show the results of a job. */
     use(opened) {
       [results, shown] = [opened, null];
-      stackPick.replaceChildren(...results.stacks.map((one) => make("option", { value: one.title }, `${one.title} (${size(one.file.size)})`)));
+      stackPick.replaceChildren(
+        ...results.stacks.map((one) =>
+          make("option", { value: one.title }, `${one.title} (${size(one.file.size)})`),
+        ),
+      );
       fields.stack.hidden = results.stacks.length < 2;
       maxlag.value = "";
       return useStack(results.stacks[0]?.title);
@@ -253,15 +355,34 @@ export function openExplore(app, onState) {
     },
     /** What is known of the job, for the request of a stack. */
     get known() {
-      return { pairs: new Set(pairs.map(({ name }) => name)), channels: new Set(channelsOf(pairs).map(({ id }) => id)), pair, channel: channel.value };
+      return {
+        pairs: new Set(pairs.map(({ name }) => name)),
+        channels: new Set(channelsOf(pairs).map(({ id }) => id)),
+        pair,
+        channel: channel.value,
+      };
     },
   };
 }
 
 function pick(id, onchange, options = []) {
-  return make("select", { id, onchange }, ...options.map(([value, text]) => make("option", { value }, text)));
+  return make(
+    "select",
+    { id, onchange },
+    ...options.map(([value, text]) => make("option", { value }, text)),
+  );
 }
 
 function field(text, input, unit) {
-  return make("div", { className: "field" }, make("label", { for: input.id }, text, unit ? make("span", { className: "unit" }, ` ${unit}`) : null), input);
+  return make(
+    "div",
+    { className: "field" },
+    make(
+      "label",
+      { for: input.id },
+      text,
+      unit ? make("span", { className: "unit" }, ` ${unit}`) : null,
+    ),
+    input,
+  );
 }

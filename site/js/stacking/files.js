@@ -35,7 +35,8 @@ export function awsLine(results, key) {
   const { bucket, endpoint } = place;
   const where = endpoint ? ` --endpoint-url ${quoted(endpoint)}` : "";
   const source = quoted(`s3://${bucket}/${key}`);
-  if (key.endsWith("/")) return `aws s3 sync ${source} ${quoted(key.replace(/^processed\//, "").replace(/\/$/, ""))}${where}`;
+  if (key.endsWith("/"))
+    return `aws s3 sync ${source} ${quoted(key.replace(/^processed\//, "").replace(/\/$/, ""))}${where}`;
   return `aws s3 cp ${source} .${where} --no-sign-request`;
 }
 
@@ -76,12 +77,17 @@ export function provenance(manifest) {
 
 function centresOf(channels) {
   if (!Array.isArray(channels)) return "";
-  return [...new Set(channels.map((channel) => channel?.data_center || "the service's own"))].join(", ");
+  return [...new Set(channels.map((channel) => channel?.data_center || "the service's own"))].join(
+    ", ",
+  );
 }
 
 /** The parameters of a request as texts: defaults filled in, what is not set left out. */
 export function parameters(request) {
-  const params = request.params !== null && typeof request.params === "object" ? request.params : {};
+  const params =
+    request.params !== null && typeof request.params === "object" ? request.params : {};
   const text = (value) => (Array.isArray(value) ? value.join(";") : String(value));
-  return Object.entries(params).filter(([, value]) => value !== null && text(value) !== "").map(([name, value]) => [name, text(value)]);
+  return Object.entries(params)
+    .filter(([, value]) => value !== null && text(value) !== "")
+    .map(([name, value]) => [name, text(value)]);
 }

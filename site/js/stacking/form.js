@@ -24,7 +24,8 @@ const TITLES = {
 // Which a column goes with; the others are always there. Request.py refuses the same.
 const WITH = {
   phase_smooth: ({ type }) => type === "phase-weighted",
-  power: ({ type }) => ["phase-weighted", "tf-phase-weighted", "nth-root", "adaptive-covariance"].includes(type),
+  power: ({ type }) =>
+    ["phase-weighted", "tf-phase-weighted", "nth-root", "adaptive-covariance"].includes(type),
   select: ({ type }) => type === "selective",
   threshold: ({ type }) => type === "selective",
   interval: ({ stack_all }) => !isTrue(stack_all),
@@ -38,10 +39,12 @@ const WITH = {
 
 const ABOUT = {
   linear: "The mean of all windows.",
-  "phase-weighted": "The mean, weighted by how well the phases of the windows agree (Schimmel and Paulssen 1997).",
+  "phase-weighted":
+    "The mean, weighted by how well the phases of the windows agree (Schimmel and Paulssen 1997).",
   robust: "Windows that disagree with the rest count less (Pavlis and Vernon 2010).",
   "tf-phase-weighted": "As phase-weighted, but agreement is measured in time and frequency.",
-  "nth-root": "The mean of n-th roots: suppresses what is loud only now and then; distorts the shape.",
+  "nth-root":
+    "The mean of n-th roots: suppresses what is loud only now and then; distorts the shape.",
   selective: "Only windows that resemble the stack, or are clear by themselves.",
   "adaptive-covariance": "Keeps what is coherent between windows (Nakata et al. 2015).",
   median: "The median of the windows at every lag.",
@@ -73,7 +76,9 @@ export function applies(name, values) {
 
 /** The values that a new request begins with, as texts. */
 export function defaultsOf(limits) {
-  return Object.fromEntries(columnsOf(limits).map((name) => [name, String(limits[name].default ?? "")]));
+  return Object.fromEntries(
+    columnsOf(limits).map((name) => [name, String(limits[name].default ?? "")]),
+  );
 }
 
 /**
@@ -92,23 +97,34 @@ export function problemsOf(values, limits, known) {
     const text = problemOf(name, value, limits[name], known);
     if (text) found[name] = text;
   }
-  const [low, high] = [values.dvv_min_lag, values.dvv_max_lag].map((text) => parseFloat(text || "NaN"));
-  if (hasChange(values) && low >= high) found.dvv_max_lag ??= `Must be above ${low} s, where the coda begins.`;
+  const [low, high] = [values.dvv_min_lag, values.dvv_max_lag].map((text) =>
+    parseFloat(text || "NaN"),
+  );
+  if (hasChange(values) && low >= high)
+    found.dvv_max_lag ??= `Must be above ${low} s, where the coda begins.`;
   const bootstrap = Number(values.bootstrap || 0);
-  if (applies("bootstrap", values) && (bootstrap === 1 || bootstrap % 1)) found.bootstrap ??= "Write 0, or a whole number from 2 on.";
-  if (values.type === "nth-root" && values.power && Number(values.power) < 1) found.power ??= "An order of 1 or more.";
-  if (values.type === "selective" && values.select !== "snr" && Number(values.threshold) > 1) found.threshold ??= "A correlation is at most 1.";
+  if (applies("bootstrap", values) && (bootstrap === 1 || bootstrap % 1))
+    found.bootstrap ??= "Write 0, or a whole number from 2 on.";
+  if (values.type === "nth-root" && values.power && Number(values.power) < 1)
+    found.power ??= "An order of 1 or more.";
+  if (values.type === "selective" && values.select !== "snr" && Number(values.threshold) > 1)
+    found.threshold ??= "A correlation is at most 1.";
   return found;
 }
 
 function problemOf(name, value, limit, known) {
   if (limit.kind === "number") return problemOfNumber(value, limit);
-  if (limit.kind === "choice" && !limit.choices.includes(value)) return `One of ${limit.choices.join(", ")}.`;
-  if (limit.kind === "interval" && !/^[1-9][0-9]*(h|D|ME)$/.test(value)) return "A number and h, D or ME (calendar months), such as 6h, 7D or 1ME.";
+  if (limit.kind === "choice" && !limit.choices.includes(value))
+    return `One of ${limit.choices.join(", ")}.`;
+  if (limit.kind === "interval" && !/^[1-9][0-9]*(h|D|ME)$/.test(value))
+    return "A number and h, D or ME (calendar months), such as 6h, 7D or 1ME.";
   if (limit.kind === "pairs" || limit.kind === "channels") {
     const there = limit.kind === "pairs" ? known.pairs : known.channels;
     if (!there.size) return ""; // not loaded; the service knows
-    const stranger = value.split(";").map((one) => one.trim()).find((one) => !there.has(one));
+    const stranger = value
+      .split(";")
+      .map((one) => one.trim())
+      .find((one) => !there.has(one));
     if (stranger !== undefined) return `"${stranger}" is not in this job.`;
   }
   return "";
@@ -133,10 +149,16 @@ function problemOfNumber(value, { min, max, above, unit }) {
  */
 export function stackingCsv(values, limits, job) {
   const first = ["type", "phase_smooth", "stack_all"];
-  const isSet = (name) => applies(name, values) && (values[name] ?? "").trim() !== "" && values[name].trim() !== String(limits[name].default ?? "");
+  const isSet = (name) =>
+    applies(name, values) &&
+    (values[name] ?? "").trim() !== "" &&
+    values[name].trim() !== String(limits[name].default ?? "");
   const more = columnsOf(limits).filter((name) => !first.includes(name) && isSet(name));
   const cell = (name) => (applies(name, values) ? (values[name] ?? "").trim() : "");
-  return formatCsv([[...first, "job", ...more], [...first.map(cell), job, ...more.map(cell)]]);
+  return formatCsv([
+    [...first, "job", ...more],
+    [...first.map(cell), job, ...more.map(cell)],
+  ]);
 }
 
 /** A stacking request in a few words, for the list of jobs. */

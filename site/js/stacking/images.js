@@ -14,7 +14,12 @@ export function imagesView(results) {
 
 function figureOf({ file, text, svg }, results) {
   const name = file.name.slice("PLOT/".length);
-  const picture = make("img", { src: results.url(file), alt: name, loading: "lazy", decoding: "async" });
+  const picture = make("img", {
+    src: results.url(file),
+    alt: name,
+    loading: "lazy",
+    decoding: "async",
+  });
   const title = make("span", { className: "title" }, name);
   const words = make("div");
   const state = make("span", { className: "small bad", role: "status" });
@@ -23,11 +28,27 @@ function figureOf({ file, text, svg }, results) {
     state.textContent = "The image cannot be shown; it may be older than the service keeps it.";
   });
   if (text) describe(text, results, { picture, title, words });
-  const links = make("div", { className: "row" },
+  const links = make(
+    "div",
+    { className: "row" },
     button("PNG", () => fetchTo(results, file, name, state), { ariaLabel: `Download ${name}` }),
-    svg ? button("SVG", () => fetchTo(results, svg, svg.name.slice("PLOT/".length), state), { ariaLabel: `Download ${svg.name.slice("PLOT/".length)}` }) : null, state);
-  return make("figure", { className: "card" }, make("a", { href: results.url(file), target: "_blank", rel: "noopener", className: "frame" }, picture),
-    make("figcaption", { className: "stack" }, title, words, links));
+    svg
+      ? button("SVG", () => fetchTo(results, svg, svg.name.slice("PLOT/".length), state), {
+          ariaLabel: `Download ${svg.name.slice("PLOT/".length)}`,
+        })
+      : null,
+    state,
+  );
+  return make(
+    "figure",
+    { className: "card" },
+    make(
+      "a",
+      { href: results.url(file), target: "_blank", rel: "noopener", className: "frame" },
+      picture,
+    ),
+    make("figcaption", { className: "stack" }, title, words, links),
+  );
 }
 
 async function describe(text, results, { picture, title, words }) {
@@ -40,7 +61,15 @@ async function describe(text, results, { picture, title, words }) {
   const [first, ...rest] = content.split("\n");
   picture.alt = content;
   title.textContent = first;
-  if (rest.length) words.append(make("details", { className: "small" }, make("summary", {}, `In words (${counted(rest.length, "line")})`), make("p", { className: "words" }, rest.join("\n"))));
+  if (rest.length)
+    words.append(
+      make(
+        "details",
+        { className: "small" },
+        make("summary", {}, `In words (${counted(rest.length, "line")})`),
+        make("p", { className: "words" }, rest.join("\n")),
+      ),
+    );
 }
 
 /** A file of another origin has to be loaded before the browser keeps it under its name. */

@@ -10,7 +10,13 @@ import { openRequest } from "./request.js";
 import { openResults } from "./results.js";
 import { sentence } from "../words.js";
 
-const VIEWS = { explore: "Explore", images: "Images", stack: "New stack", files: "Files", about: "Provenance" };
+const VIEWS = {
+  explore: "Explore",
+  images: "Images",
+  stack: "New stack",
+  files: "Files",
+  about: "Provenance",
+};
 
 /**
  * @param {HTMLElement} panel
@@ -20,26 +26,54 @@ export function mount(panel, app) {
   let [id, view, results] = ["", "explore", null];
   let loading = new AbortController();
 
-  const jobs = make("select", { id: "stacking-job", onchange: () => app.tabs.go("stacking", { id: jobs.value, view }) });
+  const jobs = make("select", {
+    id: "stacking-job",
+    onchange: () => app.tabs.go("stacking", { id: jobs.value, view }),
+  });
   const summary = make("p", { className: "quiet" });
-  const keys = Object.entries(VIEWS).map(([name, title]) => button(title, () => turnTo(name), { "data-view": name }));
-  const switcher = make("div", { className: "row views", role: "group", ariaLabel: "What to look at" }, ...keys);
+  const keys = Object.entries(VIEWS).map(([name, title]) =>
+    button(title, () => turnTo(name), { "data-view": name }),
+  );
+  const switcher = make(
+    "div",
+    { className: "row views", role: "group", ariaLabel: "What to look at" },
+    ...keys,
+  );
   const state = make("div", { className: "card told empty", role: "status" });
   const body = make("div", { className: "body" });
   const explore = openExplore(app, keep);
   const request = openRequest(app, () => explore.known);
-  const places = Object.fromEntries(Object.keys(VIEWS).map((name) => [name, make("div", { hidden: true })]));
+  const places = Object.fromEntries(
+    Object.keys(VIEWS).map((name) => [name, make("div", { hidden: true })]),
+  );
   places.explore.append(explore.element);
   places.stack.append(request.element);
   body.append(...Object.values(places));
   panel.classList.add("stacking");
   panel.append(
-    make("div", { className: "head" }, make("h2", {}, "Stacking"), make("div", { className: "row" }, make("label", { for: "stacking-job", className: "small" }, "Job"), jobs), summary, switcher),
-    state, body);
+    make(
+      "div",
+      { className: "head" },
+      make("h2", {}, "Stacking"),
+      make(
+        "div",
+        { className: "row" },
+        make("label", { for: "stacking-job", className: "small" }, "Job"),
+        jobs,
+      ),
+      summary,
+      switcher,
+    ),
+    state,
+    body,
+  );
 
   /** Say what is looked at in the address, without a step in the history. */
   function keep(changes) {
-    app.tabs.setParams("stacking", { ...Object.fromEntries(app.tabs.params("stacking")), ...changes });
+    app.tabs.setParams("stacking", {
+      ...Object.fromEntries(app.tabs.params("stacking")),
+      ...changes,
+    });
   }
 
   function turnTo(name) {
@@ -54,8 +88,10 @@ export function mount(panel, app) {
     switcher.hidden = !results;
     if (!results) return;
     // Made when it is first looked at: images and lists take their time.
-    if (view === "images" && !places.images.children.length) places.images.append(imagesView(results));
-    if (view === "files" && !places.files.children.length) places.files.append(downloadsView(results, app));
+    if (view === "images" && !places.images.children.length)
+      places.images.append(imagesView(results));
+    if (view === "files" && !places.files.children.length)
+      places.files.append(downloadsView(results, app));
     if (view === "about" && !places.about.children.length) places.about.append(aboutView(results));
     if (view === "stack") request.suggest(explore.known);
   }
@@ -63,7 +99,8 @@ export function mount(panel, app) {
   function drawJobs() {
     const done = keptJobs(app.store).filter((job) => job.state === "done" || job.id === id);
     jobs.replaceChildren(...done.map((job) => make("option", { value: job.id }, titleOf(job))));
-    if (id && !done.some((job) => job.id === id)) jobs.append(make("option", { value: id }, `Job ${id}`));
+    if (id && !done.some((job) => job.id === id))
+      jobs.append(make("option", { value: id }, `Job ${id}`));
     jobs.value = id;
     jobs.disabled = jobs.options.length === 0;
   }
@@ -81,7 +118,16 @@ export function mount(panel, app) {
     for (const name of ["images", "files", "about"]) places[name].replaceChildren();
     drawView();
     if (!id) {
-      tell(make("p", {}, "No finished job is followed in this browser."), make("p", {}, "When a job of the tab ", make("a", { href: "#jobs" }, "Jobs"), " is done, its results are here."));
+      tell(
+        make("p", {}, "No finished job is followed in this browser."),
+        make(
+          "p",
+          {},
+          "When a job of the tab ",
+          make("a", { href: "#jobs" }, "Jobs"),
+          " is done, its results are here.",
+        ),
+      );
       return;
     }
     tell(make("p", {}, "Loading the results ..."));
@@ -91,19 +137,35 @@ export function mount(panel, app) {
       results = opened;
     } catch (error) {
       if (mine !== loading) return;
-      tell(make("p", {}, sentence(`The results of job ${id} cannot be shown: ${error.message}`)),
-        make("p", { className: "row" }, button("Try again", load), make("a", { href: `#jobs?id=${id}` }, "See how the job is")));
+      tell(
+        make("p", {}, sentence(`The results of job ${id} cannot be shown: ${error.message}`)),
+        make(
+          "p",
+          { className: "row" },
+          button("Try again", load),
+          make("a", { href: `#jobs?id=${id}` }, "See how the job is"),
+        ),
+      );
       return;
     }
     if (!results.stacks.length) {
       view = ["explore", "stack"].includes(view) ? "images" : view;
-      tell(make("p", {}, "No day of this job had data, so there are no correlations. Its images and files say why."));
+      tell(
+        make(
+          "p",
+          {},
+          "No day of this job had data, so there are no correlations. Its images and files say why.",
+        ),
+      );
     } else tell();
-    for (const key of keys) key.disabled = !results.stacks.length && ["explore", "stack"].includes(key.dataset.view);
+    for (const key of keys)
+      key.disabled = !results.stacks.length && ["explore", "stack"].includes(key.dataset.view);
     summary.textContent = summaryOf(results.manifest);
     remember(app.store, { id }, app.now());
     note(app.store, id, { state: "done", kind: results.manifest.kind });
-    request.use(results.manifest.kind === "stack" ? String(results.manifest.request.params?.job ?? "") : id);
+    request.use(
+      results.manifest.kind === "stack" ? String(results.manifest.request.params?.job ?? "") : id,
+    );
     drawView();
     if (!results.stacks.length) return;
     await explore.use(results);
@@ -113,7 +175,10 @@ export function mount(panel, app) {
   app.store.subscribe("jobs", drawJobs);
   return {
     open(params) {
-      const wanted = idIn(params.get("id") ?? "") ?? keptJobs(app.store).find((job) => job.state === "done")?.id ?? "";
+      const wanted =
+        idIn(params.get("id") ?? "") ??
+        keptJobs(app.store).find((job) => job.state === "done")?.id ??
+        "";
       view = params.get("view") in VIEWS ? params.get("view") : "explore";
       if (wanted === id && results) {
         drawView();
@@ -132,7 +197,9 @@ function summaryOf({ summary, units, version }) {
   const parts = [
     Number.isFinite(pairs) ? `${pairs.toLocaleString("en")} ${pairs === 1 ? "pair" : "pairs"}` : "",
     Number.isInteger(units.done) ? `${units.done} ${units.done === 1 ? "day" : "days"}` : "",
-    Number.isFinite(summary.windows_kept) ? `${summary.windows_kept.toLocaleString("en")} windows` : "",
+    Number.isFinite(summary.windows_kept)
+      ? `${summary.windows_kept.toLocaleString("en")} windows`
+      : "",
     version ? `version ${version}` : "",
   ];
   return parts.filter(Boolean).join(" · ");

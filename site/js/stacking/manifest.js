@@ -30,12 +30,17 @@ const READERS = {
  * @throws {Error} if it is no manifest that this page knows
  */
 export function readManifest(raw) {
-  if (raw === null || typeof raw !== "object" || !Array.isArray(raw.files)) throw new Error("the manifest lists no files");
-  if (raw.schema !== 1) throw new Error(`the manifest is of schema ${raw.schema}; this page knows schema 1`);
+  if (raw === null || typeof raw !== "object" || !Array.isArray(raw.files))
+    throw new Error("the manifest lists no files");
+  if (raw.schema !== 1)
+    throw new Error(`the manifest is of schema ${raw.schema}; this page knows schema 1`);
   const text = (value) => (typeof value === "string" ? value : "");
   const object = (value) => (value !== null && typeof value === "object" ? value : {});
-  const list = (value) => (Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : []);
-  const files = list(raw.files).filter((file) => text(file.key) && Number.isSafeInteger(file.size) && file.size >= 0);
+  const list = (value) =>
+    Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : [];
+  const files = list(raw.files).filter(
+    (file) => text(file.key) && Number.isSafeInteger(file.size) && file.size >= 0,
+  );
   return {
     id: String(raw.id ?? ""),
     kind: text(raw.kind),
@@ -53,7 +58,9 @@ export function readManifest(raw) {
       name: shortName(file.key),
       size: file.size,
       sha256: text(file.sha256),
-      arrays: list(file.arrays).filter((array) => fits(array, file)).map((array) => placeOf(array, file)),
+      arrays: list(file.arrays)
+        .filter((array) => fits(array, file))
+        .map((array) => placeOf(array, file)),
     })),
   };
 }
@@ -93,14 +100,21 @@ export function stacksOf(manifest) {
       stack: arrayOf(file, "stack"),
       table: fileOf(manifest, file.name.replace(/h5$/, "csv")),
     }))
-    .filter(({ stack }) => stack && stack.dtype === "<f4" && (stack.shape.length === 2 || stack.shape.length === 3));
+    .filter(
+      ({ stack }) =>
+        stack && stack.dtype === "<f4" && (stack.shape.length === 2 || stack.shape.length === 3),
+    );
 }
 
 /** The images of a manifest, each with the file of its text where there is one, in their order. */
 export function imagesOf(manifest) {
   return manifest.files
     .filter((file) => /^PLOT\/.*\.png$/.test(file.name))
-    .map((file) => ({ file, text: fileOf(manifest, file.name.replace(/png$/, "txt")) ?? null, svg: fileOf(manifest, file.name.replace(/png$/, "svg")) ?? null }));
+    .map((file) => ({
+      file,
+      text: fileOf(manifest, file.name.replace(/png$/, "txt")) ?? null,
+      svg: fileOf(manifest, file.name.replace(/png$/, "svg")) ?? null,
+    }));
 }
 
 /**
@@ -135,14 +149,22 @@ export function decode(bytes, dtype) {
 export function readRows(raw) {
   const isRun = (run, n) => Array.isArray(run) && run.length === n && run.every(Number.isFinite);
   const tables = raw?.rows;
-  const isGood = Array.isArray(tables) && tables.every((runs) => Array.isArray(runs) && runs.every((run) => isRun(run, 2)));
-  if (!isGood || !Array.isArray(raw.files)) throw new Error("CORR/rows.json is not what this page knows");
+  const isGood =
+    Array.isArray(tables) &&
+    tables.every((runs) => Array.isArray(runs) && runs.every((run) => isRun(run, 2)));
+  if (!isGood || !Array.isArray(raw.files))
+    throw new Error("CORR/rows.json is not what this page knows");
   return raw.files.map(({ day, name, rows, window }) => {
     const runs = tables[rows];
     if (!runs || !Array.isArray(window) || !window.every((run) => isRun(run, 3))) {
       throw new Error("CORR/rows.json is not what this page knows");
     }
-    return { day: String(day), name: String(name), rowOf: (pair) => rowIn(runs, pair), starts: () => startsIn(window) };
+    return {
+      day: String(day),
+      name: String(name),
+      rowOf: (pair) => rowIn(runs, pair),
+      starts: () => startsIn(window),
+    };
   });
 }
 
@@ -156,5 +178,7 @@ function rowIn(runs, pair) {
 }
 
 function startsIn(window) {
-  return window.flatMap(([start, step, count]) => Array.from({ length: count }, (_, k) => start + k * step));
+  return window.flatMap(([start, step, count]) =>
+    Array.from({ length: count }, (_, k) => start + k * step),
+  );
 }

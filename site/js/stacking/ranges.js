@@ -65,7 +65,11 @@ export async function loadRanges(url, ranges, { size, signal, onPart }) {
 export async function loadRange(url, { start, end }, { size, signal }) {
   if (end === start) return new Uint8Array(0);
   // A range is one of the headers that need no leave beforehand (Fetch standard, simple range).
-  const answer = await ask(url, { headers: { Range: `bytes=${start}-${end - 1}` }, silence: SILENCE, signal });
+  const answer = await ask(url, {
+    headers: { Range: `bytes=${start}-${end - 1}` },
+    silence: SILENCE,
+    signal,
+  });
   if (answer.status === 200 && size <= WHOLE) {
     const bytes = await bytesOf(answer, size, url, signal);
     return bytes.subarray(start, end);
@@ -77,7 +81,9 @@ export async function loadRange(url, { start, end }, { size, signal }) {
   const said = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(answer.headers.get("Content-Range") ?? "");
   if (said && (Number(said[1]) !== start || Number(said[2]) !== end - 1)) {
     await answer.body?.cancel();
-    throw new HttpError(`${hostOf(url)} sent another part of the file than was asked for`, { status: 206 });
+    throw new HttpError(`${hostOf(url)} sent another part of the file than was asked for`, {
+      status: 206,
+    });
   }
   return bytesOf(answer, end - start, url, signal);
 }
@@ -101,7 +107,10 @@ async function bytesOf(answer, length, url, signal) {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
-      if (at + value.length > length) throw new HttpError(`${hostOf(url)} sends more than the manifest says; the file is not the one that was published`);
+      if (at + value.length > length)
+        throw new HttpError(
+          `${hostOf(url)} sends more than the manifest says; the file is not the one that was published`,
+        );
       bytes.set(value, at);
       at += value.length;
     }
@@ -109,17 +118,26 @@ async function bytesOf(answer, length, url, signal) {
     reader.cancel().catch(() => {}); // it may be over already
     if (signal?.aborted) throw signal.reason;
     if (error instanceof HttpError) throw error;
-    throw new HttpError(`the answer of ${hostOf(url)} broke off after ${at} of ${length} bytes; try again`);
+    throw new HttpError(
+      `the answer of ${hostOf(url)} broke off after ${at} of ${length} bytes; try again`,
+    );
   }
-  if (at < length) throw new HttpError(`the answer of ${hostOf(url)} broke off after ${at} of ${length} bytes; try again`);
+  if (at < length)
+    throw new HttpError(
+      `the answer of ${hostOf(url)} broke off after ${at} of ${length} bytes; try again`,
+    );
   return bytes;
 }
 
 function refusal(status, url) {
   const host = hostOf(url);
-  if (status === 200) return `${host} does not send parts of files (HTTP ranges), and the whole is too large to load here; download it`;
-  if (status === 416) return `${host} says that the file is shorter than the manifest; it is not the one that was published`;
-  if (status === 403 || status === 404) return "the file is not there any more: results are kept for a limited time";
-  if (status === 429 || status === 503) return `${host} asks to slow down (status ${status}); try again in a minute`;
+  if (status === 200)
+    return `${host} does not send parts of files (HTTP ranges), and the whole is too large to load here; download it`;
+  if (status === 416)
+    return `${host} says that the file is shorter than the manifest; it is not the one that was published`;
+  if (status === 403 || status === 404)
+    return "the file is not there any more: results are kept for a limited time";
+  if (status === 429 || status === 503)
+    return `${host} asks to slow down (status ${status}); try again in a minute`;
   return `${host} answered with status ${status}`;
 }

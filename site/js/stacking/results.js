@@ -21,7 +21,11 @@ export const MOST_TRACES = 24 * 2 ** 20; // bytes of stacks
  */
 export async function openResults(bucket, id, signal) {
   const raw = await fetchJson(keyUrl(bucket, `processed/${id}/manifest.json`), { signal });
-  if (raw === null) throw new HttpError("it has not finished, or its results are older than the service keeps them", { status: 404 });
+  if (raw === null)
+    throw new HttpError(
+      "it has not finished, or its results are older than the service keeps them",
+      { status: 404 },
+    );
   return new Results(bucket, readManifest(raw));
 }
 
@@ -51,9 +55,13 @@ export class Results {
   /** The pairs of a stack file, in the order of its arrays; loaded once. */
   pairs(stack) {
     return this.#once(this.#tables, stack.title, async () => {
-      if (!stack.table) throw new Error("these results were made by an earlier version, which wrote no table of the pairs; their files can be downloaded");
+      if (!stack.table)
+        throw new Error(
+          "these results were made by an earlier version, which wrote no table of the pairs; their files can be downloaded",
+        );
       const pairs = readPairs(await this.text(stack.table));
-      if (pairs.length !== stack.stack.shape[0]) throw new Error("the table of the pairs and the stacks do not belong together");
+      if (pairs.length !== stack.stack.shape[0])
+        throw new Error("the table of the pairs and the stacks do not belong together");
       return pairs;
     });
   }
@@ -61,7 +69,9 @@ export class Results {
   /** What the axes of a stack file say: fs (Hz) and, with intervals, their starts (s since 1970). */
   axes(stack) {
     return this.#once(this.#axes, stack.title, async () => {
-      const [lag, days] = await Promise.all(["lag", "day"].map((name) => this.#whole(stack.file, name)));
+      const [lag, days] = await Promise.all(
+        ["lag", "day"].map((name) => this.#whole(stack.file, name)),
+      );
       if (!lag || lag.length < 3) throw new Error(`${stack.file.name} has no lags`);
       // Lags are rounded as float64; a rate is not.
       const fs = Number(((lag.length - 1) / (lag.at(-1) - lag[0])).toPrecision(12));
@@ -72,7 +82,10 @@ export class Results {
   async #whole(file, name) {
     const place = arrayOf(file, name);
     if (!place) return null;
-    return decode(await loadRange(this.url(file), rowBytes(place, 0, place.shape[0]), { size: file.size }), place.dtype);
+    return decode(
+      await loadRange(this.url(file), rowBytes(place, 0, place.shape[0]), { size: file.size }),
+      place.dtype,
+    );
   }
 
   /** One trace a pair: of the stack, or of the mean of its intervals. */
@@ -102,7 +115,10 @@ export class Results {
   /** The intervals of one pair of a stack file: values (interval, lag) and their starts. */
   async intervals(stack, pair, signal) {
     const { stack: place, file } = stack;
-    const [bytes, axes] = await Promise.all([loadRange(this.url(file), rowBytes(place, pair.row), { size: file.size, signal }), this.axes(stack)]);
+    const [bytes, axes] = await Promise.all([
+      loadRange(this.url(file), rowBytes(place, pair.row), { size: file.size, signal }),
+      this.axes(stack),
+    ]);
     return { values: decode(bytes, place.dtype), columns: place.shape[2], times: axes.days };
   }
 
@@ -130,10 +146,19 @@ export class Results {
 
   async #readDays() {
     const file = fileOf(this.manifest, "CORR/rows.json");
-    if (!file) throw new Error("these results have no list of their windows: no day had data, or an earlier version made them");
+    if (!file)
+      throw new Error(
+        "these results have no list of their windows: no day had data, or an earlier version made them",
+      );
     const rows = readRows(JSON.parse(await this.text(file)));
     const named = new Map(this.manifest.files.map((one) => [one.name, one]));
-    const files = rows.map((row) => ({ ...row, file: named.get(row.name), corr: arrayOf(named.get(row.name), "corr") })).filter(({ corr }) => corr);
+    const files = rows
+      .map((row) => ({
+        ...row,
+        file: named.get(row.name),
+        corr: arrayOf(named.get(row.name), "corr"),
+      }))
+      .filter(({ corr }) => corr);
     const days = new Map(); // a large day lies in several files, each with its own pairs
     for (const file of files) days.set(file.day, [...(days.get(file.day) ?? []), file]);
     return [...days].map(([day, parts]) => ({ day, parts, corr: parts[0].corr }));
@@ -152,7 +177,9 @@ export class Results {
     const pair = stack && (await this.pairs(stack)).find((one) => one.name === name);
     if (!pair) throw new Error(`the correlations have no pair ${name}`);
     const files = days.flatMap(({ parts }) => parts);
-    const there = files.map((file) => ({ ...file, row: file.rowOf(pair.row) })).filter(({ row }) => row >= 0);
+    const there = files
+      .map((file) => ({ ...file, row: file.rowOf(pair.row) }))
+      .filter(({ row }) => row >= 0);
     const columns = stack.stack.shape.at(-1);
     const counts = there.map(({ corr }) => corr.shape[1]);
     const values = new Float32Array(counts.reduce((a, b) => a + b, 0) * columns);
@@ -162,7 +189,10 @@ export class Results {
       while (next < there.length) {
         const k = next++;
         const { corr, file, row } = there[k];
-        const bytes = await loadRange(this.url(file), rowBytes(corr, row), { size: file.size, signal });
+        const bytes = await loadRange(this.url(file), rowBytes(corr, row), {
+          size: file.size,
+          signal,
+        });
         values.set(decode(bytes, corr.dtype), places[k] * columns);
         onDay?.(++done, there.length);
       }
@@ -173,10 +203,13 @@ export class Results {
 
   #once(map, key, load) {
     if (!map.has(key)) {
-      map.set(key, load().catch((error) => {
-        map.delete(key); // it may go well the next time
-        throw error;
-      }));
+      map.set(
+        key,
+        load().catch((error) => {
+          map.delete(key); // it may go well the next time
+          throw error;
+        }),
+      );
     }
     return map.get(key);
   }

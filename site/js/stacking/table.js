@@ -31,11 +31,19 @@ const NUMBERS = ["distance", "azimuth", "back_azimuth", "n_windows", "snr", "lag
 export function readPairs(text) {
   const [head, ...rows] = parseCsv(text).map((row) => row.cells);
   const [first, second] = ["first", "second"].map((name) => head?.indexOf(name) ?? -1);
-  if (first < 0 || second < 0) throw new Error("the table of pairs has no columns first and second");
+  if (first < 0 || second < 0)
+    throw new Error("the table of pairs has no columns first and second");
   return rows.map((cells, row) => {
-    if (cells.length < head.length) throw new Error(`the table of pairs is cut off in row ${row + 1}`);
+    if (cells.length < head.length)
+      throw new Error(`the table of pairs is cut off in row ${row + 1}`);
     const numbers = NUMBERS.map((name) => [name, numberOf(cells[head.indexOf(name)])]);
-    return { row, name: `${cells[first]}|${cells[second]}`, first: cells[first], second: cells[second], ...Object.fromEntries(numbers) };
+    return {
+      row,
+      name: `${cells[first]}|${cells[second]}`,
+      first: cells[first],
+      second: cells[second],
+      ...Object.fromEntries(numbers),
+    };
   });
 }
 
@@ -69,13 +77,22 @@ export function sortPairs(pairs, by, isDown) {
  *     `text`: parts of the two ids, separated by blanks, in any order and case; a distance leaves
  *     out the pairs whose distance is unknown
  */
-export function filterPairs(pairs, { text = "", minDistance = NaN, maxDistance = NaN, channel = "" } = {}) {
-  const words = text.toUpperCase().split(/[\s|,;]+/).filter(Boolean);
+export function filterPairs(
+  pairs,
+  { text = "", minDistance = NaN, maxDistance = NaN, channel = "" } = {},
+) {
+  const words = text
+    .toUpperCase()
+    .split(/[\s|,;]+/)
+    .filter(Boolean);
   return pairs.filter(
     (pair) =>
       words.every((word) => pair.name.toUpperCase().includes(word)) &&
       !(minDistance > pair.distance || (Number.isNaN(pair.distance) && minDistance > 0)) &&
-      !(maxDistance < pair.distance || (Number.isNaN(pair.distance) && Number.isFinite(maxDistance))) &&
+      !(
+        maxDistance < pair.distance ||
+        (Number.isNaN(pair.distance) && Number.isFinite(maxDistance))
+      ) &&
       (!channel || pair.first === channel || pair.second === channel),
   );
 }
@@ -97,7 +114,8 @@ export function channelsOf(pairs) {
  */
 export function commonIds(pairs) {
   const ids = channelsOf(pairs).map(({ id }) => id.split("."));
-  if (ids.length < 2 || ids.some((parts) => parts.length !== 4)) return { start: 0, end: 0, text: "" };
+  if (ids.length < 2 || ids.some((parts) => parts.length !== 4))
+    return { start: 0, end: 0, text: "" };
   const [network, , location, channel] = ids[0];
   const isShared = (k) => ids.every((parts) => parts[k] === ids[0][k]);
   const start = isShared(0) ? network.length + 1 : 0;

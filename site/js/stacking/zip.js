@@ -28,20 +28,47 @@ export function zipOf(files, date) {
     const utf8 = new TextEncoder().encode(name);
     const about = describe(crc32(bytes), bytes.length, utf8.length, date);
     const head = numbers([4, 0x04034b50], ...about);
-    directory.push(numbers([4, 0x02014b50], [2, 20], ...about, [2, 0], [2, 0], [2, 0], [4, 0], [4, at]), utf8);
+    directory.push(
+      numbers([4, 0x02014b50], [2, 20], ...about, [2, 0], [2, 0], [2, 0], [4, 0], [4, at]),
+      utf8,
+    );
     parts.push(head, utf8, bytes);
     at += head.length + utf8.length + bytes.length;
   }
   const size = directory.reduce((sum, { length }) => sum + length, 0);
-  const end = numbers([4, 0x06054b50], [2, 0], [2, 0], [2, files.length], [2, files.length], [4, size], [4, at], [2, 0]);
+  const end = numbers(
+    [4, 0x06054b50],
+    [2, 0],
+    [2, 0],
+    [2, files.length],
+    [2, files.length],
+    [4, size],
+    [4, at],
+    [2, 0],
+  );
   return new Blob([...parts, ...directory, end], { type: "application/zip" });
 }
 
 /** What a file's own head and its line in the directory have in common; bit 11: the name is UTF-8. */
 function describe(crc, size, nameLength, date) {
-  const time = (date.getUTCHours() << 11) | (date.getUTCMinutes() << 5) | (date.getUTCSeconds() >> 1);
-  const day = (Math.max(0, date.getUTCFullYear() - 1980) << 9) | ((date.getUTCMonth() + 1) << 5) | date.getUTCDate();
-  return [[2, 20], [2, 0x0800], [2, 0], [2, time], [2, day], [4, crc], [4, size], [4, size], [2, nameLength], [2, 0]];
+  const time =
+    (date.getUTCHours() << 11) | (date.getUTCMinutes() << 5) | (date.getUTCSeconds() >> 1);
+  const day =
+    (Math.max(0, date.getUTCFullYear() - 1980) << 9) |
+    ((date.getUTCMonth() + 1) << 5) |
+    date.getUTCDate();
+  return [
+    [2, 20],
+    [2, 0x0800],
+    [2, 0],
+    [2, time],
+    [2, day],
+    [4, crc],
+    [4, size],
+    [4, size],
+    [2, nameLength],
+    [2, 0],
+  ];
 }
 
 /** Little-endian numbers of 2 or 4 bytes. */

@@ -44,7 +44,8 @@ export function estimate(channels, params, limits) {
     bytes_in: roundEven(bytesIn),
     bytes_out: pairDays * nKept(params) * (2 * nLags(params) + 1) * 4,
     core_seconds: roundTenth(
-      channelDays * (rates.per_channel_day + rates.per_channel_window * windows) + pairWindows * rates.per_pair_window,
+      channelDays * (rates.per_channel_day + rates.per_channel_window * windows) +
+        pairWindows * rates.per_pair_window,
     ),
   };
   return { price, problems: tooLarge(price, limits.job) };
@@ -52,8 +53,12 @@ export function estimate(channels, params, limits) {
 
 /** First day, last day (since 1970) and channels of every run of days that ask for the same. */
 export function periods(channels) {
-  const ranges = channels.flatMap((c) => dayRanges(c.spans).map(([first, last]) => [c, first, last]));
-  const starts = [...new Set(ranges.flatMap(([, first, last]) => [first, last + 1]))].sort((a, b) => a - b);
+  const ranges = channels.flatMap((c) =>
+    dayRanges(c.spans).map(([first, last]) => [c, first, last]),
+  );
+  const starts = [...new Set(ranges.flatMap(([, first, last]) => [first, last + 1]))].sort(
+    (a, b) => a - b,
+  );
   const place = new Map(starts.map((day, k) => [day, k]));
   const members = starts.map(() => []);
   for (const [channel, first, last] of ranges) {
@@ -89,7 +94,10 @@ export function countPairs(channels, params) {
 }
 
 function noPair(channels) {
-  const ids = channels.slice(0, 3).map((c) => c.id).join(", ");
+  const ids = channels
+    .slice(0, 3)
+    .map((c) => c.id)
+    .join(", ");
   const need =
     channels.length === 1
       ? `names one channel only (${ids}); a correlation needs two, or autocorrelations=true`
@@ -107,7 +115,13 @@ function tooLarge(price, limits) {
   ]
     .filter(([name, , most]) => price[name] > most)
     .map(([name, words, most]) =>
-      problem(STATIONS, 0, "", "", `with params.csv makes ${grouped(price[name])} ${words}; at most ${grouped(most)} are ` +
-        "allowed in one job: take fewer channels or days, or a longer cc_step"),
+      problem(
+        STATIONS,
+        0,
+        "",
+        "",
+        `with params.csv makes ${grouped(price[name])} ${words}; at most ${grouped(most)} are ` +
+          "allowed in one job: take fewer channels or days, or a longer cc_step",
+      ),
     );
 }

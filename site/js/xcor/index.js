@@ -20,28 +20,89 @@ const LISTED = 8; // problems that are shown of a refusal
  */
 export function mount(panel, app) {
   const fields = paramFields(app.limits.params, changed);
-  const reset = button("Defaults", () => {
-    const before = fields.row();
-    fields.setRow({});
-    changed();
-    app.notices.show("defaults", "All parameters are back at their defaults.", { actions: { Undo: () => (fields.setRow(before), changed()) } });
-  }, { className: "plain" });
+  const reset = button(
+    "Defaults",
+    () => {
+      const before = fields.row();
+      fields.setRow({});
+      changed();
+      app.notices.show("defaults", "All parameters are back at their defaults.", {
+        actions: { Undo: () => (fields.setRow(before), changed()) },
+      });
+    },
+    { className: "plain" },
+  );
   const price = priceCard(app.config);
   const channelsBox = make("div", { className: "stack" });
-  const channelsCard = make("section", { className: "card stack", ariaLabel: "Channels" }, make("h3", {}, "Channels"), channelsBox);
+  const channelsCard = make(
+    "section",
+    { className: "card stack", ariaLabel: "Channels" },
+    make("h3", {}, "Channels"),
+    channelsBox,
+  );
   const send = button("Save and Launch", confirm, { className: "primary" });
-  const saveParams = button("Download xcor_params.csv", () => now.params && download("xcor_params.csv", formatParams(now.params, app.limits)), { className: "plain" });
-  const saveStations = button("Download stations.csv", () => download("stations.csv", app.store.get("stations")), { className: "plain" });
+  const saveParams = button(
+    "Download xcor_params.csv",
+    () => now.params && download("xcor_params.csv", formatParams(now.params, app.limits)),
+    { className: "plain" },
+  );
+  const saveStations = button(
+    "Download stations.csv",
+    () => download("stations.csv", app.store.get("stations")),
+    { className: "plain" },
+  );
   const told = make("div", { className: "stack", role: "alert" });
-  const launchCard = make("section", { className: "card stack no-print", ariaLabel: "Launch" }, make("h3", {}, "Launch"),
-    !app.config.submit && make("p", { className: "told" }, "This page has no service to send jobs to. Download the two files into a folder and run ",
-      make("code", {}, "xcor-daemon correlate FOLDER"), " or ", make("code", {}, "xcor-daemon submit FOLDER"), "."),
-    make("div", { className: "row" }, ...(app.config.submit ? [send] : []), saveParams, saveStations), told);
+  const launchCard = make(
+    "section",
+    { className: "card stack no-print", ariaLabel: "Launch" },
+    make("h3", {}, "Launch"),
+    !app.config.submit &&
+      make(
+        "p",
+        { className: "told" },
+        "This page has no service to send jobs to. Download the two files into a folder and run ",
+        make("code", {}, "xcor-daemon correlate FOLDER"),
+        " or ",
+        make("code", {}, "xcor-daemon submit FOLDER"),
+        ".",
+      ),
+    make(
+      "div",
+      { className: "row" },
+      ...(app.config.submit ? [send] : []),
+      saveParams,
+      saveStations,
+    ),
+    told,
+  );
   const dialog = make("dialog", { ariaLabel: "Launch this job?" });
   panel.append(
-    make("div", { className: "main stack" }, make("form", { className: "card stack", noValidate: true, ariaLabel: "Parameters", onsubmit: (event) => (event.preventDefault(), confirm()) },
-      make("div", { className: "row" }, make("h2", {}, "Parameters"), make("span", { className: "push" }), reset), fields.element, make("button", { type: "submit", hidden: true })), launchCard),
-    make("div", { className: "side stack" }, channelsCard, price.element), dialog);
+    make(
+      "div",
+      { className: "main stack" },
+      make(
+        "form",
+        {
+          className: "card stack",
+          noValidate: true,
+          ariaLabel: "Parameters",
+          onsubmit: (event) => (event.preventDefault(), confirm()),
+        },
+        make(
+          "div",
+          { className: "row" },
+          make("h2", {}, "Parameters"),
+          make("span", { className: "push" }),
+          reset,
+        ),
+        fields.element,
+        make("button", { type: "submit", hidden: true }),
+      ),
+      launchCard,
+    ),
+    make("div", { className: "side stack" }, channelsCard, price.element),
+    dialog,
+  );
 
   let now = { params: null, channels: [], price: null, problems: [] };
 
@@ -61,7 +122,12 @@ export function mount(panel, app) {
     }
     fields.tell(byColumn(problems), params ? adviceOn(params, channels) : {});
     showChannels();
-    const waiting = !channels.length && !now.problems.length ? "Save channels in the tab Map to see what the job comes to." : params ? "" : "Mend the parameters in red to see what the job comes to.";
+    const waiting =
+      !channels.length && !now.problems.length
+        ? "Save channels in the tab Map to see what the job comes to."
+        : params
+          ? ""
+          : "Mend the parameters in red to see what the job comes to.";
     price.show(now.price, now.problems, waiting);
     send.disabled = !isReady();
     saveParams.disabled = !params;
@@ -77,18 +143,35 @@ export function mount(panel, app) {
   function showChannels() {
     const { channels } = now;
     if (!channels.length) {
-      channelsBox.replaceChildren(make("p", { className: "quiet" }, "None is saved yet."), link("Pick channels on the map"));
+      channelsBox.replaceChildren(
+        make("p", { className: "quiet" }, "None is saved yet."),
+        link("Pick channels on the map"),
+      );
       return;
     }
     const { stations, days, first, last } = summary(channels);
-    const notes = adviceOnChannels(channels, now.params).map((text) => make("p", { className: "warn small" }, text));
+    const notes = adviceOnChannels(channels, now.params).map((text) =>
+      make("p", { className: "warn small" }, text),
+    );
     channelsBox.replaceChildren(
-      make("p", {}, make("strong", {}, counted(channels.length, "channel")), ` of ${counted(stations, "station")}, ${counted(days, "day")}`),
-      make("p", { className: "quiet small" }, spanWords(first, last)), ...notes, link("Change them on the map"));
+      make(
+        "p",
+        {},
+        make("strong", {}, counted(channels.length, "channel")),
+        ` of ${counted(stations, "station")}, ${counted(days, "day")}`,
+      ),
+      make("p", { className: "quiet small" }, spanWords(first, last)),
+      ...notes,
+      link("Change them on the map"),
+    );
   }
 
   function link(text) {
-    return make("a", { href: "#map", onclick: (event) => (event.preventDefault(), app.tabs.go("map")) }, text);
+    return make(
+      "a",
+      { href: "#map", onclick: (event) => (event.preventDefault(), app.tabs.go("map")) },
+      text,
+    );
   }
 
   /** Ask once more, with the price. */
@@ -98,10 +181,26 @@ export function mount(panel, app) {
       const first = panel.querySelector('[aria-invalid="true"]');
       return (first ?? channelsCard.querySelector("a") ?? send).focus();
     }
-    dialog.replaceChildren(make("div", { className: "stack" }, make("h2", {}, "Launch this job?"),
-      make("p", {}, `${counted(now.channels.length, "channel")}, ${title()}.`), facts(now.price, app.config),
-      make("p", { className: "small quiet" }, "Whoever knows the number of the job can see its results; it cannot be guessed."),
-      make("div", { className: "row" }, button("Launch", () => (dialog.close(), go()), { className: "primary", autofocus: true }), button("Not yet", () => dialog.close()))));
+    dialog.replaceChildren(
+      make(
+        "div",
+        { className: "stack" },
+        make("h2", {}, "Launch this job?"),
+        make("p", {}, `${counted(now.channels.length, "channel")}, ${title()}.`),
+        facts(now.price, app.config),
+        make(
+          "p",
+          { className: "small quiet" },
+          "Whoever knows the number of the job can see its results; it cannot be guessed.",
+        ),
+        make(
+          "div",
+          { className: "row" },
+          button("Launch", () => (dialog.close(), go()), { className: "primary", autofocus: true }),
+          button("Not yet", () => dialog.close()),
+        ),
+      ),
+    );
     dialog.showModal();
   }
 
@@ -115,7 +214,10 @@ export function mount(panel, app) {
     tell();
     const name = `${counted(now.channels.length, "channel")}, ${title()}`;
     try {
-      const answer = await launch(app, "xcor", { stations: app.store.get("stations"), params: formatParams(now.params, app.limits) });
+      const answer = await launch(app, "xcor", {
+        stations: app.store.get("stations"),
+        params: formatParams(now.params, app.limits),
+      });
       if (answer.id) {
         remember(app.store, { id: answer.id, kind: "xcor", title: name }, app.now());
         app.tabs.go("jobs", { id: answer.id });
@@ -133,17 +235,35 @@ export function mount(panel, app) {
   /** Show what the server found, at the fields where it belongs to one. */
   function refuse(problems) {
     const own = problems.filter((one) => one.file === "params.csv" && fields.has(one.column));
-    fields.tell(Object.fromEntries(own.map((one) => [one.column, one.text.replace(/^params\.csv line \d+: /, "")])), {});
-    const rest = problems.filter((one) => !own.includes(one)).map((one) => make("li", {}, one.text));
-    if (rest.length > LISTED) rest.splice(LISTED, rest.length, make("li", {}, `and ${rest.length - LISTED} more`));
-    tell(make("p", { className: "told bad" }, "The service refused the job; nothing was started."), ...(rest.length ? [make("ul", { className: "bad" }, ...rest)] : []));
+    fields.tell(
+      Object.fromEntries(
+        own.map((one) => [one.column, one.text.replace(/^params\.csv line \d+: /, "")]),
+      ),
+      {},
+    );
+    const rest = problems
+      .filter((one) => !own.includes(one))
+      .map((one) => make("li", {}, one.text));
+    if (rest.length > LISTED)
+      rest.splice(LISTED, rest.length, make("li", {}, `and ${rest.length - LISTED} more`));
+    tell(
+      make("p", { className: "told bad" }, "The service refused the job; nothing was started."),
+      ...(rest.length ? [make("ul", { className: "bad" }, ...rest)] : []),
+    );
     if (own.length) fields.focus(own[0].column);
   }
 
   /** The service has not said that it took the job: all stays as it is. */
   function keep(text) {
-    tell(make("p", { className: "told bad" }, `The job is not known to have been taken: ${text}.`),
-      make("p", {}, "Nothing is lost: channels and parameters stay here, also after a reload. Trying again makes no second job."), make("div", { className: "row" }, button("Try again", go, { className: "primary" })));
+    tell(
+      make("p", { className: "told bad" }, `The job is not known to have been taken: ${text}.`),
+      make(
+        "p",
+        {},
+        "Nothing is lost: channels and parameters stay here, also after a reload. Trying again makes no second job.",
+      ),
+      make("div", { className: "row" }, button("Try again", go, { className: "primary" })),
+    );
   }
 
   function tell(...children) {
@@ -163,6 +283,7 @@ export function mount(panel, app) {
 
 function byColumn(problems) {
   const words = {};
-  for (const { column, value, need } of problems) words[column] ??= `${value === "" ? "" : `${value} `}${need}`;
+  for (const { column, value, need } of problems)
+    words[column] ??= `${value === "" ? "" : `${value} `}${need}`;
   return words;
 }

@@ -44,7 +44,9 @@ export function checkParams(row, limits) {
  */
 export function parseParams(text, limits) {
   const { values, line, problems } = oneRow(PARAMS, text, limits.params, limits);
-  const wrong = values ? together(values, limits.params).map((one) => ({ ...one, file: PARAMS, line })) : problems;
+  const wrong = values
+    ? together(values, limits.params).map((one) => ({ ...one, file: PARAMS, line }))
+    : problems;
   return { params: wrong.length ? null : values, problems: wrong };
 }
 
@@ -52,7 +54,9 @@ export function parseParams(text, limits) {
 function together(values, section) {
   const outside = [...outOfLimits(values, section)];
   // Rules between values make no sense of a value that is outside its own limits.
-  return (outside.length ? outside : [...conflicts(values, section)]).map(([column, value, need]) => ({ column, value, need }));
+  return (outside.length ? outside : [...conflicts(values, section)]).map(
+    ([column, value, need]) => ({ column, value, need }),
+  );
 }
 
 function* outOfLimits(p, section) {
@@ -66,30 +70,52 @@ function* outOfLimits(p, section) {
 /** [column, value, what is needed] of every rule that the values break together. */
 function* conflicts(p, section) {
   const nyquist = p.fs / 2;
-  if (!(p.freqmin < p.freqmax)) yield ["freqmax", general(p.freqmax), `Hz is not above freqmin=${general(p.freqmin)} Hz`];
+  if (!(p.freqmin < p.freqmax))
+    yield ["freqmax", general(p.freqmax), `Hz is not above freqmin=${general(p.freqmin)} Hz`];
   if (p.freqmax > nyquist) {
-    yield ["freqmax", general(p.freqmax), `Hz is above ${general(nyquist)} Hz, the Nyquist frequency of fs=${general(p.fs)} Hz; ` +
-      "lower freqmax or raise fs"];
+    yield [
+      "freqmax",
+      general(p.freqmax),
+      `Hz is above ${general(nyquist)} Hz, the Nyquist frequency of fs=${general(p.fs)} Hz; ` +
+        "lower freqmax or raise fs",
+    ];
   }
   for (const name of ["cc_len", "cc_step"]) {
     const samples = p[name] * p.fs;
     if (!isClose(samples, roundEven(samples)) || roundEven(samples) < 1) {
-      yield [name, general(p[name]), `s is ${general(samples, 9)} samples at fs=${general(p.fs)} Hz; it must be a whole number of them`];
+      yield [
+        name,
+        general(p[name]),
+        `s is ${general(samples, 9)} samples at fs=${general(p.fs)} Hz; it must be a whole number of them`,
+      ];
     }
   }
   if (p.maxlag >= p.cc_len || nLags(p) >= roundEven(p.cc_len * p.fs)) {
     yield ["maxlag", general(p.maxlag), `s is not below cc_len=${general(p.cc_len)} s`];
   }
-  if (p.maxlag * p.fs < 0.5) yield ["maxlag", general(p.maxlag), `s is less than one sample at fs=${general(p.fs)} Hz`];
+  if (p.maxlag * p.fs < 0.5)
+    yield ["maxlag", general(p.maxlag), `s is less than one sample at fs=${general(p.fs)} Hz`];
   if (p.cc_len * p.freqmin < 1) {
-    yield ["cc_len", general(p.cc_len), `s holds less than one period of freqmin=${general(p.freqmin)} Hz; ` +
-      `write at least ${general(1 / p.freqmin)} s`];
+    yield [
+      "cc_len",
+      general(p.cc_len),
+      `s holds less than one period of freqmin=${general(p.freqmin)} Hz; ` +
+        `write at least ${general(1 / p.freqmin)} s`,
+    ];
   }
   if (p.method === "phase" && p.normalisation === "coefficient") {
-    yield ["normalisation", "coefficient", "cannot go with method=phase, which is normalised by itself; write none"];
+    yield [
+      "normalisation",
+      "coefficient",
+      "cannot go with method=phase, which is normalised by itself; write none",
+    ];
   }
   if (p.substack && p.substack < p.cc_step) {
-    yield ["substack", general(p.substack), `s is shorter than cc_step=${general(p.cc_step)} s, so it averages nothing; write 0`];
+    yield [
+      "substack",
+      general(p.substack),
+      `s is shorter than cc_step=${general(p.cc_step)} s, so it averages nothing; write 0`,
+    ];
   }
   yield* alone(p, section);
   yield* needs(p);
@@ -105,24 +131,43 @@ function* alone(p, section) {
   const divides = ["coherence", "deconvolution"].includes(p.method);
   for (const name of ["skirt_low", "skirt_high"]) {
     if (p[name] && !p.whiten && !divides) {
-      yield [name, general(p[name]), "goes with whiten=true, method=coherence or method=deconvolution only"];
+      yield [
+        name,
+        general(p[name]),
+        "goes with whiten=true, method=coherence or method=deconvolution only",
+      ];
     }
   }
   if (p.whiten && divides) {
-    yield ["method", p.method, "divides by a spectrum that whiten=true makes flat; write whiten=false"];
+    yield [
+      "method",
+      p.method,
+      "divides by a spectrum that whiten=true makes flat; write whiten=false",
+    ];
   }
   if (p.method === "deconvolution" && p.normalisation === "coefficient") {
-    yield ["normalisation", "coefficient", "undoes the ratio of amplitudes that method=deconvolution is after; write none"];
+    yield [
+      "normalisation",
+      "coefficient",
+      "undoes the ratio of amplitudes that method=deconvolution is after; write none",
+    ];
   }
-  if (p.time_norm === "clamp" && p.clamp === null) yield ["clamp", "", "is needed by time_norm=clamp; write an amplitude"];
+  if (p.time_norm === "clamp" && p.clamp === null)
+    yield ["clamp", "", "is needed by time_norm=clamp; write an amplitude"];
 }
 
 /** Of every value that goes with some others only. */
 function* needs(p) {
-  if (p.drop_dead && p.response === "none") yield ["drop_dead", "true", "looks at ground motion; response=none keeps counts"];
-  if (p.drop_dead && p.freqmin >= 10) yield ["drop_dead", "true", "needs freqmin below 10 Hz, where Peterson's model ends"];
+  if (p.drop_dead && p.response === "none")
+    yield ["drop_dead", "true", "looks at ground motion; response=none keeps counts"];
+  if (p.drop_dead && p.freqmin >= 10)
+    yield ["drop_dead", "true", "needs freqmin below 10 Hz, where Peterson's model ends"];
   if (p.time_norm === "ram" && (p.ram_freqmin === null) !== (p.ram_freqmax === null)) {
-    yield [p.ram_freqmin === null ? "ram_freqmin" : "ram_freqmax", "", "is needed: a band has two corners"];
+    yield [
+      p.ram_freqmin === null ? "ram_freqmin" : "ram_freqmax",
+      "",
+      "is needed: a band has two corners",
+    ];
   }
   const ends = ["E", "N", "Z"];
   if (p.rotate && !ends.every((a) => ends.every((b) => wantsEnds(p, a, b)))) {
@@ -130,10 +175,18 @@ function* needs(p) {
   }
   const [low, high] = [p.ram_freqmin || p.freqmin, p.ram_freqmax || p.freqmax];
   if (p.ram_freqmin && p.ram_freqmax && !(low < high && high <= p.fs / 2)) {
-    yield ["ram_freqmax", general(high), `Hz is not above ram_freqmin=${general(low)} Hz and <= fs/2`];
+    yield [
+      "ram_freqmax",
+      general(high),
+      `Hz is not above ram_freqmin=${general(low)} Hz and <= fs/2`,
+    ];
   }
   if (p.skirt_low && p.skirt_low > p.freqmin / 2) {
-    yield ["skirt_low", general(p.skirt_low), `Hz is more than half of freqmin=${general(p.freqmin)} Hz, where the pre-filter ends`];
+    yield [
+      "skirt_low",
+      general(p.skirt_low),
+      `Hz is more than half of freqmin=${general(p.freqmin)} Hz, where the pre-filter ends`,
+    ];
   }
 }
 
@@ -161,7 +214,9 @@ export function nKept(p) {
 export function wantsEnds(p, first, second) {
   return (
     !p.components.length ||
-    p.components.some((pattern) => ["?", first].includes(pattern[0]) && ["?", second].includes(pattern[1]))
+    p.components.some(
+      (pattern) => ["?", first].includes(pattern[0]) && ["?", second].includes(pattern[1]),
+    )
   );
 }
 

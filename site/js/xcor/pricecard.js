@@ -10,14 +10,31 @@ import { duration, size } from "../words.js";
  */
 export function priceCard(config) {
   const body = make("div", { className: "stack", role: "status" });
-  const element = make("section", { className: "card stack price", ariaLabel: "Estimate" }, make("h3", {}, "Estimate"), body);
+  const element = make(
+    "section",
+    { className: "card stack price", ariaLabel: "Estimate" },
+    make("h3", {}, "Estimate"),
+    body,
+  );
   return {
     element,
     /** Show a price, or why there is none. */
     show(price, problems, waiting = "") {
       const told = problems.map((one) => make("p", { className: "told bad" }, problemText(one)));
-      body.replaceChildren(...(price ? [facts(price, config)] : []), ...told, ...(waiting ? [make("p", { className: "quiet" }, waiting)] : []),
-        ...(price ? [make("p", { className: "small quiet" }, "Upper bounds: gaps and missing days only make it less.")] : []));
+      body.replaceChildren(
+        ...(price ? [facts(price, config)] : []),
+        ...told,
+        ...(waiting ? [make("p", { className: "quiet" }, waiting)] : []),
+        ...(price
+          ? [
+              make(
+                "p",
+                { className: "small quiet" },
+                "Upper bounds: gaps and missing days only make it less.",
+              ),
+            ]
+          : []),
+      );
     },
   };
 }
@@ -33,13 +50,20 @@ export function facts(price, config) {
     ["Correlations", size(price.bytes_out)],
     ["Computing", computing(price.core_seconds, config.cores)],
   ];
-  if (config.usd_per_core_hour) lines.push(["Cost", cost(price.core_seconds, config.usd_per_core_hour)]);
-  return make("dl", { className: "facts" }, ...lines.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  if (config.usd_per_core_hour)
+    lines.push(["Cost", cost(price.core_seconds, config.usd_per_core_hour)]);
+  return make(
+    "dl",
+    { className: "facts" },
+    ...lines.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
+  );
 }
 
 function computing(seconds, cores) {
   const alone = `${duration(seconds)} on one core`;
-  return cores > 1 ? `${alone}, ${duration(seconds / cores)} on the ${cores} of this service` : alone;
+  return cores > 1
+    ? `${alone}, ${duration(seconds / cores)} on the ${cores} of this service`
+    : alone;
 }
 
 function cost(seconds, perHour) {
