@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("xcor_daemon")
 
+_BAR = "{desc}: {percentage:3.0f}% |{bar:20}| {n_fmt} of {total_fmt} days{postfix}"  # of tqdm
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _processes = click.option("--processes", type=int, help="That correlate; 0 takes every core.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -381,11 +382,13 @@ def _progress_of(folder: Path) -> Iterator[Callable[[Progress], None]]:
         return
     from tqdm import tqdm
 
-    with tqdm(desc=job_id, unit="day", file=sys.stderr) as bar:
+    # tqdm's own rate counts days of an earlier run, by a clock that may be set meanwhile.
+    with tqdm(desc=job_id, file=sys.stderr, bar_format=_BAR) as bar:
 
         def show(progress: Progress) -> None:
             bar.total, bar.n = progress.days or None, round(progress.days_done + progress.part, 2)
-            bar.set_postfix_str(progress.stage)
+            left = f", about {progress.eta:,.0f} s left" if progress.eta else ""
+            bar.set_postfix_str(progress.stage + left)
 
         yield show
 

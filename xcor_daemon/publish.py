@@ -106,7 +106,8 @@ class Publisher:
             self.bucket.put_files(job.id, lines)
             memory.lines = lines
         status = {**self._status(job, stage), "ahead": ahead}
-        if status != memory.status or self.now() > memory.shown + _REFRESH:
+        is_fresh = 0 <= self.now() - memory.shown <= _REFRESH  # the clock may be set back
+        if status != memory.status or not is_fresh:
             self.bucket.put_status(job.id, {**status, "updated": iso(self.now())})
             memory.status, memory.shown = status, self.now()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -49,6 +50,7 @@ CENTRE = {
     },
 }
 _POLL = 0.25  # s
+_NUMBERS = re.compile(r"(, )?[0-9][0-9.,e-]*(/s)?")  # of a stage: they change all the time
 _GRACE = 8.0  # s that the daemon has to stop, with all that it started
 _ENDS = ("done", "failed", "rejected", "cancelled")
 
@@ -205,7 +207,7 @@ class _Lines:
 
     def __call__(self, status: Mapping[str, Any]) -> None:
         line = f"{status['state']}: {status.get('stage') or ''}"
-        kind = "".join(c for c in line if not c.isdigit())
+        kind = _NUMBERS.sub("", line)
         if kind != self._last:
             self._last = kind
             _say(f"  {line}")

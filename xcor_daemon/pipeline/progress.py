@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,6 +16,8 @@ from .work import Schedule
 
 PROGRESS = "progress.json"
 _SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json
+_LEAST_SHARE, _LEAST_TIME = 0.02, 1.0  # of the cost, and s, that foretell the time that is left
+_LEAST_RATE = 0.001  # 1/s; a slower one is not worth a figure
 
 
 class Reporter:
@@ -37,14 +39,18 @@ class Reporter:
         self._restored, self._began = restored, monotonic()
 
     def stage(self, stage: str) -> None:
-        """A new step."""
+        """A new step, of which nobody knows how long it takes."""
+        self.progress.eta = None
+        self._enter(stage)
+
+    def _enter(self, stage: str) -> None:
         self.progress.stage = stage
         self._show()
         self._write()
 
     def within(self, schedule: Schedule, underway: Mapping[Unit, Told]) -> None:
         """How far the units are that somebody works on."""
-        if monotonic() - self._shown < _SHOW_EVERY:
+        if 0 <= monotonic() - self._shown < _SHOW_EVERY:
             return
         done = schedule.cost_done + sum(t.share(unit) * unit.cost for unit, t in underway.items())
         self._measure(done / schedule.cost if schedule.cost else 1.0)
@@ -53,7 +59,7 @@ class Reporter:
         elif schedule.waits_for is not None:
             self.progress.stage = f"{schedule.waits_for}: downloading"
         self._show()
-        if monotonic() - self._written > _WRITE_EVERY:
+        if not 0 <= monotonic() - self._written <= _WRITE_EVERY:
             self._write()
 
     def _measure(self, share: float) -> None:
@@ -63,7 +69,8 @@ class Reporter:
         todo = progress.days - self._restored
         progress.part = max(0.0, share * todo - (progress.days_done - self._restored))
         spent = monotonic() - self._began
-        progress.eta = round(spent * (1 - share) / share, 1) if share > 0.02 else None
+        is_known = share > _LEAST_SHARE and spent >= _LEAST_TIME
+        progress.eta = round(spent * (1 - share) / share, 1) if is_known else None
 
     def day(self, schedule: Schedule, result: DayResult) -> None:
         """A day is done."""
@@ -71,7 +78,7 @@ class Reporter:
         self.progress.pairs = max(self.progress.pairs, result.pairs)
         self.progress.warnings.extend(result.warnings)
         self._measure(schedule.cost_done / schedule.cost if schedule.cost else 1.0)
-        self.stage(f"{result.day}: {result.pairs} pairs in {result.seconds:.1f} s")
+        self._enter(f"{result.day}: {result.pairs} pairs in {result.seconds:.1f} s")
 
     def stacked(self, done: int, of: int) -> None:
         """So many pairs are stacked."""
@@ -93,13 +100,18 @@ class Reporter:
 
 
 def _sentence(underway: Mapping[Unit, Told]) -> str:
-    """What is being done: of one unit how far it is, of several how fast they go together."""
-    if len(underway) == 1:
-        [(unit, one)] = underway.items()
-        return f"{unit.name}: {one.done:,} of {one.of:,} {one.what}, {one.rate:,.0f}/s"
-    rates: dict[str, float] = {}
-    for one in underway.values():
-        rates[one.what] = rates.get(one.what, 0.0) + one.rate
-    fast = " and ".join(f"{rate:,.0f} {what}/s" for what, rate in sorted(rates.items()))
+    """How far the units are that are being done: items, and items per second where known."""
     first = min(underway, key=lambda unit: unit.name)
-    return f"{first.name} and {len(underway) - 1} more: {fast}"
+    name = first.name if len(underway) == 1 else f"{first.name} and {len(underway) - 1} more"
+    kinds = sorted({one.what for one in underway.values()})
+    parts = [_items([one for one in underway.values() if one.what == kind]) for kind in kinds]
+    return f"{name}: {' and '.join(parts)}"
+
+
+def _items(some: Sequence[Told]) -> str:
+    """``12 of 24 channels, 3.1/s`` of units that do the same kind of item, all together."""
+    done, of = sum(one.done for one in some), sum(one.of for one in some)
+    rates = [one.rate for one in some if one.rate is not None]
+    rate = sum(rates) if len(rates) == len(some) else 0.0  # a part of the sum would be no rate
+    fast = f", {rate:,.0f}/s" if rate >= 10 else f", {rate:.2g}/s" if rate >= _LEAST_RATE else ""
+    return f"{done:,} of {of:,} {some[0].what}{fast}"

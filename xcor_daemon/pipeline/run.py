@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from .. import __version__
@@ -32,7 +31,7 @@ from .progress import PROGRESS, Reporter
 from .reports import OUTPUTS, outputs_of, write_json, write_summary
 from .served import served
 from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
-from .underway import Told, clear_told, told
+from .underway import Rates, clear_told, told
 from .work import Downloads, Schedule, Work, work_through
 
 log = logging.getLogger(__name__)
@@ -189,11 +188,10 @@ def _do(schedule: Schedule, days: int, processes: int, crew: Crew, reporter: Rep
         reporter.within(schedule, {unit: told for unit, told in found.items() if told})
 
     def here(unit: Unit) -> Any:
-        began: dict[str, float] = {}
+        rates = Rates()
 
         def report(done: int, of: int, what: str) -> None:
-            spent = monotonic() - began.setdefault(what, monotonic())
-            reporter.within(schedule, {unit: Told(done, of, what, done / spent if spent else 0.0)})
+            reporter.within(schedule, {unit: rates.told(done, of, what)})
 
         return work.do(unit, report)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -11,11 +12,50 @@ from time import monotonic
 from ..units import Unit
 
 _TELL_EVERY = 0.5  # s
+_LEAST_TIME, _LEAST_ITEMS = 0.5, 2  # s and items after which a rate means something
 _UNDERWAY = ".progress"
 
 
 def _file_of(folder: Path, unit: Unit) -> Path:
     return folder / _UNDERWAY / f"{unit.name.replace('/', '-')}.json"
+
+
+class Rate:
+    """Items done in a second since the first report of them.
+
+    Parameters
+    ----------
+    clock : callable
+        Gives seconds; a clock that goes backwards starts the measurement again.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or monotonic
+        self._first: tuple[int, float] | None = None  # items and time of the first report
+        self._last = (0, 0.0)
+
+    def __call__(self, done: int) -> float | None:
+        """The rate (1/s), finite and above 0; None until enough items and time have passed.
+
+        Items of the first report are not counted: their time began before it.
+        """
+        now = (done, self._clock())
+        if self._first is None or now[0] < self._last[0] or now[1] < self._last[1]:
+            self._first = now
+        self._last = now
+        items, seconds = now[0] - self._first[0], now[1] - self._first[1]
+        return items / seconds if items >= _LEAST_ITEMS and seconds >= _LEAST_TIME else None
+
+
+class Rates:
+    """The `Rate` of every kind of item of a unit."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, Rate] = {}
+
+    def told(self, done: int, of: int, what: str) -> Told:
+        """How far a unit is, from the report of its items."""
+        return Told(done, of, what, self._rates.setdefault(what, Rate())(done))
 
 
 class Teller:
@@ -25,15 +65,14 @@ class Teller:
         self._path = _file_of(folder, unit)
         self._path.parent.mkdir(exist_ok=True)
         self._last = monotonic()
-        self._began: dict[str, float] = {}
+        self._rates = Rates()
 
     def __call__(self, done: int, of: int, what: str) -> None:
+        told = self._rates.told(done, of, what)
         now = monotonic()
-        began = self._began.setdefault(what, now)
-        if now - self._last < _TELL_EVERY:
+        if 0 <= now - self._last < _TELL_EVERY:
             return
         self._last = now
-        told = Told(done, of, what, done / (now - began) if now > began else 0.0)
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(vars(told)))
         partial.replace(self._path)
@@ -46,7 +85,7 @@ class Told:
     done: int
     of: int
     what: str
-    rate: float
+    rate: float | None  # 1/s; None until it means something
 
     def share(self, unit: Unit) -> float:
         """Of the unit's cost, from 0 to 1."""
