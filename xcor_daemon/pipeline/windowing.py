@@ -16,7 +16,7 @@ from .tapers import detrend_taper, taper
 
 _TAPER_SHARE = 0.05  # of a window, at each end
 _SMOOTH_BINS = 10  # on each side, of the spectra that coherence and deconvolution divide by
-_SIDE_BY_SIDE = 4  # windows transformed at a time: libraries put them in one vector register
+_TOGETHER = 4  # windows transformed at a time: as many as the engine asks for
 
 
 def windows(
@@ -104,11 +104,11 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     if params.whiten or params.method in FLATTENING:
         modulus = _modulus(Band.of(params), n, params.fs)
         if params.whiten:
-            for k in range(0, len(windows), _SIDE_BY_SIDE):
-                some = windows[k : k + _SIDE_BY_SIDE]
-                spectra = rfft(some)
+            for k in range(0, len(windows), _TOGETHER):
+                some = windows[k : k + _TOGETHER]
+                spectra = rfft(some, _TOGETHER)
                 _whiten(spectra, modulus)
-                some[:] = irfft(spectra, n)
+                irfft(spectra, n, some, _TOGETHER)
         else:
             # Powers of amplitudes in m/s (1e-9) and their ratios leave float32: work at unit size.
             peak = np.abs(windows).max(axis=-1, keepdims=True, initial=0)
