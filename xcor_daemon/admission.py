@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from . import jobs
@@ -27,6 +28,9 @@ _AHEAD = 4  # jobs that are staged beyond those that can run, so that no place i
 _SLICE = 2.0  # s of a pass in which jobs are looked at and taken; the rest comes with the next
 _TELLING = 0.5  # s of a pass in which places in the queue are written
 _SHOWN_EVERY = 10.0  # s between two of one job; the further back it stands, the longer
+
+
+OneJob = Callable[[str], AbstractContextManager[None]]  # keeps one job's trouble from the others
 
 
 @dataclass
@@ -60,7 +64,7 @@ class Admission:
     _places: int = 0  # that this pass may still give
     _too_big: float = float("inf")  # bytes for which this pass found no room
 
-    def admit(self, queue: Sequence[Waiting], one_job: Callable) -> None:
+    def admit(self, queue: Sequence[Waiting], one_job: OneJob) -> None:
         """Take the first jobs of a queue and tell the others their place.
 
         Parameters
@@ -189,7 +193,7 @@ class Admission:
             return False
         return True
 
-    def _tell(self, left: Sequence[Waiting], one_job: Callable) -> None:
+    def _tell(self, left: Sequence[Waiting], one_job: OneJob) -> None:
         """Write places in the queue, those first that were told longest ago; a few in a pass."""
         stop_at, now, first = time.monotonic() + _TELLING, self.now(), len(self.register.live())
         due = []

@@ -89,7 +89,7 @@ class Bucket:
         """The jobs under incoming/, but for those to skip; other keys are only counted."""
         pages, tokens = [], [""]
         while True:
-            token = {"ContinuationToken": tokens[-1]} if tokens[-1] else {}
+            token: dict[str, Any] = {"ContinuationToken": tokens[-1]} if tokens[-1] else {}
             with self._pages.reading(is_first=not token):
                 answer = self.s3.call("list_objects_v2", Prefix="incoming/", **token)
             pages.append(objects_of(answer))
@@ -275,8 +275,8 @@ class Bucket:
     # --- S3 itself ---
 
     def _put_view(self, key: str, content: bytes) -> None:
-        described = {"ContentType": _content_type(key), "CacheControl": "no-cache"}
-        self.s3.call("put_object", Key=key, Body=content, **described)
+        kind = _content_type(key)
+        self.s3.call("put_object", Key=key, Body=content, ContentType=kind, CacheControl="no-cache")
 
     def _read_json(self, key: str) -> dict[str, Any] | None:
         content = self.s3.read(key)

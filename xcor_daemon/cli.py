@@ -45,16 +45,16 @@ def _launcher(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--launcher", type=kinds, help=text)(command)
 
 
-class _Shard(click.ParamType):
-    """I/N, such as 3/100."""
-
-    name = "I/N"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
-        number, mark, of = str(value).partition("/")
-        if mark and number.isdecimal() and of.isdecimal() and int(number) < int(of):
-            return int(number), int(of)
-        self.fail(f"{value!r} is no shard; write I/N with 0 <= I < N, such as 3/100", param, ctx)
+def _shard(
+    _ctx: click.Context, _param: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
+    """The two numbers of ``I/N``, such as 3/100."""
+    if text is None:
+        return None
+    number, mark, of = text.partition("/")
+    if mark and number.isdecimal() and of.isdecimal() and int(number) < int(of):
+        return int(number), int(of)
+    raise click.BadParameter(f"{text!r} is no shard; write I/N with 0 <= I < N, such as 3/100")
 
 
 class _Commands(click.Group):
@@ -77,7 +77,7 @@ class _Commands(click.Group):
 @click.option("--max-parallel", type=int, help="Workers at a time (XCOR_MAX_PARALLEL).")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="XCOR_LOG_FORMAT.")
 @click.pass_context
-def main(ctx: click.Context, **flags: Any) -> None:
+def main(ctx: click.Context, /, **flags: Any) -> None:
     """Cross-correlate ambient noise: take jobs from S3, run them, publish the results.
 
     A flag beats an XCOR_* variable, which beats the default.
@@ -89,7 +89,7 @@ def main(ctx: click.Context, **flags: Any) -> None:
 @main.command()
 @_launcher
 @click.pass_obj
-def run(config: Config, **workers: Any) -> None:
+def run(config: Config, /, **workers: Any) -> None:
     """Process jobs until SIGTERM or Ctrl-C; workers go on and are found again.
 
     \b
@@ -103,7 +103,7 @@ def run(config: Config, **workers: Any) -> None:
 @click.option("--wait", is_flag=True, help="Go on until nothing is left to do.")
 @_launcher
 @click.pass_obj
-def run_once(config: Config, wait: bool, **workers: Any) -> None:
+def run_once(config: Config, /, wait: bool, **workers: Any) -> None:
     """Move the jobs that wait now as far as they go, then exit.
 
     \b
@@ -205,13 +205,16 @@ def estimate(folder: Path, as_json: bool) -> None:
 @_processes
 @click.option("--executor", type=click.Choice(["processes", "dask"]), help="XCOR_EXECUTOR.")
 @click.option("--dask-address", help="tls://HOST:PORT of a scheduler (XCOR_DASK_ADDRESS).")
-@click.option("--shard", type=_Shard(), help="I/N: one day of every N, from the I-th (0 to N-1).")
+@click.option(
+    "--shard", metavar="I/N", callback=_shard, help="One day of every N, from the I-th (0 to N-1)."
+)
 @click.option("--join", "joins", is_flag=True, help="All shards are through: stack and draw.")
 @click.option("--images/--no-images", default=True, help="Draw the images of PLOT.")
 @_as_json
 @click.pass_obj
 def correlate(
     config: Config,
+    /,
     folder: Path,
     source: str | None,
     shard: tuple[int, int] | None,
@@ -251,16 +254,25 @@ def correlate(
         source = config.source_named(source)
     token = Path(config.earthscope_token) if config.earthscope_token else None
     access = Access(config.cache_folder, token=token)
-    shared = {"sources": config.sources, "access": access}
+    named = config.sources
     with _progress_of(folder) as report:
         if shard:
-            lost = correlate_shard(folder, source, shard, config.processes, report, **shared)
+            lost = correlate_shard(
+                folder, source, shard, config.processes, report, sources=named, access=access
+            )
             if lost:
                 raise XcorError(f"{len(lost)} days failed; {lost[0]['day']}: {lost[0]['reason']}")
             return
         crew = Crew(executor, config.dask_address, joins)
         outputs = correlate_job(
-            folder, source, config.processes, report, images, crew=crew, **shared
+            folder,
+            source,
+            config.processes,
+            report,
+            images,
+            sources=named,
+            access=access,
+            crew=crew,
         )
     _show(outputs, folder, as_json)
 

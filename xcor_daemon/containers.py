@@ -125,7 +125,7 @@ class DockerLauncher:
         container = self._find(job)
         if container is None or container.attrs["State"]["Status"] in ("created", "exited"):
             return
-        asked = self._asked.setdefault(container.name, time.monotonic())
+        asked = self._asked.setdefault(container_name(job), time.monotonic())
         late = time.monotonic() - asked >= self.grace
         with faults.step("worker.stop"):
             self.engine.signal(container, "SIGKILL" if late else "SIGTERM")
@@ -147,17 +147,19 @@ class DockerLauncher:
         if code in _SENT and not is_starved:
             code = None
         self._keep_log(job, self.engine.log(container))
-        record = {"run": job.run, "container": container.name, "image": container.attrs["Image"]}
+        name, image = container_name(job), container.attrs["Image"]
+        record = {"run": job.run, "container": name, "image": image}
         write_record(job.folder, {**record, "exit": code, "is_starved": is_starved})
         self.engine.remove(container)
-        self._asked.pop(container.name, None)
-        self._shown.pop(container.name, None)
-        return Worker(ENDED, code, is_starved, container.attrs["Image"])
+        self._asked.pop(name, None)
+        self._shown.pop(name, None)
+        return Worker(ENDED, code, is_starved, image)
 
     def _show_log(self, job: Job, container: Container) -> None:
         """Let the user see the last lines while the worker runs."""
-        if time.monotonic() - self._shown.get(container.name, -_SHOW_EVERY) >= _SHOW_EVERY:
-            self._shown[container.name] = time.monotonic()
+        name = container_name(job)
+        if time.monotonic() - self._shown.get(name, -_SHOW_EVERY) >= _SHOW_EVERY:
+            self._shown[name] = time.monotonic()
             self._keep_log(job, self.engine.log(container, _SHOWN))
 
     def _keep_log(self, job: Job, said: bytes) -> None:

@@ -31,10 +31,11 @@ def find_corr(bucket: Bucket, job: Job, corr_id: str, other: Job | None) -> Path
     RequestError
         If that job cannot be stacked.
     """
-    corr = None if other is None else other.results / "CORR"
-    # A worker may have made a link of it, to what it should not see.
-    if other is not None and other.state == jobs.DONE and corr.is_dir() and not corr.is_symlink():
-        return corr
+    if other is not None and other.state == jobs.DONE:
+        corr = other.results / "CORR"
+        # A worker may have made a link of it, to what it should not see.
+        if corr.is_dir() and not corr.is_symlink():
+            return corr
     manifest = bucket.read_manifest(corr_id)
     if manifest is None:
         status = bucket.read_status(corr_id) or {}

@@ -20,10 +20,11 @@ from .jobs import Job
 from .launcher import Launcher, Worker
 from .lease import Leases
 from .outputs import BrokenOutputs
+from .params import PARAMS
 from .placement import place
 from .publish import Publisher, iso
 from .register import Register
-from .request import PARAMS, StackRequest, XcorRequest, read_request
+from .request import StackRequest, XcorRequest, read_request
 from .verdicts import Ending, classify
 
 log = logging.getLogger(__name__)

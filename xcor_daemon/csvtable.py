@@ -104,7 +104,7 @@ def _parse_value(limit: dict[str, Any], text: str) -> Any:
 
 def out_of(limit: dict[str, Any], number: float) -> str:
     """What a number outside its limits needs; empty where it is inside."""
-    low = limit.get("above", limit.get("min"))
+    low = float(limit["above"] if "above" in limit else limit["min"])
     inside = (number > low if "above" in limit else number >= low) and number <= limit["max"]
     if inside and math.isfinite(number):
         return ""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from . import jobs, orders
 from .admission import Admission
@@ -246,8 +247,8 @@ class Daemon:
         if job.is_live:
             self.register.change(job, not_before=0.0)
             return
-        fresh = {"state": jobs.QUEUED, "verdict": "", "reason": "", "problems": (), "source": ""}
-        fresh |= {"failures": 0, "killed": 0, "starved": 0, "past": job.run}
+        fresh: dict[str, Any] = {"state": jobs.QUEUED, "verdict": "", "reason": "", "problems": ()}
+        fresh |= {"source": "", "failures": 0, "killed": 0, "starved": 0, "past": job.run}
         fresh |= {"not_before": 0.0, "is_held": False}
         self.publisher.forget(job.id)
         self.register.change(job, **fresh)

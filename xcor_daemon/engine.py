@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
@@ -132,7 +132,7 @@ class Engine:
         kept: deque[bytes] = deque()
         size = 0
         with _asking():
-            tail = "all" if lines is None else lines
+            tail: int | Literal["all"] = "all" if lines is None else lines
             stream = container.logs(stream=True, follow=False, tail=tail)
             for part in stream:
                 kept.append(part)

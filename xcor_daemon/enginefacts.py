@@ -72,8 +72,10 @@ def _exit_of(engine: Engine, name: str) -> int | None:
     end = time.monotonic() + 20
     while time.monotonic() < end:
         container = engine.find(name)
-        if container is None or container.status == "exited":
-            return container and container.attrs["State"]["ExitCode"]
+        if container is None:
+            return None
+        if container.status == "exited":
+            return int(container.attrs["State"]["ExitCode"])
         time.sleep(0.1)
     return None
 

@@ -129,7 +129,7 @@ class LocalLauncher:
     def stop(self, job: Job) -> None:
         """Ask the worker to end, and after a grace make it; call again until it has ended."""
         worker = read_record(job.folder).get("worker")
-        if self.inspect(job).state != RUNNING or not is_alive(worker):
+        if self.inspect(job).state != RUNNING or worker is None or not is_alive(worker):
             return
         asked = self._asked.setdefault(job.folder, time.monotonic())
         late = time.monotonic() - asked >= self.grace

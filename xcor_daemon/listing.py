@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from .pairlist import PAIRS
-from .request import PARAMS, PARAMS_ALIAS, STACKING
+from .params import PARAMS
+from .request import PARAMS_ALIAS, STACKING
 from .stations import STATIONS
 
 CANCEL = "cancel"
@@ -125,8 +126,9 @@ class PageReader:
 
 def objects_of(answer: Mapping[str, Any]) -> Page:
     """The objects of a page that botocore gave, read here or by botocore itself."""
-    if _OBJECTS in answer:
-        return answer[_OBJECTS]
+    read_here: Page | None = answer.get(_OBJECTS)
+    if read_here is not None:
+        return read_here
     items = answer.get("Contents", ())
     return _page((i["Key"], i["ETag"], i["Size"], i["LastModified"]) for i in items)
 

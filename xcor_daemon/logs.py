@@ -28,7 +28,7 @@ class TextLines(logging.Formatter):
     What a stranger wrote cannot begin a line.
     """
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
@@ -45,7 +45,7 @@ class JsonLines(logging.Formatter):
     A line whose record has ``facts`` (``extra={"facts": {...}}``) has those as fields too.
     """
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""

@@ -7,8 +7,9 @@ import json
 import os
 import re
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from .errors import XcorError
 from .jobs import LOG_FILE
@@ -27,7 +28,7 @@ class BrokenOutputs(XcorError):
     """What a worker left is not what it said."""
 
 
-def open_output(folder: Path, name: str) -> BinaryIO:
+def open_output(folder: Path, name: str) -> BufferedReader:
     """Open a file that a worker wrote.
 
     Raises
@@ -61,7 +62,7 @@ def open_output(folder: Path, name: str) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def sha256_of(file: BinaryIO) -> str:
+def sha256_of(file: BufferedReader) -> str:
     """Hash a file from its start and go back there."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -79,13 +79,13 @@ class Publisher:
         with outputs.open_output(folder, name) as file:
             about = os.fstat(file.fileno())
             stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
-            known = published.get(name)
-            is_there = known is not None and known.stamp == stamp
             if wanted and wanted[0] != about.st_size:  # before all of it is read
                 raise BrokenOutputs(f"{name} is not the file that {OUTPUTS_FILE} describes.")
+            known = published.get(name)
+            is_there = known is not None and known.stamp == stamp
             if not is_there and time.monotonic() > stop_at:
                 return False
-            if not is_there:
+            if known is None or not is_there:
                 known = _Published(stamp, about.st_size, outputs.sha256_of(file))
             if wanted and wanted != (known.size, known.sha256):
                 raise BrokenOutputs(f"{name} is not the file that {OUTPUTS_FILE} describes.")

@@ -145,7 +145,7 @@ class StackParams:
         length, unit = _interval(self.every)
         step, _ = _interval(self.moving) if self.moving else (length, unit)
         begin, end = (datetime(d.year, d.month, d.day) for d in (first, last + timedelta(days=1)))
-        found = []
+        found: list[tuple[datetime, datetime]] = []
         if unit == "ME":
             begin = begin.replace(day=1)
         at = begin
@@ -285,20 +285,18 @@ def parse_request(contents: dict[str, bytes]) -> Request:
     problems: list[Problem] = []
     channels: tuple[Channel, ...] = ()
     params: XcorParams | None = None
-    for name, parse in ((STATIONS, parse_stations), (params_file, parse_params)):
+    for name in (STATIONS, params_file):
         if name not in contents:
             missing = PARAMS if name == PARAMS_ALIAS else name
             problems.append(Problem(missing, 0, "", "", "is missing"))
             continue
         try:
-            parsed = parse(contents[name])
+            if name == STATIONS:
+                channels = parse_stations(contents[name])
+            else:
+                params = parse_params(contents[name])
         except RequestError as error:
             problems.extend(replace(problem, file=name) for problem in error.problems)
-            continue
-        if name == STATIONS:
-            channels = parsed
-        else:
-            params = parsed
     pairs: Pairs = ()
     if PAIRS in contents:
         try:

@@ -66,7 +66,7 @@ class S3:
         if reply is None:
             return None
         with self.explained("get_object"), closing(reply["Body"]) as body:
-            return body.read()
+            return bytes(body.read())
 
     @contextmanager
     def explained(self, operation: str, absent: tuple[str, ...] = ()) -> Iterator[None]:

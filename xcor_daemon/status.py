@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import outputs
-from .bucket import Bucket, Waiting
+from .bucket import Bucket
 from .config import Config
 from .errors import UnreachableError, XcorError
 from .jobs import LOG_FILE, RUNNING, TERMINAL, Job, load_jobs
+from .listing import Waiting
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,8 @@ from .estimate import estimate
 from .jobs import TERMINAL, problems_json
 from .listing import CANCEL
 from .pairlist import PAIRS
-from .request import PARAMS, PARAMS_ALIAS, STACKING, XcorRequest, parse_request
+from .params import PARAMS
+from .request import PARAMS_ALIAS, STACKING, XcorRequest, parse_request
 from .stations import STATIONS
 
 log = logging.getLogger(__name__)

@@ -75,6 +75,7 @@ def run(once: bool, port: int, folder: Path | None) -> None:
         if status["state"] != "done":
             raise XcorError(_what_went_wrong(system, status))
         manifest = fetch_json(f"{system.results}/{status['manifest']}")
+        assert manifest is not None  # it is written before status.json names it
         local = next(folder.glob(f"work/*/{job_id}"))
         print(summarise(manifest, local, system.results), flush=True)
         if not once:

@@ -76,7 +76,7 @@ class Archive:
         ):
             ET.SubElement(root, _tag(tag)).text = text
         root.extend(networks)
-        return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+        return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
 
     def station_text(self, query: Query) -> str | None:
         """The same as lines of text; None where there is nothing."""

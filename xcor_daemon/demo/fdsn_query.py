@@ -106,7 +106,8 @@ def parse_post(service: str, body: str) -> Query:
         As `parse_get`, and if a line is neither.
     """
     lines = [line.strip() for line in body.splitlines() if line.strip()]
-    options = _options(service, (tuple(line.split("=", 1)) for line in lines if "=" in line))
+    named = (line.partition("=") for line in lines if "=" in line)
+    options = _options(service, ((name, value) for name, _, value in named))
     selections = []
     for line in lines:
         if "=" in line:

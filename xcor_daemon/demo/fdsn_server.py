@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def serve_fdsn(archive: Path, log: Path | None = None) -> FdsnServer:
     UnreachableError
         If the server does not start.
     """
-    command = [sys.executable, "-m", __name__, archive.resolve()]
+    command = [sys.executable, "-m", __name__, str(archive.resolve())]
     with (log or Path("/dev/null")).open("ab") as errors:
         process = start_child(command, stdout=subprocess.PIPE, stderr=errors)
     assert process.stdout is not None
@@ -114,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return service, action, url.query
         return "", "", ""
 
-    def _answer(self, service: str, parse) -> None:
+    def _answer(self, service: str, parse: Callable[[], Query]) -> None:
         try:
             query = parse()
         except BadQueryError as error:

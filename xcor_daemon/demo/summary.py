@@ -43,7 +43,7 @@ def summarise(manifest: Mapping[str, Any], folder: Path, results: str) -> str:
 
 
 def _days(units: Mapping[str, Any]) -> int:
-    return units["done"] + units["empty"] + len(units["failed"])
+    return int(units["done"] + units["empty"]) + len(units["failed"])
 
 
 def _images(files: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..atomic import disk_errors, partial_of, put, rename
 from ..errors import DiskError
-from ..request import XcorParams
+from ..params import XcorParams
 from . import netcdf
 from .datatypes import PairTable
 from .provenance import LAG_CONVENTION, attributes, units

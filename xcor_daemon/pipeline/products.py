@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import Problem, RequestError
-from ..request import STACKING, StackParams, XcorParams
+from ..params import XcorParams
+from ..request import STACKING, StackParams
 from . import corrday, drawing
 from .corrday import CorrDay
 from .day import DayResult

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from ..atomic import disk_errors, put, rename
-from ..request import XcorParams
+from ..params import XcorParams
 from . import netcdf
 from .corrfile import check, lags, write_pairs
 from .datatypes import PairTable

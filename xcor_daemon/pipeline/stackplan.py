@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import Problem, RequestError
-from ..request import STACKING, StackParams, XcorParams
+from ..params import XcorParams
+from ..request import STACKING, StackParams
 from . import corrfile
 from .corrday import CorrDay, same
 from .datatypes import PairTable

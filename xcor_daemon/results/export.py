@@ -132,8 +132,8 @@ def _of_file(
     first_day = datetime.fromisoformat(text[0]).replace(tzinfo=UTC) if text else times[0] or _EPOCH
     wanted = [k for k, t in enumerate(times) if _on(t, selection.days)]
     sites = {
-        str(channel): place
-        for channel, *place in zip(
+        str(channel): (float(latitude), float(longitude), float(elevation))
+        for channel, latitude, longitude, elevation in zip(
             data["channel"].values.astype(str),
             *(data[key].values for key in ("latitude", "longitude", "elevation")),
             strict=True,

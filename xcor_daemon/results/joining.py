@@ -47,7 +47,7 @@ def join(parts: Sequence[xarray.Dataset]) -> xarray.Dataset:
     variables["corr"] = xarray.Variable(
         corr[0].dims, _rows(corr, part_of, row_of), parts[0]["corr"].attrs
     )
-    coordinates = {name: parts[0][name] for name in ("window", "lag")}
+    coordinates: dict[str, Any] = {name: parts[0][name] for name in ("window", "lag")}
     coordinates["channel"] = ("channel", channels.astype(object), parts[0]["channel"].attrs)
     return xarray.Dataset(variables, coordinates, parts[0].attrs)
 

@@ -168,7 +168,7 @@ def open_results(where: str | Path) -> Results:
         store = S3Store(text) if text.startswith("s3://") else HttpStore(text)
         manifest = read_manifest(store)
         prefix = f"{store.prefix}/runs/{manifest['attempt']}/"
-        openers = {
+        openers: dict[str, Callable[[], Any]] = {
             file["key"].removeprefix(prefix): partial(store.open, file["key"], file["size"])
             for file in manifest["files"]
             if file["key"].endswith(".h5")

@@ -91,7 +91,7 @@ class HttpStore:
             with urllib.request.urlopen(
                 urllib.request.Request(url, headers=headers), timeout=60
             ) as answer:
-                return answer.read()
+                return bytes(answer.read())
         except urllib.error.HTTPError as error:
             with error:
                 if error.code in (403, 404):
@@ -127,7 +127,8 @@ class S3Store:
 
         where = f"s3://{self._bucket}/{arguments['Key']}"
         try:
-            return self._client.get_object(Bucket=self._bucket, **arguments)["Body"].read()
+            answer = self._client.get_object(Bucket=self._bucket, **arguments)
+            return bytes(answer["Body"].read())
         except ClientError as error:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") in (403, 404):
                 raise NoDataError(f"{where} is not there, or may not be read.") from error
