@@ -250,6 +250,83 @@ def test_a_worker_that_refuses_the_data_rejects_the_job(host, store):
 # --- workers that end badly ---
 
 
+NOTHING = (
+    "error: no correlation was made: {reason} (3 of 4 channel-days)\n"
+    "channel-days without a correlation:\n"
+    "       3  {reason} (such as XX.A..BHZ on 2019-01-01)\n"
+    "       1  no window has enough samples (XX.B..BHZ on 2019-01-01)"
+)
+
+
+def test_a_job_that_made_nothing_fails_at_once_with_the_reasons_and_their_summary(host, store):
+    text = NOTHING.format(reason="the archive does not have this channel")
+    send(store, "41")
+    host.tick()
+    (host.job().folder / "summary.csv").write_bytes(b"day,channel,status\n")
+    host.launcher.end("41", 65, text)
+    host.tick()
+
+    shown = status(store)
+    assert (shown["state"], shown["manifest"]) == ("failed", None)
+    assert shown["reason"] == text.removeprefix("error: ")
+    prefix = f"processed/41/runs/{host.job().attempt}/"
+    assert lines(store) == [f"{prefix}xcor_log.txt", f"{prefix}summary.csv", "done"]
+    assert read(store, f"{prefix}summary.csv") == b"day,channel,status\n"
+    host.time += 1e5
+    host.tick()
+    assert host.launcher.running == []
+
+
+def test_a_job_whose_source_was_out_of_reach_is_tried_as_often_as_any_such(host, store):
+    send(store, "41")
+    host.tick()
+    for count in range(1, 9):
+        assert host.launcher.running == ["41"]
+        host.launcher.end("41", 69, NOTHING.format(reason="the download failed: 500"))
+        host.tick()
+        assert status(store)["state"] == ("failed" if count == 8 else "queued")
+        assert "no correlation was made: the download failed: 500" in status(store)["reason"]
+        host.time += 7200
+        host.tick()
+
+    assert host.launcher.running == []
+    assert status(store)["reason"].startswith("given up after 8 tries: no correlation was made: ")
+
+
+def test_every_line_of_a_refusal_by_the_worker_reaches_its_user(host, store):
+    send(store, "41")
+    host.tick()
+    host.launcher.end("41", 65, "error: params.csv line 2: fs is wrong\nparams.csv line 2: too")
+    host.tick()
+
+    assert status(store)["state"] == "rejected"
+    assert status(store)["reason"] == "params.csv line 2: fs is wrong\nparams.csv line 2: too"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "stage"),
+    [
+        (None, "finished"),  # of 0.1.0
+        ([], "finished"),
+        ([{"reason": "x", "channel_days": 14}, {"reason": "y", "channel_days": 2}],
+         "finished; channel-days without a correlation: 16"),
+        ("nonsense", "finished"),
+        ([{"channel_days": "many"}, 3], "finished"),
+    ],
+)  # fmt: skip
+def test_a_job_that_is_done_says_how_much_came_to_nothing(host, store, reasons, stage):
+    send(store, "41")
+    host.tick()
+    outputs = json.loads(json.dumps(work(host.job().folder)))
+    if reasons is not None:
+        outputs["summary"]["reasons"] = reasons
+    (host.job().folder / "outputs.json").write_text(json.dumps(outputs))
+    host.launcher.end("41")
+    host.tick()
+
+    assert (status(store)["state"], status(store)["stage"]) == ("done", stage)
+
+
 def broken_missing(folder: Path) -> None:
     (folder / "CORR/2019-01-01.h5").unlink()
 

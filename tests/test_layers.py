@@ -14,8 +14,8 @@ PREFIX = "xcor_daemon.pipeline."
 
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
-    {"errors", "findings", "report"},
-    {"atomic", "config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
+    {"errors", "findings"},
+    {"report", "atomic", "config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
     {"stations", "s3", "supervisor"},
     {"params"},
     {"pairlist"},
@@ -122,6 +122,7 @@ PIPELINE = [
         "response",
         "stationxml",
         "quality",
+        "reasons",
         "served",
         "cluster",
         "band",

@@ -279,7 +279,9 @@ def correlate(
 
 @main.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--corr", type=_FOLDER, required=True, help="CORR folder of the correlation job.")
+@click.option(
+    "--corr", type=_FOLDER, required=True, help="Folder of the correlation job, or its CORR."
+)
 @_processes
 @_as_json
 @click.pass_obj
@@ -292,6 +294,7 @@ def stack(config: Config, folder: Path, corr: Path, processes: int | None, as_js
     with _nothing_collected():
         from .pipeline.run import stack_job
 
+    corr = corr / "CORR" if (corr / "CORR").is_dir() else corr
     with _progress_of(folder) as report:
         outputs = stack_job(folder, corr, _chosen(processes, config), report)
     _show(outputs, folder, as_json)

@@ -259,8 +259,11 @@ class Course:
             line = f"job {job.id}: {job.verdict}: {job.reason}\n"
             with disk_errors(job.folder), faults.step("log.write"):
                 write_atomic(job.folder / jobs.LOG_FILE, line.encode())
+        names = [jobs.LOG_FILE]
+        if (job.results / outputs.SUMMARY_FILE).exists():  # says why there are no results
+            names.append(outputs.SUMMARY_FILE)
         try:
-            self.publisher.upload(job, {jobs.LOG_FILE: None})
+            self.publisher.upload(job, dict.fromkeys(names))
         except BrokenOutputs as error:
             log.warning("%s: %s", job, error)
         self.publisher.show(replace(job, state=job.verdict), job.verdict)

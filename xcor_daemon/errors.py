@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class XcorError(Exception):
@@ -45,6 +46,7 @@ class BusyError(XcorError):
 class NoDataError(XcorError):
     """A channel has nothing to correlate on a day; the message says why.
 
+    In the message, what differs from channel to channel stands after the first ``; ``.
     ``status`` sorts the reason: ``nodata`` (nobody has samples), ``failed`` (there are
     samples that could not be fetched or read) or ``refused`` (there are samples that
     must not be used, such as a channel without a response).
@@ -92,3 +94,47 @@ class RequestError(XcorError):
             lines.append(f"and {len(problems) - _SHOWN} more problems")
         super().__init__("\n".join(lines))
         self.problems = tuple(problems)
+
+
+_REASONS = 8  # lines of a table of reasons
+
+
+class NothingMadeError(XcorError):
+    """A job came to its end without a result; the message says why, the reason first.
+
+    Parameters
+    ----------
+    what : str
+        That was not made: correlation or stack.
+    reason : str
+        The most frequent one, in a line.
+    table : sequence of str
+        Lines that follow, such as those of `reason_lines`.
+    exit_code : int
+        65 where another try gives nothing either, 69 where a source was out of reach.
+    """
+
+    def __init__(self, what: str, reason: str, table: Sequence[str], exit_code: int) -> None:
+        super().__init__("\n".join([f"no {what} was made: {reason}", *table]))
+        self.exit_code = exit_code
+
+
+def is_nothing_made(message: str) -> bool:
+    """Whether a message is that of a `NothingMadeError`."""
+    return message.startswith(("no correlation was made", "no stack was made"))
+
+
+def reason_lines(reasons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of ``summary["reasons"]`` of outputs.json, a line each; empty where there is none."""
+    if not reasons:
+        return []
+    lines = ["channel-days without a correlation:"]
+    for row in reasons[:_REASONS]:
+        such_as = "" if row["channel_days"] == 1 else "such as "
+        detail = f": {row['detail']}" if row["detail"] else ""
+        example = f"({such_as}{row['channel']} on {row['day']}{detail})"
+        lines.append(f"  {row['channel_days']:>6,}  {row['reason']} {example}")
+    if more := reasons[_REASONS:]:
+        n = sum(row["channel_days"] for row in more)
+        lines.append(f"  {n:>6,}  for {len(more)} other reasons; see summary.csv")
+    return lines

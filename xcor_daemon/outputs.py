@@ -15,6 +15,7 @@ from .errors import XcorError
 from .jobs import LOG_FILE
 
 OUTPUTS_FILE, PROGRESS_FILE = "outputs.json", "progress.json"
+SUMMARY_FILE = "summary.csv"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 _RESULT_FOLDERS = ("CORR", "STACK", "PLOT")

@@ -179,14 +179,13 @@ class Publisher:
     def announce(self, manifest: Mapping[str, Any], log_tail: list[str]) -> None:
         """Write files.txt and status.json of a published job: they follow from its manifest."""
         job_id, units = manifest["id"], manifest["units"]
-        failed = len(units["failed"])
-        days = units["done"] + units["empty"] + failed
+        days = units["done"] + units["empty"] + len(units["failed"])
         self.bucket.put_files(job_id, [*(file["key"] for file in manifest["files"]), "done"])
         status = {
             "id": job_id,
             "kind": manifest["kind"],
             "state": DONE,
-            "stage": "finished" if not failed else f"finished; days that failed: {failed}",
+            "stage": _last_stage(manifest),
             "ahead": None,
             "days": [days, days],
             "pairs": manifest["summary"].get("pairs", 0),
@@ -231,6 +230,24 @@ class Publisher:
             assert isinstance(request, XcorRequest)
             memory.plan = (len(request.days), estimate(request).pairs)
         return memory.plan or (0, 0)
+
+
+def _last_stage(manifest: Mapping[str, Any]) -> str:
+    """The end of a job that is done, with what came to nothing; manifests of 0.1.0 do not say."""
+    reasons = manifest["summary"].get("reasons")
+    counts = [row.get("channel_days") for row in reasons] if _is_table(reasons) else []
+    without = sum(count for count in counts if type(count) is int)
+    parts = ["finished"]
+    if failed := len(manifest["units"]["failed"]):
+        parts.append(f"days that failed: {failed}")
+    if without:
+        parts.append(f"channel-days without a correlation: {without}")
+    return "; ".join(parts)
+
+
+def _is_table(rows: Any) -> bool:
+    """Whether what a worker wrote is a list of objects."""
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def _unknown(job_id: str, kind: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .errors import reason_lines
+
 
 def job_report(outputs: Mapping[str, Any], folder: Path) -> list[str]:
     """What a worker's outputs.json says: days, pairs, windows, the clearest pairs, the files."""
@@ -16,6 +18,7 @@ def job_report(outputs: Mapping[str, Any], folder: Path) -> list[str]:
         f"{units['done']} of {days} days with data",
         *(f"{lost['day']} failed: {lost['reason']}" for lost in units["failed"]),
     ]
+    lines += reason_lines(summary.get("reasons", ()))
     if summary["best"]:
         lines += clearest_pairs(summary["best"])
     names = [file["name"] for file in outputs["files"]]

@@ -6,12 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import ConfigError, DiskError, RequestError, UnreachableError
+from .errors import (
+    ConfigError,
+    DiskError,
+    RequestError,
+    UnreachableError,
+    is_nothing_made,
+)
 from .jobs import FAILED, REJECTED
 
 _MOST_KILLED = 5  # workers killed from outside before a job is given up
 _MOST_STARVED = 3  # workers, each in fewer processes, before a job is given up
 _MOST_REMOTE = 8  # workers that met a data centre out of order before a job is given up
+_MOST_LINES = 12  # of an error, in the reason of a job
 _TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h
 # What programs say that may not start another process or thread.
 _NO_PROCESS = re.compile(r"can't start new thread|can't fork|Resource temporarily unavailable")
@@ -48,11 +55,13 @@ def classify(
     if exit_code is None:
         reason = "the worker was killed, perhaps for want of memory"
         return Ending("killed", reason, "", _MOST_KILLED)
+    said = _error_of(lines) or last
     if exit_code == RequestError.exit_code:
-        return Ending("request", last, REJECTED, 1)
+        return Ending("request", said, FAILED if is_nothing_made(said) else REJECTED, 1)
     if exit_code == ConfigError.exit_code:
         return Ending("config", reason, FAILED, 1)
     if exit_code in (UnreachableError.exit_code, _TEMPORARY):
+        reason = said if is_nothing_made(said) else reason
         return Ending("remote", reason, "", max(_MOST_REMOTE, max_attempts))
     if exit_code == DiskError.exit_code:
         return Ending("disk", reason, "", max_attempts)
@@ -60,3 +69,13 @@ def classify(
         reason = f"the worker was not allowed as many processes as it wanted: {last}"
         return Ending("pids", reason, "", max_attempts)
     return Ending("crash" if exit_code > 128 else "bug", reason, "", max_attempts)
+
+
+def _error_of(lines: Sequence[str]) -> str:
+    """The last message of an error in a log, with all of its lines; empty where there is none."""
+    starts = [k for k, line in enumerate(lines) if line.startswith("error: ")]
+    if not starts:
+        return ""
+    message = [lines[starts[-1]].removeprefix("error: "), *lines[starts[-1] + 1 :]]
+    more = [f"and {len(message) - _MOST_LINES} more lines"] * (len(message) > _MOST_LINES)
+    return "\n".join([*message[:_MOST_LINES], *more])

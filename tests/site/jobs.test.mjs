@@ -162,9 +162,14 @@ test("each way to fail has advice of its own", () => {
     "no day could be done; the first, 2019-01-01: lost",
     "the source does not answer",
     "given up after 3 tries: killed from outside",
+    "no correlation was made: the archive does not have this channel (4 of 4 channel-days)",
   ];
   const told = failed.map((reason) => advice("failed", reason));
   assert.equal(new Set(told).size, failed.length);
+  assert.equal(
+    advice("failed", "given up after 8 tries: no correlation was made: the source does not answer"),
+    told[4],
+  );
   assert.match(advice("failed", "KeyError: 'x'"), /log/);
   assert.match(advice("rejected", "stations.csv line 4: EndDate is not a date"), /Correct/);
   assert.match(

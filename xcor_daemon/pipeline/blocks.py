@@ -179,7 +179,7 @@ def join_day(
     rows = [ChannelDay(**row) for record in prepared for row in record["rows"]]
     for unit in lost:
         if unit.second is None and unit.first is not None:
-            reason = f"its block could not be prepared: {lost[unit]}"
+            reason = f"its block could not be prepared; {lost[unit]}"
             rows += [
                 ChannelDay(str(day), channel.id, "failed", reason=reason)
                 for channel in units.blocks(day)[unit.first]

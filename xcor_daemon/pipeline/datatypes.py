@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import NoDataError
 from ..stations import Channel
 
+UNREADABLE = "a file of the archive cannot be read"  # by the system; its bytes may be right
 NS = 1_000_000_000  # nanoseconds in a second: times are whole nanoseconds since 1970, UTC
 
 
@@ -23,6 +24,11 @@ def nanoseconds(time: datetime) -> int:
 def day_start(day: date) -> int:
     """Midnight at the start of a UTC day, in nanoseconds."""
     return nanoseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
+
+
+def time_text(time: int) -> str:
+    """A time (ns) in UTC, to the second."""
+    return (datetime(1970, 1, 1) + timedelta(seconds=time // NS)).isoformat()
 
 
 @dataclass(frozen=True)

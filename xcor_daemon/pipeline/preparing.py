@@ -32,6 +32,10 @@ from .preprocess import Covered, prepare
 from .shelf import Shelf
 from .sources import source_of
 
+_NO_METADATA = (
+    "no metadata of the channel at this time, so no response to remove; "
+    "add its StationXML to the source, or set response=none in params.csv"
+)
 DAY_NS = 86400 * NS
 # (channels or tiles done, all, what is being done)
 Report = Callable[[int, int, str], None]
@@ -169,7 +173,7 @@ def _prepare_one(
     epochs = plan.metadata.at(channel.id, samples.segments[0].start, samples.segments[-1].end)
     try:
         if plan.params.response != "none" and not epochs:
-            raise NoDataError("no metadata, so no response to remove", "refused")
+            raise NoDataError(_NO_METADATA, "refused")
         covered = prepare(samples, epochs, spans, day, plan.params)
         if (weight := loudness.weight(samples, epochs, day, plan.params)) is not None:
             weights[channel.id] = weight
@@ -179,8 +183,7 @@ def _prepare_one(
     notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
     n_kept = int(good.sum())
     if not n_kept:
-        some = "has enough samples" if not covered.kept.any() else "is good"
-        notes.append(f"no window {some}")
+        notes.append(_no_window(asked, covered.kept.any(), plan.params))
     row = replace(
         row,
         status="kept" if n_kept else "empty",
@@ -189,6 +192,15 @@ def _prepare_one(
         reason="; ".join(notes),
     )
     return row, replace(covered, kept=good) if n_kept else None
+
+
+def _no_window(asked: int, is_covered: bool, params: XcorParams) -> str:
+    """Why a channel-day with samples has no window."""
+    if is_covered:
+        return "no window is good"
+    if not asked:
+        return f"no window lies in the time asked for, which is shorter than {params.cc_len:g} s"
+    return "no window has enough samples"
 
 
 def windows_asked(spans: Sequence[tuple[int, int]], day: date, params: XcorParams) -> int:

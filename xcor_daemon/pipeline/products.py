@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Problem, RequestError
+from ..errors import NothingMadeError, Problem, RequestError
 from ..params import XcorParams
 from ..request import STACKING, StackParams
 from . import corrday, drawing
@@ -65,12 +65,30 @@ def of_stacking(
     ------
     RequestError
         If the correlations do not have what is asked for.
+    NothingMadeError
+        If no pair has a stack; there is no file of stacks then.
     """
     plan = StackPlan(tuple(days), stacking, days[0].params)
     _check_selection(plan)
     stacked = stack_files(folder / "STACK" / f"{stacking.type}.h5", plan, processes, report)
+    if not np.isfinite(stacked.stack).any():
+        stacked.path.unlink()
+        raise _no_stack(plan, stacked)
     with Painters(processes, early=False) as painters:
         return _show(folder, plan, stacked, [], painters)
+
+
+def _no_stack(plan: StackPlan, stacked: Stacked) -> NothingMadeError:
+    """Why no pair has a stack: there are no windows, or the method takes none of them."""
+    n_pairs, n_windows = stacked.pairs.first.size, int(stacked.n_windows.sum())
+    if not n_windows:
+        reason = "no correlation has a finite value"
+    elif plan.stacking.type == "selective":
+        reason = "no window passes the selection; lower threshold in stacking_params.csv"
+    else:
+        reason = f"type={plan.stacking.type} gives no finite value"
+    size = f"{n_pairs:,} pairs, {n_windows:,} pair-windows, {len(plan.files):,} days"
+    return NothingMadeError("stack", f"{reason} ({size})", (), RequestError.exit_code)
 
 
 def _check_selection(plan: StackPlan) -> None:

@@ -183,7 +183,7 @@ def check_samples(
     """
     if params.max_steps is not None and (n := clock_steps(samples)) > params.max_steps:
         raise NoDataError(
-            f"the clock steps {n} times, more than max_steps={params.max_steps:g}", "refused"
+            f"the clock steps more often than max_steps={params.max_steps:g}; {n} times", "refused"
         )
     rules: dict[str, np.ndarray] = {}
     if params.max_flat is not None:
@@ -211,7 +211,7 @@ def check_motion(
     median = float(np.median(std[kept]))
     if params.drop_dead and median < quietest(params) / 2:
         raise NoDataError(
-            f"dead: half of its windows move less than {median:.2g} (rms), the quietest "
+            f"dead channel; half of its windows move less than {median:.2g} (rms), the quietest "
             f"ground on Earth {quietest(params):.2g}",
             "refused",
         )

@@ -12,22 +12,24 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import ConfigError, Problem, RequestError, XcorError
+from ..errors import ConfigError, Problem, RequestError, UnreachableError, XcorError, reason_lines
 from ..request import STACKING, StackRequest, XcorRequest, count_pairs, read_request
 from ..stations import STATIONS
 from ..units import Unit, Units
 from . import corrday, products
 from .blocks import clear_shelf
-from .datatypes import Progress
+from .datatypes import ChannelDay, Progress
 from .day import DayResult
 from .executors import Executor, Here, Processes
 from .painters import Painters
 from .preparing import DayPlan
 from .progress import PROGRESS, Reporter
+from .reasons import failed_day, nothing_made, reasons_of
 from .reports import OUTPUTS, outputs_of, write_json, write_summary
 from .served import served
 from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
@@ -94,6 +96,8 @@ def correlate_job(
         If the folder is no job, or its job cannot be done.
     UnreachableError
         If the source does not answer.
+    NothingMadeError
+        If no correlation was made; summary.csv and outputs.json are there.
     DiskError
         If the disk is full.
     """
@@ -134,6 +138,12 @@ def correlate_shard(
     -------
     lost : list
         Days that could not be done, and why.
+
+    Raises
+    ------
+    NothingMadeError
+        If no day has correlations because the source was out of reach; otherwise as
+        `correlate_job`, but days without data are no error.
     """
     number, of = shard
     request = _read(folder, XcorRequest, STATIONS)
@@ -145,6 +155,13 @@ def correlate_shard(
     schedule = Schedule(work, days)
     _do(schedule, len(days), processes, Crew(), reporter)
     reporter.stage("finished")
+    rows = _rows_of(request, schedule)
+    if rows and not schedule.lost and not any(has_file for _, has_file in rows):
+        error = nothing_made(rows)
+        if error.exit_code == UnreachableError.exit_code:  # else it has a day without data
+            raise error
+    for line in reason_lines(reasons_of(rows)):
+        log.warning("shard %d of %d: %s", number, of, line)
     return schedule.lost
 
 
@@ -242,6 +259,7 @@ def _close(
     names = [name for result in results for name in result.files]
     if lost and not names:
         raise XcorError(f"no day could be done; the first, {lost[0]['day']}: {lost[0]['reason']}")
+    rows = _rows_of(request, schedule)
     whole = [result for result in results if not result.lost]
     units = {
         "done": sum(bool(result.files) for result in whole),
@@ -253,10 +271,26 @@ def _close(
         folder, results, request.params, _cores(processes), reporter.stacked, painters
     )
     summary["sources"] = served(row for result in results for row in result.rows)
+    summary["reasons"] = reasons_of(rows)
     clear_shelf(folder)
     clear_told(folder)
+    is_empty = not names
     names = [REQUEST, SUMMARY, *names, *made]
-    return _finish(folder, names, units, _cores(processes), reporter, summary)
+    outputs = _finish(folder, names, units, _cores(processes), reporter, summary)
+    if is_empty:  # summary.csv says why, and outputs.json lists it
+        raise nothing_made(rows)
+    return outputs
+
+
+def _rows_of(request: XcorRequest, schedule: Schedule) -> list[tuple[list[ChannelDay], bool]]:
+    """The rows of every day, and whether it has correlations."""
+    rows = [(result.rows, bool(result.files)) for result in schedule.results.values()]
+    for lost in schedule.lost:
+        day = date.fromisoformat(lost["day"])
+        if day not in schedule.results:
+            names = (channel.id for channel in request.on(day))
+            rows.append((failed_day(lost["day"], names, lost["reason"]), False))
+    return rows
 
 
 def _read(folder: Path, kind: type, file: str) -> Any:
@@ -321,13 +355,15 @@ def stack_job(
     ------
     RequestError
         If the folder is no stacking job, or the other has no correlations, or not those asked for.
+    NothingMadeError
+        If no pair has a stack.
     """
     request = _read(folder, StackRequest, STACKING)
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
     days = corrday.in_folder(corr_folder)
     if not days:
-        need = "is a job without correlations: no day of it had data"
+        need = f"has no correlations: there is no DAY.h5 in {corr_folder}"
         raise RequestError([Problem(STACKING, 2, "job", request.params.job, need)])
     reporter.begin(len(days), 0)
     reporter.stage(f"stacking {len(days)} days")

@@ -167,6 +167,10 @@ export function advice(state, reason) {
 
 const ADVICE = [
   [
+    /^no (correlation|stack) was made/,
+    "Change the channels, times or parameters that the reasons name and send it again. The warnings below name every channel and day.",
+  ],
+  [
     /memory/i,
     "The job needed more memory than it may have: fewer channels at a time or a lower fs help; so does max_distance.",
   ],

@@ -11,13 +11,15 @@ import numpy as np
 
 from ...errors import ConfigError, NoDataError
 from ...stations import Channel
-from ..datatypes import Metadata, Samples
+from ..datatypes import UNREADABLE, Metadata, Samples, time_text
 from .catalogue import HEAD, Entry, load, look_through
+from .joining import count
 from .miniseed import samples
 from .records import Records, parse_heads, scan
 
 log = logging.getLogger(__name__)
 
+_LIKE = 3  # channels named instead of one that is not there
 _SHOWN = 20  # files in the log, of those that are left out
 _COARSE = 32  # records from one header to the next that is looked at, to find a time in a file
 
@@ -105,7 +107,7 @@ class Archive:
             except NoDataError as error:
                 yield channel, error
             except OSError as error:
-                reason = f"{entry.file} cannot be read: {error.strerror or error}."
+                reason = f"{UNREADABLE}; {entry.file}: {error.strerror or error}."
                 yield channel, NoDataError(reason, "failed")
 
     def _entries(self, channel: Channel) -> list[Entry]:
@@ -123,10 +125,29 @@ class Archive:
 
     def _samples(self, parts: list[Records], channel: Channel, start: int, end: int) -> Samples:
         if not parts and channel.id in self.index:
-            raise NoDataError("the archive has no samples of this time.")
+            raise NoDataError(f"the archive has no samples of this time; {self._span(channel)}.")
         if not parts:
-            raise NoDataError("the archive does not have this channel.")
+            raise NoDataError(f"the archive does not have this channel; {self._instead(channel)}.")
         return samples(parts, channel.id, start, end, self.name)
+
+    def _span(self, channel: Channel) -> str:
+        """From when to when there are samples of a channel."""
+        entries = self.index[channel.id]
+        first, last = min(e.start for e in entries), max(e.end for e in entries)
+        return f"its samples are from {time_text(first)} to {time_text(last)}"
+
+    def _instead(self, channel: Channel) -> str:
+        """The channels most like one that is not there."""
+        station = f"{channel.network}.{channel.station}."
+        names = sorted(name for name in self.index if name.startswith(station))
+        if not names:
+            code = f".{channel.station}."
+            names = sorted(name for name in self.index if code in name)
+        if not names:
+            n = len(self.index)
+            return f"it has {count(n, 'other channel')}, such as {min(self.index)}"
+        more = f" and {len(names) - _LIKE} more of the station" * (len(names) > _LIKE)
+        return f"it has {', '.join(names[:_LIKE])}{more}"
 
     def _read(self, entry: Entry, start: int, end: int) -> Records:
         """The records of a file, or those around the few that are wanted of it."""

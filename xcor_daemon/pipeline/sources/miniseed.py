@@ -71,7 +71,7 @@ def samples(
     if not segments:
         reason = "; ".join([*notes, *more])
         if reason:
-            raise NoDataError(f"no samples can be used: {reason}.", "failed")
+            raise NoDataError(f"no samples can be used; {reason}.", "failed")
         raise NoDataError("no samples at this time.")
     return Samples(segments, source, n_bytes, (*notes, *more))
 
