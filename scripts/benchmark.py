@@ -25,12 +25,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from threading import local
 
-import xcor_daemon.pipeline  # first: it keeps BLAS and MKL to one thread
-
 if "--scipy" in sys.argv:
     sys.modules["ducc0.fft"] = None  # as if the extra were not installed
 
-import numpy as np  # isort: skip
+import numpy as np
 import obspy
 import scipy.fft
 import scipy.optimize
@@ -39,6 +37,7 @@ from obspy.core.inventory import Channel as StationChannel
 from obspy.core.inventory import Inventory, Network, Station
 from obspy.signal.cross_correlation import correlate as obspy_correlate
 
+import xcor_daemon
 from xcor_daemon.pipeline import correlate as engine
 from xcor_daemon.pipeline import corrfile, quality
 from xcor_daemon.pipeline.band import margin
@@ -50,8 +49,11 @@ from xcor_daemon.pipeline.preprocess import prepare as prepare_channel
 from xcor_daemon.pipeline.sources import open_source
 from xcor_daemon.pipeline.tiles import tiles_by_block
 from xcor_daemon.pipeline.windowing import windows as windows_of
+from xcor_daemon.pipeline.worker_process import set_up_worker_process
 from xcor_daemon.request import XcorParams
 from xcor_daemon.stations import Channel
+
+set_up_worker_process()  # here, so that processes that this one spawns do it as well
 
 DAY = date(2020, 1, 1)
 BASE = XcorParams(fs=10, freqmin=0.1, freqmax=4, cc_step=3600, cc_len=3600, maxlag=100)

@@ -24,12 +24,14 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import xcor_daemon.pipeline  # isort: skip  # pins the threads of libraries before Dask loads numpy
 import dask
 import psutil
 from distributed import Scheduler, Worker
 
 from xcor_daemon.pipeline.cluster import Cluster
+from xcor_daemon.pipeline.worker_process import set_up_worker_process
+
+set_up_worker_process()  # here, so that processes that this one spawns do it as well
 
 _TOGETHER = 32  # workers in a process
 _WATCHED = 5.0  # s in which is seen what all need that have nothing to do
@@ -115,7 +117,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--workers", type=int, default=64)
     given = parser.parse_args()
-    assert xcor_daemon.pipeline.THREADS_ARE_PINNED
     n, rng = given.units, random.Random(0)
     lengths = [given.seconds * rng.uniform(0.5, 1.5) for _ in range(n)]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

@@ -104,6 +104,7 @@ def test_results_are_opened_without_the_service_and_without_the_pipeline():
 
 # Corridors last: a day, what a finished job shows, the whole job.
 PIPELINE = [
+    {"worker_process"},
     {
         "datatypes",
         "postponed",

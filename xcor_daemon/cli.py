@@ -231,7 +231,9 @@ def correlate(
         xcor-daemon correlate my-job --source s3:SCEDC --shard 3/100
     """
     from .estimate import estimate as price
+    from .pipeline.worker_process import set_up_worker_process
 
+    set_up_worker_process()
     with _nothing_collected():
         from .pipeline.run import Crew, correlate_job, correlate_shard
         from .pipeline.sources import Access
@@ -291,6 +293,9 @@ def stack(config: Config, folder: Path, corr: Path, processes: int | None, as_js
     \b
         xcor-daemon stack my-stack --corr my-job/CORR
     """
+    from .pipeline.worker_process import set_up_worker_process
+
+    set_up_worker_process()
     with _nothing_collected():
         from .pipeline.run import stack_job
 
@@ -373,10 +378,14 @@ def _chosen(processes: int | None, config: Config) -> int:
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
     """Import what stays to the end: to look through it for garbage takes a tenth of the time."""
+    was_enabled = gc.isenabled()
     gc.disable()
-    yield
-    gc.freeze()
-    gc.enable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

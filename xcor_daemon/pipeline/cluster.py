@@ -13,7 +13,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -25,8 +25,8 @@ from distributed.scheduler import KilledWorker
 
 from .. import __version__
 from ..errors import ConfigError, UnreachableError
-from . import THREADS_ARE_PINNED
 from .executors import Outcome, Result, Unit, WorkerKilledError
+from .worker_process import most_threads, set_up_worker_process
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +85,11 @@ class Cluster(Generic[Unit, Result]):
         self._room = _Room(work, folder, secrets.token_hex(4))
         self._address, self._patience = address, patience
         self._local: LocalCluster | None = None
+        self._settings = ExitStack()  # of Dask in this process, for as long as our cluster is there
         if not address:
             # Nothing of it is reached from elsewhere; each worker has its share of the memory.
-            dask.config.set(_OURS)  # also looked at later, while the cluster is there
+            # Also looked at later, while the cluster is there.
+            self._settings.enter_context(dask.config.set(_OURS))
             self._local = LocalCluster(
                 n_workers=processes,
                 threads_per_worker=1,
@@ -270,6 +272,7 @@ class Cluster(Generic[Unit, Result]):
         self._client.close(timeout=5)
         if self._local is not None:
             self._local.close(timeout=10)
+        self._settings.close()
         (self._room.folder / _MARK).unlink(missing_ok=True)
 
 
@@ -286,7 +289,8 @@ class _Room(WorkerPlugin):
         if self.version != __version__:
             need = f"it has xcor-daemon {__version__}, the job {self.version}; install the same"
             raise ConfigError(f"Dask worker {worker.address}: {need}.")
-        if not THREADS_ARE_PINNED:
+        set_up_worker_process()
+        if most_threads() > 1:
             need = "its libraries may use threads of their own; set OMP_NUM_THREADS=1, "
             need += "MKL_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1, or start it with a nanny"
             raise ConfigError(f"Dask worker {worker.address}: {need}.")

@@ -18,6 +18,8 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, Protocol, TypeVar
 
+from .worker_process import set_up_worker_process
+
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
@@ -244,6 +246,7 @@ def _serve(work: Callable[[Any], Any], pipe: Connection, inherited: Sequence[Con
     for other in inherited:  # otherwise a pipe would stay open in the workers that came later
         other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    set_up_worker_process()
     while True:
         try:
             unit = pipe.recv()

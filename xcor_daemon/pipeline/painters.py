@@ -7,7 +7,6 @@ would like to send, processes are made when everything is there, and have it fro
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ..errors import XcorError
 from .executors import Processes, run_units
+from .worker_process import freeze_imports
 
 Drawing = Callable[[], list[Path]]  # draws an image, gives its files; can be pickled
 
@@ -84,4 +84,4 @@ def _load() -> None:
     """Load matplotlib."""
     from . import plots  # noqa: F401
 
-    gc.freeze()  # what is loaded stays; it need not be looked through again and again
+    freeze_imports()

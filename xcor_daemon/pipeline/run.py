@@ -35,6 +35,7 @@ from .served import served
 from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
 from .underway import Rates, clear_told, told
 from .work import Downloads, Schedule, Work, work_through
+from .worker_process import with_one_thread
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Crew:
     joins: bool = False  # all days were done by shards; nothing is left but what comes after
 
 
+@with_one_thread
 def correlate_job(
     folder: Path,
     source: str,
@@ -116,6 +118,7 @@ def correlate_job(
         return _close(folder, request, schedule, processes, reporter, painters)
 
 
+@with_one_thread
 def correlate_shard(
     folder: Path,
     source: str,
@@ -329,6 +332,7 @@ def _cores(processes: int) -> int:
     return processes or len(os.sched_getaffinity(0))
 
 
+@with_one_thread
 def stack_job(
     folder: Path,
     corr_folder: Path,
