@@ -283,7 +283,7 @@ class _Windows:
         n_windows, size = self.kept.shape[1], 4 * int(np.prod(self._slot))
         out = np.empty((indices.size, *self._slot), dtype=np.float32)
         for a, b in stretches(indices):
-            view = memoryview(out[a:b]).cast("B")
+            view = out[a:b].data.cast("B")
             offset = (place * n_windows + int(indices[a])) * size
             while view:
                 n = os.preadv(self._files[block].fileno(), [view], offset)

@@ -100,9 +100,9 @@ class Cluster(Generic[Unit, Result]):
             self._address = self._local.scheduler_address
         self._waiting: deque[Unit] = deque()
         self._suspects: deque[Unit] = deque()
-        self._flying: dict[Future, Unit] = {}
+        self._flying: dict[Future[Any], Unit] = {}
         self._is_alone = False
-        self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._threads, self._counted = 1, 0.0
         self._n_submitted = 0
         self.redone = 0  # units submitted again; those that Dask itself repeats are not known
@@ -209,7 +209,7 @@ class Cluster(Generic[Unit, Result]):
             self._waiting.extendleft(reversed(orphans))
         return outcomes
 
-    def _records(self, futures: list[Future]) -> dict[Future, Result]:
+    def _records(self, futures: list[Future[Any]]) -> dict[Future[Any], Result]:
         """The records of units that ended well, by one question for all; none where it fails."""
         finished = [future for future in futures if future.status == "finished"]
         ask = partial(self._client.gather, finished, asynchronous=True)
@@ -219,7 +219,9 @@ class Cluster(Generic[Unit, Result]):
             return {}  # each is then asked for by itself
         return dict(zip(finished, records, strict=True))
 
-    def _outcome(self, unit: Unit, future: Future, was_alone: bool) -> Outcome[Unit, Result] | None:
+    def _outcome(
+        self, unit: Unit, future: Future[Any], was_alone: bool
+    ) -> Outcome[Unit, Result] | None:
         """What became of a unit; None where it is to be done again."""
         if future.status == "finished":
             try:
@@ -304,4 +306,6 @@ class _Room(WorkerPlugin):
 
 
 def _call(name: str, unit: Any) -> Any:
-    return get_worker().plugins[name].work(unit)
+    plugin = get_worker().plugins[name]
+    assert isinstance(plugin, _Room)
+    return plugin.work(unit)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numba.extending
 from numba.core.caching import FunctionCache
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 
 
 class _Cache(FunctionCache):
@@ -15,13 +16,14 @@ class _Cache(FunctionCache):
 
     numba's own way first makes the compiler know all of numpy, as if there were something to
     compile: half a second at every start. Where there is, numba does that by itself.
+    Its own classes have no types, hence the two ``type: ignore``.
     """
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The machine code for a signature; None where it was never compiled."""
         rtsys.initialize(target_context)  # what arrays of a kernel's own are counted by
         with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
+            return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
 
 
 def compiled(*, fastmath: bool = False) -> Callable[[Callable[..., Any]], Any]:
@@ -31,8 +33,14 @@ def compiled(*, fastmath: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        kernel = numba.njit(nogil=True, fastmath=fastmath)(function)
-        kernel._cache = _Cache(function)
+        kernel: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
+        kernel._cache = _Cache(function)  # type: ignore[no-untyped-call]
         return kernel
 
     return decorate
+
+
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """numba's decorator of that name; kernels call the result without the typing context."""
+    made: Callable[..., Any] = numba.extending.intrinsic(function)
+    return made

@@ -186,7 +186,8 @@ class CorrFile:
     def starts(self) -> np.ndarray:
         """Start of every window, seconds since 1970 UTC."""
         with h5py.File(self.path) as file:
-            return file["window"][:]
+            starts: np.ndarray = file["window"][:]
+            return starts
 
     @cached_property
     def attributes(self) -> Mapping[str, Any]:
@@ -224,13 +225,15 @@ class CorrFile:
             begin, n = offset + a * size * kind.itemsize, max(0, b - a) * size
             return np.fromfile(self.path, kind, n, offset=begin).reshape(-1, *shape[1:])
         with h5py.File(self.path) as file:
-            return file["corr"][rows]
+            corr: np.ndarray = file["corr"][rows]
+            return corr
 
 
 def read_variable(path: Path, name: str, rows: slice = slice(None)) -> np.ndarray:
     """A variable of a file, or some rows of it."""
     with h5py.File(path) as file:
-        return file[name][rows]
+        values: np.ndarray = file[name][rows]
+        return values
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -39,7 +39,8 @@ def _plot(image: str, *about: Any, **how: Any) -> list[Path]:
     """Draw an image; who does not draw, but says what is to be drawn, needs no matplotlib."""
     from . import plots
 
-    return getattr(plots, image)(*about, **how)
+    files: list[Path] = getattr(plots, image)(*about, **how)
+    return files
 
 
 def _drawings(plot: Path, plan: StackPlan, stacked: Stacked, clear: int) -> Iterator[Drawing]:

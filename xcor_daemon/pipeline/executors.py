@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from .worker_process import set_up_worker_process
 
@@ -35,6 +35,12 @@ class Outcome(Generic[Unit, Result]):
     unit: Unit
     result: Result | None = None
     error: BaseException | None = None
+
+    def get(self) -> Result:
+        """The result; raises the error that ended the unit."""
+        if self.error is not None:
+            raise self.error
+        return cast(Result, self.result)
 
 
 class WorkerKilledError(Exception):
@@ -247,6 +253,7 @@ def _serve(work: Callable[[Any], Any], pipe: Connection, inherited: Sequence[Con
         other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     set_up_worker_process()
+    answer: tuple[Any, Exception | None]
     while True:
         try:
             unit = pipe.recv()

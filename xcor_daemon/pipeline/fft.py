@@ -131,4 +131,5 @@ def next_long_len(n: int) -> int:
     # The smallest power of two that makes each of them long enough.
     lengths = [part << max(1, (-(-n // part) - 1).bit_length()) for part in odd if part <= n]
     shortest = min(lengths)
-    return max((m for m in lengths if m <= max(1.03 * n, shortest)), key=lambda m: (m & -m, -m))
+    near = (m for m in lengths if m <= max(1.03 * n, shortest))
+    return int(max(near, key=lambda m: (m & -m, -m)))

@@ -7,14 +7,19 @@ through contiguous memory and the spectra of a tile of channels stay in the firs
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from .compiled import compiled
+from .compiled import compiled, intrinsic
+
+# What an intrinsic gives numba: the types that it takes and gives, and a function that writes LLVM.
+Generated = tuple[Any, Callable[..., ir.Value]]
 
 
 def _floats_in_a_register() -> int:
@@ -22,7 +27,7 @@ def _floats_in_a_register() -> int:
 
     What is compiled holds this number, and numba finds it again by those features.
     """
-    features = numba.config.CPU_FEATURES
+    features = numba.config.CPU_FEATURES  # type: ignore[attr-defined]  # set as it is imported
     if features is None:
         features = llvmlite.binding.get_host_cpu_features().flatten()
     return 16 if "+avx512f" in features.split(",") else 8
@@ -105,7 +110,7 @@ def fill_wide(
 
 
 @intrinsic
-def _deinterleave(typingctx, source, target):
+def _deinterleave(typingctx: Any, source: Any, target: Any) -> Generated:
     """LANE complex64 at an address -> their real parts, then their imaginary ones, at another.
 
     Written past the cache: what is stored is more than it holds, and whole lines need not be read
@@ -113,7 +118,9 @@ def _deinterleave(typingctx, source, target):
     """
     signature = types.void(source, target)
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         both = ir.VectorType(ir.FloatType(), 2 * LANE)
         half = ir.VectorType(ir.FloatType(), LANE)
         loaded = builder.load(builder.inttoptr(arguments[0], both.as_pointer()))
@@ -130,7 +137,7 @@ def _deinterleave(typingctx, source, target):
     return signature, generate
 
 
-def _store_past_cache(builder, value, place):
+def _store_past_cache(builder: ir.IRBuilder, value: ir.Value, place: ir.Value) -> None:
     """Store a vector where a register's multiple of bytes begins.
 
     Such stores may be late; other threads read them only after a lock, which waits for them.
@@ -170,7 +177,7 @@ def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.n
 
 
 @intrinsic
-def _multiply_3x2(typingctx, x, y, out, n_blocks, fresh):
+def _multiply_3x2(typingctx: Any, x: Any, y: Any, out: Any, n_blocks: Any, fresh: Any) -> Generated:
     """Sum over blocks of conj(x_i) y_j for three channels by two, LANE frequencies at a time.
 
     ``x`` and ``y`` are addresses of the channels' blocks, ``out`` six addresses of results, real
@@ -181,7 +188,9 @@ def _multiply_3x2(typingctx, x, y, out, n_blocks, fresh):
     """
     signature = types.void(x, y, out, n_blocks, fresh)
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         x, y, out, n_blocks, fresh = arguments
         vector = ir.VectorType(ir.FloatType(), LANE)
         integer = ir.IntType(64)
@@ -190,15 +199,15 @@ def _multiply_3x2(typingctx, x, y, out, n_blocks, fresh):
         )
         parts = [ir.Constant(integer, part * LANE * 4) for part in range(2)]
 
-        def place(address, offset):
+        def place(address: ir.Value, offset: ir.Value) -> ir.Value:
             return builder.inttoptr(builder.add(address, offset), vector.as_pointer())
 
-        def load(address, offset):
+        def load(address: ir.Value, offset: ir.Value) -> ir.Value:
             loaded = builder.load(place(address, offset))
             loaded.align = 4
             return loaded
 
-        def unknown(address):
+        def unknown(address: ir.Value) -> ir.Value:
             """The same address, of which the compiler does not know that it is the same."""
             identity = ir.FunctionType(integer, [integer])
             return builder.asm(identity, "", "=r,0", [address], side_effect=False)
@@ -250,7 +259,7 @@ def _multiply_3x2(typingctx, x, y, out, n_blocks, fresh):
 
 
 @intrinsic
-def _interleave(typingctx, source, target):
+def _interleave(typingctx: Any, source: Any, target: Any) -> Generated:
     """LANE real parts and as many imaginary ones, at an address -> complex64 at another.
 
     Left to itself the compiler writes them one by one, which took a third of the products' time.
@@ -258,7 +267,9 @@ def _interleave(typingctx, source, target):
     """
     signature = types.void(source, target)
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         vector = ir.VectorType(ir.FloatType(), LANE)
         integer = ir.IntType(64)
         re_im = []
@@ -278,11 +289,13 @@ def _interleave(typingctx, source, target):
 
 
 @intrinsic
-def _prefetch(typingctx, address):
+def _prefetch(typingctx: Any, address: Any) -> Generated:
     """Ask for the cache line at an address; one that is nobody's does no harm."""
     signature = types.void(address)
 
-    def generate(context, builder, signature, arguments):
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         number = ir.IntType(32)
         place = ir.IntType(8).as_pointer()
         name = "llvm.prefetch.p0i8"

@@ -62,9 +62,7 @@ class Painters:
         while left:
             for outcome in self._studio.results(60.0):
                 left.remove(outcome.unit)
-                if outcome.error is not None:
-                    raise outcome.error
-                drawn = outcome.result
+                drawn = outcome.get()
         return drawn
 
     def _draw(self, drawings: Sequence[Drawing]) -> list[Path]:

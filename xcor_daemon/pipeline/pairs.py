@@ -88,7 +88,7 @@ def _wanted(channels: Sequence[Channel], params: XcorParams) -> tuple[np.ndarray
     ).astype(bool)
     if params.components and len(channels):
         fits = np.zeros(first.size, dtype=bool)
-        for one, other in params.components:
+        for one, other in map(tuple, params.components):
             fits |= ((one == "?") | (component[first] == one)) & (
                 (other == "?") | (component[second] == other)
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -112,6 +113,7 @@ def _prepared(
         if kept.any():
             weight = loudness.heard(series, weights.pop(name, None), plan.params)
             if plan.params.ram_shared:
+                assert weight is not None  # running means are shared only where there are some
                 heard.put(place[name], weight)
             else:
                 series = loudness.normalise_day(series, kept, weight, plan.params)
@@ -183,7 +185,7 @@ def _prepare_one(
     notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
     n_kept = int(good.sum())
     if not n_kept:
-        notes.append(_no_window(asked, covered.kept.any(), plan.params))
+        notes.append(_no_window(asked, bool(covered.kept.any()), plan.params))
     row = replace(
         row,
         status="kept" if n_kept else "empty",
@@ -231,7 +233,7 @@ def _judged(
     return row, good
 
 
-def _inside(samples: Samples, start: int, end: int) -> dict[str, float]:
+def _inside(samples: Samples, start: int, end: int) -> dict[str, Any]:
     """Samples, gaps and coverage between two times."""
     n, covered, pieces = 0, 0, 0
     for segment in samples.segments:

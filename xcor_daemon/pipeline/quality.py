@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import NoDataError
 from ..params import XcorParams
 from .compiled import compiled
-from .datatypes import NS, Samples
+from .datatypes import NS, Samples, Segment
 
 _CLIPPED_RUN = 3  # samples in a row at the extreme; a wave's own crest rarely has them
 # Peterson (1993), USGS Open-File Report 93-322, table 3: from a period (s) on, A + B log10(period)
@@ -116,8 +116,9 @@ def _clipped(samples: Samples) -> Iterator[tuple[int, int]]:
             yield _times(segment, begin, end)
 
 
-def _times(segment, begin: int, end: int) -> tuple[int, int]:
-    return tuple(segment.start + round(k * NS / segment.fs) for k in (begin, end - 1))
+def _times(segment: Segment, begin: int, end: int) -> tuple[int, int]:
+    first, last = (segment.start + round(k * NS / segment.fs) for k in (begin, end - 1))
+    return first, last
 
 
 def _touched(spans: Iterator[tuple[int, int]], midnight: int, params: XcorParams) -> np.ndarray:

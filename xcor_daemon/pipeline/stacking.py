@@ -78,10 +78,8 @@ def stack_files(
     ) as writer:
         done = 0
         for outcome in run_units(lambda rows: _stack_block(plan, rows, writer), blocks, processes):
-            if outcome.error is not None:
-                raise outcome.error
             rows = outcome.unit
-            counts[rows] = outcome.result
+            counts[rows] = outcome.get()
             done += rows.stop - rows.start
             report(done, n_pairs)
     mean = corrfile.read_variable(path, "stack" if plan.stacking.stack_all else "mean")
@@ -247,10 +245,12 @@ class _Underway:
 
     def _finish(self, parts: list[Any]) -> tuple[np.ndarray, int, np.ndarray | None]:
         if not self._resamples:
-            return *self._method.finish(self._method.merge(parts)), None
+            merged: Any = self._method.merge(parts)  # of the kind that this method gathers
+            return *self._method.finish(merged), None
         rows = np.concatenate(parts)
         error = bootstrap(self._method, rows, self._resamples)
-        return *self._method.finish(self._method.gather(rows)), error
+        gathered: Any = self._method.gather(rows)
+        return *self._method.finish(gathered), error
 
 
 def _mean_of(stacks: np.ndarray) -> np.ndarray:

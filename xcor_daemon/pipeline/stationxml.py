@@ -11,10 +11,12 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from lxml.etree import XMLSyntaxError
 from obspy import UTCDateTime, read_inventory
+from obspy.core import inventory
 from obspy.core.inventory import Inventory, Response
 from obspy.core.inventory import PolynomialResponseStage as Polynomial
 from obspy.core.util.base import ENTRY_POINTS
@@ -42,6 +44,8 @@ _MOTION = {
     for unit, output in {"M": "DISP", "M/S": "VEL", "M/SEC": "VEL", "M/S**2": "ACC"}.items()
     for prefix, scale in {"": 1.0, "C": 1e2, "M": 1e3, "N": 1e9}.items()
 } | dict.fromkeys(("M/(S**2)", "M/SEC**2", "M/(SEC**2)", "M/S/S"), ("ACC", 1.0))
+# Fingerprint of a response, Nyquist frequency -> its curve, or why there is none.
+_Curves = dict[tuple[str, float], ResponseCurve | ValueError]
 _OBSPY_ERRORS = (
     ObsPyException,
     ValueError,
@@ -152,9 +156,9 @@ def metadata_from_inventory(
         inventories = [inventories]
     wanted = {channel.id: channel for channel in channels}
     found: dict[str, list[Epoch]] = {}
-    cache: dict[tuple[str, float], ResponseCurve | ValueError] = {}
-    for inventory in inventories:
-        for network in inventory:
+    cache: _Curves = {}
+    for one in inventories:
+        for network in one:
             for station in network:
                 for described in station:
                     location = (described.location_code or "").strip().strip("-")
@@ -167,21 +171,30 @@ def metadata_from_inventory(
     return Metadata({channel_id: _in_order(epochs) for channel_id, epochs in found.items()})
 
 
-def _epoch(described, station, channel: Channel, response: str, cache: dict) -> Epoch | None:
+def _epoch(
+    described: inventory.Channel,
+    station: inventory.Station,
+    channel: Channel,
+    response: str,
+    cache: _Curves,
+) -> Epoch | None:
     """One epoch; None where it is over before, or begins after, all that is wanted."""
     start = -_ALWAYS if described.start_date is None else described.start_date.ns
     end = _ALWAYS if described.end_date is None else described.end_date.ns
     spans = [tuple(map(nanoseconds, span)) for span in channel.spans]
     if start >= end or (spans and not any(a < end and b > start for a, b in spans)):
         return None
-    place = {
-        name: _number(getattr(described, name), getattr(station, name))
-        for name in ("latitude", "longitude", "elevation")
-    }
+    epoch = Epoch(
+        start,
+        end,
+        latitude=_number(described.latitude, station.latitude),
+        longitude=_number(described.longitude, station.longitude),
+        elevation=_number(described.elevation, station.elevation),
+    )
     if response == "none":
-        return Epoch(start, end, **place)
+        return epoch
     if described.response is None:
-        return Epoch(start, end, **place, problem="no response in the StationXML")
+        return replace(epoch, problem="no response in the StationXML")
     nyquist = _sampling_rate(described, channel) / 2
     key = (_fingerprint(described.response), nyquist)
     if key not in cache:
@@ -191,9 +204,9 @@ def _epoch(described, station, channel: Channel, response: str, cache: dict) -> 
             cache[key] = error
     known = cache[key]
     if isinstance(known, ValueError):
-        return Epoch(start, end, **place, problem=str(known))
+        return replace(epoch, problem=str(known))
     warning = _mismatch(described.response, nyquist)
-    return Epoch(start, end, **place, response=known, warning=warning)
+    return replace(epoch, response=known, warning=warning)
 
 
 def _in_order(epochs: Sequence[Epoch]) -> tuple[Epoch, ...]:
@@ -216,7 +229,7 @@ def _number(value: float | None, instead: float | None) -> float:
     return np.nan if chosen is None else float(chosen)
 
 
-def _sampling_rate(described, channel: Channel) -> float:
+def _sampling_rate(described: inventory.Channel, channel: Channel) -> float:
     """Hz; as the StationXML says, else as the request says, else as its last stage says."""
     stages = described.response.response_stages or []
     last = [s for s in stages if s.decimation_input_sample_rate and s.decimation_factor]
@@ -264,9 +277,10 @@ def _evaluate(response: Response, frequency: np.ndarray, output: str) -> np.ndar
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return response.get_evalresp_response_for_frequencies(
+            values: np.ndarray = response.get_evalresp_response_for_frequencies(
                 frequency, output=output, hide_sensitivity_mismatch_warning=True
             )
+            return values
     except _OBSPY_ERRORS as error:
         raise ValueError(f"evalresp cannot evaluate the response: {error}") from error
 

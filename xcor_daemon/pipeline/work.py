@@ -224,8 +224,8 @@ class Schedule:
         if outcome.error is not None:
             self.lost.append({"day": str(unit.day), "reason": _reason(outcome.error)})
             return
-        self.results[unit.day] = outcome.result
-        self._ended.append(outcome.result)
+        self.results[unit.day] = outcome.get()
+        self._ended.append(outcome.get())
 
     def _go_on(self, day: date, split: _Split) -> None:
         """The units that follow, once all channels are prepared; or the end of the day."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -196,11 +197,13 @@ def _wiggles(axes: Axes, traces: np.ndarray, lags: np.ndarray, place: np.ndarray
     fills[:, : lags.size, 1] = place[:, None] + height * np.maximum(traces, 0)
     fills[:, lags.size :, 1] = place[:, None]
     curves = np.stack([np.broadcast_to(lags, traces.shape), place[:, None] + height * traces], -1)
+    # Matplotlib's types ask for a list, which it draws more slowly than one array.
+    polygons = cast(Sequence[Any], fills)
     axes.add_collection(
-        PolyCollection(fills, facecolor=ACCENT, alpha=0.55, linewidth=0, zorder=2), autolim=False
+        PolyCollection(polygons, facecolor=ACCENT, alpha=0.55, linewidth=0, zorder=2), autolim=False
     )
     axes.add_collection(
-        LineCollection(curves, color=DARK, linewidth=0.6, zorder=2.5), autolim=False
+        LineCollection(list(curves), color=DARK, linewidth=0.6, zorder=2.5), autolim=False
     )
     axes.set_ylim(place.min() - 1.2 * height, place.max() + 1.2 * height)
 

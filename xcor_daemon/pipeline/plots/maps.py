@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from .sheet import ACCENT, new_figure, save, say_nothing, styled, write_title
+from .sheet import ACCENT, figure_of, new_figure, save, say_nothing, styled, write_title
 from .words import counted, ordinal, some
 
 _MAX_PATHS = 3000  # lines between stations
@@ -72,7 +72,9 @@ def station_map(
                 notes.append(f"every {ordinal(every)} of {len(joined):,} pairs")
             ends = np.stack([x[joined[:: every or 1]], y[joined[:: every or 1]]], axis=-1)
             alpha = min(0.6, max(0.04, 60 / max(len(ends), 1)))
-            axes.add_collection(LineCollection(ends, colors="0.4", linewidths=0.6, alpha=alpha))
+            axes.add_collection(
+                LineCollection(list(ends), colors="0.4", linewidths=0.6, alpha=alpha)
+            )
         axes.scatter(
             x[known],
             y[known],
@@ -143,7 +145,7 @@ def _map_axes(
         centre = (v[known].min() + v[known].max()) / 2
         set_limits(centre - half, centre + half)
     longest = 6.6 / view.max()  # inches for a km of view
-    axes.figure.set_size_inches(1.2 + longest * view[0], 1.2 + longest * view[1])
+    figure_of(axes).set_size_inches(1.2 + longest * view[0], 1.2 + longest * view[1])
     axes.set_aspect(aspect, adjustable="box")
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.grid(color="0.9", linewidth=0.6)

@@ -58,20 +58,27 @@ def new_figure(
     return figure
 
 
+def figure_of(axes: Axes) -> Figure:
+    """The figure that axes belong to."""
+    assert isinstance(axes.figure, Figure)  # we make no subfigures
+    return axes.figure
+
+
 def write_title(axes: Axes, title: str, note: str = "") -> None:
     """The title, and in brackets what was averaged or left out; broken into lines."""
     lines = [line for part in title.splitlines() for line in textwrap.wrap(part, 84)]
     lines += textwrap.wrap(f"({note})", 84) if note else []
     axes.set_title("\n".join(lines), y=1)  # above the axes, whatever else is there
-    figure = axes.get_figure()
+    figure = figure_of(axes)
     figure.subplots_adjust(top=1 - (0.15 + _LINE * len(lines)) / figure.get_figheight())
 
 
 def colour_bar(shown: ScalarMappable, axes: Axes, label: str, extend: str = "neither") -> None:
     """A colour bar on the right of the axes, for which there must be BAR_ROOM."""
-    width = axes.get_position().width * axes.get_figure().get_figwidth()
-    place = axes.inset_axes([1 + 0.15 / width, 0, 0.2 / width, 1])
-    axes.get_figure().colorbar(shown, cax=place, label=label, extend=extend)
+    figure = figure_of(axes)
+    width = axes.get_position().width * figure.get_figwidth()
+    place = axes.inset_axes((1 + 0.15 / width, 0, 0.2 / width, 1))
+    figure.colorbar(shown, cax=place, label=label, extend=extend)
 
 
 def interpolation(n_columns: int) -> str:

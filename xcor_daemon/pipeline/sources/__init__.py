@@ -135,6 +135,7 @@ def for_workers(source: Source) -> Source:
     connections; public buckets they ask themselves, and keep nothing.
     """
     from .fdsn import Fdsn
+    from .opendata import OpenData
 
     if isinstance(source, Several):
         others = {name: for_workers(one) for name, one in source.others.items()}
@@ -143,7 +144,9 @@ def for_workers(source: Source) -> Source:
         return source
     if isinstance(source.source, Fdsn):
         return Kept(Nowhere(source.name), source.folder)
-    return source.source.counted_alone()
+    if isinstance(source.source, OpenData):
+        return source.source.counted_alone()
+    return source.source
 
 
 def forget(source: Source, start: int, end: int) -> None:

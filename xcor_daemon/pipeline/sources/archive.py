@@ -55,8 +55,8 @@ class Archive:
         self.xml = [file.file for file in found if file.is_metadata]
         self.n_files = sum(bool(file.entries) for file in found)  # of miniSEED
         self.skipped = {file.file: file.skipped for file in found if file.skipped}
-        for file, reason in list(self.skipped.items())[:_SHOWN]:
-            log.warning("%s is left out: %s", file, reason)
+        for name, reason in list(self.skipped.items())[:_SHOWN]:
+            log.warning("%s is left out: %s", name, reason)
         if len(self.skipped) > _SHOWN:
             log.warning("%d more files are left out", len(self.skipped) - _SHOWN)
         if not self.index:

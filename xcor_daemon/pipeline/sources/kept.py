@@ -156,7 +156,9 @@ def _write(path: Path, about: dict[str, Any], arrays: Mapping[str, np.ndarray]) 
     partial = path.with_suffix(".partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+            text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+            named: dict[str, Any] = {"about": text, **arrays}
+            np.savez(file, **named)
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)

@@ -66,8 +66,8 @@ def samples(
                 runs.extend(runs_of(some, data, fs))
     if n_refused:
         notes.append(f"{count(n_refused, 'record')} could not be decoded")
-    segments, more = join(runs)
-    segments = tuple(part for segment in segments for part in cut(segment, start, end))
+    joined, more = join(runs)
+    segments = tuple(part for segment in joined for part in cut(segment, start, end))
     if not segments:
         reason = "; ".join([*notes, *more])
         if reason:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -160,7 +161,7 @@ def parse_heads(heads: bytes, step: int) -> np.ndarray:
     return _parse(data, np.arange(0, data.size - step + 1, step))
 
 
-def distinct(values: np.ndarray) -> list:
+def distinct(values: np.ndarray) -> list[Any]:
     """The different values; quick where there is only one."""
     if values.size and (values == values[0]).all():
         return [values[0]]

@@ -199,6 +199,7 @@ class _Prompt(http.client.HTTPConnection):
 
     def getresponse(self) -> http.client.HTTPResponse:
         """The beginning of an answer, within one time-out altogether."""
+        assert self.timeout is not None  # `_once` gives every connection one
         sock, is_late = self.sock, threading.Event()
 
         def cut() -> None:

@@ -76,7 +76,7 @@ def nth_root_method(order: float) -> Summed:
 def adaptive_covariance_method(sharpness: float) -> Summed:
     """The linear stack through a filter that passes what is coherent between windows."""
 
-    def sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         n_fft = _n_filter(rows.shape[-1])
         total = np.zeros(n_fft // 2 + 1, dtype=np.complex128)
         power = np.zeros(n_fft // 2 + 1)
