@@ -129,6 +129,20 @@ def test_a_missing_window_is_nan_for_its_pairs_only():
     np.testing.assert_array_equal(corr[~lost], complete[~lost])
 
 
+@pytest.mark.parametrize("n_samples", [333, 2000])  # a window whole, and in blocks
+def test_a_correlation_does_not_depend_on_what_is_computed_beside_it(n_samples):
+    n_lags = 100
+    windows = noise(34, 5, 1, n_samples)
+    i, j = np.triu_indices(34)
+    everything = correlate_all(windows, n_lags)
+
+    for n in range(1, 34):  # channels, and so groups of pairs, of every size
+        first = slice(34 - n, None)
+        own = np.flatnonzero(i >= 34 - n)
+        corr = correlate_all(windows[first, : 1 + n % 5], n_lags)
+        assert corr.tobytes() == everything[own, : 1 + n % 5].tobytes()
+
+
 def test_a_channel_without_any_window_leaves_the_others_as_they_are():
     windows, kept = noise(3, 2, 1, 300), np.ones((3, 2), dtype=bool)
     kept[1] = False
@@ -200,7 +214,7 @@ def test_products_are_not_written_across_lines_of_the_cache():
     askew = room[: 4 * spectra.shape[1] * kernel.LANE].reshape(4, -1)
 
     with pytest.raises(ValueError, match="empty_products"):
-        kernel.multiply_tile(spectra[0], spectra[1], 0, 2, 0, 2, 0, askew)
+        kernel.multiply_tile(spectra[0], spectra[1], 0, 2, 0, 2, 0, np.arange(4), askew)
 
 
 def test_block_spectra_are_not_written_across_lines_of_the_cache():
@@ -233,6 +247,7 @@ def test_what_a_sink_raises_reaches_the_caller():
         (np.ones((2, 3)), ([0], [1]), None, "booleans"),
         (np.ones((2, 3), dtype=bool), ([0], [2]), None, "0 <= first <= second < 2"),
         (np.ones((2, 3), dtype=bool), ([1], [0]), None, "0 <= first <= second < 2"),
+        (np.ones((2, 3), dtype=bool), ([0, 0], [1, 1]), None, "in the list twice"),
         (np.ones((2, 3), dtype=bool), ([0], [1]), [0, 1], "3 numbers"),
         (np.ones((2, 3), dtype=bool), ([0], [1]), [1, 0, 2], "3 numbers"),
     ],

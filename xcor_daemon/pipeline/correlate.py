@@ -16,7 +16,7 @@ from threading import local
 
 import numpy as np
 
-from .fft import BACKEND, irfft, next_fast_len, rfft
+from .fft import BACKEND, irfft, next_fast_len, rfft, side_by_side
 from .kernel import (
     LANE,
     empty_products,
@@ -28,7 +28,7 @@ from .kernel import (
     spectra_bytes,
     store_spectra,
 )
-from .tiles import TOGETHER, Tile, part_size, tiles_by_block
+from .tiles import Tile, part_size, tiles_by_block
 
 TILE = 18  # channels on a side, at most: their products and spectra stay in the cache
 # Where many windows are averaged the products outweigh the transforms, and a larger tile reads
@@ -38,6 +38,9 @@ _TILE_OF_STACKS, _MANY_BLOCKS = 54, 64
 # made again for every block of first ones: with 200 channels in two blocks, not four, a day of
 # stacks takes a seventh less.
 MEMORY = 1_000_000_000
+_PAIRS = 24  # transformed before they are divided and kept: whole calls of the transform
+# Samples of the blocks that are cut before they are transformed: half of a second-level cache.
+_SAMPLES = 1 << 17
 # Output rows at a time: enough for long writes, and little memory that is touched the first time.
 _ROWS = 4
 # Rates of one core (flop/s) that weigh products against transforms when a block is chosen; only
@@ -142,7 +145,7 @@ def correlate(
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes do not fit, or a pair is in the list twice.
     """
     _check(kept, pairs, groups)
     n_channels, n_windows = kept.shape
@@ -270,42 +273,71 @@ class _Batch:
         sides: tuple[int, ...],
     ) -> None:
         """The block spectra of a channel's windows; of those that are not ``here``, zeros."""
-        which = np.cumsum(here) - 1  # of the windows that were cut
         n_blocks = self._n_parts * self._plan.n_blocks
+        at = channel % self._width
+        wanted: list[tuple[np.ndarray, int]] = []  # room and first block of every window here
         position = 0
         for indices, room in zip(self._windows, self._room, strict=False):
             for place in range(indices.size):
                 # Blocks keep the place of their window: both channels of a pair must agree.
                 begin = place * n_blocks
-                for side in sides:
-                    if cut is not None and here[position]:
-                        self._put(side, channel, begin, cut[side][which[position]], room[side])
-                    else:
-                        at = channel % self._width
+                if here[position]:
+                    wanted.append((room, begin))
+                else:
+                    for side in sides:
                         room[side][:, at, begin : begin + n_blocks] = 0
                 position += 1
+        if cut is not None:
+            for side in sides:
+                self._put(side, at, cut[side], wanted)
 
     def _put(
-        self, side: int, channel: int, block: int, window: np.ndarray, out: np.ndarray
+        self,
+        side: int,
+        at: int,
+        windows: np.ndarray,
+        wanted: list[tuple[np.ndarray, int]],
     ) -> None:
-        """The block spectra of one window (n_parts, n_samples) of a channel, from ``block`` on."""
+        """The block spectra of windows (n, n_parts, n_samples) of the channel at ``at``.
+
+        Blocks of one window after the other fill whole calls of the transform.
+        """
         plan = self._plan
         room = _block_room(plan, side, self._scratch)
-        for part in window:
-            if side == 0:
-                fill_narrow(part, plan.n_block, room)
-            else:
-                fill_wide(part, plan.n_block, plan.n_lags, plan.circular, room)
-            spectra = rfft(room).view(np.float32)
-            store_spectra(spectra, channel % self._width, block, out)
-            block += plan.n_blocks
+        filled = 0  # rows of the room
+        pieces: list[tuple[int, int, np.ndarray, int]] = []  # rows [a, b), where they go
+
+        def transform() -> None:
+            rows = filled + -filled % side_by_side(plan.n_fft)
+            spectra = rfft(room[:rows]).view(np.float32)
+            for a, b, out, block in pieces:
+                store_spectra(spectra[a:b], at, block, out)
+            pieces.clear()
+
+        for window, (rooms, begin) in zip(windows, wanted, strict=True):
+            for part in window:
+                done = 0
+                while done < plan.n_blocks:
+                    a, b = filled, min(filled + plan.n_blocks - done, len(room))
+                    if side == 0:
+                        fill_narrow(part, done, plan.n_block, room[a:b])
+                    else:
+                        fill_wide(part, done, plan.n_block, plan.n_lags, plan.circular, room[a:b])
+                    pieces.append((a, b, rooms[side], begin))
+                    begin, done, filled = begin + b - a, done + b - a, b
+                    if filled == len(room):
+                        transform()
+                        filled = 0
+        if filled:
+            transform()
 
 
 def _block_room(plan: Blocks, side: int, scratch: local) -> np.ndarray:
-    """The thread's own array for the blocks of a window, one for each side of a pair."""
+    """The thread's own array for blocks, one for each side of a pair: whole calls of `rfft`."""
     if getattr(scratch, "plan", None) != plan:
         scratch.plan = plan
-        shape = (plan.n_blocks, plan.n_fft)
+        together = side_by_side(plan.n_fft)
+        shape = (max(1, _SAMPLES // plan.n_fft // together) * together, plan.n_fft)
         scratch.blocks = [np.zeros(shape, dtype=np.float32) for _ in range(2)]
     return scratch.blocks[side]
 
@@ -316,21 +348,32 @@ def _correlate_tile(
     """(n_pairs, n_rows, n_lags) of a tile; the array is the thread's own and used again."""
     n_kept, n_bins = 2 * plan.n_lags + 1, plan.n_fft // 2 + 1
     size = (side * side, len(spectra), n_kept)
+    together = side_by_side(plan.n_fft)
     if getattr(scratch, "corr", np.empty(0)).shape != size:
         scratch.corr = np.empty(size, dtype=np.float32)
-        scratch.product = empty_products(side * side, plan.n_fft)
-        scratch.series = np.empty((TOGETHER, plan.n_fft), dtype=np.float32)
-    corr, product = scratch.corr[: tile.rows.size], scratch.product
+        scratch.product = empty_products(side * side + -(side * side) % together, plan.n_fft)
+        scratch.series = np.empty((_PAIRS, plan.n_fft), dtype=np.float32)
+    n_pairs = tile.rows.size
+    corr, product = scratch.corr[:n_pairs], scratch.product
     i, j = tile.i0 + tile.local // tile.n_j, tile.j0 + tile.local % tile.n_j
     for w, one in enumerate(spectra):
         multiply_tile(
-            one.first, one.second, tile.i0, tile.n_i, tile.j0, tile.n_j, tile.ahead, product
+            one.first,
+            one.second,
+            tile.i0,
+            tile.n_i,
+            tile.j0,
+            tile.n_j,
+            tile.ahead,
+            tile.place,
+            product,
         )
         count = one.count[i, j]
         with np.errstate(divide="ignore"):
             scale = np.where(count > 0, 1 / count, np.nan).astype(np.float32)[:, None]
-        for a, b in tile.batches:
-            wanted = product[tile.local[a] : tile.local[b - 1] + 1, :n_bins]
-            series = irfft(wanted, plan.n_fft, scratch.series[: b - a])[:, :n_kept]
-            np.multiply(series, scale[a:b], out=corr[a:b, w])
+        for a in range(0, n_pairs, _PAIRS):
+            b = min(a + _PAIRS, n_pairs)
+            rows = b - a + (a - b) % together  # a whole call, over rows that nobody wants
+            series = irfft(product[a : a + rows, :n_bins], plan.n_fft, scratch.series[:rows])
+            np.multiply(series[: b - a, :n_kept], scale[a:b], out=corr[a:b, w])
     return corr

@@ -72,14 +72,14 @@ def spectra_bytes(n_channels: int, n_blocks: int, n_fft: int) -> int:
 
 
 @compiled()
-def fill_narrow(window: np.ndarray, n_block: int, out: np.ndarray) -> None:
-    """Cut a window (n_samples,) into the blocks of a first channel, ready to be transformed.
+def fill_narrow(window: np.ndarray, first: int, n_block: int, out: np.ndarray) -> None:
+    """Cut a window (n_samples,) into blocks of a first channel, ready to be transformed.
 
-    ``out`` (n_blocks, n_fft) becomes the blocks of ``n_block`` samples; what lies beyond them
-    must be zero.
+    ``out`` (n, n_fft) becomes ``n`` blocks of ``n_block`` samples, from block ``first`` on; what
+    lies beyond them must be zero.
     """
     for b in range(out.shape[0]):
-        start = b * n_block
+        start = (first + b) * n_block
         length = min(n_block, window.size - start)
         out[b, :length] = window[start : start + length]
         out[b, length:n_block] = 0
@@ -87,16 +87,16 @@ def fill_narrow(window: np.ndarray, n_block: int, out: np.ndarray) -> None:
 
 @compiled()
 def fill_wide(
-    window: np.ndarray, n_block: int, n_lags: int, circular: bool, out: np.ndarray
+    window: np.ndarray, first: int, n_block: int, n_lags: int, circular: bool, out: np.ndarray
 ) -> None:
-    """Cut a window (n_samples,) into the blocks of a second channel, ready to be transformed.
+    """Cut a window (n_samples,) into blocks of a second channel, ready to be transformed.
 
-    ``out`` (n_blocks, n_fft) becomes the blocks widened by ``n_lags`` samples on both sides;
-    beyond the window's ends stands its other end if ``circular``, else zeros.
+    ``out`` (n, n_fft) becomes ``n`` blocks, from block ``first`` on, widened by ``n_lags`` samples
+    on both sides; beyond the window's ends stands its other end if ``circular``, else zeros.
     """
     n = window.size
     for b in range(out.shape[0]):
-        begin = b * n_block - n_lags
+        begin = (first + b) * n_block - n_lags
         low, high = max(0, -begin), min(out.shape[1], n - begin)
         out[b, low:high] = window[begin + low : begin + high]
         if circular:
@@ -319,6 +319,7 @@ def multiply_tile(
     j0: int,
     n_j: int,
     ahead: int,
+    place: np.ndarray,
     out: np.ndarray,
 ) -> None:
     """Sum over blocks of conj(first_i) second_j for a tile of pairs.
@@ -331,9 +332,12 @@ def multiply_tile(
         First channel and number of channels on either side of the tile.
     ahead : int
         A pair that is wanted has i0 + i <= j0 + j + ahead.
-    out : complex64 array, shape (>= n_i * n_j, n_chunks * LANE)
-        From `empty_products`. ``out[i * n_j + j]`` becomes the cross-spectrum of channels i0 + i
-        and j0 + j; that of a pair that is not wanted may be left as it was.
+    place : int array, shape (n_i * n_j,)
+        Row of ``out`` for channels i0 + i and j0 + j at ``i * n_j + j``; -1 for a pair that is not
+        wanted.
+    out : complex64 array, shape (rows, n_chunks * LANE)
+        From `empty_products`; becomes the cross-spectra. Rows that ``place`` does not name stay as
+        they are.
 
     Raises
     ------
@@ -402,7 +406,9 @@ def multiply_tile(
             for i in range(n_i):
                 for j in range(max(0, i0 + i - ahead - j0), n_j):
                     k = i * n_j + j
-                    to = out.ctypes.data + k * out.strides[0] + c_first * 8 * LANE
+                    if place[k] < 0:
+                        continue
+                    to = out.ctypes.data + place[k] * out.strides[0] + c_first * 8 * LANE
                     for g in range(c + 1 - c_first):
                         at = sums.ctypes.data + g * sums.strides[0] + k * pair
                         _interleave(at, to + g * 8 * LANE)

@@ -9,8 +9,6 @@ import numpy as np
 
 from .stretches import stretches
 
-TOGETHER = 24  # pairs that are transformed together
-
 
 def part_size(n: int, most: int) -> int:
     """How many of ``n`` to take at a time, in parts about as large as each other.
@@ -33,8 +31,8 @@ class Tile:
     ahead: int  # i0 + i <= j0 + j + ahead for all of the pairs
     rows: np.ndarray  # in the pair list
     local: np.ndarray  # i * n_j + j of each
+    place: np.ndarray  # (n_i * n_j,): where in ``rows`` a pair is; -1 where it is not wanted
     runs: list[tuple[int, int]]  # stretches of consecutive rows
-    batches: list[tuple[int, int]]  # stretches of consecutive ``local``, to transform together
 
 
 def tiles_by_block(
@@ -54,6 +52,11 @@ def tiles_by_block(
     -------
     tiles : dict
         Blocks of the first and of the second channel -> their tiles.
+
+    Raises
+    ------
+    ValueError
+        If a pair is in the list twice.
     """
     i, j = pairs
     found: dict[tuple[int, int], list[Tile]] = {}
@@ -69,9 +72,11 @@ def tiles_by_block(
         n_j = min(side, width - j0, n_channels - block_j * width - j0)
         inside = (i[rows] % width - i0) * n_j + (j[rows] % width - j0)
         ahead = (block_j - block_i) * width - int((j[rows] - i[rows]).min())
+        place = np.full(n_i * n_j, -1)
+        place[inside] = np.arange(rows.size)
+        if (place[inside] != np.arange(rows.size)).any():
+            raise ValueError("a pair of channels is in the list twice.")
         found.setdefault((block_i, block_j), []).append(
-            Tile(
-                i0, n_i, j0, n_j, ahead, rows, inside, stretches(rows), stretches(inside, TOGETHER)
-            )
+            Tile(i0, n_i, j0, n_j, ahead, rows, inside, place, stretches(rows))
         )
     return found
