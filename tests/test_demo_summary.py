@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from xcor_daemon.demo.summary import summarise
 
 PREFIX = "processed/7/runs/20190101_000000-abcdef/"
@@ -41,6 +43,23 @@ def test_what_is_unknown_of_a_pair_is_a_dash():
 
     line = next(line for line in text.splitlines() if "NO.A" in line)
     assert " ".join(line.split()) == "NO.A..BHZ - NO.B..BHZ - - -4.00 s -"
+
+
+@pytest.mark.parametrize("speed", [0.0, 0.0049, None])
+def test_channels_of_one_place_have_a_dash_for_a_speed(speed):
+    at_one_place = {**BEST, "distance_km": 0.0, "speed_km_s": speed}  # 0.0: by version 0.1.0
+    text = summary_of(summary={"pairs": 1, "windows_kept": 0, "best": [at_one_place]})
+
+    line = next(line for line in text.splitlines() if "NO.A" in line)
+    assert " ".join(line.split()) == "NO.A..BHZ - NO.B..BHZ 0.0 km 5.6 -4.00 s -"
+
+
+def test_what_came_to_nothing_is_said():
+    reason = {"reason": "no samples", "channel_days": 3, "channel": "X", "day": "2019-01-01"}
+    reasons = [{**reason, "detail": ""}]
+    text = summary_of(summary={**MANIFEST["summary"], "reasons": reasons})
+
+    assert "       3  no samples (such as X on 2019-01-01)" in text
 
 
 def test_files_and_images_are_named_where_they_are():

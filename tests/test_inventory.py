@@ -11,8 +11,11 @@ import pytest
 from test_stacking import LAGS, PARAMS, pair_table, windows, write_day
 
 from xcor_daemon.pipeline import corrday, corrfile, inventory, products
+from xcor_daemon.pipeline.datatypes import PairTable
+from xcor_daemon.pipeline.plots.words import peak_facts
 from xcor_daemon.pipeline.stacking import Stacked
 from xcor_daemon.pipeline.stackplan import StackPlan
+from xcor_daemon.report import clearest_pairs
 from xcor_daemon.request import StackParams
 
 DAYS = ("2020-01-30", "2020-01-31", "2020-02-02")
@@ -109,3 +112,28 @@ def test_uneven_windows_are_kept_as_they_are():
 
     assert [s + k * step for s, step, count in runs for k in range(count)] == times.tolist()
     assert runs[0] == [0, 450, 3]
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-4])  # km; the second is 10 cm
+def test_two_channels_of_one_place_have_no_speed_anywhere(tmp_path, distance):
+    lags = np.arange(-2.0, 3.0)
+    pairs = PairTable(
+        ("XX.A..BHE", "XX.A..BHZ", "XX.B..BHZ"), np.array([0, 1]), np.array([1, 2]),
+        np.array([distance, 6.0]), *(np.zeros(2),) * 2, *(np.zeros(3),) * 3,
+    )  # fmt: skip
+    stack = np.array([[0, 0, 0, 1, 0], [0, 0, 0, 0, 1]], dtype=np.float32)
+    snr, n_windows = np.array([9.0, 5.0]), np.ones((2, 1), dtype=int)
+    stacked = Stacked(tmp_path / "linear.h5", pairs, stack, snr, n_windows)
+
+    same, apart = products.clearest(stacked, lags)
+    table = inventory.write_pairs(stacked, lags).read_text().splitlines()
+    printed = clearest_pairs([same, apart])
+    beside = peak_facts(pairs.names, pairs.distance, snr, np.array([1.0, 2.0]))
+
+    assert (same["pair"], same["speed_km_s"]) == ("XX.A..BHE|XX.A..BHZ", None)
+    assert apart["speed_km_s"] == 3.0  # 6 km in 2 s
+    assert [line.rpartition(",")[2] for line in table] == ["speed", "", "3.0000"]
+    assert [line.split()[-1] for line in printed[2:]] == ["-", "km/s"]
+    assert printed[3].endswith("3.00 km/s")
+    assert "km/s" not in next(line for line in beside if "BHE" in line)
+    assert not any(odd in "\n".join([*printed, *beside]) for odd in ("0.00 km/s", "nan", "inf"))

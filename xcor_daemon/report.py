@@ -35,10 +35,15 @@ def clearest_pairs(best: Sequence[Mapping[str, Any]]) -> list[str]:
         + _number(row["distance_km"], "8.1f", "km", 10)
         + _number(row["snr"], "7.1f", "", 7)
         + _number(row["lag_s"], "+7.2f", "s", 9)
-        + _number(row["speed_km_s"], "8.2f", "km/s", 15)
+        + _number(_shown(row["speed_km_s"]), "8.2f", "km/s", 15)
         for row in best
     ]
     return [title, head, *rows]
+
+
+def _shown(speed: float | None) -> float | None:
+    """A speed (km/s) that is more than 0.00; version 0.1.0 gave 0 to channels of one place."""
+    return speed if speed and speed >= 0.005 else None
 
 
 def _number(value: float | None, form: str, unit: str, width: int) -> str:

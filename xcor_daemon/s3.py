@@ -106,7 +106,9 @@ class S3:
             need = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that it knows."
             return ConfigError(f"S3 at {self.endpoint} does not know these keys ({code}); {need}")
         if code in ("AccessDenied", "403"):
-            need = "give the keys or the role the rights that the README lists."
+            need = (
+                "give the keys or the role the rights under 'Rights on S3' in docs/operations.md."
+            )
             return ConfigError(f"S3 bucket {self.name!r} refuses {operation} to these keys; {need}")
         if code in ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"):
             return UnreachableError(f"credentials for S3 at {self.endpoint} have expired ({code}).")

@@ -6,11 +6,15 @@ import re
 import subprocess
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 from template import FOLDER, Template, statements
 
 from xcor_daemon import gateway
 from xcor_daemon.config import Config
+from xcor_daemon.errors import ConfigError
+from xcor_daemon.s3 import S3
 from xcor_daemon.webpage import Services
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +79,33 @@ def test_the_submit_function_writes_what_is_sent_and_counts_it():
         ("s3:PutObject", f"{JOBS}/incoming/*"),
         ("s3:PutObject", f"{JOBS}/quota/*"),
     }
+
+
+def test_the_docs_list_the_rights_and_s3s_refusal_points_to_them():
+    text = (ROOT / "docs/operations.md").read_text()
+    title = re.search(r"the rights under '([^']+)' in docs/operations\.md", refusal())[1]
+    section = text[text.index(f"**{title}.**") :]
+    listed: dict[str, set[tuple[str, str]]] = {"daemon": set(), "submit": set()}
+    for action, *places in re.findall(r"^\| `(s3:\w+)` \|(.*)\|(.*)\|$", section, re.MULTILINE):
+        for role, cell in zip(listed, places, strict=True):
+            keys = re.findall(r"`([^`]+)`", cell) or [""] * bool(cell.strip())
+            listed[role] |= {(action, f"{JOBS}/{key}".removesuffix("/")) for key in keys}
+
+    assert listed["daemon"] == granted("MachineRole", "daemon")
+    assert listed["submit"] == {
+        g for g in granted("SubmitRole", "submit") if g[0].startswith("s3:")
+    }
+
+
+def refusal() -> str:
+    """What is said where S3 refuses a right."""
+    error = ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
+    with (
+        pytest.raises(ConfigError) as caught,
+        S3(boto3.client("s3", "us-west-2"), "jobs").explained("put_object"),
+    ):
+        raise error
+    return str(caught.value)
 
 
 def test_nobody_is_given_a_whole_service():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import reason_lines
 from ..report import clearest_pairs
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -29,6 +30,7 @@ def summarise(manifest: Mapping[str, Any], folder: Path, results: str) -> str:
     lines = [
         f"Job {manifest['id']} is done: {channels} channels, {summary['pairs']} pairs, "
         f"{summary['windows_kept']} pair-windows kept, {units['done']} of {_days(units)} day(s).",
+        *reason_lines(summary.get("reasons", ())),
         "",
         *clearest_pairs(summary["best"]),
         "",

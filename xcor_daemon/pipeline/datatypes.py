@@ -13,6 +13,7 @@ from ..errors import NoDataError
 from ..stations import Channel
 
 UNREADABLE = "a file of the archive cannot be read"  # by the system; its bytes may be right
+SAME_PLACE = 0.001  # km; nearer channels have no apparent speed (coordinates of 5 decimals)
 NS = 1_000_000_000  # nanoseconds in a second: times are whole nanoseconds since 1970, UTC
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .stack import peak
+from .stack import apparent_speed, peak
 from .stacking import Stacked
 from .stackplan import StackPlan
 from .stretches import stretches
@@ -31,8 +31,6 @@ def write_pairs(stacked: Stacked, lags: np.ndarray) -> Path:
     """
     pairs = stacked.pairs
     lag, _ = peak(stacked.stack, lags)
-    far = np.isfinite(lag) & (lag != 0) & (pairs.distance > 0)
-    speed = np.divide(pairs.distance, np.abs(lag), out=np.full(lag.shape, np.nan), where=far)
     numbers = {
         "distance": (pairs.distance, 4),
         "azimuth": (pairs.azimuth, 2),
@@ -40,7 +38,7 @@ def write_pairs(stacked: Stacked, lags: np.ndarray) -> Path:
         "n_windows": (stacked.n_windows.sum(axis=1), 0),
         "snr": (stacked.snr, 3),
         "lag": (lag, 4),
-        "speed": (speed, 4),
+        "speed": (apparent_speed(pairs.distance, lag), 4),
     }
     path = stacked.path.with_suffix(".csv")
     partial = path.with_name(path.name + ".partial")

@@ -16,7 +16,7 @@ from .corrday import CorrDay
 from .day import DayResult
 from .inventory import write_pairs, write_rows
 from .painters import Drawing, Painters
-from .stack import peak
+from .stack import apparent_speed, peak
 from .stacking import Stacked, stack_files, write_rotated
 from .stackplan import StackPlan
 
@@ -141,6 +141,7 @@ def clearest(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:
     """The pairs of two channels with the highest SNR, best first."""
     pairs, ratio = stacked.pairs, stacked.snr
     lag, _ = peak(stacked.stack, lags)
+    speed = apparent_speed(pairs.distance, lag)
     apart = (pairs.first != pairs.second) & np.isfinite(ratio)
     order = [int(k) for k in np.argsort(-ratio, kind="stable") if apart[k]][:_BEST]
     names = pairs.names
@@ -150,7 +151,7 @@ def clearest(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:
             "distance_km": _rounded(pairs.distance[k], 3),
             "snr": _rounded(ratio[k], 2),
             "lag_s": _rounded(lag[k], 4),
-            "speed_km_s": _rounded(abs(pairs.distance[k] / lag[k]), 3) if lag[k] else None,
+            "speed_km_s": _rounded(speed[k], 3),
         }
         for k in order
     ]

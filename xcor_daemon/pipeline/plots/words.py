@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from ..datatypes import SAME_PLACE
+
 LAG_SIGN = "Positive lag: the wave reaches the second channel of a pair after the first."
 
 
@@ -54,7 +56,7 @@ def pair_facts(distance: float, snr: float, peak_lag: float) -> list[str]:
 
 def apparent_speed(distance: float, lag: float) -> float:
     """Apparent speed (km/s); NaN where it has no meaning."""
-    return abs(distance / lag) if lag and distance > 0 else math.nan
+    return abs(distance / lag) if lag and distance > SAME_PLACE else math.nan
 
 
 def counted(n: int, noun: str) -> str:

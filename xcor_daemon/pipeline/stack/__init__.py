@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...request import StackParams
-from .measures import peak, snr
+from .measures import apparent_speed, peak, snr
 from .rows import valid_rows
 from .sums import (
     Summed,
@@ -30,6 +30,7 @@ __all__ = [
     "Summed",
     "Whole",
     "adaptive_covariance",
+    "apparent_speed",
     "bootstrap",
     "linear",
     "median",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..datatypes import SAME_PLACE
 from .rows import analytic, blocks
 
 
@@ -112,3 +113,18 @@ def _snr_rows(
     noise = np.sqrt(power / np.maximum(outer.sum(axis=-1), 1))
     ratio = np.where(valid, np.inf, np.nan)
     return np.divide(signal, noise, out=ratio, where=valid & (noise > 0))
+
+
+def apparent_speed(distance: np.ndarray, lag: np.ndarray) -> np.ndarray:
+    """Distance over lag (km/s), float64; NaN for channels of one place, or at a lag of 0.
+
+    Parameters
+    ----------
+    distance : array
+        km; NaN where it is unknown.
+    lag : array of the same shape
+        s, of either sign.
+    """
+    distance, lag = np.asarray(distance, np.float64), np.asarray(lag, np.float64)
+    far = np.isfinite(lag) & (lag != 0) & (distance > SAME_PLACE)
+    return np.divide(distance, np.abs(lag), out=np.full(lag.shape, np.nan), where=far)
