@@ -18,7 +18,7 @@ KERNELS = """
 import numpy as np
 from xcor_daemon.pipeline.compiled import compiled
 
-@compiled(fastmath=True)
+@compiled()
 def doubled(values):
     room = np.empty_like(values)  # an array that the kernel itself makes
     for k in range(values.size):

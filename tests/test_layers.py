@@ -117,6 +117,7 @@ PIPELINE = [
         "stretches",
         "underway",
     },
+    {"ordered_sums"},
     {
         "tapers",
         "kernel",

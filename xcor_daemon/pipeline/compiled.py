@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -10,14 +11,24 @@ import numba.extending
 from numba.core.caching import FunctionCache
 from numba.core.runtime.nrt import rtsys
 
+_INSTRUCTIONS = ("ordered_sums.py",)  # files of intrinsics that kernels of other files use
+
 
 class _Cache(FunctionCache):
     """numba's cache on disk, out of which machine code comes at once.
 
     numba's own way first makes the compiler know all of numpy, as if there were something to
     compile: half a second at every start. Where there is, numba does that by itself.
-    Its own classes have no types, hence the two ``type: ignore``.
+    Its own classes have no types, hence the ``type: ignore``.
     """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        # Beside a kernel's own file it holds the instructions of these, and is made again when
+        # they change.
+        about = [Path(__file__).with_name(name).stat() for name in _INSTRUCTIONS]
+        stamps = tuple((one.st_mtime, one.st_size) for one in about)
+        self._cache_file._source_stamp = (self._cache_file._source_stamp, stamps)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The machine code for a signature; None where it was never compiled."""
@@ -26,15 +37,16 @@ class _Cache(FunctionCache):
             return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
 
 
-def compiled(*, fastmath: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def compiled() -> Callable[[Callable[..., Any]], Any]:
     """Compile a function with its first call and keep that on disk; it lets go of the GIL.
 
-    ``fastmath`` lets sums be taken in another order.
+    Sums are taken in the order in which they are written: with numba's ``fastmath`` it would
+    depend on the processor (`ordered_sums`).
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        kernel: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
-        kernel._cache = _Cache(function)  # type: ignore[no-untyped-call]
+        kernel: Any = numba.njit(nogil=True)(function)
+        kernel._cache = _Cache(function)
         return kernel
 
     return decorate

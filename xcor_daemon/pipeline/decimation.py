@@ -11,6 +11,7 @@ import numpy as np
 
 from .compiled import compiled
 from .fft import next_long_len
+from .ordered_sums import LANES, four_dots
 
 _STOP_BAND = 96.0  # dB of the decimation filter by Kaiser's formula, which is 3 dB too hopeful
 _STRETCH = 6144  # samples at a time, so that they stay in the first-level cache
@@ -92,11 +93,11 @@ def filter_gain(taps: np.ndarray, frequency: np.ndarray, fs: float) -> np.ndarra
 
 
 def fill_up(taps: np.ndarray) -> np.ndarray:
-    """Taps with zeros behind them, as many as whole vector registers hold."""
-    return np.pad(taps, (0, -taps.size % 8))
+    """Taps with zeros behind them, up to whole groups of `LANES`."""
+    return np.pad(taps, (0, -taps.size % LANES))
 
 
-@compiled(fastmath=True)
+@compiled()
 def decimate(
     data: np.ndarray,
     reference: float,
@@ -111,8 +112,15 @@ def decimate(
     ``out[m]`` is centred on ``data[first + m factor]`` and written where that is a sample of
     ``data``; data is zero outside its ends. Four outputs at a time are sums along the taps.
 
-    ``taps`` are float32, `fill_up` made them quick, and tap ``half`` is the centre.
+    ``taps`` are float32, filled up by `fill_up`, and tap ``half`` is the centre.
+
+    Raises
+    ------
+    ValueError
+        If ``taps`` were not filled up.
     """
+    if taps.size % LANES:
+        raise ValueError("taps must be filled up to whole groups, as fill_up does it")
     n, n_taps = data.size, taps.size
     low = max(0, -(first // factor))
     high = min(out.size, (n - 1 - first) // factor + 1)
@@ -132,14 +140,8 @@ def decimate(
         for k in range(here.size):
             real[k] = np.float32(here[k]) - shift
         for m in range(0, result.size, 4):
-            x0, x1 = row[m * factor :][:n_taps], row[(m + 1) * factor :][:n_taps]
-            x2, x3 = row[(m + 2) * factor :][:n_taps], row[(m + 3) * factor :][:n_taps]
-            y0 = y1 = y2 = y3 = np.float32(0)
-            for k in range(n_taps):
-                y0 += taps[k] * x0[k]
-                y1 += taps[k] * x1[k]
-                y2 += taps[k] * x2[k]
-                y3 += taps[k] * x3[k]
-            for k, y in enumerate((y0, y1, y2, y3)):
+            place = row.ctypes.data + m * factor * 4
+            sums = four_dots(taps.ctypes.data, place, factor * 4, n_taps)
+            for k, y in enumerate(sums):
                 if m + k < result.size:
                     result[m + k] = y

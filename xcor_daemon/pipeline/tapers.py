@@ -5,26 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from .compiled import compiled
+from .ordered_sums import LANES, sum_and_moment
 
 _STRETCH = 1024  # samples; what counts them fits the 32-bit integers that registers can convert
 
 
-@compiled(fastmath=True)
+@compiled()
 def detrend_taper(data: np.ndarray, n_taper: int, out: np.ndarray) -> None:
-    """data less its least-squares line, cosine tapered at both ends, to float32 ``out``."""
+    """data less its least-squares line, cosine tapered at both ends, to float32 ``out``.
+
+    ``data`` is contiguous, of 32-bit integers or floats.
+    """
     n = data.size
     middle = 0.5 * (n - 1)
-    reference = float(data[0])
+    reference = np.float64(data[0])
+    whole = n - n % LANES
     total, moment = 0.0, 0.0
-    for a in range(0, n, _STRETCH):
-        here = data[a : a + _STRETCH]
-        part, turning = 0.0, 0.0
-        for i in range(np.int32(here.size)):
-            x = float(here[i]) - reference
-            part += x
-            turning += x * float(np.int32(i))
-        total += part
-        moment += turning + part * (a - middle)
+    if whole:
+        total, moment = sum_and_moment(data, whole, reference, middle)
+    for i in range(whole, n):
+        x = np.float64(data[i]) - reference
+        total += x
+        moment += x * (i - middle)
     slope = moment / (n * (float(n) * n - 1) / 12) if n > 1 else 0.0
     mean = reference + total / n
     for a in range(0, n, _STRETCH):

@@ -128,7 +128,7 @@ def _modulus(band: Band, n: int, fs: float) -> np.ndarray:
     return band.whitened(np.arange(n // 2 + 1) * (fs / n))
 
 
-@compiled(fastmath=True)
+@compiled()
 def _whiten(spectra: np.ndarray, modulus: np.ndarray) -> None:
     """Give spectra (n, n_bins) this modulus and leave their phase, in place; 0 stays 0."""
     for spectrum in spectra:
