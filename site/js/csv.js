@@ -1,6 +1,7 @@
 /** CSV text <-> rows of cells (RFC 4180), as Python's csv module reads and writes them. */
 
 // What Python's str.splitlines takes for the end of a line.
+// eslint-disable-next-line no-control-regex -- these are line ends to Python
 const LINE_END = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 
 /**

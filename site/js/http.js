@@ -97,7 +97,7 @@ export async function fetchJson(url, options = {}) {
     });
   try {
     return await answer.json();
-  } catch (error) {
+  } catch {
     if (options.signal?.aborted) throw options.signal.reason;
     throw new HttpError(`${hostOf(url)} answered with something that is not JSON`, {
       status: answer.status,

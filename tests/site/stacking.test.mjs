@@ -138,7 +138,7 @@ test("images come with their texts", () => {
     manifestOf(["PLOT/a.png", "PLOT/a.txt", "PLOT/b.png", "x.png"].map(file)),
   );
   assert.deepEqual(
-    images.map(({ file, text }) => [file.name, text?.name]),
+    images.map((image) => [image.file.name, image.text?.name]),
     [
       ["PLOT/a.png", "PLOT/a.txt"],
       ["PLOT/b.png", undefined],

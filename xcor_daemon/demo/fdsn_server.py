@@ -202,7 +202,7 @@ def _wadl(url: str, service: str) -> str:
 def _wadl_parameters(names: Iterable[str]) -> Iterable[str]:
     for name in names:
         kind = "xs:dateTime" if name.startswith(("start", "end")) else "xs:string"
-        if name.endswith("itude"):
+        if name.endswith(("latitude", "longitude")):
             kind = "xs:double"
         yield f'     <param name="{name}" style="query" type="{kind}"/>\n'
 

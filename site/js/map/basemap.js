@@ -99,7 +99,15 @@ function pane(map, name, zIndex) {
   return L.canvas({ pane: name, padding: 0.3 });
 }
 
-const of = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** A colour of map.css: computed, since a variable is only its text, such as `light-dark(...)`. */
+function of(name) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
 const look = {
   land: () => ({
     color: of("--map-coast"),

@@ -62,12 +62,12 @@ export function filterForm(centres, on) {
   );
 
   function textField(name) {
-    const [label, example] = LABELS[name];
+    const [label, placeholder] = LABELS[name];
     const isTime = name === "start" || name === "end";
     const input = make("input", {
       type: "text",
       name,
-      placeholder: example,
+      placeholder,
       autocomplete: "off",
       spellcheck: false,
       inputMode: SIDES.includes(name) ? "decimal" : "text",

@@ -2,7 +2,7 @@
 
 import { formatCsv } from "../csv.js";
 import { problem } from "../csvtable.js";
-import { COLUMNS, STATIONS, parseStations } from "../stations.js";
+import { COLUMNS, parseStations } from "../stations.js";
 
 /**
  * Read a list in any of the three forms.

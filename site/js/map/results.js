@@ -89,15 +89,15 @@ export function resultsCard(app, on) {
   );
 
   function facetChoice(name) {
-    const select = make("select", {
+    const choice = make("select", {
       onchange: () => {
-        chosen = { ...chosen, [name]: select.value };
+        chosen = { ...chosen, [name]: choice.value };
         show();
       },
     });
     return {
-      element: make("label", { className: "facet" }, make("span", {}, TITLES[name]), select),
-      select,
+      element: make("label", { className: "facet" }, make("span", {}, TITLES[name]), choice),
+      choice,
     };
   }
 
@@ -169,16 +169,16 @@ export function resultsCard(app, on) {
     const { column, isDescending } = table.order();
     table.setRows(sorted(shown, column, isDescending));
     const options = facetsOf(found, chosen, now);
-    for (const [name, { select }] of Object.entries(facets)) {
+    for (const [name, { choice }] of Object.entries(facets)) {
       const value = chosen[name] ?? "";
       const all = options[name].reduce((sum, [, n]) => sum + n, 0);
-      select.replaceChildren(
+      choice.replaceChildren(
         make("option", { value: "" }, `All (${grouped(all)})`),
         ...options[name].map(([one, n]) =>
           make("option", { value: one }, `${one} (${grouped(n)})`),
         ),
       );
-      select.value = value;
+      choice.value = value;
     }
     body.hidden = !found.length;
     empty.hidden = found.length > 0;

@@ -141,13 +141,13 @@ export function openRequest(app, known) {
 
   /** Follow a stacking job below the form. */
   function follow(id) {
-    const title = requestTitle(values);
-    remember(app.store, { id, kind: "stack", title: `${title} of job ${job}` }, app.now());
-    const card = make("section", { className: "card stack", ariaLabel: title });
+    const asked = requestTitle(values);
+    remember(app.store, { id, kind: "stack", title: `${asked} of job ${job}` }, app.now());
+    const card = make("section", { className: "card stack", ariaLabel: asked });
     sent.prepend(card);
-    const head = make("h3", {}, title);
+    const head = make("h3", {}, asked);
     const chip = make("span", { className: "chip" }, "Sent");
-    const bar = make("progress", { max: 1, ariaLabel: `Progress of ${title}` });
+    const bar = make("progress", { max: 1, ariaLabel: `Progress of ${asked}` });
     const text = make("p", { className: "quiet" });
     const open = make(
       "a",

@@ -160,7 +160,7 @@ export class Results {
       }))
       .filter(({ corr }) => corr);
     const days = new Map(); // a large day lies in several files, each with its own pairs
-    for (const file of files) days.set(file.day, [...(days.get(file.day) ?? []), file]);
+    for (const part of files) days.set(part.day, [...(days.get(part.day) ?? []), part]);
     return [...days].map(([day, parts]) => ({ day, parts, corr: parts[0].corr }));
   }
 

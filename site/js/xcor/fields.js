@@ -133,10 +133,10 @@ export function paramFields(section, onChange) {
     },
     /** Show sentences at their fields: errors and advice by column. */
     tell(errors, advice) {
-      for (const [name, one] of Object.entries(fields)) {
-        one.setError(errors[name] ?? "");
-        one.setAdvice(errors[name] ? "" : (advice[name] ?? ""));
-        if (errors[name] && folded.contains(one.element)) folded.open = true;
+      for (const [name, shown] of Object.entries(fields)) {
+        shown.setError(errors[name] ?? "");
+        shown.setAdvice(errors[name] ? "" : (advice[name] ?? ""));
+        if (errors[name] && folded.contains(shown.element)) folded.open = true;
       }
     },
     focus(name) {
