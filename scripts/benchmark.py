@@ -233,15 +233,17 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
     metadata = source.metadata(channels, "velocity")
     midnight = day_start(DAY)
     aside = round(margin(BASE) * NS)
-    spans = [(midnight, midnight + 86400 * NS)]
+    end = midnight + 86400 * NS
     held: dict[str, list] = {"samples": [], "covered": [], "motion": []}
 
     def read() -> None:
-        held["samples"] = list(source.fetch(channels, midnight - aside, spans[0][1] + aside))
+        held["samples"] = list(source.fetch(channels, midnight - aside, end + aside))
 
     def prepare() -> None:
         held["covered"] = [
-            prepare_channel(s, metadata.at(c.id, *spans[0]), spans, DAY, BASE)
+            prepare_channel(
+                s, metadata.at(c.id, midnight, end), [(0, BASE.windows.n_day)], DAY, BASE
+            )
             for c, s in held["samples"]
         ]
 

@@ -164,7 +164,7 @@ def test_status_shows_the_jobs_here_and_in_s3(call, tmp_path, s3):
 
 def test_a_bug_keeps_its_traceback(folder):
     code = (
-        "from xcor_daemon import request; request.read_request = lambda folder: 1 / 0\n"
+        "from xcor_daemon import request; request.read_files = lambda folder: 1 / 0\n"
         "from xcor_daemon.cli import main; main()"
     )
     command = [sys.executable, "-c", code, "validate", str(folder)]

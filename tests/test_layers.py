@@ -16,9 +16,11 @@ PREFIX = "xcor_daemon.pipeline."
 LAYERS = [
     {"errors", "findings"},
     {"report", "atomic", "config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
-    {"stations", "s3", "supervisor"},
+    {"rules", "s3", "stations", "supervisor", "windows"},
+    {"pair_counts", "stacking_params"},
     {"params"},
     {"pairlist"},
+    {"periods"},
     {"request"},
     {"units"},
     {"estimate", "jobs", "listing"},
@@ -43,7 +45,16 @@ LAYERS = [
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 HOST = sorted(HEIGHT.keys() - {"cli"})
-FILES_OF_A_JOB = {"stations", "params", "pairlist", "request", "units"}
+FILES_OF_A_JOB = {
+    "pairlist",
+    "params",
+    "periods",
+    "request",
+    "stacking_params",
+    "stations",
+    "units",
+    "windows",
+}
 SCIENCE = {"numpy", "scipy", "obspy", "h5py", "pandas", "numba", "matplotlib", "dask"}
 HOST_ONLY = {"boto3", "botocore", "docker", "click"}
 

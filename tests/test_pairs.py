@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from obspy.geodetics import gps2dist_azimuth
 from truth import PARAMS, utc
 
-from xcor_daemon.estimate import count_pairs
+from xcor_daemon.pairlist import count_pairs
 from xcor_daemon.pipeline.datatypes import Epoch
 from xcor_daemon.pipeline.pairs import pair_table
 from xcor_daemon.stations import Channel

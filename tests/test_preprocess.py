@@ -14,7 +14,6 @@ from xcor_daemon.errors import NoDataError
 from xcor_daemon.pipeline.band import Band, Grid, margin
 from xcor_daemon.pipeline.datatypes import NS, Epoch, Samples, Segment
 from xcor_daemon.pipeline.decimation import decimation_filter, filter_gain, plan_rates
-from xcor_daemon.pipeline.preparing import windows_asked
 from xcor_daemon.pipeline.preprocess import prepare, real_samples
 from xcor_daemon.pipeline.stationxml import curve
 from xcor_daemon.pipeline.windowing import cut, normalise, running_mean
@@ -130,9 +129,8 @@ def test_the_first_sample_after_midnight_misses_nothing_before_it(start, first_r
 
 def test_samples_outside_the_times_asked_for_count_as_missing():
     params = replace(PARAMS, fs=1, freqmax=0.3)
-    spans = [(MIDNIGHT + 7200 * NS, MIDNIGHT + 14400 * NS)]
 
-    result = prepare(constant(86400), (), spans, DAY, params)
+    result = prepare(constant(86400), (), [(7200, 14400)], DAY, params)
 
     assert np.flatnonzero(result.kept).tolist() == [4, 5, 6]  # 02:00, 02:30 and 03:00
     assert result.coverage[3] == pytest.approx(0.5)
@@ -202,23 +200,3 @@ def test_therunning_mean_uses_what_there_is_at_the_ends():
 def test_the_margin_holds_the_pre_filter_and_the_taper():
     assert margin(PARAMS) == 120
     assert margin(replace(PARAMS, freqmin=0.001)) == 2800
-
-
-@pytest.mark.parametrize(
-    ("hours", "min_coverage", "asked"),
-    [
-        ([(0, 24)], 1, 47),  # cc_len 1 h, cc_step 0.5 h
-        ([(-30, 50)], 1, 47),
-        ([(0, 4)], 1, 7),
-        ([(0, 4 - 0.1 / 3600)], 1, 7),  # up to the last sample
-        ([(0.1, 4)], 1, 6),
-        ([(0.1, 4)], 0.5, 8),
-        ([(0, 2), (3, 5)], 1, 6),
-        ([(24, 30)], 0.1, 0),
-    ],
-)
-def test_the_windows_asked_for_are_those_in_the_spans(hours, min_coverage, asked):
-    spans = [tuple(round(MIDNIGHT + hour * 3600 * NS) for hour in span) for span in hours]
-    params = replace(PARAMS, fs=10, cc_len=3600, cc_step=1800, min_coverage=min_coverage)
-
-    assert windows_asked(spans, DAY, params) == asked

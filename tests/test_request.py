@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
+from xcor_daemon.pairlist import count_pairs
 from xcor_daemon.request import (
     StackParams,
     XcorParams,
     XcorRequest,
-    count_pairs,
     format_params,
     parse_params,
     parse_request,
@@ -656,8 +656,8 @@ def test_a_span_that_ends_at_midnight_does_not_touch_the_day_that_begins():
 
     assert one.days == [date(2006, 2, 1), date(2006, 2, 2)]
     request = XcorRequest((one, replace(one, station="B")), PARAMS)
-    assert request.days == (date(2006, 2, 1), date(2006, 2, 2))
-    assert request.on(date(2006, 2, 3)) == ()
+    assert request.days == (date(2006, 2, 2),)  # the first holds no whole window
+    assert request.on(date(2006, 2, 1)) == request.on(date(2006, 2, 3)) == ()
 
 
 @st.composite
@@ -693,22 +693,35 @@ def requests(draw):
 @given(request=requests())
 def test_days_channels_and_pairs_are_those_of_an_enumeration(request):
     days = [date(2006, 1, 25) + timedelta(days=k) for k in range(40)]
-    start = {day: at(day.isoformat()) for day in days}
-    on = {
+    # Spans begin and end at whole hours, windows of half an hour at every quarter of it: a channel
+    # has a window on every day that a span touches, and two share one where their spans do.
+    there = {
         day: tuple(
-            c
+            (c, s, e)
             for c in request.channels
-            if any(s < start[day] + timedelta(days=1) and e > start[day] for s, e in c.spans)
+            for s, e in c.spans
+            if s < at(day.isoformat()) + timedelta(days=1) and e > at(day.isoformat())
         )
         for day in days
     }
+    wants = request.params.wants
+    shared = [
+        day
+        for day in days
+        if any(
+            wants(a, b) and max(s, t) < min(e, f)
+            and max(s, t) < at(day.isoformat()) + timedelta(days=1)
+            and min(e, f) > at(day.isoformat())
+            for a, s, e in there[day] for b, t, f in there[day] if a.id <= b.id
+        )
+    ]  # fmt: skip
 
-    alone = not request.params.autocorrelations
-    assert request.days == tuple(day for day in days if len(on[day]) > alone)
+    assert request.days == tuple(shared)
     for day in days:
-        assert request.on(day) == on[day]
-        slow = sum(request.params.wants(a, b) for i, a in enumerate(on[day]) for b in on[day][i:])
-        assert count_pairs(on[day], request.params) == slow
+        on = tuple({c.id: c for c, _, _ in there[day]}.values())
+        assert request.on(day) == on
+        slow = sum(wants(a, b) for i, a in enumerate(on) for b in on[i:])
+        assert count_pairs(on, request.params) == slow
 
 
 # What a stranger could make expensive

@@ -13,13 +13,13 @@ from .bucket import Bucket
 from .config import Config
 from .disk import Disk, bytes_needed
 from .errors import RequestError
-from .estimate import estimate
+from .estimate import check_files
 from .lease import Leases
 from .listing import Waiting
 from .placement import place
 from .publish import Publisher
 from .register import Register
-from .request import XcorRequest, parse_request
+from .request import XcorRequest
 from .units import Units
 
 log = logging.getLogger(__name__)
@@ -110,9 +110,9 @@ class Admission:
             return None
         prospect = _Prospect(waiting, "xcor", bytes_needed(None), is_refused=False)
         try:
-            request = parse_request(contents)
+            request, price = check_files(contents)
             if isinstance(request, XcorRequest):
-                price = estimate(request)
+                assert price is not None
                 place(request, price, self.config)
                 prospect.needed = bytes_needed(price) + 2 * Units(request).bytes_waiting
             else:

@@ -23,8 +23,8 @@ from .config import Config
 from .csvtable import LIMITS
 from .errors import UnreachableError, XcorError
 from .listing import Gatherer, Listing, PageReader, Waiting, objects_of
-from .request import STACKING
 from .s3 import MISSING, S3
+from .stacking_params import STACKING
 from .stations import STATIONS
 
 # 409: another conditional write was under way; the next pass sees what came of it.

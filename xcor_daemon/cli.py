@@ -167,14 +167,14 @@ def submit(config: Config, folder: Path) -> None:
 @click.argument("folder", type=_FOLDER)
 def validate(folder: Path) -> None:
     """Check the CSV files of a folder; exits with 65 and every problem if they are no job."""
-    from .estimate import estimate as price
-    from .request import XcorRequest, read_request
+    from .estimate import check_files
+    from .request import StackRequest, read_files
 
-    request = read_request(folder)
-    if isinstance(request, XcorRequest):
-        cost = price(request)
+    request, cost = check_files(read_files(folder))
+    if cost is not None:
         what = f"correlates {cost.channels} channels in {cost.pairs} pairs over {cost.days} days"
     else:
+        assert isinstance(request, StackRequest)
         what = f"stacks job {request.params.job}"
     click.echo(f"{folder}: good, it {what}")
 
@@ -185,16 +185,15 @@ def validate(folder: Path) -> None:
 def estimate(folder: Path, as_json: bool) -> None:
     """Price the correlation job of a folder: pairs, windows, bytes, core-seconds."""
     from .errors import Problem, RequestError
-    from .estimate import estimate as price
-    from .request import STACKING, XcorRequest, read_request
-
-    request = read_request(folder)
-    if not isinstance(request, XcorRequest):
-        raise RequestError([Problem(STACKING, 0, "", "", "is a stacking job; it has no price")])
+    from .estimate import check_files
     from .placement import needs
+    from .request import XcorRequest, read_files
+    from .stacking_params import STACKING
 
-    cost = asdict(price(request))
-    cost |= asdict(needs(request, price(request)))
+    request, found = check_files(read_files(folder))
+    if not isinstance(request, XcorRequest) or found is None:
+        raise RequestError([Problem(STACKING, 0, "", "", "is a stacking job; it has no price")])
+    cost = asdict(found) | asdict(needs(request, found))
     lines = [f"{name:16}{value:>20,}" for name, value in cost.items()]
     click.echo(json.dumps(cost, indent=1) if as_json else "\n".join(lines))
 
@@ -230,7 +229,7 @@ def correlate(
         xcor-daemon correlate my-job --source s3:SCEDC --executor dask
         xcor-daemon correlate my-job --source s3:SCEDC --shard 3/100
     """
-    from .estimate import estimate as price
+    from .estimate import check_files
     from .pipeline.worker_process import set_up_worker_process
 
     set_up_worker_process()
@@ -238,17 +237,20 @@ def correlate(
         from .pipeline.run import Crew, correlate_job, correlate_shard
         from .pipeline.sources import Access
     from .placement import PROCESSES, check_address, place
-    from .request import XcorRequest, read_request
+    from .request import XcorRequest, read_files, read_request
 
     config = replace(config, **{name: value for name, value in flags.items() if value is not None})
     if config.dask_address:
         check_address(config.dask_address)
-    request = read_request(folder)
     executor = config.executor or PROCESSES
+    if config.executor or shard or joins:
+        request = read_request(folder)
+    else:
+        request, found = check_files(read_files(folder))
+        if isinstance(request, XcorRequest) and found is not None:
+            executor = place(request, found, config)
     if isinstance(request, XcorRequest):
         source = request.params.source if source is None else source
-        if not (config.executor or shard or joins):
-            executor = place(request, price(request), config)
     source = source or ""
     if ":" in source:
         check_source(source)

@@ -10,7 +10,7 @@ from .bucket import Bucket, result_key
 from .errors import Problem, RequestError
 from .jobs import Job
 from .publish import SLICE
-from .request import STACKING
+from .stacking_params import STACKING
 
 
 def find_corr(bucket: Bucket, job: Job, corr_id: str, other: Job | None) -> Path | None:

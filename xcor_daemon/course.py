@@ -15,7 +15,7 @@ from .config import Config
 from .corrs import find_corr
 from .disk import most_bytes
 from .errors import ConfigError, Problem, RequestError, XcorError
-from .estimate import estimate
+from .estimate import examine_files
 from .jobs import Job
 from .launcher import Launcher, Worker
 from .lease import Leases
@@ -24,7 +24,7 @@ from .params import PARAMS
 from .placement import place
 from .publish import Publisher, iso
 from .register import Register
-from .request import StackRequest, XcorRequest, read_request
+from .request import StackRequest, XcorRequest, read_files, read_request
 from .verdicts import Ending, classify
 
 log = logging.getLogger(__name__)
@@ -151,20 +151,29 @@ class Course:
 
     def _check(self, job: Job) -> Job | None:
         """Settle where a job's data come from; None while correlations are being fetched."""
-        request = read_request(job.folder)
-        if isinstance(request, StackRequest):
+        draft, found = examine_files(read_files(job.folder))
+        if found is None and not draft.problems:
+            request = draft.request()
+            assert isinstance(request, StackRequest)
             corr_id = request.params.job
             corr = find_corr(self.bucket, job, corr_id, self.register.jobs.get(corr_id))
             return None if corr is None else self.register.change(job, corr=str(corr))
-        executor = place(request, estimate(request), self.config)
+        problems, changes = list(draft.problems), {}
         try:
-            source = self.config.source_named(request.params.source)
+            name = draft.values.get("source", "")
+            changes["source"] = self.config.source_named(name)
         except ConfigError as error:
-            problem = Problem(
-                PARAMS, 2, "source", request.params.source, f"cannot be used: {error}"
-            )
-            raise RequestError([problem]) from error
-        return self.register.change(job, source=source, executor=executor)
+            problems.append(Problem(PARAMS, 2, "source", name, f"cannot be used: {error}"))
+        if found is not None and not draft.problems:
+            request = draft.request()
+            assert isinstance(request, XcorRequest)
+            try:
+                changes["executor"] = place(request, found, self.config)
+            except RequestError as error:
+                problems += error.problems
+        if problems:
+            raise RequestError(problems)
+        return self.register.change(job, **changes)
 
     def _watch(self, job: Job) -> None:
         """Show how far a running worker is, and publish what is whole."""

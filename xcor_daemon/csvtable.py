@@ -9,11 +9,12 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from .errors import Problem, RequestError
+from .errors import Problem
 
 LIMITS: dict[str, Any] = json.loads((files(__package__) / "limits.json").read_text("utf-8"))
 
@@ -26,32 +27,67 @@ _LISTS = {
     "pairs": (rf"{_CHANNEL}\|{_CHANNEL}", "NO.NAO00..BHZ|NO.NAO01..BHZ"),
 }
 _MAX_LISTED = 20
+_ROWS_READ = 10  # of a file that must have one
+_BAD_QUOTES = "a quoted cell does not end with its quote"
 
 
-def one_row(file: str, content: bytes, limits: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """The values of a file of one row, each checked by itself; and the row's line."""
+@dataclass(frozen=True)
+class Table:
+    """The rows of a CSV, as far as its shape lets them be read, and what is wrong with that."""
+
+    rows: list[tuple[int, dict[str, str]]]  # line, texts by column; only those known for certain
+    problems: list[Problem]
+    n_rows: int = 0  # lines below the header, those with too many or too few fields as well
+    unknown: frozenset[str] = frozenset()  # columns whose values the file does not tell
+
+
+@dataclass(frozen=True)
+class Row:
+    """Values of a row that are right by themselves; those that are wrong are not there."""
+
+    line: int
+    values: dict[str, Any]
+
+
+def value_rows(
+    file: str, content: bytes, limits: dict[str, Any]
+) -> tuple[list[Row], Table, list[Problem]]:
+    """A file that must have one row: the values of each that it has, checked by themselves.
+
+    Of many rows the first ten are read: the file is another one.
+    """
     required = tuple(name for name, limit in limits.items() if limit.get("required"))
     optional = tuple(name for name in limits if name not in required)
-    rows, problems = rows_of(file, content, required, optional)
-    if not problems and len(rows) != 1:
-        need = f"has {len(rows)} rows of values; it must have one"
+    table = rows_of(file, content, required, optional)
+    problems = list(table.problems)
+    if table.n_rows != 1 and (table.n_rows or not problems):
+        need = f"has {table.n_rows} rows of values; it must have one"
         problems.append(Problem(file, 0, "", "", need))
-    if problems:
-        raise RequestError(problems)
-    line, row = rows[0]
-    values = {}
+    rows = []
+    for line, row in table.rows[:_ROWS_READ]:
+        values, wrong = _parse_row(row, limits, table.unknown)
+        problems += [Problem(file, line, name, row[name], need) for name, need in wrong]
+        rows.append(Row(line, values))
+    return rows, table, problems
+
+
+def _parse_row(
+    row: dict[str, str], limits: dict[str, Any], unknown: Collection[str]
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Values by name, defaults for what is not given; and (name, need) of every wrong text."""
+    values, wrong = {}, []
     for name, text in row.items():
-        if not text and name not in required:
+        if not text and not limits[name].get("required"):
             continue
         try:
             values[name] = _parse_value(limits[name], text)
         except ValueError as error:
-            problems.append(Problem(file, line, name, text, str(error)))
-    if problems:
-        raise RequestError(problems)
-    for name in optional:
-        values.setdefault(name, default_of(limits[name]))
-    return values, line
+            wrong.append((name, str(error)))
+    failed = {name for name, _ in wrong}
+    for name, limit in limits.items():
+        if not limit.get("required") and name not in unknown and name not in failed:
+            values.setdefault(name, default_of(limit))
+    return values, wrong
 
 
 def default_of(limit: dict[str, Any]) -> Any:
@@ -64,7 +100,8 @@ def _parse_value(limit: dict[str, Any], text: str) -> Any:
     if kind == "number":
         number = parse_number(text)
         if number is None:
-            raise ValueError(f"is not a finite number ({limit['help']}, in {limit['unit']})")
+            unit = "" if limit["unit"] == "1" else f", in {limit['unit']}"
+            raise ValueError(f"is not a finite number ({limit['help']}{unit})")
         if need := out_of(limit, number):
             raise ValueError(need)
         return number
@@ -121,47 +158,54 @@ def parse_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def rows_of(
-    file: str, content: bytes, required: Sequence[str], optional: Sequence[str]
-) -> tuple[list[tuple[int, dict[str, str]]], list[Problem]]:
-    """The rows of a CSV with their line numbers, by column name, and what is wrong with its shape.
+def rows_of(file: str, content: bytes, required: Sequence[str], optional: Sequence[str]) -> Table:
+    """The rows of a CSV, by column name.
 
-    A file without a header line is read as if it had the required columns in their order.
+    A file without a header line is read as if it had the required columns in their order. What is
+    wrong in one line, or with one column, does not hide the others.
     """
     try:
-        text = _decode(content)
-        table = [
-            (line, [cell.strip() for cell in cells])
-            for line, cells in _csv_lines(text)
-            if any(cell.strip() for cell in cells)
-        ]
+        lines = list(_csv_lines(_decode(content)))
     except ValueError as error:
-        return [], [Problem(file, 0, "", "", str(error))]
-    if not table:
-        return [], [Problem(file, 0, "", "", "is empty")]
+        return Table([], [Problem(file, 0, "", "", str(error))])
+    problems = [
+        Problem(file, line, "", "", f"is not CSV: {wrong}") for line, _, wrong in lines if wrong
+    ]
+    table = [
+        (line, [cell.strip() for cell in cells])
+        for line, cells, wrong in lines
+        if not wrong and any(cell.strip() for cell in cells)
+    ]
+    if not table or (problems and problems[0].line < table[0][0]):  # no header can be made out
+        return Table([], problems or [Problem(file, 0, "", "", "is empty")], len(problems))
     line, header = table[0]
+    n_rows = len(table) + len(problems)
     if set(header) & {*required, *optional}:
         table = table[1:]
+        n_rows -= 1
     else:
         header = list(required)
-    problems = _header_problems(file, line, header, required, optional)
-    if problems:
-        return [], problems
+    if len(header) > (most := 2 * (len(required) + len(optional))):
+        need = f"has {len(header)} columns; at most {most} are read"
+        return Table([], [*problems, Problem(file, line, "", "", need)], n_rows)
+    problems += _header_problems(file, line, header, required, optional)
+    known = [name in (*required, *optional) and header.count(name) == 1 for name in header]
     rows = []
     for line, cells in table:
         if len(cells) != len(header):
             need = f"has {len(cells)} fields; {len(header)} are needed: {','.join(header)}"
             problems.append(Problem(file, line, "", "", need))
         else:
-            rows.append((line, dict(zip(header, cells, strict=True))))
-    return rows, problems
+            fields = zip(header, cells, known, strict=True)
+            rows.append((line, {name: cell for name, cell, is_known in fields if is_known}))
+    unknown = {name for name in required if name not in header}
+    unknown |= {name for name, is_known in zip(header, known, strict=True) if not is_known}
+    return Table(rows, problems, n_rows, frozenset(unknown))
 
 
 def _header_problems(
     file: str, line: int, header: list[str], required: Sequence[str], optional: Sequence[str]
 ) -> list[Problem]:
-    if len(header) > (most := 2 * (len(required) + len(optional))):
-        return [Problem(file, line, "", "", f"has {len(header)} columns; at most {most} are read")]
     problems = [
         Problem(file, line, "", "", f"lacks the column {name}")
         for name in required
@@ -191,16 +235,17 @@ def _decode(content: bytes) -> str:
         raise ValueError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
-def _csv_lines(text: str) -> Iterable[tuple[int, list[str]]]:
-    reader = csv.reader(text.splitlines(), strict=True)
+def _csv_lines(text: str) -> Iterable[tuple[int, list[str], str]]:
+    """Line, its cells, and what is wrong with its quotes: no cell of ours goes over two lines."""
     most = LIMITS["stations"]["max_rows"]
-    try:
-        for cells in reader:
-            yield reader.line_num, cells
-            if reader.line_num > most + 1:
-                raise ValueError(f"has more than {most} rows")
-    except csv.Error as error:
-        raise ValueError(f"is not CSV: line {reader.line_num}: {error}") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if number > most + 1:
+            raise ValueError(f"has more than {most} rows")
+        try:
+            yield number, next(csv.reader([line], strict=True), []), ""
+        except csv.Error:
+            long = len(line) > csv.field_size_limit()
+            yield number, [], "a cell is too long" if long else _BAD_QUOTES
 
 
 def format_value(value: Any) -> str:

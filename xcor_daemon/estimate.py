@@ -1,12 +1,18 @@
-"""What a request costs, before anything is downloaded: pairs, windows, bytes, core-seconds."""
+"""What a request costs, before anything is downloaded: pairs, windows, bytes, core-seconds.
+
+Windows are those that lie inside the spans of channels, as the pipeline cuts them (`windows`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .csvtable import LIMITS
 from .errors import Problem, RequestError
-from .request import XcorRequest, count_pairs
+from .params import n_lags
+from .periods import Periods
+from .request import Draft, Request, XcorRequest
 from .stations import STATIONS
 
 # Shared with the page. Bytes of miniSEED (Steim2) per sample of ground noise: 1.1 to 1.9 in the
@@ -17,73 +23,93 @@ _PRICE = LIMITS["price"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """The price of a job; upper bounds, since gaps and missing days only make it cheaper."""
+    """An estimate of a job; upper bounds, since gaps and missing days only make it cheaper."""
 
     channels: int
-    days: int
+    days: int  # on which at least one pair can be made
     pairs: int  # different pairs over the whole job
-    pair_days: int
-    windows_per_day: int
-    pair_windows: int
+    pair_days: int  # pairs of the channels that have a window, of all days
+    windows_per_day: int  # at most
+    pair_windows: int  # windows that lie inside the spans of both channels, of all pairs
     bytes_in: int
     bytes_out: int
     core_seconds: float
 
 
 def estimate(request: XcorRequest) -> Estimate:
-    """Price a correlation job.
+    """Estimate a correlation job.
 
     Raises
     ------
     RequestError
         If it is larger than ``limits.json`` allows, with the figures.
     """
-    params = request.params
-    channel_days = 0
-    pair_days = 0
-    bytes_in = 0.0
-    counted: dict[tuple[str, ...], int] = {}
-    for first, last, channels in request.periods:
-        if len(channels) == 1 and not params.autocorrelations:
-            continue
-        n_days = (last - first).days + 1
-        pairs = count_pairs(channels, params, request.pairs)
-        counted[tuple(c.id for c in channels)] = pairs
-        pair_days += n_days * pairs
-        channel_days += n_days * len(channels)
-        samples = sum((c.sample_rate or _PRICE["fs_unknown"]) * 86400 for c in channels)
-        bytes_in += n_days * samples * _PRICE["bytes_per_sample"]
-    pair_windows = pair_days * params.n_windows
-    price = Estimate(
-        channels=len(request.channels),
-        days=len(request.days),
-        pairs=max(counted.values())
-        if len(counted) == 1
-        else count_pairs(request.channels, params, request.pairs),
-        pair_days=pair_days,
-        windows_per_day=params.n_windows,
+    found = _estimate_of(request.periods, request.params.n_lags)
+    if problems := _too_large(found):
+        raise RequestError(problems)
+    return found
+
+
+def check_files(contents: Mapping[str, bytes]) -> tuple[Request, Estimate | None]:
+    """The files of a job as a checked request, and its estimate if it correlates.
+
+    Raises
+    ------
+    RequestError
+        With every problem: of each file, of the files together, and of the size that they ask for.
+    """
+    draft, found = examine_files(contents)
+    return draft.request(), found
+
+
+def examine_files(contents: Mapping[str, bytes]) -> tuple[Draft, Estimate | None]:
+    """As `check_files`, with the problems in the draft; an estimate wherever one can be made."""
+    draft = Draft(contents)
+    if draft.periods is None or not draft.periods.worked or "maxlag" not in draft.values:
+        return draft, None
+    found = _estimate_of(draft.periods, n_lags(draft.values["maxlag"], draft.periods.windows.fs))
+    draft.problems += _too_large(found)
+    return draft, found
+
+
+def _estimate_of(periods: Periods, lags: int) -> Estimate:
+    """What ``periods`` come to; ``lags`` are the samples on each side of zero lag."""
+    worked = periods.worked
+    channel_days = sum(p.n_days * p.n_channels for p in worked)
+    channel_windows = sum(p.n_days * p.channel_windows for p in worked)
+    pair_windows = sum(p.n_days * p.pair_windows for p in worked)
+    output = sum(p.n_days * p.n_pairs * p.n_rows for p in worked)  # of all pairs
+    # The pipeline fetches whole days, whatever part of them is asked for.
+    samples = sum(
+        (channel.sample_rate or _PRICE["fs_unknown"]) * 86400 * n_days
+        for channel, n_days in zip(periods.channels, periods.days_of, strict=True)
+    )
+    return Estimate(
+        channels=len(periods.channels),
+        days=sum(period.n_days for period in worked),
+        pairs=periods.n_pairs,
+        pair_days=sum(p.n_days * p.n_pairs for p in worked),
+        windows_per_day=periods.windows.n_windows,
         pair_windows=pair_windows,
-        bytes_in=round(bytes_in),
-        bytes_out=pair_days * params.n_kept * (2 * params.n_lags + 1) * 4,
+        bytes_in=round(samples * _PRICE["bytes_per_sample"]),
+        bytes_out=output * (2 * lags + 1) * 4,
         core_seconds=round(
-            channel_days
-            * (_PRICE["per_channel_day"] + _PRICE["per_channel_window"] * params.n_windows)
+            channel_days * _PRICE["per_channel_day"]
+            + channel_windows * _PRICE["per_channel_window"]
             + pair_windows * _PRICE["per_pair_window"],
             1,
         ),
     )
-    _refuse_what_is_too_large(price)
-    return price
 
 
-def _refuse_what_is_too_large(price: Estimate) -> None:
-    problems = [
+def _too_large(found: Estimate) -> list[Problem]:
+    return [
         Problem(
             STATIONS,
             0,
             "",
             "",
-            f"with params.csv makes {getattr(price, name):,.0f} {words}; at most {most:,.0f} are "
+            f"with params.csv makes {getattr(found, name):,.0f} {words}; at most {most:,.0f} are "
             "allowed in one job: take fewer channels or days, or a longer cc_step",
         )
         for name, words, most in (
@@ -91,7 +117,5 @@ def _refuse_what_is_too_large(price: Estimate) -> None:
             ("bytes_out", "bytes of correlations", LIMITS["job"]["max_bytes_out"]),
             ("core_seconds", "core-seconds of work", LIMITS["job"]["max_core_seconds"]),
         )
-        if getattr(price, name) > most
+        if getattr(found, name) > most
     ]
-    if problems:
-        raise RequestError(problems)

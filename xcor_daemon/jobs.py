@@ -22,7 +22,7 @@ from typing import Any
 from . import faults
 from .atomic import disk_errors, write_atomic
 from .errors import BusyError, Problem, XcorError
-from .request import STACKING
+from .stacking_params import STACKING
 
 JOB_FILE, LOG_FILE = "job.json", "xcor_log.txt"
 RESULTS = "job"  # in a job's folder: all that a container may write

@@ -19,7 +19,8 @@ from urllib.parse import unquote_plus
 
 from .pairlist import PAIRS
 from .params import PARAMS
-from .request import PARAMS_ALIAS, STACKING
+from .request import PARAMS_ALIAS
+from .stacking_params import STACKING
 from .stations import STATIONS
 
 CANCEL = "cancel"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 from .csvtable import rows_of
 from .errors import Problem, RequestError
+from .pair_counts import PairChoice, PairCounter
 from .params import XcorParams
 from .stations import Channel
 
@@ -16,6 +17,19 @@ _COLUMNS = ("First", "Second")
 _NAME = re.compile(r"[A-Z0-9]{1,8}\.[A-Z0-9-]{1,8}(\.[A-Z0-9]{0,8}\.[A-Z0-9]{3})?")
 
 Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """pairs.csv as far as it can be read."""
+
+    rows: tuple[tuple[int, str, str], ...]  # line and both names, where both are right
+    problems: tuple[Problem, ...]
+
+    @property
+    def pairs(self) -> Pairs:
+        """The names alone."""
+        return tuple((first, second) for _, first, second in self.rows)
 
 
 def parse_pairs(content: bytes) -> Pairs:
@@ -29,38 +43,67 @@ def parse_pairs(content: bytes) -> Pairs:
     RequestError
         With every problem of the file.
     """
-    rows, problems = rows_of(PAIRS, content, _COLUMNS, ())
-    for line, row in rows:
-        for column, name in row.items():
-            if not _NAME.fullmatch(name):
-                need = "is no channel or station; write NET.STA.LOC.CHA or NET.STA"
-                problems.append(Problem(PAIRS, line, column, name, need))
+    read = read_pairs(content)
+    if read.problems:
+        raise RequestError(read.problems)
+    return read.pairs
+
+
+def read_pairs(content: bytes) -> PairRows:
+    """pairs.csv -> the rows that can be read, and every problem."""
+    table = rows_of(PAIRS, content, _COLUMNS, ())
+    problems, rows = list(table.problems), []
+    for line, row in table.rows:
+        wrong = [name for name in row if not _NAME.fullmatch(row[name])]
+        need = "is no channel or station; write NET.STA.LOC.CHA or NET.STA"
+        problems += [Problem(PAIRS, line, column, row[column], need) for column in wrong]
+        if not wrong and row.keys() >= {*_COLUMNS}:
+            rows.append((line, row["First"], row["Second"]))
     if not problems and not rows:
         problems.append(Problem(PAIRS, 0, "", "", "holds no pair"))
-    if problems:
-        raise RequestError(problems)
-    return tuple((row["First"], row["Second"]) for _, row in rows)
+    return PairRows(tuple(rows), tuple(problems))
 
 
-def check_pairs(pairs: Pairs, channels: Sequence[Channel], params: XcorParams) -> list[Problem]:
-    """What is wrong with rows that name nothing of stations.csv, or what params.csv leaves out."""
+def check_pairs(
+    rows: Sequence[tuple[int, str, str]], channels: Sequence[Channel], choice: PairChoice | None
+) -> list[Problem]:
+    """Rows that name nothing of stations.csv; with ``choice``, those that params.csv leaves out."""
     members = _members(channels)
     problems = []
-    for row in pairs:
-        problem = Problem(PAIRS, 0, "", " ".join(row), "")
+    for line, *row in rows:
+        need = ""
         if unknown := [name for name in row if name not in members]:
             need = f"names {unknown[0]}, which stations.csv does not"
-            problems.append(replace(problem, need=need))
-        elif next(_combined(row, members, channels, params), None) is None:
+        elif choice is not None and not any(_combined(row, members, channels, choice)):
             need = "makes no pair with components, same_station and autocorrelations of params.csv"
-            problems.append(replace(problem, need=need))
+        if need:
+            problems.append(Problem(PAIRS, line, "", " ".join(row), need))
     return problems
 
 
-def indices(pairs: Pairs, channels: Sequence[Channel], params: XcorParams) -> set[tuple[int, int]]:
-    """The pairs of these channels that are named and that ``params`` want, as places in order."""
+def indices(
+    pairs: Pairs, channels: Sequence[Channel], choice: XcorParams | PairChoice
+) -> set[tuple[int, int]]:
+    """The pairs of these channels that are named and wanted, as places in order."""
     members = _members(channels)
-    return {pair for row in pairs for pair in _combined(row, members, channels, params)}
+    return {pair for row in pairs for pair in _combined(row, members, channels, choice)}
+
+
+def pair_counter(channels: Sequence[Channel], choice: PairChoice, pairs: Pairs = ()) -> PairCounter:
+    """A counter of the pairs that params.csv and pairs.csv (if there is one) want."""
+    return PairCounter(channels, choice, indices(pairs, channels, choice) if pairs else None)
+
+
+def count_pairs(channels: Sequence[Channel], params: XcorParams, pairs: Pairs = ()) -> int:
+    """Pairs that ``params`` and pairs.csv (if there is one) want of these channels.
+
+    Distance apart. Counted without making them, since there may be thousands of channels.
+    """
+    ordered = sorted(channels, key=lambda channel: channel.id)
+    counter = pair_counter(ordered, params.choice, pairs)
+    for place in range(len(ordered)):
+        counter.add(place)
+    return counter.total
 
 
 def _members(channels: Sequence[Channel]) -> dict[str, list[int]]:
@@ -73,13 +116,13 @@ def _members(channels: Sequence[Channel]) -> dict[str, list[int]]:
 
 
 def _combined(
-    row: tuple[str, str],
+    row: Sequence[str],
     members: dict[str, list[int]],
     channels: Sequence[Channel],
-    params: XcorParams,
+    choice: XcorParams | PairChoice,
 ) -> Iterator[tuple[int, int]]:
     for i in members.get(row[0], ()):
         for j in members.get(row[1], ()):
             first, second = min(i, j), max(i, j)
-            if params.wants(channels[first], channels[second]):
+            if choice.wants(channels[first], channels[second]):
                 yield first, second

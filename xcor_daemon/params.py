@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from .csvtable import LIMITS, default_of, format_value, out_of
+from .csvtable import LIMITS, default_of, format_value
 from .errors import Problem, RequestError
+from .pair_counts import PairChoice
+from .rules import Rules, check_values
 from .stations import Channel
+from .windows import WindowGrid
 
 PARAMS = "params.csv"
-SECONDS_PER_DAY = 86400
 
+_DIVIDING = ("coherence", "deconvolution")
 # Columns that say something only where another has one of some values.
 _GOES_WITH: dict[str, tuple[str, tuple[str | bool, ...]]] = {
     "clip_factor": ("time_norm", ("clip",)),
@@ -22,8 +26,164 @@ _GOES_WITH: dict[str, tuple[str, tuple[str | bool, ...]]] = {
     "ram_freqmin": ("time_norm", ("ram",)),
     "ram_freqmax": ("time_norm", ("ram",)),
     "ram_shared": ("time_norm", ("ram",)),
-    "water_level": ("method", ("coherence", "deconvolution")),
+    "water_level": ("method", _DIVIDING),
 }
+
+RULES = Rules()  # between the values of a row
+
+
+@RULES.about("freqmax")
+def _corners(freqmin: float, freqmax: float) -> str:
+    return "" if freqmin < freqmax else f"Hz is not above freqmin={freqmin:g} Hz"
+
+
+@RULES.about("freqmax")
+def _nyquist(freqmax: float, fs: float) -> str:
+    if freqmax <= fs / 2:
+        return ""
+    limit = f"Hz is above {fs / 2:g} Hz, the Nyquist frequency of fs={fs:g} Hz"
+    return f"{limit}; lower freqmax or raise fs"
+
+
+def is_whole(seconds: float, fs: float) -> bool:
+    """Whether a time is a whole number of samples, one or more."""
+    samples = seconds * fs
+    return math.isclose(samples, round(samples), abs_tol=1e-6) and round(samples) >= 1
+
+
+def _whole(seconds: float, fs: float) -> str:
+    if is_whole(seconds, fs):
+        return ""
+    return f"s is {seconds * fs:.9g} samples at fs={fs:g} Hz; it must be a whole number of them"
+
+
+for _name in ("cc_len", "cc_step"):
+    RULES.add(_name, (_name, "fs"), _whole)
+
+
+@RULES.about("maxlag")
+def _longest_lag(maxlag: float, cc_len: float, fs: float) -> str:
+    is_below = maxlag < cc_len and n_lags(maxlag, fs) < round(cc_len * fs)
+    return "" if is_below else f"s is not below cc_len={cc_len:g} s"
+
+
+@RULES.about("maxlag")
+def _shortest_lag(maxlag: float, fs: float) -> str:
+    return "" if maxlag * fs >= 0.5 else f"s is less than one sample at fs={fs:g} Hz"
+
+
+@RULES.about("cc_len")
+def _period(cc_len: float, freqmin: float) -> str:
+    if cc_len * freqmin >= 1:
+        return ""
+    need = f"s holds less than one period of freqmin={freqmin:g} Hz"
+    return f"{need}; write at least {1 / freqmin:g} s"
+
+
+@RULES.about("normalisation")
+def _normalised_by_itself(normalisation: str, method: str) -> str:
+    if method == "phase" and normalisation == "coefficient":
+        return "cannot go with method=phase, which is normalised by itself; write none"
+    return ""
+
+
+@RULES.about("substack")
+def _averages(substack: float, cc_step: float) -> str:
+    if not substack or substack >= cc_step:
+        return ""
+    return f"s is shorter than cc_step={cc_step:g} s, so it averages nothing; write 0"
+
+
+def _goes_with(name: str, column: str, values: tuple[str | bool, ...]) -> None:
+    default = default_of(LIMITS["params"][name])
+
+    def check(given: Any, other: Any) -> str:
+        if given == default or other in values:
+            return ""
+        return f"goes with {column}={' or '.join(map(format_value, values))} only"
+
+    RULES.add(name, (name, column), check)
+
+
+for _name, _condition in _GOES_WITH.items():
+    _goes_with(_name, *_condition)
+
+
+def _skirt(skirt: float | None, whiten: bool, method: str) -> str:
+    if not skirt or whiten or method in _DIVIDING:
+        return ""
+    return "goes with whiten=true, method=coherence or method=deconvolution only"
+
+
+for _name in ("skirt_low", "skirt_high"):
+    RULES.add(_name, (_name, "whiten", "method"), _skirt)
+
+
+@RULES.about("method")
+def _divides(method: str, whiten: bool) -> str:
+    if whiten and method in _DIVIDING:
+        return "divides by a spectrum that whiten=true makes flat; write whiten=false"
+    return ""
+
+
+@RULES.about("normalisation")
+def _ratio(normalisation: str, method: str) -> str:
+    if method == "deconvolution" and normalisation == "coefficient":
+        return "undoes the ratio of amplitudes that method=deconvolution is after; write none"
+    return ""
+
+
+@RULES.about("clamp")
+def _clamped(clamp: float | None, time_norm: str) -> str:
+    if time_norm == "clamp" and clamp is None:
+        return "is needed by time_norm=clamp; write an amplitude"
+    return ""
+
+
+@RULES.about("drop_dead")
+def _motion(drop_dead: bool, response: str) -> str:
+    if drop_dead and response == "none":
+        return "looks at ground motion; response=none keeps counts"
+    return ""
+
+
+@RULES.about("drop_dead")
+def _noise_model(drop_dead: bool, freqmin: float) -> str:
+    if drop_dead and freqmin >= 10:
+        return "needs freqmin below 10 Hz, where Peterson's model ends"
+    return ""
+
+
+def _second_corner(corner: float | None, other: float | None, time_norm: str) -> str:
+    if time_norm == "ram" and corner is None and other is not None:
+        return "is needed: a band has two corners"
+    return ""
+
+
+RULES.add("ram_freqmin", ("ram_freqmin", "ram_freqmax", "time_norm"), _second_corner)
+RULES.add("ram_freqmax", ("ram_freqmax", "ram_freqmin", "time_norm"), _second_corner)
+
+
+@RULES.about("rotate")
+def _all_components(rotate: bool, components: tuple[str, ...]) -> str:
+    choice = PairChoice(components=components)
+    if rotate and not all(choice.wants_ends(a, b) for a in "ENZ" for b in "ENZ"):
+        return "needs all nine of EE, EN ... ZZ; write components=all"
+    return ""
+
+
+@RULES.about("ram_freqmax")
+def _ram_band(ram_freqmin: float | None, ram_freqmax: float | None, fs: float) -> str:
+    if not ram_freqmin or not ram_freqmax or ram_freqmin < ram_freqmax <= fs / 2:
+        return ""
+    return f"Hz is not above ram_freqmin={ram_freqmin:g} Hz and <= fs/2"
+
+
+@RULES.about("skirt_low")
+def _pre_filter(skirt_low: float | None, freqmin: float) -> str:
+    if not skirt_low or skirt_low <= freqmin / 2:
+        return ""
+    return f"Hz is more than half of freqmin={freqmin:g} Hz, where the pre-filter ends"
 
 
 @dataclass(frozen=True)
@@ -71,107 +231,9 @@ class XcorParams:
     source: str = ""
 
     def __post_init__(self) -> None:
-        # Rules between values make no sense of a value that is not even finite.
-        wrong = list(self.out_of_limits()) or list(self._conflicts())
+        wrong = check_values("params", vars(self), RULES)
         if wrong:
             raise RequestError([Problem(PARAMS, 0, c, v, need) for c, v, need in wrong])
-
-    def out_of_limits(self) -> Iterable[tuple[str, str, str]]:
-        """(column, value, what is needed) of every number outside its own limits."""
-        for name, limit in LIMITS["params"].items():
-            value = getattr(self, name)
-            if limit["kind"] == "number" and value is not None and (need := out_of(limit, value)):
-                yield name, f"{value:g}", need
-
-    def _conflicts(self) -> Iterable[tuple[str, str, str]]:
-        """(column, value, what is needed) of every rule that the values break together."""
-        nyquist = self.fs / 2
-        if not self.freqmin < self.freqmax:
-            yield "freqmax", f"{self.freqmax:g}", f"Hz is not above freqmin={self.freqmin:g} Hz"
-        if self.freqmax > nyquist:
-            yield (
-                "freqmax",
-                f"{self.freqmax:g}",
-                f"Hz is above {nyquist:g} Hz, the Nyquist frequency of fs={self.fs:g} Hz; "
-                "lower freqmax or raise fs",
-            )
-        for name in ("cc_len", "cc_step"):
-            samples = getattr(self, name) * self.fs
-            if not math.isclose(samples, round(samples), abs_tol=1e-6) or round(samples) < 1:
-                yield (
-                    name,
-                    f"{getattr(self, name):g}",
-                    f"s is {samples:.9g} samples at fs={self.fs:g} Hz; "
-                    "it must be a whole number of them",
-                )
-        if self.maxlag >= self.cc_len or self.n_lags >= self.n_samples:
-            yield "maxlag", f"{self.maxlag:g}", f"s is not below cc_len={self.cc_len:g} s"
-        if self.maxlag * self.fs < 0.5:
-            yield "maxlag", f"{self.maxlag:g}", f"s is less than one sample at fs={self.fs:g} Hz"
-        if self.cc_len * self.freqmin < 1:
-            yield (
-                "cc_len",
-                f"{self.cc_len:g}",
-                f"s holds less than one period of freqmin={self.freqmin:g} Hz; "
-                f"write at least {1 / self.freqmin:g} s",
-            )
-        if self.method == "phase" and self.normalisation == "coefficient":
-            yield (
-                "normalisation",
-                "coefficient",
-                "cannot go with method=phase, which is normalised by itself; write none",
-            )
-        if self.substack and self.substack < self.cc_step:
-            yield (
-                "substack",
-                f"{self.substack:g}",
-                f"s is shorter than cc_step={self.cc_step:g} s, so it averages nothing; write 0",
-            )
-
-        yield from self._alone()
-        yield from self._needs()
-
-    def _alone(self) -> Iterable[tuple[str, str, str]]:
-        """(column, value, what is needed) of every value that another one makes meaningless."""
-        defaults = {name: default_of(limit) for name, limit in LIMITS["params"].items()}
-        for name, (column, values) in _GOES_WITH.items():
-            given = getattr(self, name)
-            if given != defaults[name] and getattr(self, column) not in values:
-                need = f"goes with {column}={' or '.join(map(format_value, values))} only"
-                yield name, format_value(given), need
-        for name in ("skirt_low", "skirt_high"):
-            given = getattr(self, name)
-            if given and not self.whiten and self.method not in ("coherence", "deconvolution"):
-                need = "goes with whiten=true, method=coherence or method=deconvolution only"
-                yield name, f"{given:g}", need
-        if self.whiten and self.method in ("coherence", "deconvolution"):
-            need = "divides by a spectrum that whiten=true makes flat; write whiten=false"
-            yield "method", self.method, need
-        if self.method == "deconvolution" and self.normalisation == "coefficient":
-            need = "undoes the ratio of amplitudes that method=deconvolution is after; write none"
-            yield "normalisation", "coefficient", need
-        if self.time_norm == "clamp" and self.clamp is None:
-            yield "clamp", "", "is needed by time_norm=clamp; write an amplitude"
-
-    def _needs(self) -> Iterable[tuple[str, str, str]]:
-        """(column, value, what is needed) of every value that goes with some others only."""
-        if self.drop_dead and self.response == "none":
-            need = "looks at ground motion; response=none keeps counts"
-            yield "drop_dead", "true", need
-        if self.drop_dead and self.freqmin >= 10:
-            yield "drop_dead", "true", "needs freqmin below 10 Hz, where Peterson's model ends"
-        if self.time_norm == "ram" and (self.ram_freqmin is None) != (self.ram_freqmax is None):
-            lacking = "ram_freqmin" if self.ram_freqmin is None else "ram_freqmax"
-            yield lacking, "", "is needed: a band has two corners"
-        if self.rotate and not all(self._wants_ends(a, b) for a in "ENZ" for b in "ENZ"):
-            need = "needs all nine of EE, EN ... ZZ; write components=all"
-            yield "rotate", "true", need
-        low, high = self.ram_band
-        if self.ram_freqmin and self.ram_freqmax and not low < high <= self.fs / 2:
-            yield "ram_freqmax", f"{high:g}", f"Hz is not above ram_freqmin={low:g} Hz and <= fs/2"
-        if self.skirt_low and self.skirt_low > self.freqmin / 2:
-            need = f"Hz is more than half of freqmin={self.freqmin:g} Hz, where the pre-filter ends"
-            yield "skirt_low", f"{self.skirt_low:g}", need
 
     @property
     def ram_band(self) -> tuple[float, float]:
@@ -193,20 +255,30 @@ class XcorParams:
         """Lowest corner (Hz) of any filter that is applied."""
         return min(self.freqmin, self.ram_band[0])
 
+    @cached_property
+    def windows(self) -> WindowGrid:
+        """The windows that a day is cut into."""
+        return WindowGrid.of(vars(self))
+
+    @cached_property
+    def choice(self) -> PairChoice:
+        """Which pairs are wanted, distance apart."""
+        return PairChoice.of(vars(self))
+
     @property
     def n_samples(self) -> int:
         """Samples in a window."""
-        return round(self.cc_len * self.fs)
+        return self.windows.n_samples
 
     @property
     def n_step(self) -> int:
         """Samples from the start of one window to the next."""
-        return round(self.cc_step * self.fs)
+        return self.windows.n_step
 
     @property
     def n_lags(self) -> int:
         """Samples on each side of zero lag."""
-        return round(self.maxlag * self.fs)
+        return n_lags(self.maxlag, self.fs)
 
     @property
     def n_windows(self) -> int:
@@ -215,27 +287,18 @@ class XcorParams:
         >>> XcorParams(10, 0.1, 0.2, cc_step=450, cc_len=1800, maxlag=60).n_windows
         189
         """
-        return math.floor((SECONDS_PER_DAY - self.cc_len) / self.cc_step + 1e-9) + 1
+        return self.windows.n_windows
 
     @property
     def n_kept(self) -> int:
         """Rows a day in the file: the windows, or the substacks that they fall in."""
-        if not self.substack:
-            return self.n_windows
-        return math.floor((self.n_windows - 1) * self.cc_step / self.substack + 1e-9) + 1
+        return self.windows.n_kept
 
     def wants(self, first: Channel, second: Channel) -> bool:
         """Whether a pair is asked for, distance apart."""
-        if first.id == second.id:
-            return self.autocorrelations and self._component(first, second)
-        same = (first.network, first.station) == (second.network, second.station)
-        return (self.same_station or not same) and self._component(first, second)
+        return self.choice.wants(first, second)
 
-    def _component(self, first: Channel, second: Channel) -> bool:
-        return self._wants_ends(first.channel[-1], second.channel[-1])
 
-    def _wants_ends(self, *ends: str) -> bool:
-        return not self.components or any(
-            all(wanted in ("?", end) for wanted, end in zip(pattern, ends, strict=True))
-            for pattern in self.components
-        )
+def n_lags(maxlag: float, fs: float) -> int:
+    """Samples on each side of zero lag."""
+    return round(maxlag * fs)

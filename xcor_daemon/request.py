@@ -7,171 +7,26 @@ No numpy: the host, the submit function and `--help` import it.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .csvtable import LIMITS, default_of, format_value, one_row
+from .csvtable import LIMITS, default_of, format_value, value_rows
 from .errors import Problem, RequestError
-from .pairlist import PAIRS, Pairs, check_pairs, indices, parse_pairs
-from .params import PARAMS, XcorParams
-from .stations import STATIONS, Channel, day_ranges, parse_stations
+from .pair_counts import PairChoice
+from .pairlist import PAIRS, PairRows, Pairs, check_pairs, read_pairs
+from .params import PARAMS, RULES, XcorParams, is_whole
+from .periods import Periods
+from .rules import Rules
+from .stacking_params import STACKING, STACKING_RULES, StackParams
+from .stations import STATIONS, Channel, Stations, read_stations
+from .windows import WindowGrid
 
-STACKING = "stacking_params.csv"
 # The page's own download, and the original's, has this name.
 PARAMS_ALIAS = "xcor_params.csv"
-
-
-_EXPONENT = {"phase-weighted": 2.0, "tf-phase-weighted": 2.0, "nth-root": 2.0,
-             "adaptive-covariance": 1.0}  # fmt: skip
-_THRESHOLD = {"correlation": 0.0, "snr": 5.0}
-
-
-@dataclass(frozen=True)
-class StackParams:
-    """The row of stacking_params.csv.
-
-    ``type``, ``phase_smooth`` and ``stack_all`` are the original's, with its three types;
-    the defaults of the others do what it did. What does not go together is refused.
-    """
-
-    type: str
-    phase_smooth: float | None  # s; phase-weighted only
-    stack_all: bool
-    job: str  # id of the correlation job
-    interval: str = ""  # such as 7D; one trace each. Empty: a day
-    moving: str = ""  # from one start to the next. Empty: the interval
-    power: float | None = None
-    select: str | None = None
-    threshold: float | None = None
-    bootstrap: float = 0  # resamples
-    dvv: str = "none"
-    dvv_min_lag: float | None = None  # s
-    dvv_max_lag: float | None = None  # s
-    dvv_max: float | None = None
-    pairs: tuple[str, ...] = ()  # FIRST|SECOND
-    shots: tuple[str, ...] = ()  # channel ids
-    svg: bool = False
-
-    def __post_init__(self) -> None:
-        wrong = list(self._conflicts())
-        if wrong:
-            raise RequestError([Problem(STACKING, 0, c, v, need) for c, v, need in wrong])
-
-    def _conflicts(self) -> Iterable[tuple[str, str, str]]:
-        """(column, value, what is needed) of everything that does not go together."""
-        for name, types in (
-            ("phase_smooth", ("phase-weighted",)),
-            ("power", tuple(_EXPONENT)),
-            ("select", ("selective",)),
-            ("threshold", ("selective",)),
-        ):
-            if getattr(self, name) is not None and self.type not in types:
-                need = f"goes with type={' or '.join(types)} only, not with {self.type}"
-                yield name, format_value(getattr(self, name)), f"{need}; leave it empty"
-        if self.type == "nth-root" and self.power is not None and self.power < 1:
-            yield "power", f"{self.power:g}", "is no order of a root; write 1 or more"
-        if self.selected_by == "correlation" and (self.threshold or 0) > 1:
-            yield "threshold", f"{self.threshold:g}", "is more than any correlation; write up to 1"
-        if self.bootstrap == 1 or self.bootstrap % 1:
-            need = "is no number of resamples; write 0, or a whole number from 2 on"
-            yield "bootstrap", f"{self.bootstrap:g}", need
-        elif self.bootstrap and self.type == "robust":
-            need = "cannot go with type=robust, which takes a window drawn twice for agreement"
-            yield "bootstrap", f"{self.bootstrap:g}", f"{need}; write 0"
-        yield from self._interval_conflicts()
-        yield from self._dvv_conflicts()
-
-    def _interval_conflicts(self) -> Iterable[tuple[str, str, str]]:
-        for name in ("interval", "moving"):
-            if getattr(self, name) and self.stack_all:
-                need = "has no meaning with stack_all=true, which makes one trace of all days"
-                yield name, getattr(self, name), f"{need}; write false, or leave it empty"
-        if not self.moving or self.stack_all:
-            return
-        (length, unit), (step, step_unit) = (_interval(self.every), _interval(self.moving))
-        if unit != step_unit:
-            need = f"is not in the unit of interval={self.every}; months go with months only"
-            yield "moving", self.moving, need
-        elif step >= length:
-            need = f"is not shorter than interval={self.every}, so nothing moves; leave it empty"
-            yield "moving", self.moving, need
-
-    def _dvv_conflicts(self) -> Iterable[tuple[str, str, str]]:
-        if self.dvv == "none":
-            for name in ("dvv_min_lag", "dvv_max_lag", "dvv_max"):
-                if getattr(self, name) is not None:
-                    need = "has no meaning without dvv; write stretching or cross-spectrum there"
-                    yield name, f"{getattr(self, name):g}", need
-            return
-        if self.stack_all:
-            need = "compares intervals with each other, and stack_all=true makes one trace of all"
-            yield "dvv", self.dvv, f"{need}; write false"
-        if self.dvv_max_lag is not None and (self.dvv_min_lag or 0) >= self.dvv_max_lag:
-            need = f"s is not above dvv_min_lag={self.dvv_min_lag:g} s"
-            yield "dvv_max_lag", f"{self.dvv_max_lag:g}", need
-
-    @property
-    def exponent(self) -> float:
-        """``power``, or what the type takes without it."""
-        return _EXPONENT[self.type] if self.power is None else self.power
-
-    @property
-    def selected_by(self) -> str:
-        """What a selective stack looks at."""
-        return self.select or "correlation"
-
-    @property
-    def least_selected(self) -> float:
-        """``threshold``, or what the selection takes without it."""
-        return _THRESHOLD[self.selected_by] if self.threshold is None else self.threshold
-
-    @property
-    def every(self) -> str:
-        """``interval``, or the day that it is without."""
-        return self.interval or "1D"
-
-    def starts(self, first: date, last: date) -> tuple[tuple[datetime, datetime], ...]:
-        """Start and end of every interval that begins on these days, the last included.
-
-        Hours and days are counted from the first day, months by the calendar. A moving
-        interval reaches beyond the last day where it must, never before the first.
-        """
-        length, unit = _interval(self.every)
-        step, _ = _interval(self.moving) if self.moving else (length, unit)
-        begin, end = (datetime(d.year, d.month, d.day) for d in (first, last + timedelta(days=1)))
-        found: list[tuple[datetime, datetime]] = []
-        if unit == "ME":
-            begin = begin.replace(day=1)
-        at = begin
-        while at < end:
-            k = len(found) + 1
-            if unit == "ME":
-                found.append((at, _months_later(at, length)))
-                at = _months_later(begin, k * step)
-            else:
-                found.append((at, at + timedelta(hours=length)))
-                at = begin + timedelta(hours=k * step)
-            if self.moving and found[-1][1] >= end:
-                break  # the next would only hold less of the same
-        return tuple(found)
-
-
-def _interval(text: str) -> tuple[int, str]:
-    """Hours, days as hours, or months (ME)."""
-    if text.endswith("ME"):
-        return int(text[:-2]), "ME"
-    return int(text[:-1]) * (24 if text.endswith("D") else 1), "h"
-
-
-def _months_later(time: datetime, months: int) -> datetime:
-    years, month = divmod(time.month - 1 + months, 12)
-    return time.replace(year=time.year + years, month=month + 1)
 
 
 @dataclass(frozen=True)
@@ -185,40 +40,18 @@ class XcorRequest:
     kind = "xcor"
 
     @cached_property
-    def periods(self) -> tuple[tuple[date, date, tuple[Channel, ...]], ...]:
-        """First day, last day and channels of every run of days that ask for the same channels.
+    def periods(self) -> Periods:
+        """Its days, windows and pairs, counted."""
+        return Periods(self.channels, self.params.windows, self.params.choice, self.pairs)
 
-        In order; days that nobody asks for are in none. There may be thousands of channels and
-        of days, so what is counted for a job is counted by period, not by day.
-        """
-        ranges = [(c, first, last) for c in self.channels for first, last in day_ranges(c.spans)]
-        starts = sorted({day for _, first, last in ranges for day in (first, last + 1)})
-        members: list[list[Channel]] = [[] for _ in starts]
-        for channel, first, last in ranges:
-            for k in range(bisect_left(starts, first), bisect_left(starts, last + 1)):
-                members[k].append(channel)
-        return tuple(
-            (date.fromordinal(start), date.fromordinal(end - 1), tuple(channels))
-            for start, end, channels in zip(starts, starts[1:], members, strict=False)
-            if channels
-        )
-
-    @cached_property
+    @property
     def days(self) -> tuple[date, ...]:
         """The UTC days on which at least one pair can be made."""
-        alone = not self.params.autocorrelations
-        return tuple(
-            date.fromordinal(k)
-            for first, last, channels in self.periods
-            if len(channels) > alone
-            for k in range(first.toordinal(), last.toordinal() + 1)
-        )
+        return self.periods.days
 
     def on(self, day: date) -> tuple[Channel, ...]:
-        """The channels asked for on a day, in id order."""
-        k = bisect_right(self.periods, day, key=lambda period: period[0]) - 1
-        inside = k >= 0 and day <= self.periods[k][1]
-        return self.periods[k][2] if inside else ()
+        """The channels that have a window on a day, in id order."""
+        return self.periods.on(day)
 
     def to_json(self) -> dict[str, Any]:
         """request.json: every field, defaults filled in."""
@@ -254,12 +87,23 @@ def read_request(folder: Path) -> Request:
     RequestError
         With every problem of every file.
     """
+    return parse_request(read_files(folder))
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """The files of a job that lie in a folder, by name.
+
+    Raises
+    ------
+    RequestError
+        If there is none.
+    """
     names = (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKING)
-    present = {name for name in names if (folder / name).is_file()}
+    present = [name for name in names if (folder / name).is_file()]
     if not present:
         need = f"is no job: it holds neither {STATIONS} with {PARAMS}, nor {STACKING}"
         raise RequestError([Problem(str(folder), 0, "", "", need)])
-    return parse_request({name: _read_bounded(folder / name) for name in present})
+    return {name: _read_bounded(folder / name) for name in present}
 
 
 def _read_bounded(path: Path) -> bytes:
@@ -268,86 +112,175 @@ def _read_bounded(path: Path) -> bytes:
         return file.read(LIMITS["stations"]["max_bytes"] + 1)
 
 
-def parse_request(contents: dict[str, bytes]) -> Request:
+def parse_request(contents: Mapping[str, bytes]) -> Request:
     """Check the files of a job, given by name.
 
     Raises
     ------
     RequestError
-        With every problem of every file.
+        With every problem of every file, and of the files together.
     """
-    if STACKING in contents:
-        if other := sorted(set(contents) - {STACKING}):
-            need = f"stands beside {other[0]}; a job either correlates or stacks, send two jobs"
-            raise RequestError([Problem(STACKING, 0, "", "", need)])
-        return StackRequest(parse_stacking(contents[STACKING]))
-    params_file = PARAMS if PARAMS in contents else PARAMS_ALIAS
-    problems: list[Problem] = []
-    channels: tuple[Channel, ...] = ()
-    params: XcorParams | None = None
-    for name in (STATIONS, params_file):
-        if name not in contents:
-            missing = PARAMS if name == PARAMS_ALIAS else name
-            problems.append(Problem(missing, 0, "", "", "is missing"))
-            continue
-        try:
-            if name == STATIONS:
-                channels = parse_stations(contents[name])
-            else:
-                params = parse_params(contents[name])
-        except RequestError as error:
-            problems.extend(replace(problem, file=name) for problem in error.problems)
-    pairs: Pairs = ()
-    if PAIRS in contents:
-        try:
-            pairs = parse_pairs(contents[PAIRS])
-        except RequestError as error:
-            problems.extend(error.problems)
-        if params and channels:
-            problems.extend(check_pairs(pairs, channels, params))
-    if problems:
-        raise RequestError(problems)
-    assert params is not None
-    request = XcorRequest(channels, params, pairs)
-    if not any(count_pairs(channels, params, pairs) for _, _, channels in request.periods):
-        raise RequestError([_no_pair(request)])
-    return request
+    return Draft(contents).request()
 
 
-def count_pairs(channels: Sequence[Channel], params: XcorParams, pairs: Pairs = ()) -> int:
-    """Pairs that ``params`` and pairs.csv (if there is one) want of these channels.
+class Draft:
+    """The files of a job as far as they can be read, and everything that is wrong with them.
 
-    Distance apart. Counted without making them, since there may be thousands of channels: each is
-    matched with how often every last letter came before it, and came at its own station.
+    A mistake hides no other: what depends on values that are right is checked, whatever else is
+    wrong.
+
+    Parameters
+    ----------
+    contents : mapping
+        Name of a file -> its content.
     """
-    if pairs:
-        return len(indices(pairs, channels, params))
-    total = 0
-    before: Counter[str] = Counter()
-    at_station: Counter[tuple[str, str, str]] = Counter()
-    for second in sorted(channels, key=lambda channel: channel.id):
-        total += params.wants(second, second)
-        end = second.channel[-1]
-        fitting = {c[0] for c in params.components if c[1] in ("?", end)}
-        starts = set(before) if not params.components or "?" in fitting else fitting
-        total += sum(before[start] for start in starts)
-        if not params.same_station:
-            total -= sum(at_station[second.network, second.station, start] for start in starts)
-        before[end] += 1
-        at_station[second.network, second.station, end] += 1
-    return total
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        self.problems: list[Problem] = []
+        self.values: dict[str, Any] = {}  # of params.csv, those that are right by themselves
+        self.stations = Stations((), (), has_all_codes=False)
+        self._pairs: PairRows | None = None
+        self._stacking: StackParams | None = None
+        self._contents = contents
+        kinds = {STACKING} & contents.keys(), contents.keys() - {STACKING}
+        if all(kinds):
+            both = f"stands beside {min(kinds[1])}; a job either correlates or stacks"
+            need = f"{both}, send two jobs"
+            self.problems.append(Problem(STACKING, 0, "", "", need))
+        self._read_files(is_complete=not all(kinds))
+        if not kinds[0]:
+            self.problems += self._between_files()
+
+    def _read_files(self, is_complete: bool) -> None:
+        """Each file by itself; one that is missing is a problem where the job is of one kind."""
+        contents = self._contents
+        if STACKING in contents:
+            values, problems = _read_row("stacking", STACKING, contents[STACKING], STACKING_RULES)
+            self.problems += problems
+            self._stacking = None if problems else StackParams(**values)
+            if is_complete:
+                return
+        params_file = PARAMS if PARAMS in contents else PARAMS_ALIAS
+        if STATIONS in contents:
+            self.stations = read_stations(contents[STATIONS])
+            self.problems += self.stations.problems
+        elif is_complete:
+            self.problems.append(Problem(STATIONS, 0, "", "", "is missing"))
+        if params_file in contents:
+            self.values, problems = _read_row("params", params_file, contents[params_file], RULES)
+            self.problems += problems
+        elif is_complete:
+            self.problems.append(Problem(PARAMS, 0, "", "", "is missing"))
+        if PAIRS in contents:
+            self._pairs = read_pairs(contents[PAIRS])
+            self.problems += self._pairs.problems
+
+    @cached_property
+    def _choice(self) -> PairChoice | None:
+        try:
+            return PairChoice.of(self.values)
+        except KeyError:
+            return None
+
+    @cached_property
+    def periods(self) -> Periods | None:
+        """What is asked for, counted; None where something that it depends on is wrong."""
+        channels, choice = self.stations.channels, self._choice
+        try:
+            windows = WindowGrid.of(self.values)
+        except KeyError:
+            return None
+        is_cut = all(is_whole(seconds, windows.fs) for seconds in (windows.cc_len, windows.cc_step))
+        if not channels or choice is None or not is_cut or self._pair_problems:
+            return None
+        return Periods(channels, windows, choice, self._pairs.pairs if self._pairs else ())
+
+    @cached_property
+    def _pair_problems(self) -> Sequence[Problem]:
+        """Those of pairs.csv, by itself and beside the other files."""
+        if self._pairs is None:
+            return ()
+        if not self.stations.has_all_codes:
+            return self._pairs.problems
+        named = check_pairs(self._pairs.rows, self.stations.named, self._choice)
+        return [*self._pairs.problems, *named]
+
+    def _between_files(self) -> list[Problem]:
+        own = self._pairs.problems if self._pairs else ()
+        problems = list(self._pair_problems[len(own) :])
+        named = self.stations.named
+        is_one = self.stations.has_all_codes and len(named) == 1
+        if is_one and self.values.get("autocorrelations") is False:
+            only = f"names one channel only ({named[0].id})"
+            need = f"{only}; a correlation needs two, or autocorrelations=true"
+            return [*problems, Problem(STATIONS, 0, "", "", need)]
+        if self.periods is not None and not self.periods.worked:
+            problems.append(Problem(STATIONS, 0, "", "", _no_pair(self.periods)))
+        elif self.periods is not None and "freqmax" in self.values:
+            problems += _too_slow(self.periods, self.values["freqmax"])
+        return problems
+
+    def request(self) -> Request:
+        """The job.
+
+        Raises
+        ------
+        RequestError
+            With every problem.
+        """
+        if self.problems:
+            raise RequestError(self.problems)
+        if self._stacking is not None:
+            return StackRequest(self._stacking)
+        assert self.stations.channels
+        pairs = self._pairs.pairs if self._pairs else ()
+        request = XcorRequest(self.stations.channels, XcorParams(**self.values), pairs)
+        assert self.periods is not None
+        vars(request)["periods"] = self.periods  # counted already
+        return request
 
 
-def _no_pair(request: XcorRequest) -> Problem:
-    ids = ", ".join(c.id for c in request.channels[:3])
-    if len(request.channels) == 1:
-        need = f"names one channel only ({ids}); a correlation needs two, or autocorrelations=true"
-    else:
-        need = (
-            f"makes no pair: no two of its {len(request.channels)} channels ({ids} ...) share a "
-            "day and fit components, same_station and autocorrelations of params.csv"
+def _no_pair(periods: Periods) -> str:
+    """Why no pair can be made of two channels or more."""
+    windows, channels = periods.windows, periods.channels
+    ids = ", ".join(channel.id for channel in channels[:3])
+    if not any(periods.runs):
+        longest = max((end - start).total_seconds() for c in channels for start, end in c.spans)
+        return (
+            f"asks for no whole window of cc_len={windows.cc_len:g} s: windows start at midnight "
+            f"and every cc_step={windows.cc_step:g} s from there, and its longest span has "
+            f"{longest:g} s; ask for longer times, or for shorter windows"
         )
-    return Problem(STATIONS, 0, "", "", need)
+    return (
+        f"makes no pair: no two of its {len(channels)} channels ({ids} ...) share a window and "
+        "fit components, same_station and autocorrelations of params.csv"
+    )
+
+
+def _too_slow(periods: Periods, freqmax: float) -> list[Problem]:
+    """Where no pair is left without the channels whose SampleRate is too low for the band."""
+    fast = [c for c in periods.channels if not c.sample_rate or freqmax <= c.sample_rate / 2]
+    if len(fast) == len(periods.channels):
+        return []
+    if Periods(fast, periods.windows, periods.choice, periods.pairs).worked:
+        return []
+    highest = max(c.sample_rate or 0 for c in periods.channels)
+    need = (
+        f"Hz leaves no pair: a channel holds frequencies up to half its SampleRate of {STATIONS}, "
+        f"{highest / 2:g} Hz at most; lower freqmax, or take faster channels"
+    )
+    return [Problem(PARAMS, 0, "freqmax", format_value(freqmax), need)]
+
+
+def _read_row(
+    section: str, file: str, content: bytes, rules: Rules
+) -> tuple[dict[str, Any], list[Problem]]:
+    """A file that must have one row: its values that are right, and every problem."""
+    rows, table, problems = value_rows(file, content, LIMITS[section])
+    for row in rows:
+        problems += [Problem(file, row.line, *wrong) for wrong in rules.broken(row.values)]
+    is_one = len(rows) == table.n_rows == 1
+    return rows[0].values if is_one else {}, problems
 
 
 def parse_params(content: bytes) -> XcorParams:
@@ -358,11 +291,10 @@ def parse_params(content: bytes) -> XcorParams:
     RequestError
         With every problem of the file.
     """
-    values, line = one_row(PARAMS, content, LIMITS["params"])
-    try:
-        return XcorParams(**values)
-    except RequestError as error:
-        raise RequestError([replace(p, file=PARAMS, line=line) for p in error.problems]) from None
+    values, problems = _read_row("params", PARAMS, content, RULES)
+    if problems:
+        raise RequestError(problems)
+    return XcorParams(**values)
 
 
 def parse_stacking(content: bytes) -> StackParams:
@@ -373,11 +305,10 @@ def parse_stacking(content: bytes) -> StackParams:
     RequestError
         With every problem of the file.
     """
-    values, line = one_row(STACKING, content, LIMITS["stacking"])
-    try:
-        return StackParams(**values)
-    except RequestError as error:
-        raise RequestError([replace(p, line=line) for p in error.problems]) from None
+    values, problems = _read_row("stacking", STACKING, content, STACKING_RULES)
+    if problems:
+        raise RequestError(problems)
+    return StackParams(**values)
 
 
 def format_params(params: XcorParams) -> str:

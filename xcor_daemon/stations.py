@@ -27,6 +27,7 @@ _CODES = {
     "Channel": (r"[A-Z0-9]{3}", "is not a channel code; write 3 capitals or digits, such as BHZ"),
     "DataCenter": (r"[A-Za-z0-9_-]{0,32}", "is not the name of a data centre"),
 }
+_ID_COLUMNS = frozenset(("Network", "Station", "Location", "Channel"))
 _RANGES = {
     "Latitude": (-90, 90, "degrees"),
     "Longitude": (-180, 360, "degrees"),
@@ -67,6 +68,20 @@ class Channel:
         return sorted(touched)
 
 
+@dataclass(frozen=True)
+class Stations:
+    """stations.csv as far as it can be read."""
+
+    named: tuple[Channel, ...]  # in id order: rows whose codes are right, with spans that are right
+    problems: tuple[Problem, ...]
+    has_all_codes: bool  # whether no row's codes are unknown, so that ``named`` names every channel
+
+    @property
+    def channels(self) -> tuple[Channel, ...] | None:
+        """What is asked for; None where anything of it is wrong."""
+        return None if self.problems else self.named
+
+
 def parse_stations(content: bytes) -> tuple[Channel, ...]:
     """stations.csv -> channels in id order, rows of one channel merged where they touch.
 
@@ -79,74 +94,95 @@ def parse_stations(content: bytes) -> tuple[Channel, ...]:
     RequestError
         With every problem of the file.
     """
-    rows, problems = rows_of(STATIONS, content, STATION_COLUMNS, OPTIONAL_STATION_COLUMNS)
+    stations = read_stations(content)
+    if stations.problems:
+        raise RequestError(stations.problems)
+    return stations.named
+
+
+def read_stations(content: bytes) -> Stations:
+    """stations.csv -> what can be read of it, and every problem."""
+    table = rows_of(STATIONS, content, STATION_COLUMNS, OPTIONAL_STATION_COLUMNS)
+    problems = list(table.problems)
     found: dict[tuple[str, ...], Channel] = {}
     spans: dict[tuple[str, ...], list[tuple[datetime, datetime]]] = {}
     lines: dict[tuple[str, ...], int] = {}
-    for line, row in rows:
-        channel = _station_row(line, row, problems)
-        if channel is None:
-            continue
+    has_all_codes = len(table.rows) == table.n_rows and not table.unknown & _ID_COLUMNS
+    for line, row in table.rows:
         if (first := lines.setdefault(tuple(row.values()), line)) != line:
             need = f"repeats line {first}; delete one of them"
             problems.append(Problem(STATIONS, line, "", "", need))
+            continue
+        channel, wrong = _station_row(row)
+        problems += [Problem(STATIONS, line, column, row[column], need) for column, need in wrong]
+        if channel is None:
+            has_all_codes = False
             continue
         code = (channel.network, channel.station, channel.location, channel.channel)
         found.setdefault(code, channel)
         spans.setdefault(code, []).extend(channel.spans)
     found = {code: replace(channel, spans=_merge(spans[code])) for code, channel in found.items()}
-    problems.extend(_too_many(found.values(), len(rows)))
+    problems.extend(_too_many(found.values(), len(table.rows)))
     if not problems and not found:
         problems.append(Problem(STATIONS, 0, "", "", "holds no channel"))
-    if problems:
-        raise RequestError(problems)
-    return tuple(sorted(found.values(), key=lambda channel: channel.id))
+    named = tuple(sorted(found.values(), key=lambda channel: channel.id))
+    return Stations(named, tuple(problems), has_all_codes)
 
 
-def _station_row(line: int, row: dict[str, str], problems: list[Problem]) -> Channel | None:
-    """One checked row; None where it adds to ``problems``."""
-    before = len(problems)
-
-    def wrong(column: str, need: str) -> None:
-        problems.append(Problem(STATIONS, line, column, row[column], need))
-
-    for column, (pattern, need) in _CODES.items():
-        if column in row and not re.fullmatch(pattern, row[column]):
-            wrong(column, need)
+def _station_row(row: dict[str, str]) -> tuple[Channel | None, list[tuple[str, str]]]:
+    """A row as a channel, without what is wrong; None where its codes are; and (column, need)."""
+    wrong = [
+        (column, need)
+        for column, (pattern, need) in _CODES.items()
+        if column in row and not re.fullmatch(pattern, row[column])
+    ]
+    is_named = row.keys() >= _ID_COLUMNS and not _ID_COLUMNS & {column for column, _ in wrong}
     times = {}
     for column in ("StartDate", "EndDate"):
-        try:
-            times[column] = _parse_date(row[column])
-        except ValueError as error:
-            wrong(column, str(error))
+        if column in row:
+            try:
+                times[column] = _parse_date(row[column])
+            except ValueError as error:
+                wrong.append((column, str(error)))
     numbers = {}
     for column, (low, high, unit) in _RANGES.items():
         text = row.get(column, "")
         number = parse_number(text) if text else None
         if text and (number is None or not low <= number <= high):
-            wrong(column, f"is not a number from {low} to {high} {unit}")
+            wrong.append((column, f"is not a number from {low} to {high} {unit}"))
+            number = None
         numbers[column] = number
-    if len(times) == 2 and not times["StartDate"] < times["EndDate"]:
-        wrong("EndDate", f"is not after StartDate {row['StartDate']}")
-    elif len(times) == 2:
-        days = (times["EndDate"] - times["StartDate"]) / timedelta(days=1)
-        if days > (most := LIMITS["stations"]["max_days"]):
-            need = f"makes a span of {days:.0f} days; at most {most} are allowed, write an end"
-            wrong("EndDate", need)
-    if len(problems) > before:
-        return None
-    return Channel(
+    spans: tuple[tuple[datetime, datetime], ...] = ()
+    if len(times) == 2:
+        if need := _span_need(times["StartDate"], times["EndDate"], row["StartDate"]):
+            wrong.append(("EndDate", need))
+        else:
+            spans = ((times["StartDate"], times["EndDate"]),)
+    if not is_named:
+        return None, wrong
+    channel = Channel(
         network=row["Network"],
         station=row["Station"],
         location=row["Location"].replace("--", ""),
         channel=row["Channel"],
-        spans=((times["StartDate"], times["EndDate"]),),
+        spans=spans,
         latitude=numbers["Latitude"],
         longitude=numbers["Longitude"],
         elevation=numbers["Elevation"],
         sample_rate=numbers["SampleRate"],
         data_center=row.get("DataCenter", ""),
     )
+    return channel, wrong
+
+
+def _span_need(start: datetime, end: datetime, written: str) -> str:
+    """What a span needs; empty where it is right. ``written`` is its start in the file."""
+    if not start < end:
+        return f"is not after StartDate {written}"
+    days = (end - start) / timedelta(days=1)
+    if days > (most := LIMITS["stations"]["max_days"]):
+        return f"makes a span of {days:.0f} days; at most {most} are allowed, write an end"
+    return ""
 
 
 def _parse_date(text: str) -> datetime:

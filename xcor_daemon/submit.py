@@ -23,12 +23,13 @@ from typing import Any
 from .bucket import Bucket
 from .csvtable import LIMITS
 from .errors import ConfigError, RequestError, UnreachableError
-from .estimate import estimate
+from .estimate import check_files
 from .jobs import TERMINAL, problems_json
 from .listing import CANCEL
 from .pairlist import PAIRS
 from .params import PARAMS
-from .request import PARAMS_ALIAS, STACKING, XcorRequest, parse_request
+from .request import PARAMS_ALIAS
+from .stacking_params import STACKING
 from .stations import STATIONS
 
 log = logging.getLogger(__name__)
@@ -63,9 +64,7 @@ def submit(
     UnreachableError
         If S3 does not take them.
     """
-    request = parse_request(contents)
-    if isinstance(request, XcorRequest):
-        estimate(request)
+    check_files(contents)
     # params.csv last: until it is there, the job is not complete.
     names = sorted(contents, key=lambda name: name in (PARAMS, PARAMS_ALIAS))
     for _ in range(_TRIES):

@@ -15,8 +15,9 @@ from itertools import combinations_with_replacement, groupby
 from math import isqrt
 
 from .csvtable import LIMITS
-from .params import XcorParams
-from .request import XcorRequest, count_pairs
+from .pairlist import count_pairs
+from .periods import Period
+from .request import XcorRequest
 from .stations import Channel
 
 _PRICE = LIMITS["price"]  # core-seconds; see `estimate`
@@ -70,8 +71,8 @@ class Units:
         A block ends where a station does, since its components may share a weight.
         """
         channels = self.request.channels
-        each = bytes_per_pair(self.request.params)
-        most = max(1, min(self.max_channels, isqrt(int(self.max_bytes / each))))
+        each = max((period.n_rows for period in self._periods), default=0) * self._row_bytes
+        most = max(1, min(self.max_channels, isqrt(int(self.max_bytes / max(each, 1)))))
         width = -(-len(channels) // -(-len(channels) // most))  # blocks of nearly equal size
         edges, size = [channels[0].id], 0
         for _, members in groupby(channels, key=lambda c: (c.network, c.station)):
@@ -82,48 +83,55 @@ class Units:
             size += len(station)
         return tuple(edges)
 
+    @property
+    def _periods(self) -> tuple[Period, ...]:
+        return self.request.periods.all
+
+    @property
+    def _row_bytes(self) -> int:
+        """Bytes of an output window of a pair."""
+        return (2 * self.request.params.n_lags + 1) * 4
+
     @cached_property
     def _blocks(self) -> list[dict[int, tuple[Channel, ...]]]:
         """For every period of the request the channels of its blocks; empty where it is whole."""
-        return [self._cut(channels) for _, _, channels in self.request.periods]
+        return [self._cut(period) for period in self._periods]
 
-    def _cut(self, channels: tuple[Channel, ...]) -> dict[int, tuple[Channel, ...]]:
-        request = self.request
-        n_bytes = count_pairs(channels, request.params, request.pairs) * bytes_per_pair(
-            request.params
-        )
-        if n_bytes <= self.max_bytes and len(channels) <= self.max_channels:
+    def _cut(self, period: Period) -> dict[int, tuple[Channel, ...]]:
+        n_bytes = period.n_pairs * period.n_rows * self._row_bytes
+        if n_bytes <= self.max_bytes and period.n_channels <= self.max_channels:
             return {}
+        channels = self.request.on(date.fromordinal(period.first))
         blocks = groupby(channels, key=lambda c: bisect_right(self._edges, c.id) - 1)
         return {block: tuple(members) for block, members in blocks}
 
     def blocks(self, day: date) -> dict[int, tuple[Channel, ...]]:
         """The channels of every block of a day, by its number; empty where the day is whole."""
-        return self._blocks[self._period(day)]
-
-    def _period(self, day: date) -> int:
-        return bisect_right(self.request.periods, day, key=lambda period: period[0]) - 1
+        return self._blocks[self.request.periods.at(day)]
 
     @cached_property
     def _patterns(self) -> list[tuple[list[Unit], list[Unit]]]:
         """Units of the first day of every period: those that come first, and those that follow."""
         return [
-            self._pattern(first, channels, blocks)
-            for (first, _, channels), blocks in zip(self.request.periods, self._blocks, strict=True)
+            self._pattern(period, blocks)
+            for period, blocks in zip(self._periods, self._blocks, strict=True)
         ]
 
     def _pattern(
-        self, day: date, channels: tuple[Channel, ...], blocks: dict[int, tuple[Channel, ...]]
+        self, period: Period, blocks: dict[int, tuple[Channel, ...]]
     ) -> tuple[list[Unit], list[Unit]]:
-        params = self.request.params
-        per_channel = _PRICE["per_channel_day"] + _PRICE["per_channel_window"] * params.n_windows
-        per_pair = _PRICE["per_pair_window"] * params.n_windows
-        named = self.request.pairs
+        day = date.fromordinal(period.first)
+        preparing = (
+            period.n_channels * _PRICE["per_channel_day"]
+            + period.channel_windows * _PRICE["per_channel_window"]
+        )
+        correlating = period.pair_windows * _PRICE["per_pair_window"]
         if not blocks:
-            n_pairs = count_pairs(channels, params, named)
-            preparing = len(channels) * per_channel
-            cost = preparing + n_pairs * per_pair
+            cost = preparing + correlating
             return [Unit(day, cost=cost, prepares=preparing / cost)], []
+        params, named = self.request.params, self.request.pairs
+        per_channel = preparing / period.n_channels
+        per_pair = correlating / max(period.n_pairs, 1)
         alone = {i: count_pairs(members, params, named) for i, members in blocks.items()}
         prepare = [Unit(day, i, cost=len(m) * per_channel, prepares=1.0) for i, m in blocks.items()]
         correlate = []
@@ -143,7 +151,7 @@ class Units:
 
     def of(self, day: date) -> tuple[list[Unit], list[Unit]]:
         """The units of a day that can be done at once, and those that need all of them."""
-        first, after = self._patterns[self._period(day)]
+        first, after = self._patterns[self.request.periods.at(day)]
         return _on(day, first), _on(day, after)
 
     @cached_property
@@ -160,23 +168,16 @@ class Units:
     def bytes_waiting(self) -> int:
         """Bytes that the channels of the largest day that is split take until it is done."""
         params = self.request.params
-        each = 4 * params.n_windows * params.n_samples
+        each = 4 * params.n_samples
         each *= 2 if params.method in ("deconvolution", "phase") else 1  # two series a window
-        return max(each * sum(map(len, blocks.values())) for blocks in self._blocks)
+        split = zip(self._periods, self._blocks, strict=True)
+        return max((each * period.channel_windows for period, blocks in split if blocks), default=0)
 
     def _counted(self) -> Iterator[tuple[int, list[Unit], list[Unit]]]:
-        days = set(self.request.days)
-        for (first, last, _), (now, after) in zip(
-            self.request.periods, self._patterns, strict=True
-        ):
-            if first in days:
-                yield (last - first).days + 1, now, after
+        for period, (now, after) in zip(self._periods, self._patterns, strict=True):
+            if period.pair_windows:
+                yield period.n_days, now, after
 
 
 def _on(day: date, units: list[Unit]) -> list[Unit]:
     return [replace(unit, day=day) for unit in units]
-
-
-def bytes_per_pair(params: XcorParams) -> int:
-    """Bytes of correlations of a pair on a day."""
-    return params.n_kept * (2 * params.n_lags + 1) * 4

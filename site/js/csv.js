@@ -3,32 +3,33 @@
 // What Python's str.splitlines takes for the end of a line.
 // eslint-disable-next-line no-control-regex -- these are line ends to Python
 const LINE_END = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
+const BAD_QUOTES = "a quoted cell does not end with its quote";
 
 /**
  * Split a CSV into rows.
  *
  * @param {string} text  cells may be quoted
- * @returns {{line: number, cells: string[]}[]}  `line`: where a row ends, from 1
- * @throws {SyntaxError} if a quote is not closed, or is followed by something else than a comma
+ * @returns {{line: number, cells: string[], wrong: string}[]}  `line`: from 1; `wrong`: a quote is
+ *     not closed, or is followed by something else than a comma
  */
 export function parseCsv(text) {
   const rows = [];
   const lines = text.replace(/^\uFEFF/, "").split(LINE_END);
   if (lines.at(-1) === "") lines.pop();
   for (let k = 0; k < lines.length; k++) {
-    const cells = lines[k].includes('"') ? quotedCells(lines[k], k + 1) : lines[k].split(",");
-    rows.push({ line: k + 1, cells });
+    const cells = lines[k].includes('"') ? quotedCells(lines[k]) : lines[k].split(",");
+    rows.push({ line: k + 1, cells: cells ?? [], wrong: cells ? "" : BAD_QUOTES });
   }
   return rows;
 }
 
-/** One line with quotes in it; our files have no cell that goes over two lines. */
-function quotedCells(line, number) {
+/** One line with quotes in it; our files have no cell that goes over two lines. Null: it is wrong. */
+function quotedCells(line) {
   const cells = [];
   let rest = line;
   for (;;) {
     const match = /^(?:"((?:[^"]|"")*)"|([^",][^,]*|))(,|$)/.exec(rest);
-    if (!match) throw new SyntaxError(`line ${number}: a quoted cell does not end with its quote`);
+    if (!match) return null;
     cells.push(match[1] === undefined ? match[2] : match[1].replaceAll('""', '"'));
     rest = rest.slice(match[0].length);
     if (match[3] === "") return cells;

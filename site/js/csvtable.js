@@ -12,6 +12,7 @@ const LISTS = {
   pairs: [new RegExp(`^${CHANNEL}\\|${CHANNEL}$`), "NO.NAO00..BHZ|NO.NAO01..BHZ"],
 };
 const MAX_LISTED = 20;
+const ROWS_READ = 10; // of a file that must have one
 
 /**
  * One thing wrong in a file.
@@ -57,7 +58,18 @@ function ascii(text) {
 }
 
 /**
- * The rows of a CSV with their line numbers, by column name, and what is wrong with its shape.
+ * The rows of a CSV, as far as its shape lets them be read, and what is wrong with that.
+ *
+ * @typedef {Object} Table
+ * @property {[number, Object<string, string>][]} rows  line, texts by column; those known for certain
+ * @property {Problem[]} problems
+ * @property {number} nRows  lines below the header, those with too many or too few fields as well
+ * @property {Set<string>} unknown  columns whose values the file does not tell
+ */
+
+/**
+ * The rows of a CSV by column name. What is wrong in one line, or with one column, does not hide
+ * the others.
  *
  * A file without a header line is read as if it had the required columns in their order.
  *
@@ -66,54 +78,58 @@ function ascii(text) {
  * @param {string[]} required
  * @param {string[]} optional
  * @param {Object} limits  the section `stations` of limits.json
- * @returns {{rows: [number, Object<string, string>][], problems: Problem[]}}
+ * @returns {Table}
  */
 export function rowsOf(file, text, required, optional, limits) {
-  const no = (need) => ({ rows: [], problems: [problem(file, 0, "", "", need)] });
+  const none = (problems, nRows = 0) => ({ rows: [], problems, nRows, unknown: new Set() });
+  const no = (need) => none([problem(file, 0, "", "", need)]);
   if (new Blob([text]).size > limits.max_bytes)
     return no(`is larger than ${limits.max_bytes} bytes`);
   if (text.includes("\0")) return no("holds NUL bytes; it must be text in UTF-8");
-  let table;
-  try {
-    table = parseCsv(text).map(({ line, cells }) => ({
-      line,
-      cells: cells.map((cell) => cell.trim()),
-    }));
-  } catch (error) {
-    return no(`is not CSV: ${error.message}`);
-  }
-  if (table.length > limits.max_rows + 1) return no(`has more than ${limits.max_rows} rows`);
-  table = table.filter(({ cells }) => cells.some(Boolean));
-  if (!table.length) return no("is empty");
+  const lines = parseCsv(text);
+  if (lines.length > limits.max_rows + 1) return no(`has more than ${limits.max_rows} rows`);
+  const problems = lines
+    .filter(({ wrong }) => wrong)
+    .map(({ line, wrong }) => problem(file, line, "", "", `is not CSV: ${wrong}`));
+  const table = lines
+    .filter(({ wrong }) => !wrong)
+    .map(({ line, cells }) => ({ line, cells: cells.map((cell) => cell.trim()) }))
+    .filter(({ cells }) => cells.some(Boolean));
+  // Where the first line is the one that is wrong, no header can be made out.
+  if (!table.length || problems[0]?.line < table[0].line)
+    return problems.length ? none(problems, problems.length) : no("is empty");
   const known = [...required, ...optional];
+  let nRows = table.length + problems.length;
   let header = table[0].cells;
   const headLine = table[0].line;
-  if (header.some((name) => known.includes(name))) table.shift();
-  else header = required;
-  const problems = headerProblems(file, headLine, header, required, known);
-  if (problems.length) return { rows: [], problems };
+  if (header.some((name) => known.includes(name))) {
+    table.shift();
+    nRows -= 1;
+  } else header = required;
+  const most = 2 * known.length;
+  if (header.length > most) {
+    const need = `has ${header.length} columns; at most ${most} are read`;
+    return none([...problems, problem(file, headLine, "", "", need)], nRows);
+  }
+  problems.push(...headerProblems(file, headLine, header, required, known));
+  const isKnown = (name) =>
+    known.includes(name) && header.indexOf(name) === header.lastIndexOf(name);
   const rows = [];
   for (const { line, cells } of table) {
-    if (cells.length === header.length)
-      rows.push([line, Object.fromEntries(header.map((name, k) => [name, cells[k]]))]);
-    else
-      problems.push(
-        problem(
-          file,
-          line,
-          "",
-          "",
-          `has ${cells.length} fields; ${header.length} are needed: ${header.join(",")}`,
-        ),
-      );
+    if (cells.length === header.length) {
+      const fields = header.map((name, k) => [name, cells[k]]);
+      rows.push([line, Object.fromEntries(fields.filter(([name]) => isKnown(name)))]);
+    } else {
+      const need = `has ${cells.length} fields; ${header.length} are needed: ${header.join(",")}`;
+      problems.push(problem(file, line, "", "", need));
+    }
   }
-  return { rows, problems };
+  const missing = required.filter((name) => !header.includes(name));
+  const unknown = new Set([...missing, ...header.filter((name) => !isKnown(name))]);
+  return { rows, problems, nRows, unknown };
 }
 
 function headerProblems(file, line, header, required, known) {
-  const most = 2 * known.length;
-  if (header.length > most)
-    return [problem(file, line, "", "", `has ${header.length} columns; at most ${most} are read`)];
   const problems = required
     .filter((name) => !header.includes(name))
     .map((name) => problem(file, line, "", "", `lacks the column ${name}`));
@@ -136,26 +152,37 @@ function headerProblems(file, line, header, required, known) {
 }
 
 /**
- * The values of a file of one row, each checked by itself.
+ * A file that must have one row: its values that are right by themselves, and every problem.
+ *
+ * Of many rows the first ten are read: the file is another one.
  *
  * @param {string} file
  * @param {string} text
  * @param {Object} section  of limits.json, such as `params`
  * @param {Object} limits   all of limits.json
- * @returns {{values: Object|null, line: number, problems: Problem[]}}  `values`: null where there
- *     are problems; `line`: where they stand
+ * @param {(values: Object) => Object[]} together  what is wrong between values that are right
+ * @returns {{values: Object, problems: Problem[]}}  no values where there is not one row
  */
-export function oneRow(file, text, section, limits) {
+export function oneRow(file, text, section, limits, together) {
   const required = Object.keys(section).filter((name) => section[name].required);
   const optional = Object.keys(section).filter((name) => !section[name].required);
-  const { rows, problems } = rowsOf(file, text, required, optional, limits.stations);
-  if (!problems.length && rows.length !== 1) {
-    problems.push(problem(file, 0, "", "", `has ${rows.length} rows of values; it must have one`));
-  }
-  if (problems.length) return { values: null, line: 0, problems };
-  const [line, row] = rows[0];
-  const checked = checkRow(row, section);
-  return { ...checked, line, problems: checked.problems.map((one) => ({ ...one, file, line })) };
+  const { rows, nRows, unknown, ...table } = rowsOf(
+    file,
+    text,
+    required,
+    optional,
+    limits.stations,
+  );
+  const problems = [...table.problems];
+  if (nRows !== 1 && (nRows || !problems.length))
+    problems.push(problem(file, 0, "", "", `has ${nRows} rows of values; it must have one`));
+  const read = rows
+    .slice(0, ROWS_READ)
+    .map(([line, row]) => [line, checkRow(row, section, unknown)]);
+  const placed = (line, some) => some.map((one) => ({ ...one, file, line }));
+  for (const [line, checked] of read) problems.push(...placed(line, checked.problems));
+  for (const [line, { values }] of read) problems.push(...placed(line, together(values)));
+  return { values: rows.length === 1 && nRows === 1 ? read[0][1].values : {}, problems };
 }
 
 /**
@@ -163,9 +190,11 @@ export function oneRow(file, text, section, limits) {
  *
  * @param {Object<string, string>} row
  * @param {Object} section  of limits.json
- * @returns {{values: Object|null, problems: {column: string, value: string, need: string}[]}}
+ * @param {Set<string>} [unknown]  columns whose values are not told; they get no default
+ * @returns {{values: Object, problems: {column: string, value: string, need: string}[]}}  `values`:
+ *     those that are right
  */
-export function checkRow(row, section) {
+export function checkRow(row, section, unknown = new Set()) {
   const values = {};
   const problems = [];
   for (const [name, text] of Object.entries(row)) {
@@ -177,9 +206,10 @@ export function checkRow(row, section) {
       problems.push({ column: name, value: text, need: error.message });
     }
   }
-  if (problems.length) return { values: null, problems };
+  const failed = new Set(problems.map(({ column }) => column));
   for (const [name, limit] of Object.entries(section)) {
-    if (!limit.required && values[name] === undefined) values[name] = defaultOf(limit);
+    const isGiven = limit.required || unknown.has(name) || failed.has(name) || name in values;
+    if (!isGiven) values[name] = defaultOf(limit);
   }
   return { values, problems };
 }
@@ -194,8 +224,10 @@ function parseValue(limit, text) {
   const parse = {
     number() {
       const number = parseNumber(text);
-      if (number === null)
-        throw new RangeError(`is not a finite number (${limit.help}, in ${limit.unit})`);
+      if (number === null) {
+        const unit = limit.unit === "1" ? "" : `, in ${limit.unit}`;
+        throw new RangeError(`is not a finite number (${limit.help}${unit})`);
+      }
       const need = outOf(limit, number);
       if (need) throw new RangeError(need);
       return number;

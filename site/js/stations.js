@@ -20,6 +20,7 @@ const CODES = {
   Channel: [/^[A-Z0-9]{3}$/, "is not a channel code; write 3 capitals or digits, such as BHZ"],
   DataCenter: [/^[A-Za-z0-9_-]{0,32}$/, "is not the name of a data centre"],
 };
+const ID_COLUMNS = ["Network", "Station", "Location", "Channel"];
 const RANGES = {
   Latitude: [-90, 90, "degrees"],
   Longitude: [-180, 360, "degrees"],
@@ -50,16 +51,19 @@ const DATE = /^(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(\.\d{1,6})?Z?)?$/;
  *
  * @param {string} text
  * @param {Object} limits  limits.json
- * @returns {{channels: Channel[], problems: import("./csvtable.js").Problem[]}}  no channels where
- *     there are problems
+ * @returns {{channels: Channel[], named: Channel[], hasAllCodes: boolean,
+ *     problems: import("./csvtable.js").Problem[]}}  `channels`: none where there are problems;
+ *     `named`: rows whose codes are right, with spans that are right; `hasAllCodes`: whether it
+ *     names every channel
  */
 export function parseStations(text, limits) {
-  const { rows, problems } = rowsOf(STATIONS, text, COLUMNS, OPTIONAL, limits.stations);
+  const table = rowsOf(STATIONS, text, COLUMNS, OPTIONAL, limits.stations);
+  const problems = [...table.problems];
   const found = new Map();
   const lines = new Map();
-  for (const [line, row] of rows) {
-    const channel = stationRow(line, row, problems, limits.stations);
-    if (!channel) continue;
+  let hasAllCodes =
+    table.rows.length === table.nRows && !ID_COLUMNS.some((name) => table.unknown.has(name));
+  for (const [line, row] of table.rows) {
     const written = Object.values(row).join("\n");
     if (lines.has(written)) {
       problems.push(
@@ -68,65 +72,78 @@ export function parseStations(text, limits) {
       continue;
     }
     lines.set(written, line);
-    if (found.has(channel.id)) found.get(channel.id).spans.push(...channel.spans);
+    const { channel, wrong } = stationRow(row, limits.stations);
+    for (const [column, need] of wrong)
+      problems.push(problem(STATIONS, line, column, row[column], need));
+    if (!channel) hasAllCodes = false;
+    else if (found.has(channel.id)) found.get(channel.id).spans.push(...channel.spans);
     else found.set(channel.id, channel);
   }
-  const channels = inOrder(
+  const named = inOrder(
     [...found.values()].map((channel) => ({ ...channel, spans: merge(channel.spans) })),
   );
-  problems.push(...tooMany(channels, rows.length, limits.stations));
-  if (!problems.length && !channels.length)
+  problems.push(...tooMany(named, table.rows.length, limits.stations));
+  if (!problems.length && !named.length)
     problems.push(problem(STATIONS, 0, "", "", "holds no channel"));
-  return { channels: problems.length ? [] : channels, problems };
+  return { channels: problems.length ? [] : named, named, hasAllCodes, problems };
 }
 
-/** One checked row; null where it adds to `problems`. */
-function stationRow(line, row, problems, limits) {
-  const before = problems.length;
-  const wrong = (column, need) => problems.push(problem(STATIONS, line, column, row[column], need));
+/** A row as a channel, without what is wrong; null where its codes are. */
+function stationRow(row, limits) {
+  const wrong = [];
   for (const [column, [pattern, need]] of Object.entries(CODES)) {
-    if (column in row && !pattern.test(row[column])) wrong(column, need);
+    if (column in row && !pattern.test(row[column])) wrong.push([column, need]);
   }
+  const isNamed = ID_COLUMNS.every(
+    (name) => name in row && !wrong.some(([column]) => column === name),
+  );
   const times = {};
   for (const column of ["StartDate", "EndDate"]) {
+    if (!(column in row)) continue;
     const time = parseTime(row[column]);
-    if (time === null) wrong(column, "is not a date; write YYYY-MM-DDThh:mm:ss");
+    if (time === null) wrong.push([column, "is not a date; write YYYY-MM-DDThh:mm:ss"]);
     else if (new Date(time).getUTCFullYear() < limits.first_year)
-      wrong(column, `is before ${limits.first_year}`);
+      wrong.push([column, `is before ${limits.first_year}`]);
     else times[column] = time;
   }
   const numbers = {};
   for (const [column, [low, high, unit]] of Object.entries(RANGES)) {
     const text = row[column] ?? "";
-    numbers[column] = text ? parseNumber(text) : null;
-    const isInside = numbers[column] !== null && low <= numbers[column] && numbers[column] <= high;
-    if (text && !isInside) wrong(column, `is not a number from ${low} to ${high} ${unit}`);
+    const number = text ? parseNumber(text) : null;
+    const isInside = number !== null && low <= number && number <= high;
+    if (text && !isInside) wrong.push([column, `is not a number from ${low} to ${high} ${unit}`]);
+    numbers[column] = isInside ? number : null;
   }
-  if (Object.keys(times).length === 2) {
-    const days = (times.EndDate - times.StartDate) / DAY;
-    if (days <= 0) wrong("EndDate", `is not after StartDate ${row.StartDate}`);
-    else if (days > limits.max_days) {
-      wrong(
-        "EndDate",
-        `makes a span of ${roundEven(days)} days; at most ${limits.max_days} are allowed, write an end`,
-      );
-    }
+  const spans = [];
+  if ("StartDate" in times && "EndDate" in times) {
+    const need = spanNeed(times.StartDate, times.EndDate, row.StartDate, limits);
+    if (need) wrong.push(["EndDate", need]);
+    else spans.push([times.StartDate, times.EndDate]);
   }
-  if (problems.length > before) return null;
+  if (!isNamed) return { channel: null, wrong };
   const location = row.Location.replaceAll("--", "");
-  return {
+  const channel = {
     id: `${row.Network}.${row.Station}.${location}.${row.Channel}`,
     network: row.Network,
     station: row.Station,
     location,
     channel: row.Channel,
-    spans: [[times.StartDate, times.EndDate]],
+    spans,
     latitude: numbers.Latitude,
     longitude: numbers.Longitude,
     elevation: numbers.Elevation,
     sampleRate: numbers.SampleRate,
     dataCenter: row.DataCenter ?? "",
   };
+  return { channel, wrong };
+}
+
+/** What a span needs; empty where it is right. `written` is its start in the file. */
+function spanNeed(start, end, written, limits) {
+  const days = (end - start) / DAY;
+  if (days <= 0) return `is not after StartDate ${written}`;
+  if (days <= limits.max_days) return "";
+  return `makes a span of ${roundEven(days)} days; at most ${limits.max_days} are allowed, write an end`;
 }
 
 /**

@@ -4,8 +4,9 @@ import { readFileSync } from "node:fs";
 
 import { problemText } from "../../site/js/csvtable.js";
 import { formatStations, parseStations } from "../../site/js/stations.js";
+import { RULES as STACKING_RULES, parseStacking } from "../../site/js/stacking/params.js";
 import { estimate } from "../../site/js/xcor/estimate.js";
-import { formatParams, parseParams } from "../../site/js/xcor/params.js";
+import { formatParams, parseParams, rulesOf } from "../../site/js/xcor/params.js";
 
 export const LIMITS = JSON.parse(
   readFileSync(new URL("../../xcor_daemon/limits.json", import.meta.url), "utf-8"),
@@ -15,10 +16,9 @@ export const LIMITS = JSON.parse(
 export function answer(stations, params) {
   const first = parseStations(stations, LIMITS);
   const second = parseParams(params, LIMITS);
-  const problems = [...first.problems, ...second.problems];
+  const { price, problems: together } = estimate(first, second.values, LIMITS);
+  const problems = [...first.problems, ...second.problems, ...together];
   if (problems.length) return { problems: problems.map(problemText) };
-  const { price, problems: refused } = estimate(first.channels, second.params, LIMITS);
-  if (refused.length) return { problems: refused.map(problemText) };
   return {
     stations: formatStations(first.channels).trimEnd().split("\n"),
     params: formatParams(second.params, LIMITS).trimEnd().split("\n"),
@@ -26,10 +26,25 @@ export function answer(stations, params) {
   };
 }
 
+/** Column and needs of every rule between values, by section. */
+export const RULES = Object.fromEntries(
+  [
+    ["params", rulesOf(LIMITS.params)],
+    ["stacking", STACKING_RULES],
+  ].map(([section, rules]) => [section, rules.map(({ column, needs }) => [column, ...needs])]),
+);
+
 // As a program: requests on standard input, one JSON a line, and an answer a line.
-if (process.argv[1] === new URL(import.meta.url).pathname) {
+if (process.argv[2] === "rules") console.log(JSON.stringify(RULES));
+else if (process.argv[1] === new URL(import.meta.url).pathname) {
   for (const line of readFileSync(0, "utf-8").split("\n").filter(Boolean)) {
-    const { stations, params } = JSON.parse(line);
-    console.log(JSON.stringify(answer(stations, params)));
+    const { stations, params, stacking } = JSON.parse(line);
+    console.log(
+      JSON.stringify(
+        stacking === undefined
+          ? answer(stations, params)
+          : parseStacking(stacking, LIMITS).problems.map(problemText),
+      ),
+    );
   }
 }

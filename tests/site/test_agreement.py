@@ -12,8 +12,10 @@ import pytest
 
 from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import estimate
-from xcor_daemon.request import format_params, parse_request
+from xcor_daemon.estimate import check_files
+from xcor_daemon.params import RULES
+from xcor_daemon.request import XcorRequest, format_params, parse_stacking
+from xcor_daemon.stacking_params import STACKING_RULES
 from xcor_daemon.stations import format_stations
 
 FOLDER = Path(__file__).parent
@@ -23,10 +25,10 @@ GOLDEN = sorted((FOLDER / "golden").iterdir())
 def answer(stations: bytes, params: bytes) -> dict:
     """What the worker makes of the two files, in the shape of expected.json."""
     try:
-        request = parse_request({"stations.csv": stations, "params.csv": params})
-        price = estimate(request)
+        request, price = check_files({"stations.csv": stations, "params.csv": params})
     except RequestError as error:
         return {"problems": [str(problem) for problem in error.problems]}
+    assert isinstance(request, XcorRequest)
     return {
         "stations": format_stations(request.channels).splitlines(),
         "params": format_params(request.params).splitlines(),
@@ -41,6 +43,17 @@ def test_the_worker_reads_the_golden_files_as_they_are_meant(case: Path):
     got = answer((case / "stations.csv").read_bytes(), (case / "params.csv").read_bytes())
 
     assert got == expected
+
+
+def test_page_and_worker_have_the_same_rules_that_need_the_same_values(node: Path):
+    done = subprocess.run(
+        [node, FOLDER / "answer.mjs", "rules"], capture_output=True, text=True, check=True
+    )
+    of_page = json.loads(done.stdout)
+
+    for section, rules in (("params", RULES), ("stacking", STACKING_RULES)):
+        of_worker = [[rule.column, *rule.needs] for rule in rules.rules]
+        assert of_page[section] == of_worker
 
 
 def test_page_and_worker_agree_on_a_thousand_requests_drawn_at_random(node: Path):
@@ -59,6 +72,28 @@ def test_page_and_worker_agree_on_a_thousand_requests_drawn_at_random(node: Path
         assert of_page == of_worker, case
     good = sum("estimate" in one for one in answers)
     assert 150 < good < 850, "the draw tests only one side"
+
+
+def test_page_and_worker_agree_on_stacking_requests_drawn_at_random(node: Path):
+    draw = random.Random(14)
+    texts = [_row("stacking", draw, draw.randint(0, 6)) for _ in range(1000)]
+
+    lines = "\n".join(json.dumps({"stacking": text}) for text in texts)
+    done = subprocess.run(
+        [node, FOLDER / "answer.mjs"], input=lines, capture_output=True, text=True, check=True
+    )
+
+    counts = []
+    for text, line in zip(texts, done.stdout.splitlines(), strict=True):
+        try:
+            parse_stacking(text.encode())
+            of_worker = []
+        except RequestError as error:
+            of_worker = [str(problem) for problem in error.problems]
+        assert json.loads(line) == of_worker, text
+        counts.append(len(of_worker))
+    assert min(counts) == 0, "no good request was drawn"
+    assert max(counts) > 4, "no request with several mistakes was drawn"
 
 
 def _stations(draw: random.Random) -> str:
@@ -87,14 +122,33 @@ def _params(draw: random.Random) -> str:
         "maxlag": [0.25, 60, 899.9, 120],
     }
     row = {name: draw.choice(values) for name, values in six.items()}
-    for name in draw.sample([*LIMITS["params"]], draw.choice([0, 0, 1, 3])):
-        limit = LIMITS["params"][name]
-        values = {
-            "number": [limit.get("max"), limit.get("above", limit.get("min")), "", 0.123456789, 5],
-            "flag": ["true", "FALSE", "1"],
-            "choice": [*limit.get("choices", ()), "other"],
-            "components": ["all", "ZZ", "ZZ;?N", "EE;EN;EZ;NE;NN;NZ;ZE;ZN;ZZ", "Z"],
-            "name": ["", "EARTHSCOPE", "http://x"],
-        }[limit["kind"]]
-        row[name] = draw.choice(values)
+    for name in draw.sample([*LIMITS["params"]], draw.choice([0, 0, 1, 3, 6])):
+        row[name] = _value(LIMITS["params"][name], draw)
     return f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
+
+
+def _row(section: str, draw: random.Random, n_more: int) -> str:
+    """The required columns with good values, and some of any with any of their values."""
+    limits = LIMITS[section]
+    row = {name: limit["default"] for name, limit in limits.items() if limit.get("required")}
+    row |= {"type": draw.choice(limits["type"]["choices"]), "stack_all": "false", "job": "1"}
+    for name in draw.sample([*limits], n_more):
+        row[name] = _value(limits[name], draw)
+    return f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
+
+
+def _value(limit: dict, draw: random.Random) -> object:
+    """Any text of a column, right or wrong."""
+    channel = "NO.NAO00..BHZ"
+    values = {
+        "number": [limit.get("max"), limit.get("above", limit.get("min")), "", 0.123456789, 5, "x"],
+        "flag": ["true", "FALSE", "1"],
+        "choice": [*limit.get("choices", ()), "other"],
+        "components": ["all", "ZZ", "ZZ;?N", "EE;EN;EZ;NE;NN;NZ;ZE;ZN;ZZ", "Z"],
+        "name": ["", "EARTHSCOPE", "http://x"],
+        "job": ["12", "x"],
+        "interval": ["6h", "1D", "7D", "1ME", "2ME", "0D", "7d", ""],
+        "pairs": [f"{channel}|{channel}", channel, ""],
+        "channels": [channel, f"{channel};{channel}", "X", ";".join([channel] * 21)],
+    }[limit["kind"]]
+    return draw.choice(values)

@@ -270,7 +270,7 @@ def test_a_stack_is_asked_for_watched_seen_and_downloaded(
     panel = open_request(page, demo, done, "phase-weighted")
     panel.get_by_label("Smooth the phases over").fill("-2")
     stack(panel)
-    expect(panel.get_by_text("At least 0 s.")).to_be_visible()
+    expect(panel.get_by_text("-2 s is not from 0 and at most 3600")).to_be_visible()
     expect(panel.get_by_label("Smooth the phases over")).to_be_focused()
     panel.get_by_text("Errors, dv/v and images").click()
     check_access(page)

@@ -73,13 +73,39 @@ def test_values_are_checked_as_they_are_typed_against_each_other_and_the_channel
     expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
     shoot(page, "xcor-wrong")
 
+    field(page, "freqmin").fill("9")
+    expect(field(page, "freqmax")).to_have_accessible_description(
+        "Upper corner of the band, at most fs/2 6 Hz is not above freqmin=9 Hz; 6 Hz is above "
+        "5 Hz, the Nyquist frequency of fs=10 Hz; lower freqmax or raise fs"
+    )
+
+    field(page, "freqmin").fill("0.1")
     field(page, "fs").fill("30")
     field(page, "freqmax").fill("11")
     expect(page.get_by_text("XX.B..BHZ recorded at less, from 20 Hz on")).to_be_visible()
-    expect(page.get_by_text("XX.B..BHZ cannot hold it")).to_be_visible()
+    expect(page.get_by_text("11 Hz leaves no pair: a channel holds frequencies")).to_be_visible()
+    expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
     expect(page.get_by_text("Their sampling rates differ: 20, 40 Hz")).to_be_visible()
     expect(page.get_by_text("On 1 day there is only one channel")).to_be_visible()
     check_access(page)
+
+
+def test_a_channel_that_is_too_slow_is_left_out_and_said_while_a_pair_is_left(page, site):
+    start(page, site.url, f"{TWO}XX,C,,BHZ,2019-01-01,2019-01-02,40\n", "?fs=30&freqmax=11")
+
+    expect(page.get_by_text("XX.B..BHZ cannot hold it")).to_be_visible()
+    expect(page.get_by_role("button", name="Save and Launch")).to_be_enabled()
+
+
+def test_the_estimate_is_made_of_what_is_right_while_other_values_are_not(page, site):
+    start(page, site.url, params="?freqmin=x")
+
+    expect(field(page, "freqmin")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".price dd").first).to_have_text("1")
+    expect(page.get_by_text("Correct the parameters in red to launch the job.")).to_be_visible()
+    field(page, "cc_len").fill("y")
+    expect(page.locator(".price dd")).to_have_count(0)
+    expect(page.get_by_text("in red to see what the job comes to.")).to_be_visible()
 
 
 def test_the_estimate_is_that_of_the_command_line(page, site, tmp_path: Path):

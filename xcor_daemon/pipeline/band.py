@@ -8,7 +8,7 @@ from math import ceil
 
 import numpy as np
 
-from ..params import SECONDS_PER_DAY, XcorParams
+from ..params import XcorParams
 from .datatypes import NS, day_start
 
 TAPER_MOST = 20.0  # s; of a window. As SeisNoise.jl.
@@ -106,7 +106,7 @@ class Grid:
     def of(cls, day: date, params: XcorParams) -> Grid:
         """The grid of a UTC day."""
         n_margin = ceil(margin(params) * params.fs)
-        return cls(day_start(day), params.fs, n_margin, ceil(SECONDS_PER_DAY * params.fs - 1e-6))
+        return cls(day_start(day), params.fs, n_margin, params.windows.n_day)
 
     @property
     def start(self) -> int:

@@ -27,7 +27,6 @@ from .datatypes import (
     Samples,
     Source,
     day_start,
-    nanoseconds,
 )
 from .preprocess import Covered, prepare
 from .shelf import Shelf
@@ -161,9 +160,10 @@ def _prepare_one(
 
     What its motion is to be divided by goes into ``weights``.
     """
-    spans = [(nanoseconds(a), nanoseconds(b)) for a, b in channel.spans]
-    asked = windows_asked(spans, day, plan.params)
-    row = ChannelDay(str(day), channel.id, "nodata", windows=asked)
+    windows = plan.params.windows
+    asked = windows.samples(day.toordinal(), channel.spans)
+    n_asked = sum(end - first for first, end in windows.inside(asked))
+    row = ChannelDay(str(day), channel.id, "nodata", windows=n_asked)
     if isinstance(samples, NoDataError):
         name = source_of(plan.source, channel).name
         return replace(row, status=samples.status, source=name, reason=str(samples)), None
@@ -176,7 +176,7 @@ def _prepare_one(
     try:
         if plan.params.response != "none" and not epochs:
             raise NoDataError(_NO_METADATA, "refused")
-        covered = prepare(samples, epochs, spans, day, plan.params)
+        covered = prepare(samples, epochs, asked, day, plan.params)
         if (weight := loudness.weight(samples, epochs, day, plan.params)) is not None:
             weights[channel.id] = weight
         good, dropped = quality.check_samples(samples, covered.kept, midnight, plan.params)
@@ -185,7 +185,7 @@ def _prepare_one(
     notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
     n_kept = int(good.sum())
     if not n_kept:
-        notes.append(_no_window(asked, bool(covered.kept.any()), plan.params))
+        notes.append(_no_window(bool(covered.kept.any())))
     row = replace(
         row,
         status="kept" if n_kept else "empty",
@@ -196,24 +196,9 @@ def _prepare_one(
     return row, replace(covered, kept=good) if n_kept else None
 
 
-def _no_window(asked: int, is_covered: bool, params: XcorParams) -> str:
+def _no_window(is_covered: bool) -> str:
     """Why a channel-day with samples has no window."""
-    if is_covered:
-        return "no window is good"
-    if not asked:
-        return f"no window lies in the time asked for, which is shorter than {params.cc_len:g} s"
-    return "no window has enough samples"
-
-
-def windows_asked(spans: Sequence[tuple[int, int]], day: date, params: XcorParams) -> int:
-    """How many windows of a day lie in the spans (ns), as far as ``min_coverage`` wants."""
-    starts = day_start(day) + np.arange(params.n_windows) * round(params.cc_step * NS)
-    length = round(params.cc_len * NS)
-    inside = np.zeros(params.n_windows)
-    for start, end in spans:
-        inside += np.clip(np.minimum(starts + length, end) - np.maximum(starts, start), 0, None)
-    # A span may end at the last sample or just after it.
-    return int((inside >= params.min_coverage * length - NS / params.fs).sum())
+    return "no window is good" if is_covered else "no window has enough samples"
 
 
 def _judged(

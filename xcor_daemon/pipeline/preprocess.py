@@ -34,7 +34,7 @@ class Covered:
 def prepare(
     samples: Samples,
     epochs: Sequence[Epoch],
-    spans: Sequence[tuple[int, int]],
+    asked: Sequence[tuple[int, int]],
     day: date,
     params: XcorParams,
 ) -> Covered:
@@ -46,8 +46,9 @@ def prepare(
         The day and `margin` seconds on both sides, in counts.
     epochs : sequence of Epoch
         Metadata that touch that time.
-    spans : sequence of (int, int)
-        The times asked for (ns); samples outside count as missing.
+    asked : sequence of (int, int)
+        The samples of the day that are asked for (`WindowGrid.samples`): first and end of each
+        run. Others count as missing.
 
     Raises
     ------
@@ -55,14 +56,14 @@ def prepare(
         If the samples cannot be used; the message says why.
     """
     grid = Grid.of(day, params)
-    covered = coverage(real_samples(samples, spans, grid), params)
-    kept = covered >= params.min_coverage - 1e-6
+    n_real = count_real(real_samples(samples, asked, grid), params)
+    kept = n_real >= params.windows.least
     filtered = to_spectrum(samples, epochs, grid, params) if kept.any() else None
-    return Covered(grid, filtered, covered, kept)
+    return Covered(grid, filtered, (n_real / params.n_samples).astype(np.float32), kept)
 
 
-def real_samples(samples: Samples, spans: Sequence[tuple[int, int]], grid: Grid) -> np.ndarray:
-    """Which samples of the day are real: recorded, and in a span that was asked for.
+def real_samples(samples: Samples, asked: Sequence[tuple[int, int]], grid: Grid) -> np.ndarray:
+    """Which samples of the day are real: recorded and asked for.
 
     A segment reaches one recorded sample beyond its ends, for what lies nearer is not missing.
 
@@ -73,21 +74,20 @@ def real_samples(samples: Samples, spans: Sequence[tuple[int, int]], grid: Grid)
     real = np.zeros(grid.n_day, dtype=bool)
     step = NS / samples.fs
     for segment in samples.segments:
-        for start, end in spans:
-            low = max(segment.start - step, start - 1)
-            high = min(segment.start + segment.data.size * step, end)
-            a = max(0, floor((low - grid.midnight) * grid.fs / NS) + 1)
-            b = min(grid.n_day, ceil((high - grid.midnight) * grid.fs / NS - 1e-6))
-            real[a : max(a, b)] = True
+        low = segment.start - step
+        high = segment.start + segment.data.size * step
+        a = floor((low - grid.midnight) * grid.fs / NS) + 1
+        b = ceil((high - grid.midnight) * grid.fs / NS - 1e-6)
+        for first, end in asked:
+            real[max(a, first) : max(a, first, min(b, end))] = True
     return real
 
 
-def coverage(real: np.ndarray, params: XcorParams) -> np.ndarray:
-    """Share of real samples in every window, float32 (n_windows,)."""
+def count_real(real: np.ndarray, params: XcorParams) -> np.ndarray:
+    """Real samples in every window, float64 (n_windows,)."""
     # Real samples stand in a few long runs, so their count up to a sample is a line between edges.
     inner = np.flatnonzero(real[1:] != real[:-1]) + 1
     edges = np.concatenate([[0], inner, [real.size]])
     count = np.concatenate([[0], np.cumsum(np.diff(edges) * real[edges[:-1]])])
     start = np.arange(params.n_windows) * params.n_step
-    within = np.interp(start + params.n_samples, edges, count) - np.interp(start, edges, count)
-    return (within / params.n_samples).astype(np.float32)
+    return np.interp(start + params.n_samples, edges, count) - np.interp(start, edges, count)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import NothingMadeError, Problem, RequestError
 from ..params import XcorParams
-from ..request import STACKING, StackParams
+from ..stacking_params import STACKING, StackParams
 from . import corrday, drawing
 from .corrday import CorrDay
 from .day import DayResult

@@ -18,7 +18,8 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ConfigError, Problem, RequestError, UnreachableError, XcorError, reason_lines
-from ..request import STACKING, StackRequest, XcorRequest, count_pairs, read_request
+from ..request import StackRequest, XcorRequest, read_request
+from ..stacking_params import STACKING
 from ..stations import STATIONS
 from ..units import Unit, Units
 from . import corrday, products
@@ -170,7 +171,7 @@ def correlate_shard(
 
 def _painters(request: XcorRequest, processes: int) -> Painters:
     """Who draws; ready from the start where a second counts and there is little to hand over."""
-    n_pairs = count_pairs(request.channels, request.params, request.pairs)
+    n_pairs = request.periods.n_pairs
     handed_over = 4 * n_pairs * (2 * request.params.n_lags + 1) * len(request.days)  # bytes
     return Painters(_cores(processes), early=handed_over <= _SMALL)
 

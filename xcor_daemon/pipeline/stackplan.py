@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import Problem, RequestError
 from ..params import XcorParams
-from ..request import STACKING, StackParams
+from ..stacking_params import STACKING, StackParams
 from . import corrfile
 from .corrday import CorrDay, same
 from .datatypes import PairTable

@@ -1,6 +1,9 @@
 /** The stacking request: which fields go with which, checks, and stacking_params.csv; knows no page. */
 
 import { formatCsv } from "../csv.js";
+import { checkRow } from "../csvtable.js";
+import { broken } from "../rules.js";
+import { RULES, goesWithType } from "./params.js";
 
 const TITLES = {
   type: "Method",
@@ -21,13 +24,8 @@ const TITLES = {
   svg: "Images as SVG too",
 };
 
-// Which a column goes with; the others are always there. Request.py refuses the same.
+// What a column goes with beside the type; the others are always there.
 const WITH = {
-  phase_smooth: ({ type }) => type === "phase-weighted",
-  power: ({ type }) =>
-    ["phase-weighted", "tf-phase-weighted", "nth-root", "adaptive-covariance"].includes(type),
-  select: ({ type }) => type === "selective",
-  threshold: ({ type }) => type === "selective",
   interval: ({ stack_all }) => !isTrue(stack_all),
   moving: ({ stack_all }) => !isTrue(stack_all),
   bootstrap: ({ type }) => type !== "robust",
@@ -71,7 +69,7 @@ export function columnsOf(limits) {
 
 /** Whether a column has a meaning with the others as they are. */
 export function applies(name, values) {
-  return WITH[name]?.(values) ?? true;
+  return goesWithType(name, values.type) && (WITH[name]?.(values) ?? true);
 }
 
 /** The values that a new request begins with, as texts. */
@@ -82,7 +80,7 @@ export function defaultsOf(limits) {
 }
 
 /**
- * What is wrong, by column; the service has the last word, and says the same.
+ * Everything that is wrong, by column, in the words of the service (stacking_params.py).
  *
  * @param {Object<string, string>} values
  * @param {Object} limits  limits.stacking
@@ -90,54 +88,32 @@ export function defaultsOf(limits) {
  * @returns {Object<string, string>}
  */
 export function problemsOf(values, limits, known) {
-  const found = {};
+  const row = {};
   for (const name of columnsOf(limits)) {
-    const value = (values[name] ?? "").trim();
-    if (!applies(name, values) || value === "") continue;
-    const text = problemOf(name, value, limits[name], known);
-    if (text) found[name] = text;
+    const text = (values[name] ?? "").trim();
+    if (applies(name, values) && text !== "") row[name] = text;
   }
-  const [low, high] = [values.dvv_min_lag, values.dvv_max_lag].map((text) =>
-    parseFloat(text || "NaN"),
-  );
-  if (hasChange(values) && low >= high)
-    found.dvv_max_lag ??= `Must be above ${low} s, where the coda begins.`;
-  const bootstrap = Number(values.bootstrap || 0);
-  if (applies("bootstrap", values) && (bootstrap === 1 || bootstrap % 1))
-    found.bootstrap ??= "Write 0, or a whole number from 2 on.";
-  if (values.type === "nth-root" && values.power && Number(values.power) < 1)
-    found.power ??= "An order of 1 or more.";
-  if (values.type === "selective" && values.select !== "snr" && Number(values.threshold) > 1)
-    found.threshold ??= "A correlation is at most 1.";
+  const checked = checkRow(row, limits);
+  const found = {};
+  for (const { column, value, need } of [...checked.problems, ...broken(RULES, checked.values)]) {
+    const text = `${value} ${need}`;
+    found[column] = found[column] ? `${found[column]}; ${text}` : text;
+  }
+  for (const name of Object.keys(row)) {
+    const stranger = strangerIn(row[name], limits[name].kind, known);
+    if (stranger !== undefined) found[name] = `"${stranger}" is not in this job.`;
+  }
   return found;
 }
 
-function problemOf(name, value, limit, known) {
-  if (limit.kind === "number") return problemOfNumber(value, limit);
-  if (limit.kind === "choice" && !limit.choices.includes(value))
-    return `One of ${limit.choices.join(", ")}.`;
-  if (limit.kind === "interval" && !/^[1-9][0-9]*(h|D|ME)$/.test(value))
-    return "A number and h, D or ME (calendar months), such as 6h, 7D or 1ME.";
-  if (limit.kind === "pairs" || limit.kind === "channels") {
-    const there = limit.kind === "pairs" ? known.pairs : known.channels;
-    if (!there.size) return ""; // not loaded; the service knows
-    const stranger = value
-      .split(";")
-      .map((one) => one.trim())
-      .find((one) => !there.has(one));
-    if (stranger !== undefined) return `"${stranger}" is not in this job.`;
-  }
-  return "";
-}
-
-function problemOfNumber(value, { min, max, above, unit }) {
-  const n = Number(value);
-  const of = unit && unit !== "1" ? ` ${unit}` : "";
-  if (!Number.isFinite(n)) return "Write a number, such as 2 or 0.5.";
-  if (above !== undefined && n <= above) return `Must be above ${above}${of}.`;
-  if (min !== undefined && n < min) return `At least ${min}${of}.`;
-  if (max !== undefined && n > max) return `At most ${max}${of}.`;
-  return "";
+/** The first of a list of pairs or channels that the job does not have. */
+function strangerIn(text, kind, { pairs, channels }) {
+  const there = { pairs, channels }[kind];
+  if (!there?.size) return undefined; // another kind; or not loaded, and the service knows
+  return text
+    .split(";")
+    .map((one) => one.trim())
+    .find((one) => !there.has(one));
 }
 
 /**

@@ -125,7 +125,10 @@ export function openRequest(app, known) {
   }
 
   function refused(list) {
-    for (const { column, text } of list) fields.get(column)?.fail(String(text));
+    const words = new Map();
+    for (const { column, text } of list)
+      words.set(column, words.has(column) ? `${words.get(column)}; ${text}` : String(text));
+    for (const [column, text] of words) fields.get(column)?.fail(text);
     const loose = list
       .filter(({ column }) => !fields.has(column))
       .map(({ column, value, text }) => `${column} ${value} ${text}`);

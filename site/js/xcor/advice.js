@@ -1,9 +1,8 @@
 /** What is allowed and still worth a second look before a job is launched. */
 
 import { general } from "../numbers.js";
-import { DAY, formatTime } from "../stations.js";
+import { DAY, dayRanges, formatTime } from "../stations.js";
 import { counted } from "../words.js";
-import { periods } from "./estimate.js";
 
 /**
  * Advice at fields.
@@ -49,11 +48,10 @@ export function adviceOnChannels(channels, p) {
     sentences.push(
       `Their sampling rates differ: ${rates.map((rate) => general(rate)).join(", ")} Hz; all are resampled to fs.`,
     );
-  const lonely = periods(channels).filter(([, , members]) => members.length < 2);
-  const days = lonely.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+  const { days, first } = daysAlone(channels);
   if (days && !p?.autocorrelations) {
     sentences.push(
-      `On ${counted(days, "day")} there is only one channel, so nothing to correlate; the first is ${formatTime(lonely[0][0] * DAY).slice(0, 10)}.`,
+      `On ${counted(days, "day")} there is only one channel, so nothing to correlate; the first is ${formatTime(first * DAY).slice(0, 10)}.`,
     );
   }
   const stations = Map.groupBy(channels, (c) => `${c.network}.${c.station}.${c.channel}`);
@@ -63,4 +61,25 @@ export function adviceOnChannels(channels, p) {
       `${twice[0].network}.${twice[0].station} has ${twice[0].channel} at more than one location (${twice.map((c) => c.location || "--").join(", ")}): take one?`,
     );
   return sentences;
+}
+
+/** How many days only one channel is asked for, and the first of them (since 1970). */
+function daysAlone(channels) {
+  const events = channels
+    .flatMap((c) =>
+      dayRanges(c.spans).flatMap(([first, last]) => [
+        [first, 1],
+        [last + 1, -1],
+      ]),
+    )
+    .sort((a, b) => a[0] - b[0]);
+  let [days, first, inside, before] = [0, null, 0, 0];
+  for (const [at, change] of events) {
+    if (inside === 1 && at > before) {
+      days += at - before;
+      first ??= before;
+    }
+    [inside, before] = [inside + change, at];
+  }
+  return { days, first };
 }

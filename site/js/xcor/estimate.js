@@ -1,109 +1,110 @@
 /** What a request costs, before anything is downloaded: `xcor-daemon estimate`, in the page. */
 
-import { problem } from "../csvtable.js";
-import { roundEven, roundTenth } from "../numbers.js";
-import { STATIONS, dayRanges } from "../stations.js";
-import { nKept, nLags, nWindows, wantsEnds } from "./params.js";
+import { formatValue, problem } from "../csvtable.js";
+import { general, roundEven, roundTenth } from "../numbers.js";
+import { STATIONS } from "../stations.js";
+import { WINDOW_VALUES, WindowGrid } from "../windows.js";
+import { PARAMS, isWhole, nLags } from "./params.js";
+import { PAIR_VALUES, Periods, sum } from "./periods.js";
 
 /**
- * Price a correlation job (estimate.py has the meaning of every figure).
+ * Check the two files beside each other, and estimate the correlation job (estimate.py has the
+ * meaning of every figure). What depends on values that are right is checked, whatever else is
+ * wrong.
  *
- * @param {import("../stations.js").Channel[]} channels  in id order
- * @param {Object} params  as `checkParams` gives them
+ * @param {Object} stations  as `parseStations` gives them
+ * @param {Object} values  those of params.csv that are right by themselves
  * @param {Object} limits  limits.json
- * @returns {{price: Object|null, problems: import("../csvtable.js").Problem[]}}  the price under
- *     the names of `xcor-daemon estimate --json`; problems where no pair can be made or it is
- *     larger than allowed. Null where no pair can be made.
+ * @returns {{price: Object|null, problems: import("../csvtable.js").Problem[]}}  the estimate under
+ *     the names of `xcor-daemon estimate --json`, null where it cannot be made; problems where no
+ *     pair can be made or the job is larger than allowed
  */
-export function estimate(channels, params, limits) {
-  const rates = limits.price;
-  const all = periods(channels);
-  let [channelDays, pairDays, bytesIn, days] = [0, 0, 0, 0];
-  const counted = new Map();
-  for (const [first, last, members] of all) {
-    if (members.length === 1 && !params.autocorrelations) continue;
-    const nDays = last - first + 1;
-    const pairs = countPairs(members, params);
-    counted.set(members.map((c) => c.id).join(), pairs);
-    days += nDays;
-    pairDays += nDays * pairs;
-    channelDays += nDays * members.length;
-    const samples = members.reduce((sum, c) => sum + (c.sampleRate || rates.fs_unknown) * 86400, 0);
-    bytesIn += nDays * samples * rates.bytes_per_sample;
-  }
-  if (!pairDays) return { price: null, problems: [noPair(channels)] };
-  const windows = nWindows(params);
-  const pairWindows = pairDays * windows;
-  const price = {
+export function estimate(stations, values, limits) {
+  const { named, hasAllCodes, channels } = stations;
+  if (hasAllCodes && named.length === 1 && values.autocorrelations === false)
+    return { price: null, problems: [problem(STATIONS, 0, "", "", onlyOne(named[0]))] };
+  const isThere = [...WINDOW_VALUES, ...PAIR_VALUES].every((name) => name in values);
+  const isCut = isThere && ["cc_len", "cc_step"].every((name) => isWhole(values[name], values.fs));
+  if (!channels.length || !isCut) return { price: null, problems: [] };
+  const periods = periodsOf(channels, values);
+  if (!periods.worked.length)
+    return { price: null, problems: [problem(STATIONS, 0, "", "", noPair(periods))] };
+  const problems = "freqmax" in values ? tooSlow(periods, values.freqmax) : [];
+  if (!("maxlag" in values)) return { price: null, problems };
+  const price = estimateOf(periods, nLags(values), limits.price);
+  return { price, problems: [...problems, ...tooLarge(price, limits.job)] };
+}
+
+const counted = new WeakMap(); // channels -> what was counted last, and for which values
+
+/** The same as before where the values that they depend on are: a form asks at each key. */
+function periodsOf(channels, values) {
+  const key = JSON.stringify([...WINDOW_VALUES, ...PAIR_VALUES].map((name) => values[name]));
+  if (counted.get(channels)?.key !== key)
+    counted.set(channels, { key, periods: new Periods(channels, new WindowGrid(values), values) });
+  return counted.get(channels).periods;
+}
+
+function estimateOf(periods, lags, rates) {
+  const { worked, channels, windows } = periods;
+  const overDays = (value) => sum(worked, (p) => (p.end - p.first) * value(p));
+  const pairWindows = overDays((p) => p.pairWindows);
+  const daysOf = periods.daysOf;
+  // The pipeline fetches whole days, whatever part of them is asked for.
+  const samples = channels.reduce(
+    (total, c, k) => total + (c.sampleRate || rates.fs_unknown) * 86400 * daysOf[k],
+    0,
+  );
+  return {
     channels: channels.length,
-    days,
-    pairs: counted.size === 1 ? [...counted.values()][0] : countPairs(channels, params),
-    pair_days: pairDays,
-    windows_per_day: windows,
+    days: overDays(() => 1),
+    pairs: periods.nPairs,
+    pair_days: overDays((p) => p.nPairs),
+    windows_per_day: windows.nWindows,
     pair_windows: pairWindows,
-    bytes_in: roundEven(bytesIn),
-    bytes_out: pairDays * nKept(params) * (2 * nLags(params) + 1) * 4,
+    bytes_in: roundEven(samples * rates.bytes_per_sample),
+    bytes_out: overDays((p) => p.nPairs * p.nRows) * (2 * lags + 1) * 4,
     core_seconds: roundTenth(
-      channelDays * (rates.per_channel_day + rates.per_channel_window * windows) +
+      overDays((p) => p.nChannels) * rates.per_channel_day +
+        overDays((p) => p.channelWindows) * rates.per_channel_window +
         pairWindows * rates.per_pair_window,
     ),
   };
-  return { price, problems: tooLarge(price, limits.job) };
 }
 
-/** First day, last day (since 1970) and channels of every run of days that ask for the same. */
-export function periods(channels) {
-  const ranges = channels.flatMap((c) =>
-    dayRanges(c.spans).map(([first, last]) => [c, first, last]),
-  );
-  const starts = [...new Set(ranges.flatMap(([, first, last]) => [first, last + 1]))].sort(
-    (a, b) => a - b,
-  );
-  const place = new Map(starts.map((day, k) => [day, k]));
-  const members = starts.map(() => []);
-  for (const [channel, first, last] of ranges) {
-    for (let k = place.get(first); k < place.get(last + 1); k++) members[k].push(channel);
+function onlyOne({ id }) {
+  return `names one channel only (${id}); a correlation needs two, or autocorrelations=true`;
+}
+
+/** Why no pair can be made of two channels or more. */
+function noPair({ windows, channels, runs }) {
+  if (!runs.some((some) => some.length)) {
+    const longest = channels
+      .flatMap((c) => c.spans)
+      .reduce((most, [a, b]) => Math.max(most, b - a), 0);
+    return (
+      `asks for no whole window of cc_len=${general(windows.ccLen)} s: windows start at midnight ` +
+      `and every cc_step=${general(windows.ccStep)} s from there, and its longest span has ` +
+      `${general(longest / 1000)} s; ask for longer times, or for shorter windows`
+    );
   }
-  return starts
-    .slice(0, -1)
-    .map((start, k) => [start, starts[k + 1] - 1, members[k]])
-    .filter(([, , inside]) => inside.length);
+  const ids = channels.slice(0, 3).map((c) => c.id);
+  return (
+    `makes no pair: no two of its ${channels.length} channels (${ids.join(", ")} ...) share a ` +
+    "window and fit components, same_station and autocorrelations of params.csv"
+  );
 }
 
-/**
- * Pairs that `params` wants of these channels, distance apart; counted without making them.
- *
- * @param {import("../stations.js").Channel[]} channels  in id order
- */
-export function countPairs(channels, params) {
-  let total = 0;
-  const before = new Map(); // how often a last letter came
-  const atStation = new Map(); // ... at a station
-  for (const second of channels) {
-    const end = second.channel.at(-1);
-    const station = `${second.network}.${second.station}.`;
-    total += params.autocorrelations && wantsEnds(params, end, end) ? 1 : 0;
-    for (const [start, n] of before) {
-      if (!wantsEnds(params, start, end)) continue;
-      total += n - (params.same_station ? 0 : (atStation.get(station + start) ?? 0));
-    }
-    before.set(end, (before.get(end) ?? 0) + 1);
-    atStation.set(station + end, (atStation.get(station + end) ?? 0) + 1);
-  }
-  return total;
-}
-
-function noPair(channels) {
-  const ids = channels
-    .slice(0, 3)
-    .map((c) => c.id)
-    .join(", ");
+/** Where no pair is left without the channels whose SampleRate is too low for the band. */
+function tooSlow({ channels, windows, choice }, freqmax) {
+  const fast = channels.filter((c) => !c.sampleRate || freqmax <= c.sampleRate / 2);
+  if (fast.length === channels.length || new Periods(fast, windows, choice).worked.length)
+    return [];
+  const highest = channels.reduce((most, c) => Math.max(most, c.sampleRate ?? 0), 0);
   const need =
-    channels.length === 1
-      ? `names one channel only (${ids}); a correlation needs two, or autocorrelations=true`
-      : `makes no pair: no two of its ${channels.length} channels (${ids} ...) share a ` +
-        "day and fit components, same_station and autocorrelations of params.csv";
-  return problem(STATIONS, 0, "", "", need);
+    `Hz leaves no pair: a channel holds frequencies up to half its SampleRate of ${STATIONS}, ` +
+    `${general(highest / 2)} Hz at most; lower freqmax, or take faster channels`;
+  return [problem(PARAMS, 0, "freqmax", formatValue(freqmax), need)];
 }
 
 function tooLarge(price, limits) {

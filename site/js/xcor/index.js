@@ -9,10 +9,11 @@ import { counted } from "../words.js";
 import { adviceOn, adviceOnChannels } from "./advice.js";
 import { estimate } from "./estimate.js";
 import { paramFields } from "./fields.js";
-import { checkParams, formatParams } from "./params.js";
+import { PARAMS, checkParams, formatParams } from "./params.js";
 import { facts, priceCard } from "./pricecard.js";
 
 const LISTED = 8; // problems that are shown of a refusal
+const NO_STATIONS = { channels: [], named: [], hasAllCodes: false, problems: [] };
 
 /**
  * @param {HTMLElement} panel
@@ -104,30 +105,34 @@ export function mount(panel, app) {
     dialog,
   );
 
-  let now = { params: null, channels: [], price: null, problems: [] };
+  let now = { params: null, channels: [], price: null, problems: [], isWrong: true };
+  let read = { text: null, stations: NO_STATIONS }; // thousands of rows are not read at each key
 
   /** Read the form and the saved channels again, and say what they come to. */
   function changed() {
     fields.showUsed();
     const row = fields.row();
-    const { params, problems } = checkParams(row, app.limits);
+    const { params, values, problems } = checkParams(row, app.limits);
     const saved = app.store.get("stations");
-    const stations = saved ? parseStations(saved, app.limits) : { channels: [], problems: [] };
+    if (saved !== read.text)
+      read = { text: saved, stations: saved ? parseStations(saved, app.limits) : NO_STATIONS };
+    const { stations } = read;
     const { channels } = stations;
-    now = { params, channels, price: null, problems: [...stations.problems] };
-    if (params && channels.length) {
-      const cost = estimate(channels, params, app.limits);
-      now.price = cost.price;
-      now.problems.push(...cost.problems);
-    }
-    fields.tell(byColumn(problems), params ? adviceOn(params, channels) : {});
+    const { price: found, problems: together } = estimate(stations, values, app.limits);
+    const atFields = together.filter(({ file }) => file === PARAMS);
+    const others = together.filter(({ file }) => file !== PARAMS);
+    now = { params, channels, price: found, problems: [...stations.problems, ...others] };
+    now.isWrong = problems.length + atFields.length + now.problems.length > 0;
+    fields.tell(byColumn([...problems, ...atFields]), params ? adviceOn(params, channels) : {});
     showChannels();
     const waiting =
       !channels.length && !now.problems.length
         ? "Save channels in the tab Map to see what the job comes to."
         : params
           ? ""
-          : "Mend the parameters in red to see what the job comes to.";
+          : now.price
+            ? "Correct the parameters in red to launch the job."
+            : "Correct the parameters in red to see what the job comes to.";
     price.show(now.price, now.problems, waiting);
     send.disabled = !isReady();
     saveParams.disabled = !params;
@@ -137,7 +142,7 @@ export function mount(panel, app) {
   }
 
   function isReady() {
-    return now.params !== null && now.price !== null && !now.problems.length;
+    return now.params !== null && now.price !== null && !now.isWrong;
   }
 
   function showChannels() {
@@ -235,12 +240,10 @@ export function mount(panel, app) {
   /** Show what the server found, at the fields where it belongs to one. */
   function refuse(problems) {
     const own = problems.filter((one) => one.file === "params.csv" && fields.has(one.column));
-    fields.tell(
-      Object.fromEntries(
-        own.map((one) => [one.column, one.text.replace(/^params\.csv line \d+: /, "")]),
-      ),
-      {},
-    );
+    const words = {};
+    for (const { column, text } of own)
+      words[column] = joined(words[column], text.replace(/^params\.csv(?: line \d+)?: /, ""));
+    fields.tell(words, {});
     const rest = problems
       .filter((one) => !own.includes(one))
       .map((one) => make("li", {}, one.text));
@@ -284,6 +287,11 @@ export function mount(panel, app) {
 function byColumn(problems) {
   const words = {};
   for (const { column, value, need } of problems)
-    words[column] ??= `${value === "" ? "" : `${value} `}${need}`;
+    words[column] = joined(words[column], `${value === "" ? "" : `${value} `}${need}`);
   return words;
+}
+
+/** Everything that is wrong with one field, in one line. */
+function joined(before, text) {
+  return before ? `${before}; ${text}` : text;
 }

@@ -1,11 +1,11 @@
 /** The row of params.csv: what its values mean together, as the worker checks them (params.py). */
 
 import { formatCsv } from "../csv.js";
-import { checkRow, defaultOf, formatValue, oneRow, outOf } from "../csvtable.js";
+import { checkRow, defaultOf, formatValue, oneRow } from "../csvtable.js";
 import { general, roundEven } from "../numbers.js";
+import { broken, rule } from "../rules.js";
 
 export const PARAMS = "params.csv";
-const SECONDS_PER_DAY = 86400;
 
 // Columns that say something only where another has one of some values.
 const GOES_WITH = {
@@ -29,165 +29,157 @@ export function goesWith(name) {
  *
  * @param {Object<string, string>} row  an empty text stands for the default of what is optional
  * @param {Object} limits  limits.json
- * @returns {{params: Object|null, problems: {column: string, value: string, need: string}[]}}
+ * @returns {{params: Object|null, values: Object,
+ *     problems: {column: string, value: string, need: string}[]}}  `values`: those that are right
+ *     by themselves; `params`: the same where there are no problems
  */
 export function checkParams(row, limits) {
   const { values, problems } = checkRow(row, limits.params);
-  const wrong = values ? together(values, limits.params) : problems;
-  return { params: wrong.length ? null : values, problems: wrong };
+  const wrong = [...problems, ...broken(rulesOf(limits.params), values)];
+  return { params: wrong.length ? null : values, values, problems: wrong };
 }
 
 /**
  * params.csv -> its one row.
  *
- * @returns {{params: Object|null, problems: import("../csvtable.js").Problem[]}}
+ * @returns {{params: Object|null, values: Object,
+ *     problems: import("../csvtable.js").Problem[]}}  as `checkParams`
  */
 export function parseParams(text, limits) {
-  const { values, line, problems } = oneRow(PARAMS, text, limits.params, limits);
-  const wrong = values
-    ? together(values, limits.params).map((one) => ({ ...one, file: PARAMS, line }))
-    : problems;
-  return { params: wrong.length ? null : values, problems: wrong };
-}
-
-/** What is wrong with values that are each right by themselves. */
-function together(values, section) {
-  const outside = [...outOfLimits(values, section)];
-  // Rules between values make no sense of a value that is outside its own limits.
-  return (outside.length ? outside : [...conflicts(values, section)]).map(
-    ([column, value, need]) => ({ column, value, need }),
+  const rules = rulesOf(limits.params);
+  const { values, problems } = oneRow(PARAMS, text, limits.params, limits, (right) =>
+    broken(rules, right),
   );
+  return { params: problems.length ? null : values, values, problems };
 }
 
-function* outOfLimits(p, section) {
-  for (const [name, limit] of Object.entries(section)) {
-    if (limit.kind !== "number" || p[name] === null) continue;
-    const need = outOf(limit, p[name]);
-    if (need) yield [name, general(p[name]), need];
-  }
+const DIVIDING = ["coherence", "deconvolution"];
+const ENDS = ["E", "N", "Z"];
+
+/** Whether a time is a whole number of samples, one or more. */
+export function isWhole(seconds, fs) {
+  const samples = seconds * fs;
+  return isClose(samples, roundEven(samples)) && roundEven(samples) >= 1;
 }
 
-/** [column, value, what is needed] of every rule that the values break together. */
-function* conflicts(p, section) {
-  const nyquist = p.fs / 2;
-  if (!(p.freqmin < p.freqmax))
-    yield ["freqmax", general(p.freqmax), `Hz is not above freqmin=${general(p.freqmin)} Hz`];
-  if (p.freqmax > nyquist) {
-    yield [
-      "freqmax",
-      general(p.freqmax),
-      `Hz is above ${general(nyquist)} Hz, the Nyquist frequency of fs=${general(p.fs)} Hz; ` +
-        "lower freqmax or raise fs",
-    ];
-  }
-  for (const name of ["cc_len", "cc_step"]) {
-    const samples = p[name] * p.fs;
-    if (!isClose(samples, roundEven(samples)) || roundEven(samples) < 1) {
-      yield [
-        name,
-        general(p[name]),
-        `s is ${general(samples, 9)} samples at fs=${general(p.fs)} Hz; it must be a whole number of them`,
-      ];
-    }
-  }
-  if (p.maxlag >= p.cc_len || nLags(p) >= roundEven(p.cc_len * p.fs)) {
-    yield ["maxlag", general(p.maxlag), `s is not below cc_len=${general(p.cc_len)} s`];
-  }
-  if (p.maxlag * p.fs < 0.5)
-    yield ["maxlag", general(p.maxlag), `s is less than one sample at fs=${general(p.fs)} Hz`];
-  if (p.cc_len * p.freqmin < 1) {
-    yield [
-      "cc_len",
-      general(p.cc_len),
-      `s holds less than one period of freqmin=${general(p.freqmin)} Hz; ` +
-        `write at least ${general(1 / p.freqmin)} s`,
-    ];
-  }
-  if (p.method === "phase" && p.normalisation === "coefficient") {
-    yield [
-      "normalisation",
-      "coefficient",
-      "cannot go with method=phase, which is normalised by itself; write none",
-    ];
-  }
-  if (p.substack && p.substack < p.cc_step) {
-    yield [
-      "substack",
-      general(p.substack),
-      `s is shorter than cc_step=${general(p.cc_step)} s, so it averages nothing; write 0`,
-    ];
-  }
-  yield* alone(p, section);
-  yield* needs(p);
-}
+const isSecondCorner = (corner, other) => (values) =>
+  values.time_norm === "ram" && values[corner] === null && values[other] !== null
+    ? "is needed: a band has two corners"
+    : "";
 
-/** Of every value that another one makes meaningless. */
-function* alone(p, section) {
-  for (const [name, [column, values]] of Object.entries(GOES_WITH)) {
-    if (p[name] !== defaultOf(section[name]) && !values.includes(p[column])) {
-      yield [name, formatValue(p[name]), `goes with ${column}=${values.join(" or ")} only`];
-    }
-  }
-  const divides = ["coherence", "deconvolution"].includes(p.method);
-  for (const name of ["skirt_low", "skirt_high"]) {
-    if (p[name] && !p.whiten && !divides) {
-      yield [
-        name,
-        general(p[name]),
-        "goes with whiten=true, method=coherence or method=deconvolution only",
-      ];
-    }
-  }
-  if (p.whiten && divides) {
-    yield [
-      "method",
-      p.method,
-      "divides by a spectrum that whiten=true makes flat; write whiten=false",
-    ];
-  }
-  if (p.method === "deconvolution" && p.normalisation === "coefficient") {
-    yield [
-      "normalisation",
-      "coefficient",
-      "undoes the ratio of amplitudes that method=deconvolution is after; write none",
-    ];
-  }
-  if (p.time_norm === "clamp" && p.clamp === null)
-    yield ["clamp", "", "is needed by time_norm=clamp; write an amplitude"];
-}
-
-/** Of every value that goes with some others only. */
-function* needs(p) {
-  if (p.drop_dead && p.response === "none")
-    yield ["drop_dead", "true", "looks at ground motion; response=none keeps counts"];
-  if (p.drop_dead && p.freqmin >= 10)
-    yield ["drop_dead", "true", "needs freqmin below 10 Hz, where Peterson's model ends"];
-  if (p.time_norm === "ram" && (p.ram_freqmin === null) !== (p.ram_freqmax === null)) {
-    yield [
-      p.ram_freqmin === null ? "ram_freqmin" : "ram_freqmax",
-      "",
-      "is needed: a band has two corners",
-    ];
-  }
-  const ends = ["E", "N", "Z"];
-  if (p.rotate && !ends.every((a) => ends.every((b) => wantsEnds(p, a, b)))) {
-    yield ["rotate", "true", "needs all nine of EE, EN ... ZZ; write components=all"];
-  }
-  const [low, high] = [p.ram_freqmin || p.freqmin, p.ram_freqmax || p.freqmax];
-  if (p.ram_freqmin && p.ram_freqmax && !(low < high && high <= p.fs / 2)) {
-    yield [
+/**
+ * Between the values of a row, in the order in which they are reported (params.py).
+ *
+ * @param {Object} section  limits.params
+ * @returns {import("../rules.js").Rule[]}
+ */
+export function rulesOf(section) {
+  return [
+    rule("freqmax", ["freqmin", "freqmax"], ({ freqmin, freqmax }) =>
+      freqmin < freqmax ? "" : `Hz is not above freqmin=${general(freqmin)} Hz`,
+    ),
+    rule("freqmax", ["freqmax", "fs"], ({ freqmax, fs }) =>
+      freqmax <= fs / 2
+        ? ""
+        : `Hz is above ${general(fs / 2)} Hz, the Nyquist frequency of fs=${general(fs)} Hz; ` +
+          "lower freqmax or raise fs",
+    ),
+    ...["cc_len", "cc_step"].map((name) =>
+      rule(name, [name, "fs"], ({ [name]: seconds, fs }) =>
+        isWhole(seconds, fs)
+          ? ""
+          : `s is ${general(seconds * fs, 9)} samples at fs=${general(fs)} Hz; ` +
+            "it must be a whole number of them",
+      ),
+    ),
+    rule("maxlag", ["maxlag", "cc_len", "fs"], ({ maxlag, cc_len, fs }) =>
+      maxlag < cc_len && nLags({ maxlag, fs }) < roundEven(cc_len * fs)
+        ? ""
+        : `s is not below cc_len=${general(cc_len)} s`,
+    ),
+    rule("maxlag", ["maxlag", "fs"], ({ maxlag, fs }) =>
+      maxlag * fs >= 0.5 ? "" : `s is less than one sample at fs=${general(fs)} Hz`,
+    ),
+    rule("cc_len", ["cc_len", "freqmin"], ({ cc_len, freqmin }) =>
+      cc_len * freqmin >= 1
+        ? ""
+        : `s holds less than one period of freqmin=${general(freqmin)} Hz; ` +
+          `write at least ${general(1 / freqmin)} s`,
+    ),
+    rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
+      method === "phase" && normalisation === "coefficient"
+        ? "cannot go with method=phase, which is normalised by itself; write none"
+        : "",
+    ),
+    rule("substack", ["substack", "cc_step"], ({ substack, cc_step }) =>
+      !substack || substack >= cc_step
+        ? ""
+        : `s is shorter than cc_step=${general(cc_step)} s, so it averages nothing; write 0`,
+    ),
+    ...Object.entries(GOES_WITH).map(([name, [column, those]]) =>
+      rule(name, [name, column], ({ [name]: given, [column]: other }) =>
+        given === defaultOf(section[name]) || those.includes(other)
+          ? ""
+          : `goes with ${column}=${those.join(" or ")} only`,
+      ),
+    ),
+    ...["skirt_low", "skirt_high"].map((name) =>
+      rule(name, [name, "whiten", "method"], ({ [name]: skirt, whiten, method }) =>
+        !skirt || whiten || DIVIDING.includes(method)
+          ? ""
+          : "goes with whiten=true, method=coherence or method=deconvolution only",
+      ),
+    ),
+    rule("method", ["method", "whiten"], ({ method, whiten }) =>
+      whiten && DIVIDING.includes(method)
+        ? "divides by a spectrum that whiten=true makes flat; write whiten=false"
+        : "",
+    ),
+    rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
+      method === "deconvolution" && normalisation === "coefficient"
+        ? "undoes the ratio of amplitudes that method=deconvolution is after; write none"
+        : "",
+    ),
+    rule("clamp", ["clamp", "time_norm"], ({ clamp, time_norm }) =>
+      time_norm === "clamp" && clamp === null
+        ? "is needed by time_norm=clamp; write an amplitude"
+        : "",
+    ),
+    rule("drop_dead", ["drop_dead", "response"], ({ drop_dead, response }) =>
+      drop_dead && response === "none" ? "looks at ground motion; response=none keeps counts" : "",
+    ),
+    rule("drop_dead", ["drop_dead", "freqmin"], ({ drop_dead, freqmin }) =>
+      drop_dead && freqmin >= 10 ? "needs freqmin below 10 Hz, where Peterson's model ends" : "",
+    ),
+    rule(
+      "ram_freqmin",
+      ["ram_freqmin", "ram_freqmax", "time_norm"],
+      isSecondCorner("ram_freqmin", "ram_freqmax"),
+    ),
+    rule(
       "ram_freqmax",
-      general(high),
-      `Hz is not above ram_freqmin=${general(low)} Hz and <= fs/2`,
-    ];
-  }
-  if (p.skirt_low && p.skirt_low > p.freqmin / 2) {
-    yield [
-      "skirt_low",
-      general(p.skirt_low),
-      `Hz is more than half of freqmin=${general(p.freqmin)} Hz, where the pre-filter ends`,
-    ];
-  }
+      ["ram_freqmax", "ram_freqmin", "time_norm"],
+      isSecondCorner("ram_freqmax", "ram_freqmin"),
+    ),
+    rule("rotate", ["rotate", "components"], ({ rotate, components }) =>
+      rotate && !ENDS.every((a) => ENDS.every((b) => wantsEnds({ components }, a, b)))
+        ? "needs all nine of EE, EN ... ZZ; write components=all"
+        : "",
+    ),
+    rule(
+      "ram_freqmax",
+      ["ram_freqmin", "ram_freqmax", "fs"],
+      ({ ram_freqmin: low, ram_freqmax: high, fs }) =>
+        !low || !high || (low < high && high <= fs / 2)
+          ? ""
+          : `Hz is not above ram_freqmin=${general(low)} Hz and <= fs/2`,
+    ),
+    rule("skirt_low", ["skirt_low", "freqmin"], ({ skirt_low, freqmin }) =>
+      !skirt_low || skirt_low <= freqmin / 2
+        ? ""
+        : `Hz is more than half of freqmin=${general(freqmin)} Hz, where the pre-filter ends`,
+    ),
+  ];
 }
 
 function isClose(a, b) {
@@ -195,26 +187,15 @@ function isClose(a, b) {
 }
 
 /** Samples on each side of zero lag. */
-export function nLags(p) {
-  return roundEven(p.maxlag * p.fs);
-}
-
-/** Windows in a day: all that fit from midnight to midnight. */
-export function nWindows(p) {
-  return Math.floor((SECONDS_PER_DAY - p.cc_len) / p.cc_step + 1e-9) + 1;
-}
-
-/** Rows a day in the file: the windows, or the substacks that they fall in. */
-export function nKept(p) {
-  const windows = nWindows(p);
-  return p.substack ? Math.floor(((windows - 1) * p.cc_step) / p.substack + 1e-9) + 1 : windows;
+export function nLags({ maxlag, fs }) {
+  return roundEven(maxlag * fs);
 }
 
 /** Whether the last letters of two channels are among the components that are wanted. */
-export function wantsEnds(p, first, second) {
+export function wantsEnds({ components }, first, second) {
   return (
-    !p.components.length ||
-    p.components.some(
+    !components.length ||
+    components.some(
       (pattern) => ["?", first].includes(pattern[0]) && ["?", second].includes(pattern[1]),
     )
   );
