@@ -69,7 +69,7 @@ REFUSED = {
     "gzipped.mseed.gz": "compressed; unpack it",
     "html_error_page.mseed": "not miniSEED: '<html>",
     "truncated_in_first_header.mseed": "not miniSEED",
-    "not.mseed": "not miniSEED",
+    "not.mseed": "dataless SEED, which is not read",
     "not2.mseed": "not miniSEED",
 }
 with (NASTY / "as_read_by_obspy.csv").open() as table:

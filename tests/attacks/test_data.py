@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from centre import END, SPANS, START, WAVEFORMS, WBM, Centre, serving
 
-from xcor_daemon.errors import RequestError
+from xcor_daemon.errors import NothingMadeError, RequestError
+from xcor_daemon.pipeline.datatypes import ChannelDay
+from xcor_daemon.pipeline.reasons import nothing_made
 from xcor_daemon.pipeline.reports import cell
 from xcor_daemon.pipeline.run import correlate_job
 from xcor_daemon.pipeline.sources.archive import Archive
@@ -199,9 +201,12 @@ def test_what_a_data_centre_says_is_no_formula_and_no_line_of_its_own(tmp_path, 
     body = b'=HYPERLINK("http://evil")\r\n2022-01-02,CI.FAKE..LHZ,kept\x1b[2J'
     job(tmp_path, "CI,WBM,,LHZ,2022-01-02,2022-01-03,\n")
 
-    with serving(Centre(answers=[lambda asked: b"" if "level=" in asked else body])) as centre:
+    centre = Centre(answers=[lambda asked: b"" if "level=" in asked else body])
+    with serving(centre), pytest.raises(NothingMadeError) as caught:
         correlate_job(tmp_path, f"fdsn:{centre.url}", 1, images=False)
 
+    assert len(str(caught.value).splitlines()) == 3  # the error and its table
+    assert not [c for c in str(caught.value) if not (c.isprintable() or c == "\n")]
     text = (tmp_path / "summary.csv").read_text()
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["channel"], row["status"]) == ("CI.WBM..LHZ", "failed")
@@ -219,9 +224,20 @@ def test_a_reason_that_begins_with_an_odd_name_of_a_file_is_no_formula(begin, tm
 
     ((_, result),) = source.fetch([WBM], START, END)
 
-    assert str(result).startswith(begin)
-    assert cell(str(result)) == f"'{result}"
+    assert cell(str(result)) == str(result)  # the name stands within
+    assert f"{begin}cmd|calc" in str(result)
+    assert cell(f"{begin}cmd|calc") == f"'{begin}cmd|calc"
     assert cell(-1.5) == -1.5
+
+
+def test_a_reason_of_a_stranger_makes_no_line_and_no_escape_of_a_table():
+    reason = "the download failed: \x1b[2J\nerror: all is well; \u202eevil"
+    row = ChannelDay("2022-01-02", "CI.WBM..LHZ", "failed", "fdsn:x", reason=reason)
+
+    error = nothing_made([([row], False)])
+
+    assert len(str(error).splitlines()) == 3
+    assert all(c.isprintable() or c == "\n" for c in str(error))
 
 
 def test_no_channel_is_taken_from_what_a_reply_claims():

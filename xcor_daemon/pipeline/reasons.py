@@ -61,7 +61,8 @@ def failed_day(day: str, channels: Iterable[str], reason: str) -> list[ChannelDa
 
 def _parts(row: ChannelDay) -> tuple[str, str]:
     """The reason of a row, which is the same for others, and what goes for this row alone."""
-    parts = row.reason.split("; ")  # of texts of NoDataError the first is the same for all
+    reason = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in row.reason)
+    parts = reason.split("; ")  # of texts of NoDataError the first is the same for all
     if row.status == "empty":  # what was noticed stands before the reason
         parts = sorted(parts, key=lambda part: not part.startswith("no window"))
     dropped = [f"left out by {row.dropped}"] if row.dropped else []

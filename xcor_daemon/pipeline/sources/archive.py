@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from .records import Records, parse_heads, scan
 log = logging.getLogger(__name__)
 
 _LIKE = 3  # channels named instead of one that is not there
+_KINDS = 5  # of files named where none is miniSEED
 _SHOWN = 20  # files in the log, of those that are left out
 _COARSE = 32  # records from one header to the next that is looked at, to find a time in a file
 
@@ -60,11 +62,19 @@ class Archive:
         if len(self.skipped) > _SHOWN:
             log.warning("%d more files are left out", len(self.skipped) - _SHOWN)
         if not self.index:
-            raise ConfigError(
-                f"archive {str(path)!r} holds no miniSEED; {len(self.skipped)} other files."
-            )
+            raise ConfigError(f"archive {str(path)!r} holds no miniSEED: {self._contents()}")
         for entries in self.index.values():
             entries.sort(key=lambda entry: (entry.start, entry.file))
+
+    def _contents(self) -> str:
+        """What a folder without miniSEED has instead, the most frequent first."""
+        kinds = Counter([*self.skipped.values(), *["StationXML"] * len(self.xml)]).most_common()
+        if not kinds:
+            return "it is empty"
+        lines = [f"{count(n, 'file')}: {kind}" for kind, n in kinds[:_KINDS]]
+        if more := sum(n for _, n in kinds[_KINDS:]):
+            lines.append(f"{count(more, 'file')} of other kinds")
+        return "".join(f"\n  {line}" for line in lines)
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
         """Coordinates and responses, from the StationXML of the folder."""

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .records import channel_id_of, parse_heads, scan, what_it_is
+from .formats import BEGINNING, what_it_is
+from .records import channel_id_of, parse_heads, scan
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ _DAY = 86400 * 10**9  # ns
 _PROBE = 1 << 20  # bytes in which the first record must begin
 _LARGE = 1 << 28  # bytes above which a file is mapped, not read
 _UNREADABLE = "cannot be read"
-_FORMAT = 1  # of what is remembered; another one is not read
+_FORMAT = 2  # of what is remembered; another one is not read
 
 Stamp = tuple[int, int, int]  # bytes, and when content and name last changed (ns)
 
@@ -147,10 +148,10 @@ def _look_into(folder: Path, file: str, stamp: Stamp, entries: dict[str, Entry])
     try:
         if path.suffix.lower() == ".xml":
             with path.open("rb") as opened:
-                is_station = b"FDSNStationXML" in opened.read(8192)
-            if is_station:
+                beginning = opened.read(8192)
+            if b"FDSNStationXML" in beginning:
                 return Found(file, stamp, is_metadata=True)
-            return Found(file, stamp, skipped="XML of another kind")
+            return Found(file, stamp, skipped=what_it_is(beginning))
         entries = entries or _entries(path, file)
         return Found(file, stamp, entries, skipped="" if entries else _why_not(path))
     except OSError as error:
@@ -186,7 +187,7 @@ def _why_not(path: Path) -> str:
     if records.rows.size:
         return "records of text only"
     with path.open("rb") as opened:
-        return what_it_is(opened.read(100))
+        return what_it_is(opened.read(BEGINNING))
 
 
 def _sds_entries(folder: Path, files: list[str]) -> dict[str, dict[str, Entry]]:

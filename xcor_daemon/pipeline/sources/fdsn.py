@@ -14,8 +14,9 @@ from ...stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
 from ..postponed import postpone
 from ..stationxml import metadata_from_inventory, read_stationxml
+from .formats import BEGINNING, what_it_is
 from .miniseed import samples_or_reason
-from .records import Records, scan, what_it_is
+from .records import Records, scan
 from .web import Client, WebError
 
 postpone("obspy.clients.fdsn")
@@ -213,6 +214,6 @@ def _records(reply: bytes) -> Records:
     """The records of a reply; a NoDataError if it has none."""
     records = scan(reply)
     if not records.rows.size:
-        reason = f"the download failed: the reply is {what_it_is(reply[:100])}."
+        reason = f"the download failed: the reply is {what_it_is(reply[:BEGINNING])}."
         raise NoDataError(reason, "failed")
     return records

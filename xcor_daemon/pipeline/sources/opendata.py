@@ -21,8 +21,9 @@ from ...errors import ConfigError, NoDataError, UnreachableError
 from ...stations import Channel
 from ..datatypes import NS, Metadata, Samples, day_start
 from ..stationxml import check_xml, metadata_from_inventory, read_stationxml
+from .formats import BEGINNING, what_it_is
 from .miniseed import samples_or_reason
-from .records import Records, scan, what_it_is
+from .records import Records, scan
 from .web import Client, Reply, WebError
 
 log = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ class OpenData:
         if is_part and not _reaches(records, start, min(end, day_start(day) + _DAY), span):
             records = scan(self._get(key).body)
         if not records.rows.size and reply.body:
-            raise WebError(f"{key} is {what_it_is(reply.body[:100])}")
+            raise WebError(f"{key} is {what_it_is(reply.body[:BEGINNING])}")
         return records
 
     def _latest(self, key: str) -> str:

@@ -33,11 +33,6 @@ _ROW = np.dtype(
         ("data_begin", "i8"), ("swapped", "?"),
     ]
 )  # fmt: skip
-_SIGNS = {
-    (b"MS\x03",): "miniSEED 3, which is not read yet",
-    (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"(\xb5/\xfd"): "compressed; unpack it",
-    (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"): "a pickle, which is never loaded",
-}
 _IS_SEQUENCE, _IS_QUALITY, _IS_BLANK = (
     np.isin(np.arange(256), list(letters)) for letters in (b"0123456789 \0", b"DRQM", b" \0")
 )
@@ -142,17 +137,6 @@ def _uneven(data: np.ndarray, offset: int) -> tuple[np.ndarray, int, int]:
         taken.append(header)
         goal = start + length
     return rows[taken], max(goal, int(rows["offset"][-1]) + _STEP), n_cut
-
-
-def what_it_is(beginning: bytes) -> str:
-    """In words, what bytes are that hold no miniSEED record; the first hundred are enough."""
-    if not beginning:
-        return "empty"
-    for signs, words in _SIGNS.items():
-        if beginning.startswith(signs):
-            return words
-    text = beginning[:60].decode("ascii", "replace").strip()
-    return f"not miniSEED: {text!r}"
 
 
 def parse_heads(heads: bytes, step: int) -> np.ndarray:
