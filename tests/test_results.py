@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -22,6 +23,10 @@ from xcor_daemon.errors import NoDataError, UnreachableError
 from xcor_daemon.pipeline import corrfile, stack
 from xcor_daemon.pipeline.corrday import CorrDay
 from xcor_daemon.pipeline.corrfile import CorrFile
+from xcor_daemon.pipeline.datatypes import ChannelDay
+from xcor_daemon.pipeline.day import DayResult
+from xcor_daemon.pipeline.inventory import write_pairs
+from xcor_daemon.pipeline.reports import write_summary
 from xcor_daemon.pipeline.stacking import stack_files
 from xcor_daemon.pipeline.stackplan import StackPlan
 from xcor_daemon.request import StackParams
@@ -32,15 +37,18 @@ PAIR = ("XX.A..BHZ", "XX.C..BHZ")
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory) -> Path:
-    """A finished job: three days, stacks over all of them and a phase-weighted one a day."""
+    """A finished job: three days, stacks of all and, with dv/v, a phase-weighted one a day."""
     folder = tmp_path_factory.mktemp("jobs") / "4711"
     (folder / "CORR").mkdir(parents=True)
     files = tuple(
         CorrDay(day, (CorrFile(write_day(folder / "CORR", day, STATIONS)),)) for day in DAYS
     )
-    for name, every in (("linear", True), ("phase-weighted", False)):
-        plan = StackPlan(files, StackParams(name, None, every, "1"), PARAMS)
-        stack_files(folder / "STACK" / f"{name}.h5", plan, 1)
+    for name, every, dvv in (("linear", True, "none"), ("phase-weighted", False, "stretching")):
+        plan = StackPlan(files, StackParams(name, None, every, "1", dvv=dvv), PARAMS)
+        write_pairs(stack_files(folder / "STACK" / f"{name}.h5", plan, 1), plan.lags)
+    rows = [ChannelDay(day, f"XX.{name}..BHZ", "kept") for day in DAYS for name in STATIONS]
+    rows = [replace(row, windows_kept=6 - (row.channel == "XX.B..BHZ")) for row in rows]
+    write_summary(folder / "summary.csv", [DayResult("", "", [], 0, 0, rows)])
     return folder
 
 
@@ -59,7 +67,7 @@ def publish(job: Path, bucket) -> str:
     client = bucket.server.client()
     prefix = "processed/4711/runs/20200615_102819-3f9a1c"
     files = []
-    for path in sorted(job.rglob("*.h5")):
+    for path in sorted([*job.rglob("*.h5"), *job.rglob("*.csv")]):
         key = f"{prefix}/{path.relative_to(job)}"
         client.put_object(Bucket=bucket.name, Key=key, Body=path.read_bytes())
         files.append({"key": key, **corrfile.describe(path)})
@@ -87,6 +95,68 @@ def test_a_folder_is_opened_lazily(job, expected):
             results.pair("XX.A..BHZ", "XX.Q..BHZ")
 
 
+def test_the_pairs_of_a_stack_are_a_table(job):
+    with open_results(job) as results:
+        table = results.pairs()
+        assert list(table["first"] + "|" + table["second"]) == [
+            "XX.A..BHZ|XX.B..BHZ", "XX.A..BHZ|XX.C..BHZ", "XX.B..BHZ|XX.C..BHZ",
+        ]  # fmt: skip
+        assert list(table["distance"]) == [10, 20, 10]
+        assert list(table["n_windows"]) == [15, 18, 18]  # `write_day` leaves one of six a day out
+        np.testing.assert_allclose(table["speed"], 2.0, rtol=0.03)  # of the pulse in `write_day`
+        np.testing.assert_allclose(table["lag"].abs(), table["distance"] / 2, atol=0.13)
+        near = table[table["distance"] < 15]
+        assert results.stack()["stack"].values[near.index].shape == (2, 161)
+        with pytest.raises(NoDataError, match=r"no STACK/robust.csv; its tables: STACK/linear.csv"):
+            results.pairs("robust")
+
+
+def test_changes_of_velocity_are_a_table(job):
+    with open_results(job) as results:
+        table = results.dvv("phase-weighted")
+        with pytest.raises(NoDataError, match="has no dv/v; ask for it in stacking_params.csv"):
+            results.dvv()
+    with h5py.File(job / "STACK/phase-weighted.h5") as file:
+        expected = file["dvv"][:]
+        errors = file["dvv_error"][:]
+
+    assert list(table.columns) == [
+        "first", "second", "day", "day_end", "dvv", "dvv_error", "dvv_correlation",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(table["dvv"].to_numpy().reshape(expected.shape), expected)
+    np.testing.assert_array_equal(table["dvv_error"].to_numpy().reshape(errors.shape), errors)
+    one = table[(table["first"] == PAIR[0]) & (table["second"] == PAIR[1])]
+    assert list(one["day"].dt.strftime("%Y-%m-%d"))[:2] == list(DAYS[:2])
+    assert ((one["day_end"] - one["day"]).dt.days == 1).all()
+    assert one["dvv"].abs().max() < 0.01  # the pulse is the same every day
+
+
+def test_the_summary_is_a_table(job, tmp_path):
+    rows = [
+        ChannelDay(
+            "2020-01-30", "NA.A..BHZ", "kept", "fdsn:X", 4096, 20.0, 1728000, 1, 0.5, 46, 40
+        ),
+        ChannelDay("2020-01-31", "NA.A..BHZ", "nodata", reason="=HYPERLINK()"),
+        ChannelDay("2020-01-31", "NA.NAN..BHZ", "nodata", reason="'quoted'"),
+    ]
+    shutil.copytree(job / "STACK", tmp_path / "STACK")
+    write_summary(tmp_path / "summary.csv", [DayResult("", "", [], 0, 0, rows)])
+
+    with open_results(tmp_path) as results:
+        table = results.summary()
+        assert results.stacks == ["linear", "phase-weighted"]
+    assert list(table["channel"]) == ["NA.A..BHZ", "NA.A..BHZ", "NA.NAN..BHZ"]
+    assert list(table["source"]) == ["fdsn:X", "", ""]
+    assert list(table["reason"]) == ["", "=HYPERLINK()", "'quoted'"]
+    assert table["windows_kept"].sum() == 40
+    assert table["fs_raw"].isna().tolist() == [False, True, True]
+    assert table["day"].dt.day.tolist() == [30, 31, 31]
+    assert table.groupby("channel")["coverage"].mean()["NA.A..BHZ"] == 0.25
+    (tmp_path / "summary.csv").unlink()
+    with open_results(tmp_path) as results, pytest.raises(NoDataError, match="no summary.csv"):
+        results.summary()
+
+
 def test_a_folder_without_results_is_refused(tmp_path):
     with pytest.raises(NoDataError, match="no CORR and no STACK"):
         open_results(tmp_path)
@@ -106,6 +176,7 @@ def test_results_are_opened_on_s3_and_over_http(job, bucket, expected, monkeypat
             one = results.stack()["stack"][1].load()
             np.testing.assert_allclose(one.values, expected, atol=1e-6)
             assert results.pair(*PAIR).shape == (18, 161)
+            assert results.pairs()["second"].tolist()[1] == PAIR[1]
     with pytest.raises(NoDataError, match="The job is not done, or this is no job"):
         open_results(f"{bucket.url}/processed/4712")
     with pytest.raises(NoDataError, match="The job is not done, or this is no job"):
@@ -283,11 +354,19 @@ def test_the_examples_of_the_documentation_run(job, capsys):
 
     exec(compile("\n".join(code), "docs/results.md", "exec"), {"place": job})  # noqa: S102
 
-    days, near, windows, same, shapes = capsys.readouterr().out.splitlines()
+    days, near, windows, same, *table, kept, change, shapes = capsys.readouterr().out.splitlines()
     assert days == "['2020-01-30', '2020-01-31', '2020-02-02'] ['linear', 'phase-weighted']"
     assert near == "2 pairs within 15 km"
     assert windows == "('window', 'lag') 20.0 s"
     assert same == "True"
+    assert [line.split() for line in table] == [
+        ["first", "second", "distance", "speed"],
+        ["XX.A..BHZ", "XX.B..BHZ", "10.0", "2.0"],
+        ["XX.B..BHZ", "XX.C..BHZ", "10.0", "2.0"],
+        ["XX.A..BHZ", "XX.C..BHZ", "20.0", "2.0"],
+    ]
+    assert kept == "15 windows of the channel with the fewest"
+    assert change == "3 days with dv/v"
     assert shapes == "(161,) (161,)"
 
 

@@ -14,9 +14,13 @@ import numpy as np
 from ..errors import ConfigError, NoDataError
 from .joining import join
 from .remote import HttpStore, S3Store, read_manifest
+from .tables import dvv_table, has_dvv, read_table
 
 if TYPE_CHECKING:
+    import pandas
     import xarray
+
+_SUMMARY = "summary.csv"
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def _is(word: str, first: str, second: str) -> bool:
 
 
 class Results:
-    """What a job has made: `days` of correlations, `stacks`, as lazy xarray objects.
+    """What a job has made: `days` of correlations, `stacks`, as lazy xarray objects; and tables.
 
     Nothing is read before it is asked for, and of a pair only its own bytes. Use it in a ``with``
     block, or `close` it.
@@ -67,20 +71,24 @@ class Results:
     @cached_property
     def days(self) -> list[str]:
         """The days that have correlations."""
-        names = [name.split("/")[1] for name in self._openers if name.startswith("CORR/")]
+        names = [name.split("/")[1] for name in self._arrays if name.startswith("CORR/")]
         return sorted({name.removesuffix(".h5") for name in names})
 
     @cached_property
     def stacks(self) -> list[str]:
         """The methods that there is a stack file of."""
-        return sorted(n.removeprefix("STACK/")[:-3] for n in self._openers if n[:6] == "STACK/")
+        return sorted(n.removeprefix("STACK/")[:-3] for n in self._arrays if n[:6] == "STACK/")
+
+    @cached_property
+    def _arrays(self) -> list[str]:
+        return [name for name in self._openers if name.endswith(".h5")]
 
     def day(self, day: str) -> xarray.Dataset:
         """The correlations of a day: ``corr`` (pair, window, lag) and what belongs to it.
 
         Of a large job they lie in several files, which are read as one.
         """
-        blocks = sorted(name for name in self._openers if name.startswith(f"CORR/{day}/"))
+        blocks = sorted(name for name in self._arrays if name.startswith(f"CORR/{day}/"))
         if not blocks:
             return self._open(f"CORR/{day}.h5", "day", self.days)
         if day not in self._joined:
@@ -110,6 +118,66 @@ class Results:
         if not parts:
             raise NoDataError(f"{self.name} has no pair {first}|{second}.")
         return xarray.concat(parts, "window")
+
+    def pairs(self, method: str = "linear") -> pandas.DataFrame:
+        """The pairs of a stack file, in its order, one a row.
+
+        Returns
+        -------
+        table : DataFrame
+            ``first``, ``second`` (channel ids), ``distance`` (km), ``azimuth``, ``back_azimuth``
+            (degrees), ``n_windows``, ``snr``, ``lag`` (s, of the largest value) and ``speed``
+            (km/s); of the stack, or of the mean of the intervals. NaN: unknown.
+
+        Raises
+        ------
+        NoDataError
+            If the job has no such stack.
+        """
+        return self._table(f"STACK/{method}.csv")
+
+    def summary(self) -> pandas.DataFrame:
+        """What became of every channel on every day: `summary.csv`.
+
+        Returns
+        -------
+        table : DataFrame
+            ``day``, ``channel``, ``status`` (kept, empty, nodata, refused or failed), ``source``,
+            ``n_bytes``, ``fs_raw`` (Hz), ``samples``, ``gaps``, ``coverage`` (share of the day),
+            ``windows`` (in the time asked for), ``windows_kept``, ``dropped`` and ``reason``.
+
+        Raises
+        ------
+        NoDataError
+            If the job has no summary; a stacking job has none.
+        """
+        return self._table(_SUMMARY)
+
+    def dvv(self, method: str = "linear") -> pandas.DataFrame:
+        """Relative change of velocity of every pair and interval of a stack file.
+
+        Returns
+        -------
+        table : DataFrame
+            ``first``, ``second``, ``day``, ``day_end``, ``dvv``, ``dvv_error``,
+            ``dvv_correlation``; times are UTC. NaN where an interval has no stack.
+
+        Raises
+        ------
+        NoDataError
+            If there is no such stack, or it was made without dv/v.
+        """
+        data = self.stack(method)
+        if not has_dvv(data):
+            need = "ask for it in stacking_params.csv: dvv=stretching or cross-spectrum"
+            raise NoDataError(f"{self.name}: STACK/{method}.h5 has no dv/v; {need}.")
+        return dvv_table(data)
+
+    def _table(self, name: str) -> pandas.DataFrame:
+        if name not in self._openers:
+            there = sorted(name for name in self._openers if name.endswith(".csv"))
+            raise NoDataError(f"{self.name} has no {name}; its tables: {', '.join(there)}.")
+        return read_table(self._openers[name]())
 
     def _open(self, name: str, noun: str, there: list[str]) -> xarray.Dataset:
         if name not in self._openers:
@@ -171,15 +239,26 @@ def open_results(where: str | Path) -> Results:
         openers: dict[str, Callable[[], Any]] = {
             file["key"].removeprefix(prefix): partial(store.open, file["key"], file["size"])
             for file in manifest["files"]
-            if file["key"].endswith(".h5")
+            if _is_result(file["key"].removeprefix(prefix))
         }
     else:
         folder = Path(where)
         openers = {
-            path.relative_to(folder).as_posix(): partial(str, path)
-            for part in ("CORR", "STACK")
-            for path in sorted((folder / part).glob("**/*.h5"))
+            name: partial(str, path)
+            for path in (folder / _SUMMARY, *_below(folder, "CORR"), *_below(folder, "STACK"))
+            if _is_result(name := path.relative_to(folder).as_posix()) and path.is_file()
         }
-    if not openers:
+    if not any(name.endswith(".h5") for name in openers):
         raise NoDataError(f"{text} holds no results: no CORR and no STACK.")
     return Results(text, openers)
+
+
+def _below(folder: Path, part: str) -> list[Path]:
+    return sorted((folder / part).glob("**/*"))
+
+
+def _is_result(name: str) -> bool:
+    """Whether a file is opened here: HDF5, the table beside a stack, or the summary."""
+    folder, _, file = name.partition("/")
+    is_array = folder in ("CORR", "STACK") and file.endswith(".h5")
+    return is_array or (folder == "STACK" and file.endswith(".csv")) or name == _SUMMARY
