@@ -242,6 +242,18 @@ def test_what_came_to_nothing_in_a_job_that_is_done_is_said_shortly(archive, tmp
     ]
 
 
+@pytest.mark.parametrize("end", ["2017-05-01T23:59:59", "2017-05-01T23:59:59.99", "2017-05-02"])
+@pytest.mark.parametrize(("cc_len", "n_windows"), [(86400, 1), (1800, 48), (900, 96), (7200, 12)])
+def test_a_day_that_ends_at_23_59_59_has_all_its_windows(end, cc_len, n_windows, archive, tmp_path):
+    rows = [f"{N16K},2017-05-01,{end}", f"{N19K},2017-05-01,{end}"]
+    folder = job(tmp_path / "job", rows, f"1,0.05,0.1,{cc_len},{cc_len},200")
+
+    outputs = correlate_job(folder, f"archive:{archive}", 1, images=False)
+
+    assert outputs["summary"]["windows_kept"] == n_windows
+    assert outputs["summary"]["reasons"] == []
+
+
 def test_outputs_of_0_1_0_which_have_no_reasons_are_reported_as_before(tmp_path):
     units = {"done": 1, "empty": 0, "failed": []}
     summary = {"pairs": 0, "windows_kept": 0, "best": []}

@@ -254,7 +254,8 @@ COORDINATES = st.none() | st.floats(-90, 90)
 def channels(draw):
     found = {}
     for _ in range(draw(st.integers(1, 4))):
-        times = sorted(draw(st.lists(MOMENTS, min_size=2, max_size=6, unique=True)))
+        moments = MOMENTS.filter(lambda time: time.second < 59)  # an end there means the minute
+        times = sorted(draw(st.lists(moments, min_size=2, max_size=6, unique=True)))
         spans = tuple(zip(times[::2], times[1::2], strict=False))
         made = Channel(
             draw(CODES),
@@ -780,3 +781,42 @@ def test_a_cell_longer_than_python_reads_is_refused():
     row = "x" * (csv.field_size_limit() + 1)
 
     assert "is not CSV" in refusal(stations, row)[0]
+
+
+@pytest.mark.parametrize(
+    ("end", "meant"),
+    [
+        ("2006-02-01T23:59:59", "2006-02-02T00:00:00"),
+        ("2006-02-01T23:59:59Z", "2006-02-02T00:00:00"),
+        ("2006-02-01T23:59:59.99", "2006-02-02T00:00:00"),
+        ("2006-02-01T23:59:59.999999", "2006-02-02T00:00:00"),
+        ("2006-12-31T23:59:59", "2007-01-01T00:00:00"),
+        ("2006-02-01T04:59:59", "2006-02-01T05:00:00"),
+        ("2006-02-01T04:29:59.5", "2006-02-01T04:30:00"),
+        ("2006-02-01T23:59:58.999999", "2006-02-01T23:59:58.999999"),
+        ("2006-02-01T23:59:00", "2006-02-01T23:59:00"),
+        ("2006-02-02", "2006-02-02T00:00:00"),
+        ("2006-02-02T00:00:00.000001", "2006-02-02T00:00:00.000001"),
+    ],
+)
+def test_an_end_in_the_last_second_of_a_minute_is_the_full_minute(end, meant):
+    rows = f"TA,I07A,,BHZ,2006-01-31T12:00:00,{end}\n".encode()
+
+    (one,) = parse_stations(rows)
+
+    assert one.spans[0][1].replace(tzinfo=None).isoformat() == meant
+    assert one.spans[0][0].isoformat() == "2006-01-31T12:00:00+00:00"
+
+
+def test_days_that_end_in_their_last_second_are_one_span_and_a_start_there_stays():
+    rows = b"TA,A,,BHZ,2006-02-01T00:00:00,2006-02-01T23:59:59\nTA,A,,BHZ,2006-02-02,2006-02-03\n"
+    late = b"TA,A,,BHZ,2006-02-01T23:59:59,2006-02-03\n"
+
+    assert len(parse_stations(rows)[0].spans) == 1
+    assert parse_stations(late)[0].spans[0][0].isoformat() == "2006-02-01T23:59:59+00:00"
+
+
+def test_the_last_second_that_there_is_stays():
+    rows = b"TA,A,,BHZ,9999-12-31T00:00:00,9999-12-31T23:59:59\n"
+
+    assert parse_stations(rows)[0].spans[0][1].second == 59

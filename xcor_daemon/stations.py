@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, timedelta
 
 from .csvtable import LIMITS, format_value, parse_number, rows_of
 from .errors import Problem, RequestError
@@ -157,7 +157,7 @@ def _station_row(row: dict[str, str]) -> tuple[Channel | None, list[tuple[str, s
         if need := _span_need(times["StartDate"], times["EndDate"], row["StartDate"]):
             wrong.append(("EndDate", need))
         else:
-            spans = ((times["StartDate"], times["EndDate"]),)
+            spans = ((times["StartDate"], _end_of_span(times["EndDate"])),)
     if not is_named:
         return None, wrong
     channel = Channel(
@@ -183,6 +183,17 @@ def _span_need(start: datetime, end: datetime, written: str) -> str:
     if days > (most := LIMITS["stations"]["max_days"]):
         return f"makes a span of {days:.0f} days; at most {most} are allowed, write an end"
     return ""
+
+
+def _end_of_span(end: datetime) -> datetime:
+    """An EndDate, or the full minute after one in the last second of a minute.
+
+    Many write 23:59:59 for the whole day. Taken to the letter, that would lose the last window of
+    the day, and of windows of a day all.
+    """
+    if end.second < 59 or end.year == MAXYEAR:
+        return end
+    return end.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def _parse_date(text: str) -> datetime:

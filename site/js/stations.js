@@ -9,6 +9,7 @@ export const COLUMNS = ["Network", "Station", "Location", "Channel", "StartDate"
 export const OPTIONAL = ["Latitude", "Longitude", "Elevation", "SampleRate", "DataCenter"];
 export const DAY = 86_400_000; // ms
 
+const MINUTE = 60_000; // ms
 const MICROSECOND = 0.001; // ms
 const CODES = {
   Network: [/^[A-Z0-9]{1,8}$/, "is not a network code; write 1 to 8 capitals or digits"],
@@ -118,7 +119,7 @@ function stationRow(row, limits) {
   if ("StartDate" in times && "EndDate" in times) {
     const need = spanNeed(times.StartDate, times.EndDate, row.StartDate, limits);
     if (need) wrong.push(["EndDate", need]);
-    else spans.push([times.StartDate, times.EndDate]);
+    else spans.push([times.StartDate, endOfSpan(times.EndDate)]);
   }
   if (!isNamed) return { channel: null, wrong };
   const location = row.Location.replaceAll("--", "");
@@ -136,6 +137,16 @@ function stationRow(row, limits) {
     dataCenter: row.DataCenter ?? "",
   };
   return { channel, wrong };
+}
+
+/**
+ * An EndDate (ms), or the full minute after one in the last second of a minute: many write
+ * 23:59:59 for the whole day (_end_of_span in stations.py).
+ */
+function endOfSpan(end) {
+  const minute = Math.floor(end / MINUTE) * MINUTE;
+  const isLast = end - minute >= MINUTE - 1000 && new Date(end).getUTCFullYear() < 9999;
+  return isLast ? minute + MINUTE : end;
 }
 
 /** What a span needs; empty where it is right. `written` is its start in the file. */
