@@ -236,6 +236,23 @@ def test_a_source_that_is_not_configured_is_refused_by_name(host, store):
     assert "source 'elsewhere' cannot be used" in status(store)["reason"]
 
 
+def test_a_job_is_refused_with_every_error_whoever_finds_it(host, store):
+    params = b"fs,freqmin,freqmax,cc_step,cc_len,maxlag,source\n4,nan,3,300,600,60,elsewhere\n"
+    rows = [f"XX,S{k:04},,BHZ,2010-01-01,2019-12-31" for k in range(300)]
+    send(store, "41", stations="\n".join(rows).encode(), params=params)
+    host.tick()
+
+    found = [(one["file"], one["column"]) for one in status(store)["problems"]]
+    assert found == [
+        ("params.csv", "freqmin"),
+        ("params.csv", "freqmax"),  # above the Nyquist frequency
+        ("stations.csv", ""),  # too many pair-days
+        ("stations.csv", ""),  # too many bytes
+        ("params.csv", "source"),
+    ]
+    assert len(status(store)["reason"].splitlines()) == 5
+
+
 def test_a_worker_that_refuses_the_data_rejects_the_job(host, store):
     send(store, "41")
     host.tick()

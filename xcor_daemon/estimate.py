@@ -65,7 +65,7 @@ def check_files(contents: Mapping[str, bytes]) -> tuple[Request, Estimate | None
 def examine_files(contents: Mapping[str, bytes]) -> tuple[Draft, Estimate | None]:
     """As `check_files`, with the problems in the draft; an estimate wherever one can be made."""
     draft = Draft(contents)
-    if draft.periods is None or not draft.periods.worked or "maxlag" not in draft.values:
+    if draft.periods is None or not draft.periods.with_pairs or "maxlag" not in draft.values:
         return draft, None
     found = _estimate_of(draft.periods, n_lags(draft.values["maxlag"], draft.periods.windows.fs))
     draft.problems += _too_large(found)
@@ -74,11 +74,11 @@ def examine_files(contents: Mapping[str, bytes]) -> tuple[Draft, Estimate | None
 
 def _estimate_of(periods: Periods, lags: int) -> Estimate:
     """What ``periods`` come to; ``lags`` are the samples on each side of zero lag."""
-    worked = periods.worked
-    channel_days = sum(p.n_days * p.n_channels for p in worked)
-    channel_windows = sum(p.n_days * p.channel_windows for p in worked)
-    pair_windows = sum(p.n_days * p.pair_windows for p in worked)
-    output = sum(p.n_days * p.n_pairs * p.n_rows for p in worked)  # of all pairs
+    with_pairs = periods.with_pairs
+    channel_days = sum(p.n_days * p.n_channels for p in with_pairs)
+    channel_windows = sum(p.n_days * p.channel_windows for p in with_pairs)
+    pair_windows = sum(p.n_days * p.pair_windows for p in with_pairs)
+    output = sum(p.n_days * p.n_pairs * p.n_rows for p in with_pairs)  # of all pairs
     # The pipeline fetches whole days, whatever part of them is asked for.
     samples = sum(
         (channel.sample_rate or _PRICE["fs_unknown"]) * 86400 * n_days
@@ -86,9 +86,9 @@ def _estimate_of(periods: Periods, lags: int) -> Estimate:
     )
     return Estimate(
         channels=len(periods.channels),
-        days=sum(period.n_days for period in worked),
+        days=sum(period.n_days for period in with_pairs),
         pairs=periods.n_pairs,
-        pair_days=sum(p.n_days * p.n_pairs for p in worked),
+        pair_days=sum(p.n_days * p.n_pairs for p in with_pairs),
         windows_per_day=periods.windows.n_windows,
         pair_windows=pair_windows,
         bytes_in=round(samples * _PRICE["bytes_per_sample"]),

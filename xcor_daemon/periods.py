@@ -137,7 +137,7 @@ class Periods:
         return pair_counter(self.channels, self.choice, self.pairs)
 
     @cached_property
-    def worked(self) -> tuple[Period, ...]:
+    def with_pairs(self) -> tuple[Period, ...]:
         """The periods in which at least one pair can be made."""
         return tuple(period for period in self.all if period.pair_windows)
 
@@ -146,7 +146,7 @@ class Periods:
         """The UTC days on which at least one pair can be made."""
         return tuple(
             date.fromordinal(day)
-            for period in self.worked
+            for period in self.with_pairs
             for day in range(period.first, period.end)
         )
 
@@ -177,17 +177,17 @@ class Periods:
         outer = [((runs[0][0], runs[-1][1]),) if runs else () for runs in self.runs]
         counter = self._counter()
         total = sum(n_new for *_, n_new in _changes(outer, counter))
-        return min(total, sum(period.n_pairs * period.n_days for period in self.worked))
+        return min(total, sum(period.n_pairs * period.n_days for period in self.with_pairs))
 
     @cached_property
     def days_of(self) -> list[int]:
         """For every channel the days of ``days`` on which it has a window."""
-        firsts = [period.first for period in self.worked]
-        before = [0, *accumulate(period.n_days for period in self.worked)]
+        firsts = [period.first for period in self.with_pairs]
+        before = [0, *accumulate(period.n_days for period in self.with_pairs)]
 
         def n_before(day: int) -> int:
             k = bisect_right(firsts, day) - 1
-            return 0 if k < 0 else before[k] + min(day, self.worked[k].end) - firsts[k]
+            return 0 if k < 0 else before[k] + min(day, self.with_pairs[k].end) - firsts[k]
 
         return [sum(n_before(end) - n_before(first) for first, end in runs)
                 for runs in self.day_runs]  # fmt: skip

@@ -214,7 +214,7 @@ class Draft:
             only = f"names one channel only ({named[0].id})"
             need = f"{only}; a correlation needs two, or autocorrelations=true"
             return [*problems, Problem(STATIONS, 0, "", "", need)]
-        if self.periods is not None and not self.periods.worked:
+        if self.periods is not None and not self.periods.with_pairs:
             problems.append(Problem(STATIONS, 0, "", "", _no_pair(self.periods)))
         elif self.periods is not None and "freqmax" in self.values:
             problems += _too_slow(self.periods, self.values["freqmax"])
@@ -262,7 +262,7 @@ def _too_slow(periods: Periods, freqmax: float) -> list[Problem]:
     fast = [c for c in periods.channels if not c.sample_rate or freqmax <= c.sample_rate / 2]
     if len(fast) == len(periods.channels):
         return []
-    if Periods(fast, periods.windows, periods.choice, periods.pairs).worked:
+    if Periods(fast, periods.windows, periods.choice, periods.pairs).with_pairs:
         return []
     highest = max(c.sample_rate or 0 for c in periods.channels)
     need = (

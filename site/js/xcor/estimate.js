@@ -27,7 +27,7 @@ export function estimate(stations, values, limits) {
   const isCut = isThere && ["cc_len", "cc_step"].every((name) => isWhole(values[name], values.fs));
   if (!channels.length || !isCut) return { price: null, problems: [] };
   const periods = periodsOf(channels, values);
-  if (!periods.worked.length)
+  if (!periods.withPairs.length)
     return { price: null, problems: [problem(STATIONS, 0, "", "", noPair(periods))] };
   const problems = "freqmax" in values ? tooSlow(periods, values.freqmax) : [];
   if (!("maxlag" in values)) return { price: null, problems };
@@ -46,8 +46,8 @@ function periodsOf(channels, values) {
 }
 
 function estimateOf(periods, lags, rates) {
-  const { worked, channels, windows } = periods;
-  const overDays = (value) => sum(worked, (p) => (p.end - p.first) * value(p));
+  const { withPairs, channels, windows } = periods;
+  const overDays = (value) => sum(withPairs, (p) => (p.end - p.first) * value(p));
   const pairWindows = overDays((p) => p.pairWindows);
   const daysOf = periods.daysOf;
   // The pipeline fetches whole days, whatever part of them is asked for.
@@ -98,7 +98,7 @@ function noPair({ windows, channels, runs }) {
 /** Where no pair is left without the channels whose SampleRate is too low for the band. */
 function tooSlow({ channels, windows, choice }, freqmax) {
   const fast = channels.filter((c) => !c.sampleRate || freqmax <= c.sampleRate / 2);
-  if (fast.length === channels.length || new Periods(fast, windows, choice).worked.length)
+  if (fast.length === channels.length || new Periods(fast, windows, choice).withPairs.length)
     return [];
   const highest = channels.reduce((most, c) => Math.max(most, c.sampleRate ?? 0), 0);
   const need =

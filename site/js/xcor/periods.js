@@ -132,7 +132,7 @@ export class Periods {
     /** @type {Period[]} those in which any channel has a window, in order */
     this.all = this.#counted();
     /** @type {Period[]} those in which at least one pair can be made */
-    this.worked = this.all.filter((period) => period.pairWindows);
+    this.withPairs = this.all.filter((period) => period.pairWindows);
   }
 
   #counter() {
@@ -199,18 +199,18 @@ export class Periods {
     for (const [, , made] of changes(outer, this.#counter())) total += made;
     return Math.min(
       total,
-      sum(this.worked, (p) => p.nPairs * (p.end - p.first)),
+      sum(this.withPairs, (p) => p.nPairs * (p.end - p.first)),
     );
   }
 
   /** For every channel the days on which it has a window and some pair can be made. */
   get daysOf() {
-    const firsts = this.worked.map((period) => period.first);
+    const firsts = this.withPairs.map((period) => period.first);
     const before = [0];
-    for (const { first, end } of this.worked) before.push(before.at(-1) + end - first);
+    for (const { first, end } of this.withPairs) before.push(before.at(-1) + end - first);
     const nBefore = (day) => {
       const k = firstFrom(firsts, day + 1) - 1;
-      return k < 0 ? 0 : before[k] + Math.min(day, this.worked[k].end) - firsts[k];
+      return k < 0 ? 0 : before[k] + Math.min(day, this.withPairs[k].end) - firsts[k];
     };
     return this.dayRuns.map((some) => sum(some, ([first, end]) => nBefore(end) - nBefore(first)));
   }
