@@ -166,7 +166,7 @@ def submit(config: Config, folder: Path) -> None:
 @main.command()
 @click.argument("folder", type=_FOLDER)
 def validate(folder: Path) -> None:
-    """Check the CSV files of a folder; exits with 65 and every problem if they are no job."""
+    """Check the CSV files of a folder; exits with 65 and every error (of many, the first 50)."""
     from .estimate import check_files
     from .request import StackRequest, read_files
 
