@@ -177,7 +177,8 @@ class Results:
         if name not in self._openers:
             there = sorted(name for name in self._openers if name.endswith(".csv"))
             raise NoDataError(f"{self.name} has no {name}; its tables: {', '.join(there)}.")
-        return read_table(self._openers[name]())
+        opened = self._openers[name]()
+        return read_table(Path(opened).read_bytes() if isinstance(opened, str) else opened.read())
 
     def _open(self, name: str, noun: str, there: list[str]) -> xarray.Dataset:
         if name not in self._openers:

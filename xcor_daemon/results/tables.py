@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..errors import ConfigError
 
@@ -10,43 +16,48 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-_TEXTS = ("channel", "status", "source", "dropped", "reason", "first", "second")
 _COUNTS = ("n_bytes", "samples", "gaps", "windows", "windows_kept", "n_windows")
-# Of these an empty cell or "nan" is an unknown number; in a column of text, "NA" is a network.
 _NUMBERS = ("fs_raw", "coverage", "distance", "azimuth", "back_azimuth", "snr", "lag", "speed")
+_FORMULA = re.compile(r"^'(?=[=+\-@\t\r])")  # see `pipeline.reports.cell`
 _DVV = ("dvv", "dvv_error", "dvv_correlation")
 
 
-def read_table(file: Any) -> pandas.DataFrame:
-    """Read summary.csv, or the pairs of a stack file.
+def read_table(content: bytes) -> pandas.DataFrame:
+    """The table in summary.csv, or that of the pairs of a stack file.
+
+    Read by Python's csv: pandas' own reader takes the network code NA for a missing value.
 
     Parameters
     ----------
-    file : str or file
-        A path, or a file open for reading bytes.
+    content : bytes
+        Of the file.
 
     Returns
     -------
     table : DataFrame
-        A row for every row of the file. ``day`` is a time (datetime64, UTC); text is as it was
-        before a quote kept spreadsheets from taking it for a formula.
+        A row for every row of the file. ``day`` is a time (datetime64, UTC); unknown numbers are
+        NaN; text is as it was before a quote kept spreadsheets from taking it for a formula.
     """
     try:
         import pandas
     except ImportError as error:
         need = "pandas is not installed; pip install 'xcor-daemon[results]'."
         raise ConfigError(need) from error
-    table = pandas.read_csv(
-        file,
-        dtype={**dict.fromkeys(_TEXTS, "str"), **dict.fromkeys(_COUNTS, "int64")},
-        keep_default_na=False,
-        na_values={name: ["", "nan"] for name in _NUMBERS},
-    )
-    for name in table.columns.intersection(list(_TEXTS)):
-        table[name] = table[name].str.replace(r"^'(?=[=+\-@\t\r])", "", regex=True)
+    header, *rows = csv.reader(io.StringIO(content.decode(), newline=""))
+    columns = zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True)
+    table = pandas.DataFrame({name: _values(name, cells) for name, cells in columns})
     if "day" in table:
         table["day"] = pandas.to_datetime(table["day"])
     return table
+
+
+def _values(name: str, cells: Sequence[str]) -> np.ndarray | list[str]:
+    """The cells of a column as what they are."""
+    if name in _COUNTS:
+        return np.array(cells, dtype=np.int64)
+    if name in _NUMBERS:
+        return np.array([cell or "nan" for cell in cells], dtype=np.float64)
+    return [_FORMULA.sub("", cell) for cell in cells]
 
 
 def dvv_table(data: xarray.Dataset) -> pandas.DataFrame:
