@@ -216,7 +216,7 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path, caplog):
     archive = Archive(tmp_path / "archive", tmp_path / "cache")
 
     assert list(archive.index) == ["XX.S00..LHZ"]
-    assert "the next job looks again" in caplog.text
+    assert "the next job indexes the archive again" in caplog.text
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):

@@ -289,7 +289,6 @@ def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path, dask_cluster, 
     from xcor_daemon.pipeline import cluster
 
     monkeypatch.setattr(cluster, "_MARK", "nothing-writes-this")
-    monkeypatch.setattr(Path, "write_text", lambda *_: None)
 
     with pytest.raises(ConfigError, match="does not see the job folder .*mount it there"):
         Cluster(step, tmp_path, dask_cluster.address)

@@ -564,7 +564,7 @@ TROUBLES = {
     "put_status": ConfigError("S3 refuses it"),
     "commit_manifest": UnreachableError("S3 does not answer"),
     "read_manifest": XcorError("it is damaged"),
-    "write_atomic": DiskError("no space left"),
+    "write_json": DiskError("no space left"),
     "start": DiskError("no worker can be started"),
     "inspect": UnreachableError("the engine does not answer"),
     "read_outputs": BrokenOutputs("outputs.json is missing"),
@@ -583,7 +583,7 @@ def test_one_jobs_failure_delays_no_others_publication_by_a_pass(
         host.tick()
         host.finish("1")
         host.finish("2")
-    owners = {"write_atomic": jobs, "read_outputs": outputs, "start": host.launcher}
+    owners = {"write_json": jobs, "read_outputs": outputs, "start": host.launcher}
     owner = owners.get(what, host.launcher if what == "inspect" else Bucket)
     whole, failed = getattr(owner, what), []
 

@@ -11,8 +11,9 @@ import pytest
 from hosting import PARAMS, STATIONS
 
 from xcor_daemon import jobs
+from xcor_daemon.atomic_files import write_bytes
 from xcor_daemon.errors import BusyError, DiskError, Problem
-from xcor_daemon.jobs import Input, Job, create_job, load_jobs, sweep_unfinished, write_atomic
+from xcor_daemon.jobs import Input, Job, create_job, load_jobs, sweep_unfinished
 from xcor_daemon.outputs import (
     BrokenOutputs,
     log_tail,
@@ -79,7 +80,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_content(job):
 
 def test_a_folder_that_cannot_be_written_is_a_disk_error(tmp_path):
     with pytest.raises(DiskError, match="cannot be written"):
-        write_atomic(tmp_path / "missing" / "file", b"")
+        write_bytes(tmp_path / "missing" / "file", b"")
 
 
 def test_only_one_process_holds_a_work_folder(tmp_path):

@@ -15,7 +15,8 @@ PREFIX = "xcor_daemon.pipeline."
 # A module imports from lower layers only, and none of its own.
 LAYERS = [
     {"errors", "findings"},
-    {"report", "atomic", "config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
+    {"atomic_files"},
+    {"report", "config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
     {"rules", "s3", "stations", "supervisor", "windows"},
     {"pair_counts", "stacking_params"},
     {"params"},
@@ -105,12 +106,12 @@ def test_the_host_half_knows_no_seismology(name):
 def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
     for path in PACKAGE.glob("pipeline/**/*.py"):
         assert not tops_of(path) & HOST_ONLY, path
-        assert rooms_of(path) <= FILES_OF_A_JOB | {"atomic", "errors", "pipeline"}, path
+        assert rooms_of(path) <= FILES_OF_A_JOB | {"atomic_files", "errors", "pipeline"}, path
 
 
 def test_results_are_opened_without_the_service_and_without_the_pipeline():
     for path in PACKAGE.glob("results/*.py"):
-        assert rooms_of(path) <= {"errors", "results"}, path
+        assert rooms_of(path) <= {"atomic_files", "errors", "results"}, path
 
 
 # Corridors last: a day, what a finished job shows, the whole job.
@@ -186,6 +187,54 @@ def test_nothing_is_swallowed():
                 caught = ast.unparse(node.type) if node.type else "BaseException"
                 goes_on = ast.unparse(node.body[-1]) != "raise"
                 assert not goes_on or caught not in ("Exception", "BaseException"), path
+
+
+# What writes, makes or renames a file: names of methods and functions, and modes of open().
+WRITES = {
+    *("write_text", "write_bytes", "mkdir", "makedirs", "touch", "rename", "replace", "link"),
+    *("symlink", "copy", "copyfile", "copytree", "move", "savefig", "NamedTemporaryFile"),
+}
+# Where that is something else, or a file of its own kind.
+OWN_FILES = {
+    ("pipeline/blocks.py", "open wb"),  # a partial file that threads fill at their places
+    ("pipeline/plots/sheet.py", "savefig"),  # to memory
+    ("pipeline/sources/budget.py", "open a+"),  # counts of connections, changed under a lock
+    ("recovery.py", "rename"),  # of a folder
+}
+
+
+def writes_of(path: Path) -> set[str]:
+    """Calls of a module that write files, by name; those of a str or a datetime are none."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        name, of = node.func.attr, ast.unparse(node.func.value)
+        texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        if name == "open" and any(isinstance(t, str) and set(t) & set("wax+") for t in texts):
+            found.add(f"open {texts[0]}")
+        elif name == "File" and of == "h5py" and len(node.args) > 1:
+            if not ast.unparse(node.args[0]).startswith("raw"):  # a SteadyFile
+                found.add("h5py.File")
+        elif name in ("save", "savez") and of == "np":
+            if ast.unparse(node.args[0]) not in ("file", "out"):  # open_atomic, or memory
+                found.add(f"np.{name}")
+        elif name in WRITES and (name != "replace" or len(node.args) == 1 and not node.keywords):
+            is_ours = name in ("write_text", "write_bytes") and of in ("batch", "atomic_files")
+            if not is_ours and not (name == "copy" and of not in ("shutil",)):
+                found.add(name)
+    return found
+
+
+def test_one_module_writes_files():
+    found = {
+        (path.relative_to(PACKAGE).as_posix(), name)
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "atomic_files.py"
+        for name in writes_of(path)
+    }
+
+    assert found == OWN_FILES
 
 
 def loaded_by(code: str, *arguments: str) -> set[str]:

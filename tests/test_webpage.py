@@ -33,9 +33,26 @@ def test_a_bucket_is_given_the_page_with_its_services_and_its_policy(tmp_path):
         assert f" {url}" in policy.split("connect-src")[1]
     assert "https://tile.openstreetmap.org" in policy.split("img-src")[1].split(";")[0]
     assert (tmp_path / "page/js/main.js").is_file()
-    again = CliRunner().invoke(main, ["page", str(tmp_path / "page"), *URLS])
-    assert again.exit_code == 78
-    assert "is not empty" in again.output
+
+
+def test_a_page_is_written_again_but_not_over_another_one(tmp_path):
+    def write(*urls):
+        return CliRunner().invoke(main, ["page", str(tmp_path / "page"), *urls])
+
+    assert write(*URLS).exit_code == 0
+    (tmp_path / "page/config.json").unlink()  # as where it was stopped in the middle
+    (tmp_path / "page/index.html.partial").write_text("<!doc")
+    assert write(*URLS).exit_code == 0
+    assert not list((tmp_path / "page").glob("*.partial"))
+
+    other = write("--results", "https://other.example/xcor")
+    (tmp_path / "page/my.txt").write_text("mine")
+    foreign = write(*URLS)
+
+    assert (other.exit_code, foreign.exit_code) == (78, 78)
+    assert "holds config.json; name a new folder" in other.output
+    assert "holds my.txt; name a new folder" in foreign.output
+    assert json.loads((tmp_path / "page/config.json").read_text())["results"] == URLS[1]
 
 
 def test_every_data_centre_is_one_that_workers_know():

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from . import jobs
+from .atomic_files import size_text
 from .bucket import Bucket
 from .config import Config
 from .disk import Disk, bytes_needed
@@ -178,7 +179,8 @@ class Admission:
         if waiting.is_cancelled:
             self.register.change(job, verdict=jobs.CANCELLED, reason="cancelled by its user")
         elif not self.disk.could_ever_hold(needed):
-            reason = f"it needs {needed:.2g} bytes of disk, more than this service has"
+            reason = f"it needs {size_text(needed)} of disk, more than this service has: "
+            reason += f"{self.disk.limit_text()}; ask for fewer stations, days or windows"
             self.register.change(job, verdict=jobs.REJECTED, reason=reason)
         elif job.id in self.held:
             self.held.discard(job.id)

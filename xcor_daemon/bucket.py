@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import faults, s3
-from .atomic import disk_errors
+from .atomic_files import disk_errors, make_folder, open_atomic
 from .config import Config
 from .csvtable import LIMITS
 from .errors import UnreachableError, XcorError
@@ -202,18 +201,13 @@ class Bucket:
 
     def download(self, key: str, path: Path, sha256: str) -> None:
         """Copy a published file; it appears whole, with the right content, or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        with disk_errors(path), self.s3.explained("download"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("w+b") as file:
+        make_folder(path.parent)
+        with disk_errors(path), faults.step("corr.fetch"), open_atomic(path) as file:
+            with self.s3.explained("download"):
                 self.client.download_fileobj(self.name, key, file)
-                file.seek(0)
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-                os.fsync(file.fileno())
-        if content != sha256:
-            raise UnreachableError(f"S3 at {self.endpoint} gave {key} with another content.")
-        with disk_errors(path), faults.step("corr.fetch"):
-            partial.replace(path)
+            file.seek(0)
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise UnreachableError(f"S3 at {self.endpoint} gave {key} with another content.")
 
     def commit_manifest(self, job_id: str, manifest: dict[str, Any]) -> dict[str, Any]:
         """Publish a job, once for all time.

@@ -5,6 +5,7 @@ Heavy modules are imported where they are used, so that --help is quick.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
@@ -12,13 +13,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .atomic_files import explain
 from .config import Config, check_source
 from .errors import XcorError
 from .logs import set_up as set_up_logs
@@ -61,11 +63,40 @@ class _Commands(click.Group):
     """Prints an `XcorError` and exits with its code; any other exception is a bug."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        code = 0
         try:
-            return super().invoke(ctx)
+            super().invoke(ctx)
+            sys.stdout.flush()
         except XcorError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(error.exit_code)
+            code = _explain(error)
+        except OSError as error:
+            if error.errno not in _OF_A_DISK:
+                raise
+            # What is no file of ours: the output of a command, or a cache of a library.
+            name = error.filename or "the output of this command"
+            code = _explain(explain(Path(name), error))
+        _let_go_of_full_streams()
+        if code:
+            ctx.exit(code)
+
+
+_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def _explain(error: XcorError) -> int:
+    """Print an error; gives its exit code."""
+    with suppress(OSError):  # stderr may be a file on the disk that is full
+        click.echo(f"error: {error}", err=True)
+    return error.exit_code
+
+
+def _let_go_of_full_streams() -> None:
+    """Drop what cannot be written: Python would try again at its end, and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

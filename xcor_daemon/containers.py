@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +20,7 @@ from docker.models.containers import Container
 from docker.types import Mount, Ulimit
 
 from . import faults
-from .atomic import disk_errors, write_atomic
+from .atomic_files import disk_errors, make_folder, open_atomic, write_bytes
 from .config import Config
 from .engine import Engine, LaunchError
 from .jobs import JOB_FILE, LOG_FILE, RESULTS, Job
@@ -167,7 +166,7 @@ class DockerLauncher:
         path = job.folder / LOG_FILE
         with disk_errors(path):
             earlier = path.read_bytes() if path.exists() else b""
-            write_atomic(path, earlier[: read_record(job.folder).get("log_from", 0)] + said)
+            write_bytes(path, earlier[: read_record(job.folder).get("log_from", 0)] + said)
 
     def _sweep(self) -> None:
         """Remove the containers of jobs whose folders are gone."""
@@ -226,7 +225,7 @@ class DockerLauncher:
         folder = self.config.cache_folder.absolute()
         with disk_errors(folder):
             for name in ("connections", "archives"):
-                (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(folder / name, mode=0o700)
                 if os.geteuid() == 0:
                     os.chown(folder / name, *worker_user())
         archives = Mount(
@@ -264,12 +263,12 @@ def _prepare(job: Job) -> None:
     """
     results = job.folder / RESULTS
     with disk_errors(results):
-        results.mkdir(exist_ok=True)
+        make_folder(results)
         for name in _inputs(job):
             if not (results / name).exists():
-                shutil.copyfile(job.folder / name, results / f"{name}.partial")
-                os.chmod(results / f"{name}.partial", 0o444)
-                os.replace(results / f"{name}.partial", results / name)
+                with open_atomic(results / name) as file:
+                    file.write((job.folder / name).read_bytes())
+                    os.fchmod(file.fileno(), 0o444)
         if os.geteuid() == 0:
             os.chown(results, *worker_user())
 

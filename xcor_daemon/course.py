@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import faults, jobs, launcher, outputs
-from .atomic import disk_errors, write_atomic
+from .atomic_files import disk_errors, write_text
 from .bucket import Bucket
 from .config import Config
 from .corrs import find_corr
@@ -267,7 +267,7 @@ class Course:
         if not (job.folder / jobs.LOG_FILE).exists():
             line = f"job {job.id}: {job.verdict}: {job.reason}\n"
             with disk_errors(job.folder), faults.step("log.write"):
-                write_atomic(job.folder / jobs.LOG_FILE, line.encode())
+                write_text(job.folder / jobs.LOG_FILE, line)
         names = [jobs.LOG_FILE]
         if (job.results / outputs.SUMMARY_FILE).exists():  # says why there are no results
             names.append(outputs.SUMMARY_FILE)

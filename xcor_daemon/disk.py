@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import faults, jobs
-from .atomic import disk_errors
+from .atomic_files import disk_errors, size_text
 from .estimate import Estimate
 from .jobs import Job
 
@@ -64,6 +64,14 @@ class Disk:
         about = os.statvfs(self.work_dir)
         most = about.f_blocks * about.f_frsize - self.reserve
         return needed <= (min(most, self.quota) if self.quota else most)
+
+    def limit_text(self) -> str:
+        """What jobs may take of the disk where nothing else is, in words."""
+        about = os.statvfs(self.work_dir)
+        whole = f"{size_text(about.f_blocks * about.f_frsize)} on its disk"
+        kept = f"{size_text(self.reserve)} to stay free (XCOR_RESERVE)"
+        quota = f", a quota of {size_text(self.quota)} (XCOR_QUOTA)" if self.quota else ""
+        return f"{whole}, {kept}{quota}"
 
     def room(self, known: Iterable[Job]) -> float:
         """Bytes for another job, once those at work have grown to their size."""

@@ -7,16 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
-from pathlib import Path
 
 from . import disk, jobs
-from .atomic import disk_errors, write_atomic
+from .atomic_files import disk_errors, make_folder, remove, write_bytes
 from .bucket import Bucket
 from .bucketfacts import bucket_facts
 from .config import Config
 from .engine import Engine
 from .enginefacts import ENGINE_FACTS
-from .errors import DiskError, XcorError
+from .errors import XcorError
 from .findings import FAIL, OK, WARN, Finding
 
 _PROBE = "leases/doctor.json"
@@ -88,24 +87,16 @@ def _clock(bucket: Bucket) -> tuple[str, str]:
 def _work_dir(config: Config) -> tuple[str, str]:
     """Something is written there as job.json is."""
     probe = config.work_dir / f".doctor-{os.getpid()}"
-    with disk_errors(config.work_dir):
-        config.work_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(config.work_dir)
     began = time.perf_counter()
     try:
-        write_atomic(probe, b"x" * 4096)
+        write_bytes(probe, b"x" * 4096)
     finally:
-        _remove(probe)
+        remove(probe)
     took = time.perf_counter() - began
     if took > _SLOW_FSYNC:
         return WARN, f"{config.work_dir}: a safe write takes {took:.2f} s; take a faster disk"
     return OK, f"{config.work_dir}: a safe write takes {took * 1000:.0f} ms"
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise DiskError(f"{path} cannot be removed: {error.strerror}.") from error
 
 
 def _disk(config: Config) -> tuple[str, str]:
@@ -114,5 +105,5 @@ def _disk(config: Config) -> tuple[str, str]:
         room = here.room(jobs.load_jobs(config.work_dir))
     if room <= 0:
         need = "no job is taken until there is more; see XCOR_RESERVE and XCOR_QUOTA, or add disk"
-        return FAIL, f"{here.free():,} bytes free; {need}"
+        return FAIL, f"{here.free():,} bytes free, {config.reserve:,.0f} to stay free; {need}"
     return OK, f"{here.free():,} bytes free, {room:,.0f} of them for jobs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -32,9 +33,20 @@ class CredentialsError(ConfigError):
 
 
 class DiskError(XcorError):
-    """The disk is full or refuses to be written."""
+    """A file cannot be written: its disk is full, read-only or broken, or denies permission.
+
+    Made by `atomic_files`; it reaches the command from every process and machine of a job.
+    """
 
     exit_code = 74
+
+    def __init__(
+        self, message: str, *, path: Path | None = None, needed: int = 0, free: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.needed = needed  # bytes; 0 where that is not known
+        self.free = free  # bytes, when it was asked; None where that could not be
 
 
 class BusyError(XcorError):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import faults
-from .atomic import disk_errors, write_atomic
+from .atomic_files import disk_errors, make_folder, remove, write_bytes, write_json, write_text
 from .errors import BusyError, Problem, XcorError
 from .stacking_params import STACKING
 
@@ -105,7 +105,7 @@ class Job:
         content = asdict(job)
         del content["folder"]
         with disk_errors(self.folder), faults.step(_step(self, job)):
-            write_atomic(self.folder / JOB_FILE, json.dumps(content, indent=1).encode())
+            write_json(self.folder / JOB_FILE, content)
         return job
 
     @classmethod
@@ -137,7 +137,7 @@ def owner_name(work_dir: Path) -> str:
     """What the daemons of a work folder are known by; drawn by the first of them."""
     path = work_dir / ".owner"
     if not path.exists():
-        write_atomic(path, secrets.token_hex(8).encode())
+        write_text(path, secrets.token_hex(8))
     return path.read_text()
 
 
@@ -166,13 +166,13 @@ def create_job(
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     folder = work_dir / stamp / job_id
     with disk_errors(folder), faults.step("stage.folder"):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     kind = "stack" if STACKING in contents else "xcor"
     attempt = f"{stamp}-{secrets.token_hex(3)}"
     try:
         for name, content in contents.items():
             with disk_errors(folder / name), faults.step("stage.input"):
-                write_atomic(folder / name, content)
+                write_bytes(folder / name, content)
         job = Job(folder, job_id, kind, attempt, tuple(inputs), seen, needed=needed)
         return job.changed()
     except XcorError:
@@ -190,7 +190,7 @@ def sweep_unfinished(work_dir: Path) -> list[Path]:
     """Remove stagings that a crash cut short; their jobs wait in S3 and are staged again."""
     halves = [folder for folder in job_folders(work_dir) if not (folder / JOB_FILE).is_file()]
     for folder in halves:
-        shutil.rmtree(folder)
+        remove(folder)
     return halves
 
 
@@ -217,7 +217,7 @@ def hold(work_dir: Path) -> Iterator[None]:
         If another process holds it.
     """
     with disk_errors(work_dir):
-        work_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(work_dir)
         # For reading: a lock that is open for writing would keep the disk from being remounted.
         lock = os.fdopen(os.open(work_dir / ".lock", os.O_RDONLY | os.O_CREAT, 0o600))
     with lock:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Protocol
 
 from . import faults
-from .atomic import disk_errors
+from .atomic_files import disk_errors, open_log
 from .config import Config
+from .errors import DiskError
 from .jobs import LOG_FILE, Job
 from .placement import DASK, PROCESSES
 from .supervisor import is_alive, read_record
@@ -102,7 +103,7 @@ class LocalLauncher:
         program = [sys.executable, "-P", "-m", "xcor_daemon.supervisor"]
         self._asked.pop(job.folder, None)
         started = faults.step("worker.start")
-        with disk_errors(folder), (folder / LOG_FILE).open("ab") as log, started:
+        with disk_errors(folder), open_log(folder / LOG_FILE) as log, started:
             self._children[job.folder, job.run] = subprocess.Popen(
                 [*program, str(folder), str(job.run), *self.command(job)],
                 env=worker_environ(self.environ),
@@ -123,8 +124,11 @@ class LocalLauncher:
             return Worker(RUNNING)
         # Read again: the supervisor's last word may have come since.
         record = read_record(job.folder)
-        ended_well = record.get("run") == job.run and "exit" in record
-        return Worker(ENDED, _exit_code(record["exit"]) if ended_well else None)
+        if record.get("run") == job.run and "exit" in record:
+            return Worker(ENDED, _exit_code(record["exit"]))
+        # Killed; or the supervisor could not write worker.json, and has ended the worker.
+        is_disk = child is not None and child.returncode == DiskError.exit_code
+        return Worker(ENDED, DiskError.exit_code if is_disk else None)
 
     def stop(self, job: Job) -> None:
         """Ask the worker to end, and after a grace make it; call again until it has ended."""

@@ -7,12 +7,11 @@ Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .atomic import disk_errors
+from .atomic_files import write_text
 
 _HELP = {
     "xcor_jobs": "Jobs of this machine, and those that wait in S3, by state.",
@@ -68,10 +67,7 @@ class Metrics:
 
     def write(self, path: Path) -> None:
         """Replace the Prometheus file; its reader never sees half of one."""
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        with disk_errors(path):
-            partial.write_text(self.prometheus())
-            partial.replace(path)
+        write_text(path, self.prometheus(), durable=False)  # the next pass writes it again
 
 
 def _unit(name: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic import disk_errors, write_atomic
+from .atomic_files import disk_errors, make_folder, write_json
 from .errors import XcorError
 
 ACTIONS = ("cancel", "retry", "hold", "release")
@@ -37,10 +37,9 @@ def give(work_dir: Path, job_id: str, action: str) -> None:
     if not _NAME.fullmatch(f"{job_id}.json"):
         raise XcorError(f"{ascii(job_id)[:40]} is no id of a job: 1 to 16 digits.")
     path = work_dir / ".orders" / f"{job_id}.json"
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     content = {"action": action, "given": time.time()}
-    write_atomic(path, json.dumps(content).encode())
+    write_json(path, content, indent=None)
 
 
 def pending(work_dir: Path) -> list[Order]:

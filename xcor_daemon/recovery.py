@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import disk, jobs
-from .atomic import disk_errors
+from .atomic_files import disk_errors, make_folder
 from .errors import BusyError
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def rebuild_state(work_dir: Path) -> Iterator[str]:
             except jobs.DamagedError as error:
                 aside = work_dir / ".damaged" / folder.parent.name
                 with disk_errors(aside):
-                    aside.mkdir(parents=True, exist_ok=True)
+                    make_folder(aside)
                     folder.rename(aside / folder.name)
                 yield f"job {folder.name}: set aside as {aside / folder.name}: {error}"
             else:

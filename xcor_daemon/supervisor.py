@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .atomic import write_atomic
+from .atomic_files import open_log, write_json
+from .errors import DiskError
 
 WORKER_FILE = "worker.json"
 
@@ -51,7 +52,7 @@ def supervise(folder: Path, run: int, command: list[str]) -> None:
 
     A daemon that died after it started a supervisor is followed by one that starts another.
     """
-    with (folder / "worker.lock").open("w") as lock:
+    with open_log(folder / "worker.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if read_record(folder).get("run") == run:
             return  # another supervisor was faster and is through
@@ -74,8 +75,14 @@ def supervise(folder: Path, run: int, command: list[str]) -> None:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Replace worker.json."""
-    write_atomic(folder / WORKER_FILE, json.dumps(record).encode())
+    write_json(folder / WORKER_FILE, record, indent=None)
 
 
 if __name__ == "__main__":
-    supervise(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    try:
+        supervise(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    except DiskError as error:
+        # Not by sys.stderr: where the log is on the same disk, Python would end with 120.
+        with contextlib.suppress(OSError):
+            os.write(2, f"error: {error}\n".encode())
+        sys.exit(error.exit_code)

@@ -64,7 +64,10 @@ def classify(
         reason = said if is_nothing_made(said) else reason
         return Ending("remote", reason, "", max(_MOST_REMOTE, max_attempts))
     if exit_code == DiskError.exit_code:
-        return Ending("disk", reason, "", max_attempts)
+        # Its one line says all; where the log is on the disk that is full, it is not there.
+        is_said = bool(lines) and lines[-1].startswith("error: ")
+        unsaid = "the disk of the job's folder is full or cannot be written"
+        return Ending("disk", last if is_said else unsaid, "", max_attempts)
     if _NO_PROCESS.search(" ".join(lines[-5:])):
         reason = f"the worker was not allowed as many processes as it wanted: {last}"
         return Ending("pids", reason, "", max_attempts)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .atomic_files import Batch, make_folder, partial_of
 from .errors import ConfigError
 
 _SUFFIXES = {".html", ".css", ".js", ".json", ".geojson", ".png", ".svg", ".txt"}
@@ -117,19 +118,27 @@ class Page:
 def write_page(services: Services, folder: Path) -> list[str]:
     """Write all files of the page into a folder; gives their names.
 
+    Where an earlier call for the same page came to an end in the middle, this one goes on.
+
     Raises
     ------
     ConfigError
-        If the folder holds something already.
+        If the folder holds something else already.
+    DiskError
+        If a file cannot be written.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; name a new folder for the page.")
     page = Page(services)
-    for name in page.names:
-        content = page.read(name)
-        assert content is not None
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+    contents = {folder / name: page.read(name) for name in page.names}
+    partial = {partial_of(path) for path in contents}
+    for path in sorted(folder.rglob("*")):
+        is_page = path in contents and contents[path] == path.read_bytes()
+        if not (is_page or path in partial or path.is_dir()):
+            raise ConfigError(f"{folder} holds {path.name}; name a new folder for the page.")
+    with Batch() as batch:
+        for path, content in contents.items():
+            assert content is not None
+            make_folder(path.parent)
+            batch.write_bytes(path, content)
     return page.names
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hosting import wait_until
+from small_disk import small_disk as small_disk_of
 
 pytestmark = pytest.mark.real
 
@@ -17,17 +18,12 @@ pytestmark = pytest.mark.real
 @pytest.fixture
 def small_disk(service) -> Iterator[Path]:
     """The work folder of a service as a disk of 3 MB."""
-    folder = service.work_dir()
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m,nr_inodes=200", "none", str(folder)]
-    if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield folder
-    for process in service.processes:
-        process.kill()
-        process.wait(10)
-    (service.witness / "wait").unlink(missing_ok=True)
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk_of(service.work_dir(), "size=3m,nr_inodes=200") as disk:
+        yield disk.folder
+        for process in service.processes:
+            process.kill()
+            process.wait(10)
+        (service.witness / "wait").unlink(missing_ok=True)
 
 
 def fill(folder: Path, leave: int) -> Path:

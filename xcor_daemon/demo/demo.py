@@ -26,8 +26,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..atomic_files import disk_errors, make_folder, need_room, open_log
 from ..bucket import Bucket
-from ..errors import ConfigError, UnreachableError, XcorError
+from ..config import Config
+from ..errors import ConfigError, DiskError, UnreachableError, XcorError
 from ..submit import handle, handle_cancel
 from ..webpage import Page, Services
 from .children import start_child, stop_child
@@ -50,6 +52,8 @@ CENTRE = {
     },
 }
 _POLL = 0.25  # s
+_NEEDED = 100_000_000  # bytes of the sample job and of all that runs, with what S3 keeps of it
+_LEAST_ROOM = 1_000_000  # bytes without which nothing goes on
 _NUMBERS = re.compile(r"(, )?[0-9][0-9.,e-]*(/s)?")  # of a stage: they change all the time
 _GRACE = 8.0  # s that the daemon has to stop, with all that it started
 _ENDS = ("done", "failed", "rejected", "cancelled")
@@ -68,7 +72,7 @@ class System:
 def run(once: bool, port: int, folder: Path | None) -> None:
     """What `xcor_daemon.demo.run_demo` does."""
     folder = _prepare(folder)
-    with _ended_by_sigterm(), running(folder, port) as system:
+    with _ended_by_sigterm(), _disk_blamed(folder), running(folder, port) as system:
         job_id = submit_sample(system.page)
         _say(f"Job {job_id}: 24 channels, 276 pairs, four hours; sent as the page sends it.")
         status = _follow(system, job_id)
@@ -81,6 +85,16 @@ def run(once: bool, port: int, folder: Path | None) -> None:
         if not once:
             _serve(system, job_id)
     _say(f"Everything has stopped. The results and logs stay in {folder}")
+
+
+@contextmanager
+def _disk_blamed(folder: Path) -> Iterator[None]:
+    """Say so where the disk is why a part of the system fails, as the S3 server's errors do not."""
+    try:
+        yield
+    except (XcorError, OSError):
+        need_room(folder, _LEAST_ROOM)
+        raise
 
 
 @contextmanager
@@ -103,7 +117,7 @@ def running(folder: Path, port: int = 0) -> Iterator[System]:
         page = stack.enter_context(PageServer(Page(services), *asks, port))
         s3.make_bucket(BUCKET, page.origins)
         _say("Starting the daemon ...")
-        with (folder / "daemon.log").open("ab") as log:
+        with open_log(folder / "daemon.log") as log:
             daemon = start_child(
                 [sys.executable, "-m", "xcor_daemon.cli", "run"],
                 stdout=log,
@@ -145,8 +159,18 @@ def _opener() -> urllib.request.OpenerDirector:
 
 def _prepare(folder: Path | None) -> Path:
     if folder is None:
-        folder = Path(tempfile.mkdtemp(prefix="xcor-demo-"))
-    folder.mkdir(parents=True, exist_ok=True)
+        try:
+            above = Path(tempfile.gettempdir())
+        except OSError as error:
+            need = "set TMPDIR to a folder with room"
+            raise DiskError(
+                f"no temporary folder can be made: {error.strerror}; {need}."
+            ) from error
+        need_room(above, _NEEDED, round(Config.reserve))
+        with disk_errors(above):
+            folder = Path(tempfile.mkdtemp(prefix="xcor-demo-"))
+    make_folder(folder)
+    need_room(folder, _NEEDED, round(Config.reserve))
     if any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; name a new folder.")
     return folder.resolve()
@@ -215,6 +239,7 @@ class _Lines:
 
 
 def _check_daemon(system: System) -> None:
+    need_room(system.folder, _LEAST_ROOM)  # without it, the system would wait for it for ever
     if system.daemon.poll() is not None:
         log = (system.folder / "daemon.log").read_text(errors="replace")[-2000:]
         raise UnreachableError(

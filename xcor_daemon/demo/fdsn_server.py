@@ -6,6 +6,7 @@ do. It runs as a process of its own, so that it takes no turns from the daemon's
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from xml.sax.saxutils import quoteattr
 
+from ..atomic_files import open_log
 from ..errors import UnreachableError
 from .children import start_child, stop_child
 from .fdsn_archive import Archive
@@ -56,7 +58,7 @@ def serve_fdsn(archive: Path, log: Path | None = None) -> FdsnServer:
         If the server does not start.
     """
     command = [sys.executable, "-m", __name__, str(archive.resolve())]
-    with (log or Path("/dev/null")).open("ab") as errors:
+    with open_log(log or Path(os.devnull)) as errors:
         process = start_child(command, stdout=subprocess.PIPE, stderr=errors)
     assert process.stdout is not None
     url = process.stdout.readline().decode().strip()  # empty where the process has ended

@@ -22,6 +22,7 @@ from typing import Any
 import boto3
 from botocore.config import Config as ClientConfig
 
+from ..atomic_files import make_folder, open_atomic, open_log
 from ..errors import ConfigError, UnreachableError
 from .children import start_child, stop_child
 
@@ -116,7 +117,7 @@ def start_s3(folder: Path, options: Sequence[str] = ()) -> S3Server:
         If it does not start; the message ends with its log.
     """
     weed = _find_weed()
-    (folder / "data").mkdir(parents=True)
+    make_folder(folder / "data")
     keys = (secrets.token_hex(10).upper(), secrets.token_hex(20))
     credentials = [{"accessKey": keys[0], "secretKey": keys[1]}]
     identity = {
@@ -125,11 +126,12 @@ def start_s3(folder: Path, options: Sequence[str] = ()) -> S3Server:
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     config = folder / "identities.json"
-    config.touch(mode=0o600)
-    config.write_text(json.dumps({"identities": [identity]}))
+    with open_atomic(config) as file:
+        os.fchmod(file.fileno(), 0o600)  # before anything is in it
+        file.write(json.dumps({"identities": [identity]}).encode())
     for _ in range(3):  # another process may take a port between the look and the start
         port = _free_ports()
-        with (folder / "log.txt").open("wb") as log:
+        with open_log(folder / "log.txt") as log:
             process = start_child(
                 [*_command(weed, port), *options],
                 stdout=log,

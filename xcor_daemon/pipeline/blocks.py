@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..atomic import disk_errors, partial_of, put
+from ..atomic_files import create_partial, disk_errors, make_folder, open_atomic, write_at
 from ..errors import DiskError
 from ..params import XcorParams
 from ..stations import Channel
@@ -56,23 +56,20 @@ def prepare_block(
     channels = units.blocks(unit.day)[unit.first]
     size = Grid.of(unit.day, plan.params).n_day
     path = _windows_file(plan.folder, unit)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with Shelf(plan.folder, len(channels), size) as shelf:
         made = prepare_all(plan, unit.day, channels, shelf, report)
-        partial = partial_of(path)
-        _write_windows(partial, plan, channels, made, shelf)
-        partial.replace(path)
+        with create_partial(path, shared=True) as partial:
+            _write_windows(partial, plan, channels, made, shelf)
     present = [channel for channel in channels if channel.id in made.kept]
-    partial = partial_of(path)
     shape = (len(present), plan.params.n_windows)
-    with disk_errors(path), partial.open("wb") as file:
-        np.savez(
-            file,
-            channels=np.array([c.id for c in present], dtype="U"),
-            kept=np.array([made.kept[c.id] for c in present], dtype=bool).reshape(shape),
-            coverage=np.array([made.coverage[c.id] for c in present], "f4").reshape(shape),
-        )
-    partial.replace(path.with_suffix(".npz"))
+    arrays: dict[str, Any] = {
+        "channels": np.array([c.id for c in present], dtype="U"),
+        "kept": np.array([made.kept[c.id] for c in present], dtype=bool).reshape(shape),
+        "coverage": np.array([made.coverage[c.id] for c in present], "f4").reshape(shape),
+    }
+    with open_atomic(path.with_suffix(".npz"), shared=True, steady=True) as file:
+        np.savez(file, **arrays)
     seconds = round(perf_counter() - began, 3)
     rows = [asdict(row) for row in made.rows]
     record = {"key": plan.key, "rows": rows, "warnings": made.warnings, "seconds": seconds}
@@ -250,9 +247,9 @@ def _write_windows(
         data = np.stack(both[:sides], axis=1)
         for a, b in stretches(kept):
             offset = (place * params.n_windows + int(kept[a])) * size
-            put(file.fileno(), data[a:b], offset)
+            write_at(file.fileno(), data[a:b], offset)
 
-    with disk_errors(path), path.open("wb") as file:
+    with path.open("wb") as file:
         file.truncate(len(present) * params.n_windows * size)
         with ThreadPoolExecutor(plan.threads) as pool:
             list(pool.map(write, range(len(present))))
@@ -286,7 +283,8 @@ class _Windows:
             view = out[a:b].data.cast("B")
             offset = (place * n_windows + int(indices[a])) * size
             while view:
-                n = os.preadv(self._files[block].fileno(), [view], offset)
+                with disk_errors(Path(self._files[block].name), action="read"):
+                    n = os.preadv(self._files[block].fileno(), [view], offset)
                 if not n:
                     raise DiskError(f"{self._files[block].name} is cut off.")
                 view, offset = view[n:], offset + n

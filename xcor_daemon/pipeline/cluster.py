@@ -24,6 +24,7 @@ from distributed import Client, Future, LocalCluster, Security, WorkerPlugin, ge
 from distributed.scheduler import KilledWorker
 
 from .. import __version__
+from ..atomic_files import remove, write_text
 from ..errors import ConfigError, UnreachableError
 from .executors import Outcome, Result, Unit, WorkerKilledError
 from .worker_process import most_threads, set_up_worker_process
@@ -83,6 +84,7 @@ class Cluster(Generic[Unit, Result]):
         patience: float = 300.0,
     ) -> None:
         self._room = _Room(work, folder, secrets.token_hex(4))
+        write_text(folder / _MARK, self._room.name)  # before processes start, or they would stay
         self._address, self._patience = address, patience
         self._local: LocalCluster | None = None
         self._settings = ExitStack()  # of Dask in this process, for as long as our cluster is there
@@ -118,8 +120,6 @@ class Cluster(Generic[Unit, Result]):
         return self._client.status != "running" or not is_same
 
     def _connect(self) -> Client:
-        mark = self._room.folder / _MARK
-        mark.write_text(self._room.name)
         end = monotonic() + self._patience
         is_tls = self._address.startswith("tls://")
         security = Security(require_encryption=True) if is_tls else None
@@ -275,7 +275,7 @@ class Cluster(Generic[Unit, Result]):
         if self._local is not None:
             self._local.close(timeout=10)
         self._settings.close()
-        (self._room.folder / _MARK).unlink(missing_ok=True)
+        remove(self._room.folder / _MARK)
 
 
 class _Room(WorkerPlugin):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numba.core.caching import FunctionCache
 from numba.core.runtime.nrt import rtsys
 
 _INSTRUCTIONS = ("ordered_sums.py",)  # files of intrinsics that kernels of other files use
+log = logging.getLogger(__name__)
 
 
 class _Cache(FunctionCache):
@@ -36,6 +38,13 @@ class _Cache(FunctionCache):
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
 
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep machine code; where the disk refuses, the next process compiles again."""
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            log.info("compiled kernels are not kept: %s", error)
+
 
 def compiled() -> Callable[[Callable[..., Any]], Any]:
     """Compile a function with its first call and keep that on disk; it lets go of the GIL.
@@ -46,7 +55,10 @@ def compiled() -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         kernel: Any = numba.njit(nogil=True)(function)
-        kernel._cache = _Cache(function)
+        try:
+            kernel._cache = _Cache(function)
+        except RuntimeError as error:  # no folder for it can be written
+            log.info("compiled kernels are not kept: %s", error)
         return kernel
 
     return decorate

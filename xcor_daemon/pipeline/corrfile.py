@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..atomic import disk_errors, partial_of, put, rename
+from ..atomic_files import create_partial, disk_errors, make_folder, remove, write_at
 from ..errors import DiskError
 from ..params import XcorParams
 from . import netcdf
@@ -28,10 +28,10 @@ from .provenance import LAG_CONVENTION, attributes, units
 
 
 class CorrWriter:
-    """A correlation file while it is written: made by `create`, filled, then `finish`ed."""
+    """A correlation file while it is written: made by `create`, then filled."""
 
     def __init__(self, path: Path, partial: Path, shape: tuple[int, int, int], offset: int) -> None:
-        self.path, self.partial, self.shape, self.offset = path, partial, shape, offset
+        self.path, self.shape, self.offset = path, shape, offset
         self._file = os.open(partial, os.O_RDWR)
 
     def write(self, rows: np.ndarray, window: int, corr: np.ndarray) -> None:
@@ -45,21 +45,12 @@ class CorrWriter:
             self._put(part, self.offset + int(row) * row_bytes + window * n_lags * 4)
 
     def _put(self, array: np.ndarray, offset: int) -> None:
-        with disk_errors(self.path):
-            put(self._file, array, offset)
+        with disk_errors(self.path, array.nbytes):
+            write_at(self._file, array, offset)
 
-    def finish(self) -> None:
-        """Flush, reopen and check, and give the file its name."""
-        with disk_errors(self.path):
-            os.fsync(self._file)
-            os.close(self._file)
-        check(self.partial)
-        rename(self.partial, self.path)
-
-    def discard(self) -> None:
-        """Close and remove what was written."""
+    def close(self) -> None:
+        """Close it, which a network folder may refuse where it could not take all."""
         os.close(self._file)
-        self.partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -88,12 +79,26 @@ def create(
         If there is no room, or the disk refuses.
     """
     shape = (pairs.first.size, windows.size, 2 * params.n_lags + 1)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     for left in path.parent.glob(f"{path.name}.*.partial"):  # by a writer that was killed
-        left.unlink(missing_ok=True)
-    partial = partial_of(path)
-    netcdf.need_room(path.parent, 4 * int(np.prod(shape)))
-    with h5py.File(partial, "w", libver="earliest", track_order=False) as file:
+        remove(left)
+    with create_partial(path, needed=4 * int(np.prod(shape)), shared=True) as partial:
+        offset = _lay_out(partial, pairs, windows, coverage, params)
+        with closing(CorrWriter(path, partial, shape, offset)) as writer:
+            yield writer
+        check(partial)
+
+
+def _lay_out(
+    partial: Path,
+    pairs: PairTable,
+    windows: np.ndarray,
+    coverage: np.ndarray,
+    params: XcorParams,
+) -> int:
+    """Write all but the correlations; gives the offset of these."""
+    shape = (pairs.first.size, windows.size, 2 * params.n_lags + 1)
+    with netcdf.create(partial) as file:
         file.attrs.update(attributes(params))
         write_pairs(file, pairs)
         netcdf.scale(file, "window", windows, units=netcdf.EPOCH, calendar="standard",
@@ -106,13 +111,7 @@ def create(
                   long_name="correlation; NaN where a window is missing")  # fmt: skip
         offset = corr.id.get_offset()
         assert offset is not None
-    writer = CorrWriter(path, partial, shape, offset)
-    try:
-        yield writer
-    except BaseException:
-        writer.discard()
-        raise
-    writer.finish()
+        return int(offset)
 
 
 def lags(params: XcorParams) -> np.ndarray:

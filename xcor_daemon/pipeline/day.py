@@ -7,7 +7,6 @@ manifest know of it: present and whole means done.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import partial_of
+from ..atomic_files import make_folder, remove, write_json
 from ..errors import DiskError
 from ..stations import Channel
 from . import corrfile
@@ -104,9 +103,9 @@ def settle(plan: DayPlan, day: date, result: DayResult) -> None:
     """Record what became of a day, and let go of what it alone needed."""
     corr = plan.folder / "CORR"
     if not any(name.startswith(f"CORR/{day}/") for name in result.files):
-        shutil.rmtree(corr / str(day), ignore_errors=True)  # of another request in this folder
+        remove(corr / str(day))  # of another request in this folder
     elif (whole := corr / f"{day}.h5").exists():
-        whole.unlink()
+        remove(whole)
     save_record(plan.folder, str(day), asdict(result))
     if not result.failed:
         forget(plan.source, *time_of(plan.params, day))
@@ -131,22 +130,28 @@ def _record(folder: Path, name: str) -> Path:
 def save_record(folder: Path, name: str, content: dict[str, Any]) -> None:
     """Write what is known of a unit, or of a day, at once."""
     path = _record(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_of(path)
-    partial.write_text(json.dumps(content, default=float))
-    partial.replace(path)
+    make_folder(path.parent)
+    # Not flushed: a record that a power failure takes costs its unit's work, and is found missing.
+    write_json(path, content, indent=None, durable=False, shared=True)
 
 
 def read_record(folder: Path, name: str, key: str) -> dict[str, Any]:
     """What is known of a unit, or of a day; empty where nothing is, or of another job's."""
+    path = _record(folder, name)
     try:
-        saved: dict[str, Any] = json.loads(_record(folder, name).read_text())
+        saved: dict[str, Any] = json.loads(path.read_bytes())
         return saved if saved.get("key") == key else {}
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return {}
+
+
+def clear_partial_records(folder: Path) -> None:
+    """Remove what workers that were killed, or met a full disk, have left of records."""
+    for path in (folder / ".units").rglob("*.partial"):
+        remove(path)
 
 
 def forget_records(folder: Path, pattern: str) -> None:
     """Remove the records of some units."""
     for path in (folder / ".units").glob(f"{pattern}.json"):
-        path.unlink(missing_ok=True)
+        remove(path)

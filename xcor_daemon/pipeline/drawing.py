@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic_files import make_folder
 from . import corrfile
 from .datatypes import PairTable
 from .day import DayResult
@@ -20,7 +21,7 @@ from .stackplan import StackPlan, windows_of
 
 def of_days(folder: Path, results: Sequence[DayResult]) -> Drawing:
     """The share of windows kept, by channel and day."""
-    (folder / "PLOT").mkdir(exist_ok=True)
+    make_folder(folder / "PLOT")
     rows = [row for result in results for row in result.rows]
     title = f"Windows kept, {span([result.day for result in results])}"
     return partial(_plot, "availability", rows, title, path=folder / "PLOT" / "availability")
@@ -31,7 +32,7 @@ def of_stacks(folder: Path, plan: StackPlan, stacked: Stacked, clear: int) -> li
 
     ``clear`` is the row of the clearest pair, which is drawn where the request names none.
     """
-    (folder / "PLOT").mkdir(exist_ok=True)
+    make_folder(folder / "PLOT")
     return list(_drawings(folder / "PLOT", plan, stacked, clear))
 
 

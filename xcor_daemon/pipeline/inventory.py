@@ -6,14 +6,13 @@ arrays themselves stand in the manifest with their offsets.
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..atomic_files import write_csv, write_json
 from .stack import apparent_speed, peak
 from .stacking import Stacked
 from .stackplan import StackPlan
@@ -41,15 +40,14 @@ def write_pairs(stacked: Stacked, lags: np.ndarray) -> Path:
         "speed": (apparent_speed(pairs.distance, lag), 4),
     }
     path = stacked.path.with_suffix(".csv")
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["first", "second", *numbers])
+
+    def rows() -> Iterator[list[str]]:
         texts = [[_number(v, digits) for v in values] for values, digits in numbers.values()]
         for k, row in enumerate(zip(*texts, strict=True)):
             ends = pairs.channels[pairs.first[k]], pairs.channels[pairs.second[k]]
-            writer.writerow([*ends, *row])
-    partial.replace(path)
+            yield [*ends, *row]
+
+    write_csv(path, ["first", "second", *numbers], rows(), durable=False)
     return path
 
 
@@ -85,9 +83,7 @@ def write_rows(folder: Path, plan: StackPlan) -> str:
                 }
             )
     content = {"pairs": "STACK/linear.csv", "rows": rows, "files": files}
-    partial = folder / f"{ROWS}.partial"
-    partial.write_text(json.dumps(content, separators=(",", ":")))
-    partial.replace(folder / ROWS)
+    write_json(folder / ROWS, content, indent=None, durable=False)
     return ROWS
 
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from ..errors import DiskError
+from ..atomic_files import SteadyFile
 
 EPOCH = "seconds since 1970-01-01T00:00:00Z"
 _TEXT = h5py.string_dtype("utf-8")
+
+
+@contextmanager
+def create(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file; when the block ends, all of its room on the disk is taken.
+
+    HDF5 may crash the interpreter where a write fails, so it writes through a `SteadyFile`.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or refuses; from inside `atomic_files.create_partial`, a `DiskError`.
+    """
+    with closing(SteadyFile(path)) as raw, h5py.File(raw, "w", libver="earliest") as file:
+        yield file
 
 
 def _add(file: h5py.File, name: str, values: np.ndarray) -> h5py.Dataset:
@@ -57,12 +73,3 @@ def preallocate(
     plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(shape)
     return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), kind, space, plist))
-
-
-def need_room(folder: Path, n_bytes: int) -> None:
-    """HDF5 crashes the interpreter on a full disk, so ask before it is called."""
-    free = shutil.disk_usage(folder).free
-    if free < n_bytes + 50_000_000:
-        raise DiskError(
-            f"{folder}: {n_bytes / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB free; make room."
-        )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from ..errors import XcorError
+from ..errors import DiskError, XcorError
 from .executors import Processes, run_units
 from .worker_process import freeze_imports
 
@@ -52,8 +52,10 @@ class Painters:
 
         Raises
         ------
+        DiskError
+            If an image could not be written.
         XcorError
-            If an image could not be drawn.
+            If one could not be drawn.
         """
         if self._studio is None:
             return self._draw(drawings)
@@ -70,6 +72,8 @@ class Painters:
         drawn: dict[int, list[Path]] = {}
         units = range(len(drawings))
         for outcome in run_units(lambda k: drawings[k](), units, self._processes):
+            if isinstance(outcome.error, DiskError):
+                raise outcome.error
             if outcome.result is None:
                 reason = f"an image could not be drawn: {outcome.error!r}"
                 raise XcorError(reason) from outcome.error
@@ -79,7 +83,9 @@ class Painters:
 
 @cache
 def _load() -> None:
-    """Load matplotlib."""
-    from . import plots  # noqa: F401
-
+    """Load matplotlib, which needs a folder that it may write."""
+    try:
+        from . import plots  # noqa: F401
+    except OSError as error:
+        raise DiskError(f"matplotlib cannot be loaded: {error}") from error
     freeze_imports()

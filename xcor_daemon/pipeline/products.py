@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic_files import remove
 from ..errors import NothingMadeError, Problem, RequestError
 from ..params import XcorParams
 from ..stacking_params import STACKING, StackParams
@@ -72,7 +73,7 @@ def of_stacking(
     _check_selection(plan)
     stacked = stack_files(folder / "STACK" / f"{stacking.type}.h5", plan, processes, report)
     if not np.isfinite(stacked.stack).any():
-        stacked.path.unlink()
+        remove(stacked.path)
         raise _no_stack(plan, stacked)
     with Painters(processes, early=False) as painters:
         return _show(folder, plan, stacked, [], painters)

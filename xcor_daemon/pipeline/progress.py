@@ -10,8 +10,7 @@ from typing import Any
 from ..units import Unit
 from .datatypes import Progress
 from .day import DayResult
-from .reports import write_json
-from .underway import Told
+from .underway import Told, write_progress
 from .work import Schedule
 
 PROGRESS = "progress.json"
@@ -90,7 +89,7 @@ class Reporter:
 
     def _write(self) -> None:
         self._written = monotonic()
-        write_json(self._path, self._content())
+        write_progress(self._path, self._content())
 
     def _content(self) -> dict[str, Any]:
         p = self.progress

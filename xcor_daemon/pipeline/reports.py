@@ -1,15 +1,14 @@
-"""What a job leaves in writing beside its results: summary.csv, outputs.json and other JSON."""
+"""What a job leaves in writing beside its results: summary.csv and outputs.json."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import XcorError
+from ..atomic_files import write_csv
+from ..errors import DiskError, XcorError
 from . import corrfile
 from .datatypes import ChannelDay
 from .day import DayResult
@@ -21,12 +20,8 @@ _LITTLE = 100e6  # bytes of files that are read faster than processes start to r
 
 def write_summary(path: Path, results: Sequence[DayResult]) -> None:
     """summary.csv: a row for every channel and day."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(field.name for field in fields(ChannelDay))
-        writer.writerows(map(cell, astuple(row)) for result in results for row in result.rows)
-    partial.replace(path)
+    rows = (map(cell, astuple(row)) for result in results for row in result.rows)
+    write_csv(path, [field.name for field in fields(ChannelDay)], rows, durable=False)
 
 
 def cell(value: Any) -> Any:
@@ -51,6 +46,8 @@ def outputs_of(
         processes = 1
     about: dict[str, dict[str, Any]] = {}
     for outcome in run_units(lambda name: corrfile.describe(folder / name), names, processes):
+        if isinstance(outcome.error, DiskError):
+            raise outcome.error
         if outcome.result is None:
             raise XcorError(f"{outcome.unit}: {outcome.error}") from outcome.error
         about[outcome.unit] = outcome.result
@@ -60,15 +57,3 @@ def outputs_of(
         "warnings": warnings[:1000],
         "summary": summary,
     }
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Replace a JSON file at once, so that a reader finds the old or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, default=_plain))
-    partial.replace(path)
-
-
-def _plain(value: Any) -> Any:
-    """Numbers of numpy and dates as JSON has them."""
-    return value.item() if hasattr(value, "item") else str(value)

@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import ConfigError, Problem, RequestError, UnreachableError, XcorError, reason_lines
+from ..atomic_files import make_folder, sync, write_json
+from ..errors import (
+    ConfigError,
+    DiskError,
+    Problem,
+    RequestError,
+    UnreachableError,
+    XcorError,
+    reason_lines,
+)
 from ..request import StackRequest, XcorRequest, read_request
 from ..stacking_params import STACKING
 from ..stations import STATIONS
@@ -25,13 +34,13 @@ from ..units import Unit, Units
 from . import corrday, products
 from .blocks import clear_shelf
 from .datatypes import ChannelDay, Progress
-from .day import DayResult
+from .day import DayResult, clear_partial_records
 from .executors import Executor, Here, Processes
 from .painters import Painters
 from .preparing import DayPlan
 from .progress import PROGRESS, Reporter
 from .reasons import failed_day, nothing_made, reasons_of
-from .reports import OUTPUTS, outputs_of, write_json, write_summary
+from .reports import OUTPUTS, outputs_of, write_summary
 from .served import served
 from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
 from .underway import Rates, clear_told, told
@@ -278,6 +287,7 @@ def _close(
     summary["reasons"] = reasons_of(rows)
     clear_shelf(folder)
     clear_told(folder)
+    clear_partial_records(folder)
     is_empty = not names
     names = [REQUEST, SUMMARY, *names, *made]
     outputs = _finish(folder, names, units, _cores(processes), reporter, summary)
@@ -313,9 +323,9 @@ def _connections(folder: Path, cache: Path | None) -> Path:
         return own
     shared = cache / "connections"
     try:
-        shared.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(shared, mode=0o700)
         is_ours = os.access(shared, os.W_OK | os.X_OK)
-    except OSError:
+    except DiskError:
         is_ours = False
     if not is_ours:
         log.info("%s cannot be written; connections are counted for this job only", shared)
@@ -393,6 +403,7 @@ def _finish(
     reporter.stage("checking files")
     warnings = reporter.progress.warnings
     outputs = outputs_of(folder, names, units, processes, warnings, summary)
+    sync(folder / name for name in names)  # all at once; outputs.json vouches for them
     reporter.stage("finished")
     write_json(folder / OUTPUTS, outputs)
     return outputs

@@ -9,8 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from ..atomic import put
-from ..errors import DiskError
+from ..atomic_files import disk_errors, write_at
 
 MEMORY = 500_000_000  # bytes that a day's channels may take in memory
 
@@ -29,10 +28,14 @@ class Shelf:
 
     def __init__(self, folder: Path, n_places: int, size: int) -> None:
         self.size = size
+        self._folder = folder
         self._rows: dict[int, np.ndarray] = {}
         self._file = None
         if 4 * n_places * size > MEMORY:
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by __exit__
+            with disk_errors(folder, 4 * n_places * size):
+                self._file = tempfile.TemporaryFile(  # noqa: SIM115  closed by __exit__
+                    dir=folder, buffering=0
+                )
 
     def put(self, place: int, series: np.ndarray) -> None:
         """Lay a series down, float32 (size,).
@@ -47,18 +50,16 @@ class Shelf:
         if self._file is None:
             self._rows[place] = series
             return
-        try:
-            put(self._file.fileno(), series, 4 * place * self.size)
-        except OSError as error:
-            reason = error.strerror
-            raise DiskError(f"the day's channels do not fit on the disk: {reason}.") from error
+        with disk_errors(self._folder, series.nbytes):
+            write_at(self._file.fileno(), series, 4 * place * self.size)
 
     def take(self, place: int) -> np.ndarray:
         """The series of a place; not to be changed."""
         if self._file is None:
             return self._rows[place]
         size = 4 * self.size
-        data = os.pread(self._file.fileno(), size, place * size)
+        with disk_errors(self._folder, action="read"):
+            data = os.pread(self._file.fileno(), size, place * size)
         return np.frombuffer(data, dtype=np.float32)
 
     def __enter__(self) -> Shelf:

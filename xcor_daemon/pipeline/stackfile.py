@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..atomic import disk_errors, put, rename
+from ..atomic_files import create_partial, disk_errors, make_folder, write_at
 from ..params import XcorParams
 from . import netcdf
 from .corrfile import check, lags, write_pairs
@@ -24,7 +24,8 @@ from .provenance import LAG_CONVENTION, attributes
 class StackWriter:
     """A stack file while it is written; processes may write different pairs."""
 
-    partial: Path
+    path: Path
+    partial: Path  # its name until it is complete
     places: Mapping[str, tuple[int, np.dtype, tuple[int, ...]]]  # offset, type and shape
 
     def write(self, name: str, row: int, values: np.ndarray) -> None:
@@ -33,10 +34,10 @@ class StackWriter:
         if values.shape[1:] != shape[1:]:
             raise ValueError(f"{name} has rows of {shape[1:]}, not of {values.shape[1:]}.")
         offset += row * dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
-        with disk_errors(self.partial):
+        with disk_errors(self.path, values.nbytes):
             file = os.open(self.partial, os.O_WRONLY)
             try:
-                put(file, np.ascontiguousarray(values, dtype=dtype), offset)
+                write_at(file, np.ascontiguousarray(values, dtype=dtype), offset)
             finally:
                 os.close(file)
 
@@ -73,16 +74,31 @@ def create_stack(
     DiskError
         If there is no room, or the disk refuses.
     """
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     n_days = 0 if intervals is None else len(intervals)
     sizes = {"pair": pairs.first.size, "day": n_days, "lag": 2 * params.n_lags + 1}
     shapes = {
         name: tuple(sizes[dim] for dim in dims.split()) for name, (dims, _, _) in variables.items()
     }
-    netcdf.need_room(path.parent, 4 * sum(int(np.prod(shape)) for shape in shapes.values()))
+    needed = 4 * sum(int(np.prod(shape)) for shape in shapes.values())
+    with create_partial(path, needed=needed) as partial:
+        places = _lay_out(partial, pairs, params, said, intervals, variables, shapes)
+        yield StackWriter(path, partial, places)
+        check(partial)
+
+
+def _lay_out(
+    partial: Path,
+    pairs: PairTable,
+    params: XcorParams,
+    said: Mapping[str, Any],
+    intervals: np.ndarray | None,
+    variables: Mapping[str, tuple[str, str, str]],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> dict[str, tuple[int, np.dtype, tuple[int, ...]]]:
+    """Write all but the values; gives offset, type and shape of each variable."""
     places = {}
-    with h5py.File(partial, "w", libver="earliest") as file:
+    with netcdf.create(partial) as file:
         file.attrs.update({**attributes(params), "corr_method": params.method, **said})
         write_pairs(file, pairs)
         if intervals is not None:
@@ -98,12 +114,4 @@ def create_stack(
             offset = data.id.get_offset()
             assert offset is not None
             places[name] = (offset, data.dtype, shapes[name])
-    try:
-        yield StackWriter(partial, places)
-    except BaseException:
-        partial.unlink()
-        raise
-    with disk_errors(path), partial.open("rb") as raw:
-        os.fsync(raw.fileno())
-    check(partial)
-    rename(partial, path)
+    return places

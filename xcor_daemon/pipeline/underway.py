@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
+from ..atomic_files import make_folder, write_json
+from ..errors import DiskError
 from ..units import Unit
+
+log = logging.getLogger(__name__)
 
 _TELL_EVERY = 0.5  # s
 _LEAST_TIME, _LEAST_ITEMS = 0.5, 2  # s and items after which a rate means something
@@ -63,7 +70,6 @@ class Teller:
 
     def __init__(self, folder: Path, unit: Unit) -> None:
         self._path = _file_of(folder, unit)
-        self._path.parent.mkdir(exist_ok=True)
         self._last = monotonic()
         self._rates = Rates()
 
@@ -73,9 +79,20 @@ class Teller:
         if 0 <= now - self._last < _TELL_EVERY:
             return
         self._last = now
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(vars(told)))
-        partial.replace(self._path)
+        write_progress(self._path, vars(told))
+
+
+def write_progress(path: Path, content: dict[str, Any]) -> None:
+    """Replace a file that tells of progress; where the disk refuses, that is logged.
+
+    The results decide whether a job can go on: their room may be taken already, and whoever has
+    filled the disk may be about to make room.
+    """
+    try:
+        make_folder(path.parent)
+        write_json(path, content, durable=False, shared=True)
+    except DiskError as error:
+        log.info("progress is not shown: %s", error)
 
 
 @dataclass(frozen=True)
@@ -97,7 +114,8 @@ class Told:
 
 def forget_told(folder: Path, unit: Unit) -> None:
     """Nobody works on a unit any more."""
-    _file_of(folder, unit).unlink(missing_ok=True)
+    with suppress(OSError):  # of a read-only disk: what is left is cleared with the job
+        _file_of(folder, unit).unlink(missing_ok=True)
 
 
 def clear_told(folder: Path) -> None:

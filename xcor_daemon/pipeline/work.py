@@ -17,7 +17,7 @@ from .blocks import correlate_blocks, done_before, join_day, prepare_block
 from .day import DayResult, correlate_day, finished
 from .executors import Executor, Outcome
 from .preparing import DayPlan, Report, time_of
-from .sources import is_centre, source_of
+from .sources import is_centre, require_downloads, source_of
 from .underway import Teller, forget_told
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ class Downloads:
 
     def __init__(self, plan: DayPlan, request: XcorRequest, days: Sequence[date]) -> None:
         self._plan, self._request, self._days = plan, request, days
+        require_downloads(plan.source)
         self._places = {day: k for k, day in enumerate(days)}
         self._pool = ThreadPoolExecutor(1, "downloads")
         self._under_way: dict[date, Future[None]] = {}

@@ -7,8 +7,10 @@ stack, the start of a window, or ``all``.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from ..atomic_files import Batch, SteadyFile, disk_errors, make_folder
 from ..errors import NoDataError
 from .opening import Results, Selection
 
@@ -100,12 +103,19 @@ def export(
     ------
     NoDataError
         If nothing is selected.
+    DiskError
+        If a file cannot be written; those that have their names are complete.
     """
-    write = FORMATS[kind]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written: dict[Path, None] = {}
-    for trace in _traces(results, what, selection or Selection()):
-        written[write(folder, trace)] = None
+    with Batch() as batch:
+        for trace in _traces(results, what, selection or Selection()):
+            if kind == "hdf5":
+                path = _hdf5(folder, trace, batch)
+            else:
+                path = folder / f"{trace.stem}.{kind}"
+                batch.write_bytes(path, _CONTENTS[kind](trace))
+            written[path] = None
     if not written:
         raise NoDataError(f"no trace of {what} in {results.name} fits the selection.")
     return list(written)
@@ -173,7 +183,7 @@ def _on(time: datetime | None, days: tuple[str, ...]) -> bool:
     return time is None or not days or f"{time:%Y-%m-%d}" in days
 
 
-def _sac(folder: Path, trace: _Trace) -> Path:
+def _sac(trace: _Trace) -> bytes:
     """SAC: station = second channel, event = first; b is the first lag, so zero lag is at 0."""
     from obspy.io.sac import SACTrace
 
@@ -192,12 +202,12 @@ def _sac(folder: Path, trace: _Trace) -> Path:
         "nzmsec": trace.start.microsecond // 1000,
     }  # fmt: skip
     known = {key: value for key, value in header.items() if value == value and value != ""}
-    path = folder / f"{trace.stem}.sac"
-    SACTrace(data=trace.values, **known).write(str(path))
-    return path
+    out = io.BytesIO()
+    SACTrace(data=trace.values, **known).write(out)
+    return out.getvalue()
 
 
-def _mseed(folder: Path, trace: _Trace) -> Path:
+def _mseed(trace: _Trace) -> bytes:
     """miniSEED: the second channel's codes; zero lag falls on the start of window or interval."""
     from obspy import Trace, UTCDateTime
 
@@ -205,9 +215,9 @@ def _mseed(folder: Path, trace: _Trace) -> Path:
     header = {"network": network, "station": station[:5], "location": location,
               "channel": channel, "sampling_rate": trace.fs,
               "starttime": UTCDateTime(trace.start) + float(trace.lags[0])}  # fmt: skip
-    path = folder / f"{trace.stem}.mseed"
-    Trace(trace.values, header).write(str(path), format="MSEED", encoding="FLOAT32")
-    return path
+    out = io.BytesIO()
+    Trace(trace.values, header).write(out, format="MSEED", encoding="FLOAT32")
+    return out.getvalue()
 
 
 def _facts(trace: _Trace) -> dict[str, Any]:
@@ -219,32 +229,36 @@ def _facts(trace: _Trace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _npz(folder: Path, trace: _Trace) -> Path:
-    path = folder / f"{trace.stem}.npz"
-    np.savez(path, lag=trace.lags, values=trace.values, **_facts(trace))
-    return path
+def _npz(trace: _Trace) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, lag=trace.lags, values=trace.values, **_facts(trace))
+    return out.getvalue()
 
 
-def _csv(folder: Path, trace: _Trace) -> Path:
+def _csv(trace: _Trace) -> bytes:
     """Lines of ``# name: value``, a header, and lag and value."""
-    path = folder / f"{trace.stem}.csv"
-    with path.open("w", newline="") as file:
-        file.writelines(f"# {key}: {value}\n" for key, value in _facts(trace).items())
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["lag", "value"])
-        # Nine digits give back every float32.
-        writer.writerows(
-            (f"{lag:.9g}", f"{value:.9g}")
-            for lag, value in zip(trace.lags, trace.values, strict=True)
-        )
-    return path
+    out = io.StringIO(newline="")
+    out.writelines(f"# {key}: {value}\n" for key, value in _facts(trace).items())
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["lag", "value"])
+    # Nine digits give back every float32.
+    writer.writerows(
+        (f"{lag:.9g}", f"{value:.9g}") for lag, value in zip(trace.lags, trace.values, strict=True)
+    )
+    return out.getvalue().encode()
 
 
-def _hdf5(folder: Path, trace: _Trace) -> Path:
+def _hdf5(folder: Path, trace: _Trace, batch: Batch) -> Path:
     """One file a pair; a data set for every time, facts as attributes."""
     path = folder / f"{trace.first}_{trace.second}.h5"
     name = trace.stem.rpartition(".")[2]
-    with h5py.File(path, "a") as file:
+    partial = batch.partial(path)
+    mode = "r+" if partial.exists() else "w"
+    with (
+        disk_errors(path),
+        closing(SteadyFile(partial, mode)) as raw,
+        h5py.File(raw, mode) as file,
+    ):
         for key, values in (("lag", trace.lags), (name, trace.values)):
             if key in file:  # of an earlier export
                 del file[key]
@@ -253,7 +267,8 @@ def _hdf5(folder: Path, trace: _Trace) -> Path:
     return path
 
 
-# What --format may be -> writer of one trace.
-FORMATS: dict[str, Callable[[Path, _Trace], Path]] = {
-    "sac": _sac, "mseed": _mseed, "npz": _npz, "csv": _csv, "hdf5": _hdf5,
+# The formats of which a file holds one trace -> its content.
+_CONTENTS: dict[str, Callable[[_Trace], bytes]] = {
+    "sac": _sac, "mseed": _mseed, "npz": _npz, "csv": _csv,
 }  # fmt: skip
+FORMATS = (*_CONTENTS, "hdf5")  # what --format may be

@@ -19,6 +19,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from ...atomic_files import write_bytes
+
 SIGNED, SHARE = "RdBu_r", "cividis"  # both read the same to the colour-blind
 BLANK = "0.8"  # grey where there is nothing
 DARK, ACCENT, SECOND = "0.15", "#0072b2", "#d55e00"
@@ -123,6 +125,5 @@ def _write(path: Path, ending: str, fill: Callable[[io.BytesIO], object]) -> Pat
     target = path.with_name(
         path.name + ending
     )  # a name such as TA.I02A..BHZ has no suffix to replace
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(out.getvalue())
-    return partial.replace(target)
+    write_bytes(target, out.getvalue(), durable=False)  # flushed with all results of the job
+    return target

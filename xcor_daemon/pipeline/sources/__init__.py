@@ -128,6 +128,13 @@ def is_centre(source: Source) -> bool:
     return any(isinstance(one.source, Fdsn) for one in _all(source) if isinstance(one, Kept))
 
 
+def require_downloads(source: Source) -> None:
+    """From now on, downloads that cannot be kept are a `DiskError`: other processes read them."""
+    for one in _all(source):
+        if isinstance(one, Kept):
+            one.is_required = True
+
+
 def for_workers(source: Source) -> Source:
     """A source as the workers of a cluster take it, which are on many machines.
 

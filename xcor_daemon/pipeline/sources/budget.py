@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...atomic_files import disk_errors, make_folder, open_log
+
 
 @dataclass
 class Budget:
     """Shared by all that name one folder, whatever process or job they are.
 
-    Locks end with their process, however it ends. Without a folder one object counts itself.
+    Locks end with their process, however it ends. Without a folder one object counts itself. What
+    cannot be counted is a `DiskError`: a data centre would shut out who asks too often.
     """
 
     folder: Path | None
@@ -30,9 +33,10 @@ class Budget:
             self._own = self._in_turn(self._own)
             yield
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with self._connection():
-            with (self.folder / "starts").open("a+") as file:
+            starts = self.folder / "starts"
+            with disk_errors(starts), starts.open("a+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 file.seek(0)
                 begun = self._in_turn([float(word) for word in file.read().split()])
@@ -52,7 +56,7 @@ class Budget:
         assert self.folder is not None
         while True:
             for number in random.sample(range(self.connections), self.connections):
-                with (self.folder / f"{number}.lock").open("a") as lock:
+                with open_log(self.folder / f"{number}.lock") as lock:
                     try:
                         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except BlockingIOError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ...atomic_files import make_folder, open_atomic
+from ...errors import DiskError
 from .formats import BEGINNING, what_it_is
 from .records import channel_id_of, parse_heads, scan
 
@@ -124,17 +125,13 @@ def _parsed(line: str) -> Found:
 
 def _remember(memory: Path, found: Sequence[Found]) -> None:
     """Replace what is remembered at once; that it cannot be is no reason to fail."""
-    partial = memory.with_suffix(f".{os.getpid()}.partial")
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w") as file:
-            file.write(f"{_FORMAT}\n")
-            file.writelines(json.dumps(_plain(one)) + "\n" for one in found)
-        partial.replace(memory)
-    except OSError as error:
-        log.info("%s cannot be written: %s; the next job looks again", memory, error.strerror)
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        make_folder(memory.parent)
+        with open_atomic(memory, shared=True, durable=False) as file:
+            file.write(f"{_FORMAT}\n".encode())
+            file.writelines(f"{json.dumps(_plain(one))}\n".encode() for one in found)
+    except DiskError as error:
+        log.info("the next job indexes the archive again: %s", error)
 
 
 def _plain(found: Found) -> list[Any]:

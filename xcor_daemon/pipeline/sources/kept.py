@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,9 +13,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...errors import NoDataError
+from ...atomic_files import make_folder, open_atomic
+from ...errors import DiskError, NoDataError
 from ...stations import Channel
 from ..datatypes import Epoch, Metadata, ResponseCurve, Samples, Segment, Source
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -28,12 +32,20 @@ class Kept:
     ----------
     source : Source
     folder : Path
+
+    Attributes
+    ----------
+    is_required : bool
+        Whether what cannot be kept is a `DiskError`, since other processes read it from here.
+        Otherwise it is a cache: the job goes on with what it has in memory, and only where it is
+        begun again, it downloads again.
     """
 
     def __init__(self, source: Source, folder: Path) -> None:
         self.source = source
         self.folder = folder
         self.name = source.name
+        self.is_required = False
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
         """The source's own, asked for once a job, however often that is begun."""
@@ -43,8 +55,7 @@ class Kept:
         known = _read(path, _metadata)
         if known is None:
             known = self.source.metadata(channels, response)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(path, *_plain_metadata(known))
+            self._write(path, *_plain_metadata(known))
         return known
 
     def fetch(
@@ -59,12 +70,23 @@ class Kept:
                 missing.append(channel)
             else:
                 yield channel, found
-        if missing:
-            folder.mkdir(parents=True, exist_ok=True)
         for channel, result in self.source.fetch(missing, start, end):
             if isinstance(result, Samples) or result.status == "nodata":
-                _save(folder / f"{channel.id}.npz", result)
+                self._write(folder / f"{channel.id}.npz", *_plain_samples(result))
             yield channel, result
+
+    def _write(self, path: Path, about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Write a file; not flushed, since what cannot be read is downloaded again."""
+        described = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        named: dict[str, Any] = {"about": described, **arrays}
+        try:
+            make_folder(path.parent)
+            with open_atomic(path, durable=False, steady=True) as file:
+                np.savez(file, **named)
+        except DiskError as error:
+            if self.is_required:
+                raise
+            log.info("a download is not kept: %s", error)
 
     def forget(self, start: int, end: int) -> None:
         """The samples of a time are not needed again."""
@@ -98,10 +120,12 @@ class Nowhere:
             yield channel, NoDataError("it could not be downloaded; see the log", "failed")
 
 
-def _save(path: Path, result: Samples | NoDataError) -> None:
+def _plain_samples(
+    result: Samples | NoDataError,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What is known of samples as JSON has it; their segments as arrays."""
     if isinstance(result, NoDataError):
-        _write(path, {"nodata": str(result)}, {})
-        return
+        return {"nodata": str(result)}, {}
     about = {
         "starts": [segment.start for segment in result.segments],
         "fs": result.fs,
@@ -109,7 +133,7 @@ def _save(path: Path, result: Samples | NoDataError) -> None:
         "n_bytes": result.n_bytes,
         "warnings": result.warnings,
     }
-    _write(path, about, {f"segment{k}": s.data for k, s in enumerate(result.segments)})
+    return about, {f"segment{k}": s.data for k, s in enumerate(result.segments)}
 
 
 def _load(path: Path) -> Samples | NoDataError | None:
@@ -149,19 +173,6 @@ def _metadata(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Metada
             for channel_id, some in about["epochs"].items()
         }
     )
-
-
-def _write(path: Path, about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a file: to another name, then renamed; a full disk is no reason to fail."""
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-            named: dict[str, Any] = {"about": text, **arrays}
-            np.savez(file, **named)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path, make: Callable[[dict[str, Any], Mapping[str, np.ndarray]], T]) -> T | None:
