@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,10 +54,20 @@ def test_the_image_says_what_it_is(engine, worker_image):
     labels = config["Labels"]
     assert labels["org.opencontainers.image.title"] == "xcor-daemon"
     assert labels["org.opencontainers.image.version"] == "0.0.test"
-    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    licences = re.search(r'image\.licenses="([^"]+)"', DOCKERFILE.read_text())
+    assert labels["org.opencontainers.image.licenses"] == licences[1]
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"] == ["container-entry", "xcor-daemon"]
     assert not config.get("Healthcheck")
+
+
+def test_the_table_of_licences_names_all_that_the_image_installs(run):
+    names = "{d.name.lower().replace('_', '-') for d in metadata.distributions()}"
+    said = run(f'python -P -c "from importlib import metadata; print(*sorted({names}))"')
+    rows = (ROOT / "docs/licences.md").read_text()
+
+    listed = set(re.findall(r"^\| ([a-z][\w.-]*) \|", rows, re.MULTILINE)) - {"package"}
+    assert set(said.split()) == {name.replace("_", "-") for name in listed}
 
 
 def test_the_image_is_small(engine, worker_image):

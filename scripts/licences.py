@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Write the licences of what the image installs: docs/licences.md, the label of docker/Dockerfile.
+
+Run it with the Python of an environment that has the packages of docker/requirements*.txt:
+    .venv/bin/python scripts/licences.py
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from packaging.licenses import canonicalize_license_expression
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCKS = ("docker/requirements.txt", "docker/requirements-obspy.txt")
+DOCKERFILE, TABLE = ROOT / "docker/Dockerfile", ROOT / "docs/licences.md"
+LABEL = re.compile(r'(org\.opencontainers\.image\.licenses=")([^"]*)(")')
+
+# Metadata that give a licence in words or as its text; read from the licence files of each.
+IN_WORDS = {
+    "contourpy": "BSD-3-Clause",
+    "cycler": "BSD-3-Clause",
+    "ducc0": "GPL-2.0-or-later",
+    "kiwisolver": "BSD-3-Clause",
+    "matplotlib": "PSF-2.0",  # its licence is that of Python 2 with the names changed
+    "numba": "BSD-2-Clause",
+    "obspy": "LGPL-3.0-only",
+    "pandas": "BSD-3-Clause",
+    "python-dateutil": "Apache-2.0 OR BSD-3-Clause",
+    "scipy": "BSD-3-Clause",
+}
+# Libraries of GCC that wheels bring along in a folder NAME.libs.
+IN_WHEELS = {
+    "libgfortran": "GPL-3.0-or-later WITH GCC-exception-3.1",
+    "libgomp": "GPL-3.0-or-later WITH GCC-exception-3.1",
+    "libquadmath": "LGPL-2.1-or-later",
+}
+OURS = {"xcor-daemon": "MIT", "Python": "PSF-2.0"}
+
+
+def locked() -> list[str]:
+    """Names of the packages that the image installs, each once, in order."""
+    texts = [(ROOT / lock).read_text() for lock in LOCKS]
+    return sorted({name for text in texts for name in re.findall(r"^([\w.-]+)==", text, re.M)})
+
+
+def licence_of(name: str) -> str:
+    """The SPDX expression of an installed package, with the libraries that its wheel brings.
+
+    Raises
+    ------
+    ValueError
+        If its metadata give no expression, and `IN_WORDS` has none.
+    """
+    package = distribution(name)
+    stated = package.metadata.get("License-Expression") or package.metadata.get("License") or ""
+    try:
+        terms = [canonicalize_license_expression(IN_WORDS.get(name, stated))]
+    except ValueError as error:
+        need = "read its licence file and add an SPDX expression to IN_WORDS in scripts/licences.py"
+        raise ValueError(f"{name}: {stated[:60]!r} is no SPDX expression; {need}") from error
+    return join([*terms, *_brought(package)])
+
+
+def _brought(package: Distribution) -> list[str]:
+    """Licences of libraries that lie in NAME.libs of a wheel."""
+    names = [path.name for path in package.files or () if path.parts[0].endswith(".libs")]
+    return sorted(
+        {text for lib, text in IN_WHEELS.items() if any(n.startswith(lib) for n in names)}
+    )
+
+
+def join(expressions: list[str]) -> str:
+    """Expressions that hold together, each term once, in order."""
+    terms = {term for expression in expressions for term in _terms(expression)}
+    return " AND ".join(sorted(terms, key=lambda term: (term.startswith("("), term.lower())))
+
+
+def _terms(expression: str) -> list[str]:
+    """The parts of an expression that AND joins outside of brackets; a choice in brackets."""
+    depth, terms, words = 0, [], list[str]()
+    for word in expression.split():
+        depth += word.count("(") - word.count(")")
+        if word == "OR" and not depth:
+            return [f"({expression})"]
+        if word == "AND" and not depth:
+            terms.append(" ".join(words))
+            words = []
+        else:
+            words.append(word)
+    return [*terms, " ".join(words)]
+
+
+def table(licences: dict[str, str]) -> str:
+    """docs/licences.md."""
+    rows = [f"| {name} | {text} |" for name, text in licences.items()]
+    return "\n".join([
+        "# Licences of what the image installs", "",
+        "Made by `scripts/licences.py` from the metadata of the packages in",
+        "`docker/requirements*.txt`; do not edit. The texts are in the image, in",
+        "`/opt/xcor/lib/python3*/site-packages/*.dist-info`; those of Debian's packages of",
+        "the base image are in `/usr/share/doc/*/copyright`.", "",
+        "| package | licence (SPDX) |", "| --- | --- |", *rows, "",
+    ])  # fmt: skip
+
+
+def main() -> None:
+    licences = {**OURS, **{name: licence_of(name) for name in locked()}}
+    TABLE.write_text(table(licences))
+    text = DOCKERFILE.read_text()
+    DOCKERFILE.write_text(LABEL.sub(rf"\g<1>{join(list(licences.values()))}\g<3>", text))
+
+
+if __name__ == "__main__":
+    main()
