@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
+from xcor_daemon.estimate import check_files
 from xcor_daemon.pairlist import count_pairs
 from xcor_daemon.request import (
     StackParams,
@@ -747,6 +748,18 @@ def test_no_file_within_the_limits_keeps_the_service_busy():
     wide = ",".join(f"c{k}" for k in range(200_000))
     components = format_params(replace(PARAMS, components=("QQ",))).encode()
 
+    # Twenty thousand spans, hardly two alike, of channels that pair by letter.
+    spread = [
+        f"XX,S{k:04d},,BH{'ENZ'[k % 3]},{year}-01-{1 + k % 28:02d}T{k % 24:02d}:{k % 47:02d}:00,"
+        f"{year}-{2 + k % 11:02d}-11T00:{k % 59:02d}:{k % 58:02d}"
+        for year in range(2000, 2004)
+        for k in range(5000)
+    ]
+    by_letter = format_params(replace(PARAMS, components=("Z?", "EN"))).encode()
+    content = {"stations.csv": "\n".join([HEADER, *spread]).encode(), "params.csv": by_letter}
+
+    assert "pair-days" in refusal(check_files, content)[0]
+    assert seconds(check_files, content) < 10
     assert seconds(lambda: stations(*often)) < 10
     content = {"stations.csv": "\n".join([HEADER, *many]).encode(), "params.csv": components}
     assert seconds(parse_request, content) < 10
