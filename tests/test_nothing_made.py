@@ -47,9 +47,11 @@ def job(folder: Path, rows: list[str], params: str = GOOD) -> Path:
     return folder
 
 
-def run(*words: object) -> subprocess.CompletedProcess:
+def run(*words: object, **environ: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "xcor_daemon.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, env={**os.environ})
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=200, env={**os.environ, **environ}
+    )
 
 
 def copy_of(archive: Path, folder: Path, change=lambda path: None) -> Path:
@@ -376,3 +378,32 @@ def test_another_try_is_worth_it_only_where_the_source_failed(source, status, re
     others = [row("B", "nodata", "none"), row("C", "empty", "no window is good")]
     error = nothing_made([([row("A", status, reason, source), *others], False)])
     assert error.exit_code == code
+
+
+@pytest.mark.real
+def test_as_a_service_a_job_without_metadata_fails_once_with_its_table(bucket, archive, tmp_path):
+    folder = job(tmp_path / "job", [f"{N16K},{DAYS}", f"{N19K},{DAYS}"])
+    source = altered("no_xml", archive, tmp_path / "archive")
+    settings = {"source": f"archive:{source}", "settle": "0", "processes": "1"}
+    environ = bucket.environ(tmp_path / "work", **settings)
+    job_id = run("submit", folder, **environ).stdout.strip()
+
+    done = run("run-once", "--wait", **environ)
+
+    def read(key: str) -> str:
+        found = bucket.server.client().get_object(
+            Bucket=bucket.name, Key=f"processed/{job_id}/{key}"
+        )
+        return found["Body"].read().decode()
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: 1 of 1 jobs failed; see their xcor_log.txt."
+    status = json.loads(read("status.json"))
+    assert (status["state"], status["manifest"]) == ("failed", None)
+    reason = f"no correlation was made: {NO_METADATA} (4 of 4 channel-days)"
+    assert status["reason"].splitlines()[:2] == [reason, "channel-days without a correlation:"]
+    assert [warning["code"] for warning in status["warnings"]] == ["refused"] * 4
+    (summary,) = [key for key in read("files.txt").splitlines() if key.endswith("/summary.csv")]
+    rows = list(csv.DictReader(read(summary.partition(f"{job_id}/")[2]).splitlines()))
+    assert [row["status"] for row in rows] == ["refused"] * 4
+    assert reason in run("status", job_id, **environ).stdout
