@@ -321,6 +321,27 @@ def test_the_keyboard_alone_finds_selects_and_saves(page, site):
     expect(saved(page)).to_contain_text("1 channel of 1 station")
 
 
+@pytest.mark.parametrize(("scheme", "land"), [("light", (246, 244, 239)), ("dark", (35, 44, 51))])
+def test_land_has_the_colour_of_the_style_sheet(visitor, page, site, scheme, land):
+    """Of `--map-land` in map.css; as text, `light-dark(...)`, a canvas would take none of it."""
+    visitor.expected.append("willReadFrequently")  # Chromium's advice to those who look often
+    page.emulate_media(color_scheme=scheme)
+    page.goto(site.url)
+
+    page.wait_for_function(
+        """land => [...document.querySelectorAll(".chart canvas")].some(canvas => {
+            const { width, height } = canvas;
+            if (!width || !height) return false;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            let n = 0;
+            for (let k = 0; k < data.length; k += 4)
+                n += land.every((value, i) => data[k + i] === value);
+            return n > 10_000;
+        })""",
+        arg=list(land),
+    )
+
+
 @pytest.mark.parametrize("scheme", ["dark", "print"])
 def test_the_map_is_good_in_the_dark_and_on_paper(page, site, shoot, check_access, scheme):
     find(page, site.url)
