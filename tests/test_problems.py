@@ -221,6 +221,13 @@ def test_of_any_mistakes_none_is_reported_twice(drawn):
             ["stations.csv: makes no pair: no two of its 2 channels (XX.A..BHZ, XX.B..BHZ ...) "
              "share a window and fit components, same_station and autocorrelations of params.csv"],
         ),
+        (  # one channel, which is not wanted with itself
+            {"stations.csv": b"XX,A,,BHZ,2020-01-01,2020-01-02\n",
+             "params.csv": b"fs,freqmin,freqmax,cc_step,cc_len,maxlag,autocorrelations,components\n"
+                           b"10,0.1,0.2,450,1800,60,true,NN\n"},
+            ["stations.csv: makes no pair: its one channel (XX.A..BHZ) with itself is not among "
+             "the components"],
+        ),
         (  # no channel is fast enough
             {"stations.csv": b"Network,Station,Location,Channel,StartDate,EndDate,SampleRate\n"
                              b"XX,A,,BHZ,2020-01-01,2020-01-02,1\nXX,B,,BHZ,2020-01-01,2020-01-02,"

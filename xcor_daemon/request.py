@@ -241,7 +241,7 @@ class Draft:
 
 
 def _no_pair(periods: Periods) -> str:
-    """Why no pair can be made of two channels or more."""
+    """Why no pair can be made."""
     windows, channels = periods.windows, periods.channels
     ids = ", ".join(channel.id for channel in channels[:3])
     if not any(periods.runs):
@@ -251,6 +251,8 @@ def _no_pair(periods: Periods) -> str:
             f"and every cc_step={windows.cc_step:g} s from there, and its longest span has "
             f"{longest:g} s; ask for longer times, or for shorter windows"
         )
+    if len(channels) == 1:
+        return f"makes no pair: its one channel ({ids}) with itself is not among the components"
     return (
         f"makes no pair: no two of its {len(channels)} channels ({ids} ...) share a window and "
         "fit components, same_station and autocorrelations of params.csv"

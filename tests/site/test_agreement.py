@@ -71,7 +71,7 @@ def test_page_and_worker_agree_on_a_thousand_requests_drawn_at_random(node: Path
         of_worker = answer(case["stations"].encode(), case["params"].encode())
         assert of_page == of_worker, case
     good = sum("estimate" in one for one in answers)
-    assert 150 < good < 850, "the draw tests only one side"
+    assert 100 < good < 900, "the draw tests only one side"
 
 
 def test_page_and_worker_agree_on_stacking_requests_drawn_at_random(node: Path):
@@ -122,6 +122,8 @@ def _params(draw: random.Random) -> str:
         "maxlag": [0.25, 60, 899.9, 120],
     }
     row = {name: draw.choice(values) for name, values in six.items()}
+    if draw.random() < 0.1:
+        row[draw.choice([*six])] = draw.choice(["nan", "ten", "-1", ""])
     for name in draw.sample([*LIMITS["params"]], draw.choice([0, 0, 1, 3, 6])):
         row[name] = _value(LIMITS["params"][name], draw)
     return f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"

@@ -76,7 +76,7 @@ function onlyOne({ id }) {
   return `names one channel only (${id}); a correlation needs two, or autocorrelations=true`;
 }
 
-/** Why no pair can be made of two channels or more. */
+/** Why no pair can be made. */
 function noPair({ windows, channels, runs }) {
   if (!runs.some((some) => some.length)) {
     const longest = channels
@@ -89,6 +89,8 @@ function noPair({ windows, channels, runs }) {
     );
   }
   const ids = channels.slice(0, 3).map((c) => c.id);
+  if (ids.length === 1)
+    return `makes no pair: its one channel (${ids[0]}) with itself is not among the components`;
   return (
     `makes no pair: no two of its ${channels.length} channels (${ids.join(", ")} ...) share a ` +
     "window and fit components, same_station and autocorrelations of params.csv"
