@@ -154,6 +154,29 @@ test("a silent job is noticed, and the service named where that is why", () => {
   );
 });
 
+test("a job that was done without a correlation, by version 0.1.0, says so", () => {
+  const done = { state: "done", kind: "xcor", pairs: 0, stage: "finished", reason: null };
+  assert.match(readStatus(done).reason, /^no correlation was made/);
+  assert.equal(readStatus({ ...done, pairs: 276 }).reason, "");
+  assert.equal(readStatus({ ...done, kind: "stack" }).reason, "");
+  assert.equal(readStatus({ ...done, state: "running" }).reason, "");
+});
+
+test("what came to nothing in a job that is done stands beside it", () => {
+  const stage = "finished; channel-days without a correlation: 14";
+  assert.equal(progressText(readStatus({ state: "done", kind: "xcor", pairs: 3, stage })), stage);
+});
+
+test("rates and times that are no numbers are not shown", () => {
+  for (const eta_s of [-3, 0, NaN, Infinity, "soon", null]) {
+    const status = readStatus({ state: "running", stage: "2019-01-01", days: [1, 2], eta_s });
+    assert.equal(progressText(status), "2019-01-01 · 1 of 2 days");
+  }
+  assert.equal(share(readStatus({ state: "running", days: [0, 0] })), null);
+  assert.equal(share(readStatus({ state: "running", days: [-1, NaN] })), null);
+  assert.equal(share(readStatus({ state: "running", days: [5, 4] })), 1);
+});
+
 test("each way to fail has advice of its own", () => {
   const failed = [
     "the worker ran out of memory",

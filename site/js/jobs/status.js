@@ -14,6 +14,8 @@ const WORDS = {
   cancelled: "Cancelled",
 };
 
+const NOTHING = "no correlation was made; the warnings below say why for every channel and day";
+
 /** Whether a job in this state will not change again. */
 export function isOver(state) {
   return ENDS.includes(state);
@@ -45,7 +47,7 @@ export function readStatus(raw) {
     eta: Number.isFinite(given.eta_s) && given.eta_s > 0 ? given.eta_s : null,
     started: time(given.started),
     updated: time(given.updated),
-    reason: text(given.reason),
+    reason: text(given.reason) || (isEmpty(given) ? NOTHING : ""),
     warnings: list(given.warnings).filter(
       (warning) => warning !== null && typeof warning === "object",
     ),
@@ -53,6 +55,11 @@ export function readStatus(raw) {
     manifest: text(given.manifest) || null,
     version: text(given.version),
   };
+}
+
+/** Whether a job of version 0.1.0 is done without a correlation; later ones have failed then. */
+function isEmpty({ state, kind, pairs }) {
+  return state === "done" && kind === "xcor" && pairs === 0;
 }
 
 /** How much of a job is done, 0 to 1; null where nobody knows. */
