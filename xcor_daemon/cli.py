@@ -73,7 +73,9 @@ class _Commands(click.Group):
             if error.errno not in _OF_A_DISK:
                 raise
             # What is no file of ours: the output of a command, or a cache of a library.
-            name = error.filename or "the output of this command"
+            name = (
+                error.filename if isinstance(error.filename, str) else "the output of this command"
+            )
             code = _explain(explain(Path(name), error))
         _let_go_of_full_streams()
         if code:
