@@ -23,6 +23,7 @@ from xcor_daemon.jobs import create_job
 from xcor_daemon.launcher import ENDED, LocalLauncher
 from xcor_daemon.outputs import log_tail
 from xcor_daemon.pipeline import shelf
+from xcor_daemon.pipeline.underway import write_progress
 from xcor_daemon.results import FORMATS
 from xcor_daemon.verdicts import classify
 
@@ -376,6 +377,20 @@ def test_what_only_reads_needs_no_disk_to_write_to(name, inputs, disk, tmp_path)
     disk.lock()
 
     assert run_command([name, disk.folder / "job"], disk, tmp_path).code == 0
+
+
+def test_progress_that_cannot_be_written_stops_no_job_and_is_logged_once(disk, caplog):
+    caplog.set_level("INFO")
+    disk.clear()
+    disk.fill()
+    for done in (1, 2):
+        write_progress(disk.folder / "progress.json", {"done": done})
+
+    assert caplog.text.count("progress is not shown") == 1
+    assert not (disk.folder / "progress.json").exists()
+    disk.mend()
+    write_progress(disk.folder / "progress.json", {"done": 3})
+    assert json.loads((disk.folder / "progress.json").read_text()) == {"done": 3}
 
 
 def test_an_output_that_its_disk_cannot_take_ends_with_74(inputs, disk):

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _TELL_EVERY = 0.5  # s
 _LEAST_TIME, _LEAST_ITEMS = 0.5, 2  # s and items after which a rate means something
 _UNDERWAY = ".progress"
+_REFUSED: set[Path] = set()  # folders of which this process has logged it
 
 
 def _file_of(folder: Path, unit: Unit) -> Path:
@@ -92,7 +93,9 @@ def write_progress(path: Path, content: dict[str, Any]) -> None:
         make_folder(path.parent)
         write_json(path, content, durable=False, shared=True)
     except DiskError as error:
-        log.info("progress is not shown: %s", error)
+        if path.parent not in _REFUSED:  # or a full disk would fill the log as well
+            _REFUSED.add(path.parent)
+            log.info("progress is not shown: %s", error)
 
 
 @dataclass(frozen=True)

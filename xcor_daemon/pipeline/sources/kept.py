@@ -46,6 +46,7 @@ class Kept:
         self.folder = folder
         self.name = source.name
         self.is_required = False
+        self._is_logged = False
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
         """The source's own, asked for once a job, however often that is begun."""
@@ -86,7 +87,9 @@ class Kept:
         except DiskError as error:
             if self.is_required:
                 raise
-            log.info("a download is not kept: %s", error)
+            if not self._is_logged:  # once, not for every channel and day
+                self._is_logged = True
+                log.info("downloads are not kept: %s", error)
 
     def forget(self, start: int, end: int) -> None:
         """The samples of a time are not needed again."""
