@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
+from datetime import date
+from functools import cache
 from types import ModuleType
 
 import numpy as np
 import pytest
 import scipy.fft
 
-from xcor_daemon.pipeline import fft
+from xcor_daemon.params import XcorParams
+from xcor_daemon.pipeline import fft, motion
+from xcor_daemon.pipeline.band import Grid
+from xcor_daemon.pipeline.correlate import Blocks, plan_blocks
+from xcor_daemon.pipeline.datatypes import Samples, Segment
 from xcor_daemon.pipeline.fft import next_fast_len
+from xcor_daemon.pipeline.motion import to_grid, to_spectrum
 
 
 @pytest.fixture(params=["ducc0", "scipy.fft"])
@@ -52,15 +60,69 @@ def test_a_fast_length_is_even_5_smooth_and_the_next_one(n):
     assert smooth == [found]
 
 
+def assert_rows_are_alone(backend: ModuleType, n: int, most: int, precision: type) -> None:
+    """The first and the last 1 to ``most`` rows are transformed as all of them are."""
+    x = np.random.default_rng(0).standard_normal((most, n), dtype=precision)
+    spectra = backend.rfft(x)
+    series = backend.irfft(spectra, n)
+    for rows in range(1, most + 1):
+        some = slice(rows) if rows % 2 else slice(most - rows, None)
+        assert backend.rfft(x[some]).tobytes() == spectra[some].tobytes(), (n, rows)
+        assert backend.irfft(spectra[some], n).tobytes() == series[some].tobytes(), (n, rows)
+
+
 @pytest.mark.parametrize("n", [250, 1201, 4000, 4500, 18000, 36000])
 @pytest.mark.parametrize("precision", [np.float32, np.float64])
 def test_a_row_does_not_depend_on_the_rows_beside_it(backend, n, precision):
-    x = np.random.default_rng(0).standard_normal((33, n)).astype(precision)
+    assert_rows_are_alone(backend, n, 33, precision)
 
-    spectra = backend.rfft(x)
-    series = backend.irfft(spectra, n)
 
-    for rows in range(1, 34):
-        for some in (slice(rows), slice(33 - rows, None)):
-            assert backend.rfft(x[some]).tobytes() == spectra[some].tobytes()
-            assert backend.irfft(spectra[some], n).tobytes() == series[some].tobytes()
+@cache
+def ordinary_plans() -> list[Blocks]:
+    """How the engine cuts windows, for ordinary parameters."""
+    return [
+        plan_blocks(round(cc_len * fs), round(maxlag * fs), circular, summed)
+        for fs in (1, 10, 20, 50)
+        for cc_len in (300, 900, 1800, 3600, 7200)
+        for maxlag in (10, 30, 50, 60, 100, 120, 200, 300, 600)
+        for circular, summed in ((False, 1), (False, 24), (True, 1))
+        if maxlag < cc_len
+    ]
+
+
+def ordinary_lengths() -> set[int]:
+    """Samples of the rows that jobs transform: blocks, windows, and lags of stacks."""
+    plans = ordinary_plans()
+    lengths = {plan.n_fft for plan in plans} | {plan.n_samples for plan in plans}
+    return lengths | {next_fast_len(2 * plan.n_lags + 1, multiple=1) for plan in plans}
+
+
+def test_rows_are_alone_at_every_length_that_the_engine_picks(backend):
+    lengths = ordinary_lengths()
+    assert len(lengths) > 80
+    for n in sorted(lengths):
+        # Of longer ones a call takes four rows, so that nine are every case.
+        most = 33 if n < 10_000 else 9
+        assert_rows_are_alone(backend, n, most, np.float32)
+
+
+def test_blocks_have_no_length_whose_rows_compete_for_the_cache():
+    for plan in ordinary_plans():
+        assert plan.n_fft % 1024, plan
+
+
+def test_days_are_transformed_as_bare_signals(monkeypatch):
+    """The length of a day's transform has no rows beside it that it could depend on."""
+    shapes = []
+    monkeypatch.setattr(motion, "rfft", lambda x: shapes.append(x.shape) or fft.rfft(x))
+    monkeypatch.setattr(motion, "irfft", lambda x, n: shapes.append(x.shape) or fft.irfft(x, n))
+    params = XcorParams(fs=10, freqmin=0.1, freqmax=4, cc_len=3600, cc_step=3600, maxlag=100)
+    params = replace(params, response="none")
+    grid = Grid.of(date(2020, 1, 1), params)
+    data = np.random.default_rng(0).integers(-99, 99, 86400 * 20).astype(np.int32)
+    samples = Samples((Segment(grid.midnight, 20.0, data),), "made", 0)
+
+    to_grid(to_spectrum(samples, (), grid, params), grid)
+
+    assert len(shapes) == 2
+    assert all(len(shape) == 1 for shape in shapes)

@@ -82,18 +82,33 @@ def plan_blocks(n_samples: int, n_lags: int, circular: bool, n_summed: float = 1
     if not 0 < n_lags < n_samples:
         raise ValueError(f"n_lags={n_lags} must lie between 0 and n_samples={n_samples}.")
     # Zeros on one side are enough for the wrap-around of a whole window.
-    whole = next_fast_len(n_samples + (2 if circular else 1) * n_lags)
+    whole = _next_len(n_samples + (2 if circular else 1) * n_lags)
     most = 8 * n_lags + 512  # the products of a tile of longer ones leave the cache
     plans = [Blocks(n_samples, n_lags, n_samples, whole, circular)]
     if 4 * n_lags > n_samples:
         return plans[0]
     if whole > most:
         plans.clear()
-    n_fft = next_fast_len(2 * n_lags + max(n_lags // 2, 16))
+    n_fft = _next_len(2 * n_lags + max(n_lags // 2, 16))
     while n_fft < min(most, whole):
         plans.append(Blocks(n_samples, n_lags, n_fft - 2 * n_lags, n_fft, circular))
-        n_fft = next_fast_len(n_fft + 2)
+        n_fft = _next_len(n_fft + 2)
     return min(plans, key=lambda plan: _cost(plan, n_summed))
+
+
+def _next_len(n: int) -> int:
+    """The next length of `next_fast_len` that is no multiple of 1024.
+
+    Rows of such a length begin at the same offset of a page of 4096 bytes, and so compete for
+    the same few lines of the first-level cache: eight rows of 4096 samples take 1.32 ns a sample
+    back to time and those of 4000 take 1.00 (5120: 1.22, 5000: 1.00; 8192: 1.45, 8000: 1.06; ducc0
+    0.42 on an AMD processor with AVX-512), sixteen 2.3 to 3.1. The next length is at most 6 %
+    longer.
+    """
+    n_fft = next_fast_len(n)
+    while n_fft % 1024 == 0:
+        n_fft = next_fast_len(n_fft + 2)
+    return n_fft
 
 
 def _cost(plan: Blocks, n_summed: float) -> float:

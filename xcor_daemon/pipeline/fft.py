@@ -7,7 +7,9 @@ vector register of the processor holds, then half as many, and what is left one 
 of these ways rounds differently: with 16 floats in a register (AVX-512) the last digits of a row
 change with the number of rows. So every call of theirs has the same number of rows, a power of two:
 whatever the width of a register, such a call is cut into equal parts, and all of its rows are
-computed in one way. What is left over of a batch is filled up with zeros.
+computed in one way. What is left over of a batch is filled up with zeros. So results are the same
+bytes for any cut and any number of threads, processes or machines of one processor family; between
+families (AVX2, AVX-512, arm64) they agree to 1e-6 of the maximum.
 """
 
 from __future__ import annotations
