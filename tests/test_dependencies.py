@@ -103,7 +103,7 @@ def distributions(folder: Path) -> dict[str, set[str]]:
                 continue
             # Stubs share the folder of what they describe.
             names = {canonicalize_name(name) for name in DISTRIBUTIONS.get(top, [top])}
-            name = min(names - PROGRAMS.keys(), key=lambda name: (name != top, name))
+            name = min(names - PROGRAMS.keys() or names, key=lambda name: (name != top, name))
             found.setdefault(name, set()).add(path.relative_to(ROOT).as_posix())
     return found
 
