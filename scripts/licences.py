@@ -12,17 +12,18 @@ from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 from packaging.licenses import canonicalize_license_expression
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("docker/requirements.txt", "docker/requirements-obspy.txt")
 DOCKERFILE, TABLE = ROOT / "docker/Dockerfile", ROOT / "docs/licences.md"
+BASE = re.compile(r"^ARG BASE=python:(3\.\d+)-", re.MULTILINE)
 LABEL = re.compile(r'(org\.opencontainers\.image\.licenses=")([^"]*)(")')
 
 # Metadata that give a licence in words or as its text; read from the licence files of each.
 IN_WORDS = {
     "contourpy": "BSD-3-Clause",
     "cycler": "BSD-3-Clause",
-    "ducc0": "GPL-2.0-or-later",
     "kiwisolver": "BSD-3-Clause",
     "matplotlib": "PSF-2.0",  # its licence is that of Python 2 with the names changed
     "numba": "BSD-2-Clause",
@@ -41,9 +42,13 @@ OURS = {"xcor-daemon": "MIT", "Python": "PSF-2.0"}
 
 
 def locked() -> list[str]:
-    """Names of the packages that the image installs, each once, in order."""
-    texts = [(ROOT / lock).read_text() for lock in LOCKS]
-    return sorted({name for text in texts for name in re.findall(r"^([\w.-]+)==", text, re.M)})
+    """Names of the packages that the image installs on its Python, each once, in order."""
+    found = BASE.search(DOCKERFILE.read_text())
+    assert found is not None, "the base image of docker/Dockerfile names no version of Python"
+    python = {"python_version": found[1], "python_full_version": f"{found[1]}.0"}
+    lines = "".join((ROOT / lock).read_text() for lock in LOCKS).splitlines()
+    pins = [Requirement(line.rstrip(" \\")) for line in lines if line[:1] not in ("", " ", "#")]
+    return sorted({pin.name for pin in pins if not pin.marker or pin.marker.evaluate(python)})
 
 
 def licence_of(name: str) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import date
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
+import h5py
 import numpy as np
 import pytest
 import scipy.fft
+from synthetic import network_job
 
 from xcor_daemon.params import XcorParams
 from xcor_daemon.pipeline import fft, motion
@@ -126,3 +130,29 @@ def test_days_are_transformed_as_bare_signals(monkeypatch):
 
     assert len(shapes) == 2
     assert all(len(shape) == 1 for shape in shapes)
+
+
+def test_a_job_gives_the_same_with_and_without_the_extra_to_1e_6_of_the_largest(tmp_path):
+    """The image has SciPy's transforms, a laptop may have ducc0's."""
+    code = """
+import sys
+from pathlib import Path
+if sys.argv[2] == "scipy.fft":
+    sys.modules["ducc0.fft"] = None
+from xcor_daemon.pipeline.fft import BACKEND
+from xcor_daemon.pipeline.run import correlate_job
+assert sys.argv[2] == BACKEND
+correlate_job(Path(sys.argv[1]), sys.argv[3], 1, images=False)
+"""
+    found = []
+    for backend in ("ducc0", "scipy.fft"):
+        job = network_job(tmp_path / backend, stations=3, days=1)
+        command = [sys.executable, "-c", code, str(job.folder), backend, job.source]
+        subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+        (path,) = (job.folder / "CORR").glob("*.h5")
+        with h5py.File(path) as file:
+            found.append(file["corr"][:])
+
+    assert found[0].tobytes() != found[1].tobytes()  # two libraries were at work
+    np.testing.assert_array_equal(np.isnan(found[0]), np.isnan(found[1]))
+    assert np.nanmax(np.abs(found[0] - found[1])) < 1e-6 * np.nanmax(np.abs(found[0]))

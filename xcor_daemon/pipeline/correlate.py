@@ -16,7 +16,7 @@ from threading import local
 
 import numpy as np
 
-from .fft import BACKEND, irfft, next_fast_len, rfft, side_by_side
+from .fft import RATE, irfft, next_fast_len, rfft, side_by_side
 from .kernel import (
     LANE,
     empty_products,
@@ -43,10 +43,9 @@ _PAIRS = 24  # transformed before they are divided and kept: whole calls of the 
 _SAMPLES = 1 << 17
 # Output rows at a time: enough for long writes, and little memory that is touched the first time.
 _ROWS = 4
-# Rates of one core (flop/s) that weigh products against transforms when a block is chosen; only
-# their ratio matters, and only for speed.
+# Rate of one core (flop/s) that weighs products against transforms (`fft.RATE`) when a block is
+# chosen; only their ratio matters, and only for speed.
 _RATE_PRODUCT = 40e9
-_RATE_FFT = {"ducc0": 20e9, "scipy.fft": 7e9}[BACKEND]
 
 # (channel, indices of windows) -> float32 arrays (n, n_parts, n_samples) as first and as second
 Cutter = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -114,7 +113,7 @@ def _next_len(n: int) -> int:
 def _cost(plan: Blocks, n_summed: float) -> float:
     """Seconds of one core for one correlation of a pair."""
     products = 8 * n_summed * plan.n_blocks * n_chunks(plan.n_fft) * LANE / _RATE_PRODUCT
-    return products + 2.5 * plan.n_fft * log2(plan.n_fft) / _RATE_FFT
+    return products + 2.5 * plan.n_fft * log2(plan.n_fft) / RATE
 
 
 def correlate(
