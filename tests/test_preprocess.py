@@ -200,3 +200,26 @@ def test_therunning_mean_uses_what_there_is_at_the_ends():
 def test_the_margin_holds_the_pre_filter_and_the_taper():
     assert margin(PARAMS) == 120
     assert margin(replace(PARAMS, freqmin=0.001)) == 2800
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"method": "phase"},
+        {"method": "coherence", "whiten": False},
+        {"method": "deconvolution", "whiten": False},
+        {"time_norm": "clip", "clip_factor": 3.0},
+        {"normalisation": "coefficient"},
+    ],
+)
+def test_a_window_does_not_depend_on_the_windows_beside_it(changes):
+    params = replace(PARAMS, **changes)
+    starts = np.arange(9) * params.n_step
+    motion = np.random.default_rng(0).standard_normal(starts[-1] + params.n_samples, np.float32)
+    together = normalise(cut(motion, starts, params), params)
+
+    for n in range(1, 9):
+        alone = normalise(cut(motion, starts[9 - n :], params), params)
+        for side, whole in zip(alone, together, strict=True):
+            assert side.tobytes() == whole[9 - n :].tobytes()
