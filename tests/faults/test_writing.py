@@ -24,7 +24,8 @@ from xcor_daemon.launcher import ENDED, LocalLauncher
 from xcor_daemon.outputs import log_tail
 from xcor_daemon.pipeline import shelf
 from xcor_daemon.pipeline.underway import write_progress
-from xcor_daemon.results import FORMATS
+from xcor_daemon.results import FORMATS, open_results
+from xcor_daemon.results import export as export_results
 from xcor_daemon.verdicts import classify
 
 pytestmark = pytest.mark.real
@@ -51,6 +52,9 @@ def inputs(tmp_path_factory) -> Iterator[Inputs]:
     job = network_job(folder, stations=3, days=2)
     results = job.copy(folder / "results")
     correlate_job(results.folder, job.source, 1, images=False)
+    with open_results(results.folder) as opened:
+        for kind in FORMATS:  # forked processes then have xarray and ObsPy too
+            export_results(opened, folder / kind, kind)
     with serve_fdsn(folder / "archive") as centre:
         yield Inputs(job.folder, job.source, results.folder, f"fdsn:{centre.url}")
 
