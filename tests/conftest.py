@@ -19,6 +19,8 @@ from xcor_daemon.demo.fdsn_server import FdsnServer, serve_fdsn
 from xcor_daemon.demo.s3_server import S3Server, start_s3
 
 SAMPLE = Path(__file__).parents[1] / "xcor_daemon/demo/data"
+# Suites whose files take minutes: they start engines, browsers, clusters and many daemons.
+LONG_SUITES = ("faults", "docker", "systemd", "site", "end_to_end", "aws")
 
 # No test may find credentials, a configuration or a proxy of whoever runs it.
 for name in [name for name in os.environ if name.startswith(("AWS_", "XCOR_"))]:
@@ -135,6 +137,15 @@ def find_processes(folder: Path) -> list[int]:
         if Path(cwd).is_relative_to(folder) or bytes(folder) in words:
             found.append(int(entry))
     return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long suites, so that a run in several processes ends with short files."""
+    root = Path(__file__).parent
+    items.sort(
+        key=lambda item: not any(item.path.is_relative_to(root / name) for name in LONG_SUITES)
+    )
 
 
 @pytest.hookimpl(wrapper=True)
