@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 import pytest
 import scipy.signal
-from truth import DELAYS, PARAMS, Noise, prepared, record
+from truth import DELAYS, PARAMS, SPAN, Noise, prepared, record
 
 from xcor_daemon.pipeline.correlate import correlate, plan_blocks
 from xcor_daemon.pipeline.datatypes import NS, day_start
@@ -95,9 +95,8 @@ def test_the_fraction_of_a_sample_at_which_norsar_starts_is_corrected(norsar, la
     channel = Channel("NO", next(iter(archive.index)).split(".")[1], "", "BHZ", ())
     ((_, true),) = archive.fetch([channel], day_start(day), day_start(day) + 86400 * NS)
     moved = [replace(s, start=s.start + round(late * NS)) for s in true.segments]
-    span = [(day_start(day), day_start(day) + 86400 * NS)]
     series = [
-        prepare(samples, (), span, day, params).motion()
+        prepare(samples, (), SPAN, day, params).motion()
         for samples in (true, replace(true, segments=tuple(moved)))
     ]
 
