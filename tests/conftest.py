@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ SAMPLE = Path(__file__).parents[1] / "xcor_daemon/demo/data"
 # Suites whose files take minutes: they start engines, browsers, clusters and many daemons.
 LONG_SUITES = ("faults", "docker", "systemd", "site", "end_to_end", "aws")
 
+# A run in the background of a shell ignores Ctrl-C, and so would every program that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # No test may find credentials, a configuration or a proxy of whoever runs it.
 for name in [name for name in os.environ if name.startswith(("AWS_", "XCOR_"))]:
     del os.environ[name]

@@ -100,7 +100,15 @@ class Service:
         """As `run_until_quiet`, with a daemon that outlives passes that fail."""
         daemon = self.start()
         wait_until(lambda: all(self.is_done(job_id) for job_id in self.valid))
+        self.end(daemon)
+
+    def end(self, daemon: DaemonProcess, **settings: Any) -> None:
+        """Kill a daemon; another one brings to its end what that one was just doing.
+
+        A job that users see as done may not be recorded so yet.
+        """
         daemon.kill()
+        self.run_until_quiet(**settings)
 
     @property
     def log(self) -> str:

@@ -91,7 +91,7 @@ def test_a_lease_that_was_deleted_is_taken_again(service):
 
     (service.witness / "wait").unlink()
     wait_until(lambda: service.is_done("41"))
-    service.processes[-1].kill()
+    service.end(service.processes[-1])
     service.check(faults=1)
 
 
@@ -103,7 +103,7 @@ def test_a_lease_that_nobody_can_read_runs_out_too(service):
 
     wait_until(lambda: service.is_done("41"))
 
-    daemon.kill()
+    service.end(daemon)
     service.check(faults=1)
 
 

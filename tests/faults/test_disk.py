@@ -58,7 +58,7 @@ def test_a_disk_that_fills_up_at_any_write_delays_a_job(service, small_disk, lea
     ballast.unlink()
     wait_until(lambda: service.is_done("42"))
 
-    daemon.kill()
+    service.end(daemon, reserve=0)
     service.check(faults=1)
 
 
@@ -75,7 +75,7 @@ def test_a_disk_without_room_for_another_file_delays_a_job(service, small_disk, 
     shutil.rmtree(ballast)
     wait_until(lambda: service.is_done("42"))
 
-    daemon.kill()
+    service.end(daemon, reserve=0)
     service.check(faults=1)
 
 
@@ -97,7 +97,7 @@ def test_a_quota_that_is_reached_stops_no_worker_and_takes_no_job(service):
     shutil.rmtree(ballast)
     wait_until(lambda: service.is_done("42"))
 
-    daemon.kill()
+    service.end(daemon, reserve=0)
     service.check(faults=1)
 
 
@@ -123,7 +123,7 @@ def test_a_disk_that_is_remounted_read_only_delays_a_job(service, small_disk):
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     wait_until(lambda: service.is_done("42"))
 
-    daemon.kill()
+    service.end(daemon, reserve=0)
     service.check(faults=1)
 
 

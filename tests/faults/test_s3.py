@@ -121,7 +121,7 @@ def test_a_black_hole_of_five_minutes_swallows_nothing(service, s3_timeout, seco
     back.set()
 
     wait_until(lambda: service.is_done("41") and service.is_done("42"), 240)
-    daemon.kill()
+    service.end(daemon)
     service.check(faults=1)
 
 
@@ -165,7 +165,7 @@ def test_results_that_are_refused_for_one_job_hold_up_no_other(service):
 
     service.proxy.calm()
     wait_until(lambda: service.is_done("41"))
-    daemon.kill()
+    service.end(daemon)
     service.check(faults=1)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...atomic_files import make_folder, open_atomic
 from ...errors import DiskError
-from .formats import BEGINNING, what_it_is
+from .formats import BEGINNING, STATIONXML, what_it_is
 from .records import channel_id_of, parse_heads, scan
 
 log = logging.getLogger(__name__)
@@ -184,7 +184,8 @@ def _why_not(path: Path) -> str:
     if records.rows.size:
         return "records of text only"
     with path.open("rb") as opened:
-        return what_it_is(opened.read(BEGINNING))
+        found = what_it_is(opened.read(BEGINNING))
+    return f"{found}; its name must end in .xml" if found == STATIONXML else found
 
 
 def _sds_entries(folder: Path, files: list[str]) -> dict[str, dict[str, Entry]]:

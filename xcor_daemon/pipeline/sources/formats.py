@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 BEGINNING = 4096  # bytes in which a format shows
+STATIONXML = "StationXML, not miniSEED"
 
 _WAVEFORMS = (
     ', which is not read; convert it to miniSEED with ObsPy: read(FILE).write(OUT, "MSEED")'
@@ -110,7 +111,7 @@ _FORMATS: tuple[tuple[str, Callable[[bytes], bool], str], ...] = (
     ("a tar archive", lambda data: data[257:262] == b"ustar", _UNPACK),
     ("a pickle, which is never loaded", _starts(*(bytes([128, k]) for k in range(2, 6))), ""),
     ("dataless SEED", _has(rb"\A\d{6}[VASRT][ *]\d{3}"), _RESPONSES),
-    ("StationXML", _has(rb"<(\w+:)?FDSNStationXML"), "; in an archive its name must end in .xml"),
+    (STATIONXML, _has(rb"<(\w+:)?FDSNStationXML"), ""),
     ("QuakeML", _has(rb"<(\w+:)?quakeml\b|quakeml\.org/xmlns"), _OTHER),
     ("SeisComP's XML", _has(rb"<seiscomp"), _RESPONSES),
     ("XML-SEED", _has(rb"<(xseed|dataless)\b"), _RESPONSES),
