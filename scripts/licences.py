@@ -31,6 +31,7 @@ IN_WORDS = {
     "pandas": "BSD-3-Clause",
     "python-dateutil": "Apache-2.0 OR BSD-3-Clause",
     "scipy": "BSD-3-Clause",
+    "setuptools": "MIT",  # that of a new virtual environment may be an old one, which states none
 }
 # Libraries of GCC that wheels bring along in a folder NAME.libs.
 IN_WHEELS = {
