@@ -50,8 +50,8 @@ from xcor_daemon.pipeline.sources import open_source
 from xcor_daemon.pipeline.tiles import tiles_by_block
 from xcor_daemon.pipeline.windowing import windows as windows_of
 from xcor_daemon.pipeline.worker_process import set_up_worker_process
-from xcor_daemon.request import XcorParams
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.parse import XcorParams
+from xcor_daemon.request.stations import Channel
 
 set_up_worker_process()  # here, so that processes that this one spawns do it as well
 

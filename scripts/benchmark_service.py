@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from xcor_daemon.demo.demo import fetch_json, running, submit_sample
-from xcor_daemon.jobs import Job
+from xcor_daemon.storage.jobs import Job
 
 _POLL = 0.02  # s
 _DEADLINE = 300.0  # s

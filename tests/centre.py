@@ -16,7 +16,7 @@ from pathlib import Path
 from xcor_daemon.pipeline.datatypes import day_start
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
 from xcor_daemon.pipeline.sources.web import Client
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 DATA = Path(__file__).parent / "data/ci_bk_2022"
 DAY = date(2022, 1, 2)

@@ -15,9 +15,9 @@ import pytest
 from engine import engine_script, some_engine
 from hosting import bucket_of_moto
 
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.demo.fdsn_server import FdsnServer, serve_fdsn
 from xcor_daemon.demo.s3_server import S3Server, start_s3
+from xcor_daemon.storage.bucket import Bucket
 
 SAMPLE = Path(__file__).parents[1] / "xcor_daemon/demo/data"
 # Suites whose files take minutes: they start engines, browsers, clusters and many daemons.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hosting import free_port
 
-from xcor_daemon.demo.children import start_child, stop_child
+from xcor_daemon.demo.processes import start_child, stop_child
 
 _BIN = Path(sys.executable).parent
 

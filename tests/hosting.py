@@ -12,9 +12,9 @@ import boto3
 from moto import mock_aws
 from working import work as work
 
-from xcor_daemon.bucket import Bucket
-from xcor_daemon.jobs import LOG_FILE, Job
-from xcor_daemon.launcher import ENDED, NOT_STARTED, RUNNING, Worker
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.storage.jobs import LOG_FILE, Job
+from xcor_daemon.workers.launcher import ENDED, NOT_STARTED, RUNNING, Worker
 
 STATIONS = b"""Network,Station,Location,Channel,StartDate,EndDate
 NO,NAO00,,BHZ,2019-01-01T00:00:00,2019-01-02T00:00:00

@@ -12,7 +12,7 @@ from xcor_daemon.errors import ConfigError, NoDataError
 from xcor_daemon.pipeline.datatypes import NS, day_start
 from xcor_daemon.pipeline.sources import catalogue, open_source
 from xcor_daemon.pipeline.sources.archive import Archive
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 DATA = Path(__file__).parent / "data"
 SPANS = ((datetime(2017, 5, 1, tzinfo=UTC), datetime(2022, 1, 4, tzinfo=UTC)),)

@@ -13,11 +13,11 @@ import xarray
 from hosting import wait_until
 from synthetic import all_datasets, datasets, network_job
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import XcorError
 from xcor_daemon.pipeline import progress, underway, work
 from xcor_daemon.pipeline.corrday import in_folder
 from xcor_daemon.pipeline.run import Crew, correlate_job, correlate_shard, stack_job
+from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.results import open_results
 
 

@@ -16,9 +16,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.response import StreamingBody
 from hosting import PARAMS, STATIONS, bucket_of_moto, keys, read, send
 
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
 from xcor_daemon.errors import ConfigError, CredentialsError, UnreachableError, XcorError
+from xcor_daemon.storage.bucket import Bucket
 
 HASH = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of b"hello"
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from hosting import PARAMS, STACKING, STATIONS, bucket_of_moto, wait_until
 
 from xcor_daemon.cli import main
-from xcor_daemon.jobs import Input, create_job
+from xcor_daemon.storage.jobs import Input, create_job
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_mistake_is_explained_in_a_line_and_has_its_exit_code(
 
 
 def test_a_second_daemon_on_a_work_folder_is_told_so(call, tmp_path, s3):
-    from xcor_daemon.jobs import hold
+    from xcor_daemon.storage.jobs import hold
 
     with hold(tmp_path / "xcor-work"):
         result = call("--bucket", "xcor", "run-once")
@@ -164,7 +164,7 @@ def test_status_shows_the_jobs_here_and_in_s3(call, tmp_path, s3):
 
 def test_a_bug_keeps_its_traceback(folder):
     code = (
-        "from xcor_daemon import request; request.read_files = lambda folder: 1 / 0\n"
+        "from xcor_daemon.request import parse; parse.read_files = lambda folder: 1 / 0\n"
         "from xcor_daemon.cli import main; main()"
     )
     command = [sys.executable, "-c", code, "validate", str(folder)]

@@ -16,7 +16,6 @@ from dask_work import Ordered, begun, order, step, who_began
 from hosting import wait_until
 from synthetic import all_datasets, network_job
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.errors import ConfigError, UnreachableError
 from xcor_daemon.pipeline import progress, run
@@ -25,9 +24,10 @@ from xcor_daemon.pipeline.day import DayResult, save_record
 from xcor_daemon.pipeline.executors import WorkerKilledError
 from xcor_daemon.pipeline.run import Crew, correlate_job
 from xcor_daemon.pipeline.work import Downloads
-from xcor_daemon.placement import check_address
-from xcor_daemon.request import read_request
-from xcor_daemon.units import Units
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.parse import read_request
+from xcor_daemon.request.units import Units
+from xcor_daemon.workers.placement import check_address
 
 pytestmark = [
     pytest.mark.real,

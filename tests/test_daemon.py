@@ -16,15 +16,16 @@ from pathlib import Path
 import pytest
 from hosting import PARAMS, STACKING, STATIONS, OrderedLauncher, keys, read, send, wait_until, work
 
-from xcor_daemon import admission, jobs, outputs
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
-from xcor_daemon.daemon import Daemon
-from xcor_daemon.disk import size_of
 from xcor_daemon.errors import BusyError, ConfigError, DiskError, UnreachableError, XcorError
-from xcor_daemon.jobs import Job, load_jobs
-from xcor_daemon.outputs import BrokenOutputs
-from xcor_daemon.supervisor import read_record
+from xcor_daemon.service import admission
+from xcor_daemon.service.daemon import Daemon
+from xcor_daemon.storage import jobs, worker_outputs
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.storage.disk_space import size_of
+from xcor_daemon.storage.jobs import Job, load_jobs
+from xcor_daemon.storage.worker_outputs import BrokenOutputs
+from xcor_daemon.workers.supervisor import read_record
 
 
 class Host:
@@ -583,7 +584,7 @@ def test_one_jobs_failure_delays_no_others_publication_by_a_pass(
         host.tick()
         host.finish("1")
         host.finish("2")
-    owners = {"write_json": jobs, "read_outputs": outputs, "start": host.launcher}
+    owners = {"write_json": jobs, "read_outputs": worker_outputs, "start": host.launcher}
     owner = owners.get(what, host.launcher if what == "inspect" else Bucket)
     whole, failed = getattr(owner, what), []
 
@@ -957,11 +958,11 @@ def test_a_wrong_setting_ends_the_daemon_at_once(store, tmp_path):
 DAEMON = """
 import logging, sys
 from pathlib import Path
-from xcor_daemon import jobs, outputs
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
-from xcor_daemon.daemon import Daemon, stop_on_signals
-from xcor_daemon.launcher import LocalLauncher
+from xcor_daemon.service.daemon import Daemon, stop_on_signals
+from xcor_daemon.storage import jobs, worker_outputs
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.workers.launcher import LocalLauncher
 
 logging.basicConfig(level=logging.INFO)
 endpoint, name, work_dir, worker, interval = sys.argv[1:]

@@ -24,7 +24,7 @@ from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.miniseed import samples
 from xcor_daemon.pipeline.sources.records import scan
 from xcor_daemon.pipeline.windowing import windows
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 NASTY = Path(__file__).parent / "data/nasty"
 ALL = (-(1 << 62), 1 << 62)  # ns

@@ -17,7 +17,7 @@ import pytest
 from hosting import wait_until
 
 from xcor_daemon.demo.page_server import PageServer
-from xcor_daemon.webpage import Page, Services
+from xcor_daemon.web.page import Page, Services
 
 pytestmark = pytest.mark.real
 
@@ -178,7 +178,7 @@ time.sleep(60)
 PARENT = f"""
 import sys, time
 from pathlib import Path
-from xcor_daemon.demo.children import start_child
+from xcor_daemon.demo.processes import start_child
 start_child([sys.executable, "-c", {CHILD!r}], stdout=None, stderr=None, cwd=Path(sys.argv[1]),
             with_detached=True)
 time.sleep(60)

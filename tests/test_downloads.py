@@ -14,7 +14,6 @@ from centre import DATA, DAY, RUSS, WAVEFORMS, WBM, Centre, serving
 from synthetic import network_job
 
 from xcor_daemon.demo.fdsn_server import serve_fdsn
-from xcor_daemon.params import XcorParams
 from xcor_daemon.pipeline.datatypes import Metadata
 from xcor_daemon.pipeline.preparing import DayPlan, time_of
 from xcor_daemon.pipeline.run import correlate_shard
@@ -23,7 +22,8 @@ from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.budget import Budget
 from xcor_daemon.pipeline.sources.web import CONNECTIONS, PER_SECOND
 from xcor_daemon.pipeline.work import Downloads
-from xcor_daemon.request import XcorRequest
+from xcor_daemon.request.params import XcorParams
+from xcor_daemon.request.parse import XcorRequest
 
 PARAMS = XcorParams(1, 0.05, 0.2, 3600, 3600, 60)
 

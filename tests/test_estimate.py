@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import estimate
-from xcor_daemon.request import XcorParams, XcorRequest
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.cost import estimate
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.parse import XcorParams, XcorRequest
+from xcor_daemon.request.stations import Channel
 
 PARAMS = XcorParams(fs=10, freqmin=0.1, freqmax=0.2, cc_step=450, cc_len=1800, maxlag=60)
 START = datetime(2019, 1, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ from xcor_daemon.pipeline.sources import Access, open_source
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
 from xcor_daemon.pipeline.sources.web import Client
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ import pytest
 import scipy.fft
 from synthetic import network_job
 
-from xcor_daemon.params import XcorParams
 from xcor_daemon.pipeline import fft, motion
 from xcor_daemon.pipeline.band import Grid
 from xcor_daemon.pipeline.correlate import Blocks, plan_blocks
 from xcor_daemon.pipeline.datatypes import Samples, Segment
 from xcor_daemon.pipeline.fft import next_fast_len
 from xcor_daemon.pipeline.motion import to_grid, to_spectrum
+from xcor_daemon.request.params import XcorParams
 
 
 @pytest.fixture(params=["ducc0", "scipy.fft"])

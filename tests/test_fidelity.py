@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from xcor_daemon.bucket import Bucket
+from xcor_daemon.storage.bucket import Bucket
 
 pytestmark = pytest.mark.real
 

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from xcor_daemon import gateway
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.errors import ConfigError, UnreachableError
-from xcor_daemon.gateway import Gateway, handler
-from xcor_daemon.quota import Quota
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.web import aws_lambda
+from xcor_daemon.web.aws_lambda import Gateway, handler
+from xcor_daemon.web.quota import Quota
 
 PAGE = "https://d111111abcdef8.cloudfront.net"
 GOOD = json.dumps({"stations": STATIONS.decode(), "params": PARAMS.decode()})
@@ -244,13 +244,13 @@ def test_the_function_reads_its_environment_once(store, monkeypatch):
                "XCOR_JOBS_PER_DAY_OF_ONE": "2", "AWS_DEFAULT_REGION": "us-east-1"}  # fmt: skip
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    gateway._gateway.cache_clear()
+    aws_lambda._gateway.cache_clear()
 
     assert handler(event(origin=PAGE), None)["statusCode"] == 201
     del os.environ["XCOR_BUCKET"]
     assert handler(event(), None)["statusCode"] == 201
     assert handler(event(), None)["statusCode"] == 429
-    gateway._gateway.cache_clear()
+    aws_lambda._gateway.cache_clear()
 
 
 @pytest.mark.parametrize("missing", ["XCOR_ORIGINS", "XCOR_JOBS_PER_DAY_OF_ONE", "XCOR_BUCKET"])

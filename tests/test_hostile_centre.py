@@ -19,7 +19,7 @@ from xcor_daemon.errors import NoDataError, UnreachableError
 from xcor_daemon.pipeline.datatypes import Samples
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
 from xcor_daemon.pipeline.sources.web import Client, WebError
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 NO_DATA = {204, 404}  # the service's own words for it
 PASSES = {408, 429, 500, 502, 503, 504}  # asked four times

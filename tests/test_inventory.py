@@ -16,7 +16,7 @@ from xcor_daemon.pipeline.plots.words import peak_facts
 from xcor_daemon.pipeline.stacking import Stacked
 from xcor_daemon.pipeline.stackplan import StackPlan
 from xcor_daemon.report import clearest_pairs
-from xcor_daemon.request import StackParams
+from xcor_daemon.request.parse import StackParams
 
 DAYS = ("2020-01-30", "2020-01-31", "2020-02-02")
 

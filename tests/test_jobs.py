@@ -10,11 +10,11 @@ import sys
 import pytest
 from hosting import PARAMS, STATIONS
 
-from xcor_daemon import jobs
 from xcor_daemon.atomic_files import write_bytes
 from xcor_daemon.errors import BusyError, DiskError, Problem
-from xcor_daemon.jobs import Input, Job, create_job, load_jobs, sweep_unfinished
-from xcor_daemon.outputs import (
+from xcor_daemon.storage import jobs
+from xcor_daemon.storage.jobs import Input, Job, create_job, load_jobs, sweep_unfinished
+from xcor_daemon.storage.worker_outputs import (
     BrokenOutputs,
     log_tail,
     open_output,
@@ -85,7 +85,7 @@ def test_a_folder_that_cannot_be_written_is_a_disk_error(tmp_path):
 
 def test_only_one_process_holds_a_work_folder(tmp_path):
     code = (
-        "import sys, pathlib; from xcor_daemon.jobs import hold\n"
+        "import sys, pathlib; from xcor_daemon.storage.jobs import hold\n"
         "with hold(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -9,7 +9,7 @@ from truth import utc
 from xcor_daemon.errors import NoDataError
 from xcor_daemon.pipeline.datatypes import Epoch, Metadata, ResponseCurve, Samples, Segment
 from xcor_daemon.pipeline.sources.kept import Kept
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 SPANS = ((utc("2020-01-01"), utc("2020-01-02")),)
 A, B, C = (Channel("XX", name, "", "BHZ", SPANS) for name in "ABC")

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from hosting import wait_until
 
-from xcor_daemon import supervisor
 from xcor_daemon.config import Config
 from xcor_daemon.errors import DiskError
-from xcor_daemon.jobs import Job, create_job
-from xcor_daemon.launcher import LocalLauncher, worker_command, worker_environ
-from xcor_daemon.supervisor import read_record
+from xcor_daemon.storage.jobs import Job, create_job
+from xcor_daemon.workers import supervisor
+from xcor_daemon.workers.launcher import LocalLauncher, worker_command, worker_environ
+from xcor_daemon.workers.supervisor import read_record
 
 ENVIRON = {
     "PATH": os.environ["PATH"],

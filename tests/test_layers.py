@@ -1,4 +1,4 @@
-"""The layers of the design: who may import whom, and what stays out of which half."""
+"""Which package may import which, and which libraries stay out of which half."""
 
 from __future__ import annotations
 
@@ -10,54 +10,31 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "xcor_daemon"
-PREFIX = "xcor_daemon.pipeline."
 
-# A module imports from lower layers only, and none of its own.
-LAYERS = [
-    {"errors", "findings"},
-    {"atomic_files"},
-    {"report", "config", "csvtable", "engine", "faults", "logs", "notify", "webpage"},
-    {"rules", "s3", "stations", "supervisor", "windows"},
-    {"pair_counts", "stacking_params"},
-    {"params"},
-    {"pairlist"},
-    {"periods"},
-    {"request"},
-    {"units"},
-    {"estimate", "jobs", "listing"},
-    {"placement"},
-    {"outputs", "bucket", "launcher", "disk", "orders", "register", "metrics"},
-    {
-        "bucketfacts",
-        "containers",
-        "enginefacts",
-        "lease",
-        "publish",
-        "quota",
-        "status",
-        "submit",
-        "verdicts",
-    },
-    {"corrs", "admission", "heartbeat", "audit", "recovery", "doctor", "gateway"},
-    {"course"},
-    {"daemon"},
-    {"operators"},
-    {"cli"},
-]
-HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
-HOST = sorted(HEIGHT.keys() - {"cli"})
-FILES_OF_A_JOB = {
-    "pairlist",
-    "params",
-    "periods",
-    "request",
-    "stacking_params",
-    "stations",
-    "units",
-    "windows",
+# Package or module of xcor_daemon -> the others of xcor_daemon that it may import, at any place.
+MAY_IMPORT = {
+    "errors": set(),
+    "logs": set(),
+    "report": {"errors"},
+    "config": {"errors"},
+    "atomic_files": {"errors"},
+    "request": {"errors"},
+    "results": {"atomic_files", "errors"},
+    "storage": {"request", "config", "atomic_files", "errors"},
+    "workers": {"storage", "request", "config", "atomic_files", "errors"},
+    "web": {"storage", "request", "config", "atomic_files", "errors"},
+    "service": {"workers", "storage", "request", "config", "atomic_files", "errors"},
+    "operations": {"workers", "storage", "logs", "config", "atomic_files", "errors"},
+    "pipeline": {"request", "atomic_files", "errors"},
+    "demo": {"web", "storage", "report", "config", "atomic_files", "errors"},
 }
+MAY_IMPORT["cli"] = set(MAY_IMPORT)
+
 SCIENCE = {"numpy", "scipy", "obspy", "h5py", "pandas", "numba", "matplotlib", "dask"}
-HOST_ONLY = {"boto3", "botocore", "docker", "click"}
+HOST = ("errors", "logs", "config", "atomic_files", "request", "storage", "workers", "web")
+HOST = (*HOST, "service", "operations")
+NOT_OF_THE_PIPELINE = {"boto3", "botocore", "docker", "click"}
+PREFIX = "xcor_daemon.pipeline."
 
 
 def imports_of(path: Path) -> set[str]:
@@ -78,40 +55,46 @@ def tops_of(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports_of(path)}
 
 
-def rooms_of(path: Path) -> set[str]:
-    """Modules and packages right below xcor_daemon that a module imports."""
+def modules_of(name: str) -> list[Path]:
+    """The files of a package or module right below xcor_daemon."""
+    folder = PACKAGE / name
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+
+
+def parts_of(path: Path) -> set[str]:
+    """Packages and modules right below xcor_daemon that a file imports."""
     names = {name.split(".")[1] for name in imports_of(path) if name.startswith("xcor_daemon.")}
     return {
         name for name in names if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir()
     }
 
 
-def test_every_module_has_its_layer():
-    assert {path.stem for path in PACKAGE.glob("*.py")} == HEIGHT.keys() | {"__init__"}
+def test_every_package_and_module_has_its_row():
+    found = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    found |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert found == MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_a_package_imports_only_what_its_row_allows(name):
+    for path in modules_of(name):
+        assert parts_of(path) - {name} <= MAY_IMPORT[name], path
+
+
+def test_no_two_packages_import_each_other():
+    for name, allowed in MAY_IMPORT.items():
+        assert not {other for other in allowed if name in MAY_IMPORT[other]} - {name}
 
 
 @pytest.mark.parametrize("name", HOST)
-def test_a_room_imports_only_from_layers_below(name):
-    used = rooms_of(PACKAGE / f"{name}.py")
-
-    assert used <= HEIGHT.keys(), "the host half knows neither pipeline nor demo"
-    assert not {other for other in used if HEIGHT[other] >= HEIGHT[name]}
+def test_the_host_half_imports_no_seismology(name):
+    for path in modules_of(name):
+        assert not tops_of(path) & SCIENCE, path
 
 
-@pytest.mark.parametrize("name", HOST)
-def test_the_host_half_knows_no_seismology(name):
-    assert not tops_of(PACKAGE / f"{name}.py") & SCIENCE
-
-
-def test_the_pipeline_knows_no_bucket_no_container_and_no_command_line():
-    for path in PACKAGE.glob("pipeline/**/*.py"):
-        assert not tops_of(path) & HOST_ONLY, path
-        assert rooms_of(path) <= FILES_OF_A_JOB | {"atomic_files", "errors", "pipeline"}, path
-
-
-def test_results_are_opened_without_the_service_and_without_the_pipeline():
-    for path in PACKAGE.glob("results/*.py"):
-        assert rooms_of(path) <= {"atomic_files", "errors", "results"}, path
+def test_the_pipeline_imports_no_bucket_no_container_and_no_command_line():
+    for path in modules_of("pipeline"):
+        assert not tops_of(path) & NOT_OF_THE_PIPELINE, path
 
 
 # Corridors last: a day, what a finished job shows, the whole job.
@@ -199,7 +182,7 @@ OWN_FILES = {
     ("pipeline/blocks.py", "open wb"),  # a partial file that threads fill at their places
     ("pipeline/plots/sheet.py", "savefig"),  # to memory
     ("pipeline/sources/budget.py", "open a+"),  # counts of connections, changed under a lock
-    ("recovery.py", "rename"),  # of a folder
+    ("operations/recovery.py", "rename"),  # of a folder
 }
 
 
@@ -245,7 +228,9 @@ def loaded_by(code: str, *arguments: str) -> set[str]:
 
 
 def test_the_host_half_loads_nothing_of_the_science():
-    loaded = loaded_by("import xcor_daemon.daemon, xcor_daemon.submit, xcor_daemon.status")
+    loaded = loaded_by(
+        "import xcor_daemon.service.daemon, xcor_daemon.web.submit, xcor_daemon.operations.status"
+    )
 
     assert "botocore" in loaded
     assert not loaded & SCIENCE

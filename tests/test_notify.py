@@ -12,11 +12,11 @@ import boto3
 import pytest
 from hosting import OrderedLauncher, bucket_of_moto, send
 
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
-from xcor_daemon.daemon import Daemon
 from xcor_daemon.errors import UnreachableError
-from xcor_daemon.notify import Notifier
+from xcor_daemon.service.daemon import Daemon
+from xcor_daemon.service.systemd import Notifier
+from xcor_daemon.storage.bucket import Bucket
 
 
 class Manager:

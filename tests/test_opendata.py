@@ -18,7 +18,7 @@ from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
 from xcor_daemon.pipeline.sources.opendata import OpenData
 from xcor_daemon.pipeline.sources.web import Client
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 SPANS = ((utc("2022-01-01"), utc("2022-01-04")),)
 WBM = Channel("CI", "WBM", "", "LHZ", SPANS, sample_rate=1.0)

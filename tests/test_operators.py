@@ -12,13 +12,14 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 from hosting import PARAMS, STATIONS, OrderedLauncher, bucket_of_moto, send, work
 
-from xcor_daemon import logs, orders
-from xcor_daemon.bucket import Bucket
+from xcor_daemon import logs
 from xcor_daemon.cli import main
 from xcor_daemon.config import Config
-from xcor_daemon.daemon import Daemon
-from xcor_daemon.jobs import Job
-from xcor_daemon.metrics import Metrics
+from xcor_daemon.service.daemon import Daemon
+from xcor_daemon.service.metrics import Metrics
+from xcor_daemon.storage import operator_commands
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.storage.jobs import Job
 
 
 class Host:
@@ -80,7 +81,7 @@ def test_a_job_that_failed_is_tried_again(host):
     assert host.state() == "running"
     host.finish()
     assert host.state() == "done"
-    assert orders.pending(host.folder) == []
+    assert operator_commands.pending(host.folder) == []
 
 
 def test_a_job_that_failed_elsewhere_is_tried_again_here(make_host, tmp_path):
@@ -120,17 +121,17 @@ def test_an_operator_cancels_a_job(host):
 
 
 def test_an_order_that_is_given_while_the_one_before_is_obeyed_is_not_lost(tmp_path):
-    orders.give(tmp_path, "41", "hold")
-    (first,) = orders.pending(tmp_path)
-    orders.give(tmp_path, "41", "release")
+    operator_commands.give(tmp_path, "41", "hold")
+    (first,) = operator_commands.pending(tmp_path)
+    operator_commands.give(tmp_path, "41", "release")
 
-    orders.done(first)
+    operator_commands.done(first)
 
-    (later,) = orders.pending(tmp_path)
+    (later,) = operator_commands.pending(tmp_path)
     assert later.action == "release"
-    orders.done(later)
-    orders.done(later)  # nothing is left of it
-    assert orders.pending(tmp_path) == []
+    operator_commands.done(later)
+    operator_commands.done(later)  # nothing is left of it
+    assert operator_commands.pending(tmp_path) == []
 
 
 def test_a_held_job_waits_and_takes_nobodys_place(host):
@@ -155,7 +156,7 @@ def test_an_order_for_no_job_is_refused_or_dropped(host, caplog):
     host.tick()
 
     assert "no such job here to cancel" in caplog.text
-    assert orders.pending(host.folder) == []
+    assert operator_commands.pending(host.folder) == []
 
 
 def test_the_log_of_a_job_is_read_here_or_from_s3(host, tmp_path):
@@ -273,7 +274,7 @@ def test_the_doctor_says_what_it_is_not_shown(host, monkeypatch):
     def denied(**_):
         raise ClientError({"Error": {"Code": "AccessDenied"}}, "Get")
 
-    monkeypatch.setattr("xcor_daemon.s3.connect", lambda _: host.store.client)
+    monkeypatch.setattr("xcor_daemon.storage.s3_client.connect", lambda _: host.store.client)
     for name in ("public_access_block", "bucket_policy", "bucket_versioning"):
         monkeypatch.setattr(host.store.client, f"get_{name}", denied)
 
@@ -293,7 +294,7 @@ def test_status_is_shown_again_and_again_until_ctrl_c(host, monkeypatch):
         if len(waits) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("xcor_daemon.operators.time.sleep", wait)
+    monkeypatch.setattr("xcor_daemon.operations.commands.time.sleep", wait)
     told = host.call("status", "--watch")
 
     assert told.exit_code == 0

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from truth import DAY, MIDNIGHT, SPAN, utc
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
-from xcor_daemon.params import XcorParams
 from xcor_daemon.pipeline import loudness
 from xcor_daemon.pipeline.datatypes import NS, Epoch, Metadata, ResponseCurve, Samples, Segment
 from xcor_daemon.pipeline.day import DayPlan, correlate_day
@@ -19,7 +17,9 @@ from xcor_daemon.pipeline.preprocess import prepare
 from xcor_daemon.pipeline.products import of_correlation
 from xcor_daemon.pipeline.shelf import Shelf
 from xcor_daemon.pipeline.windowing import cut
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.params import XcorParams
+from xcor_daemon.request.stations import Channel
 
 FS, HOURS = 4.0, 5
 BASE = XcorParams(fs=2, freqmin=0.1, freqmax=0.5, cc_step=900, cc_len=900, maxlag=60)

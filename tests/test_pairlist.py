@@ -8,11 +8,11 @@ import pytest
 from truth import PARAMS, utc
 
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import estimate
-from xcor_daemon.pairlist import parse_pairs
 from xcor_daemon.pipeline.pairs import pair_table
-from xcor_daemon.request import format_params, parse_request
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.cost import estimate
+from xcor_daemon.request.pairs import parse_pairs
+from xcor_daemon.request.parse import format_params, parse_request
+from xcor_daemon.request.stations import Channel
 
 SPANS = ((utc("2020-01-01"), utc("2020-01-03")),)
 STATIONS_CSV = "Network,Station,Location,Channel,StartDate,EndDate\n" + "".join(

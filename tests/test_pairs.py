@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from obspy.geodetics import gps2dist_azimuth
 from truth import PARAMS, utc
 
-from xcor_daemon.pairlist import count_pairs
 from xcor_daemon.pipeline.datatypes import Epoch
 from xcor_daemon.pipeline.pairs import pair_table
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.pairs import count_pairs
+from xcor_daemon.request.stations import Channel
 
 SPANS = ((utc("2020-01-01"), utc("2020-01-02")),)
 

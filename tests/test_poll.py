@@ -16,9 +16,9 @@ import pytest
 from hosting import PARAMS, STATIONS, OrderedLauncher, bucket_of_moto, send
 from moto import mock_aws
 
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
-from xcor_daemon.daemon import Daemon
+from xcor_daemon.service.daemon import Daemon
+from xcor_daemon.storage.bucket import Bucket
 
 
 @pytest.fixture

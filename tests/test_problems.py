@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import check_files
-from xcor_daemon.params import RULES
-from xcor_daemon.stacking_params import STACKING_RULES
+from xcor_daemon.request.cost import check_files
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.params import RULES
+from xcor_daemon.request.stacking_params import STACKING_RULES
 
 CODES = ["Network", "Station", "Location", "Channel"]
 STATIONS = [*CODES, "StartDate", "EndDate", "Latitude", "SampleRate"]

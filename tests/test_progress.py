@@ -18,7 +18,7 @@ from xcor_daemon.pipeline import progress, underway
 from xcor_daemon.pipeline.datatypes import Progress
 from xcor_daemon.pipeline.progress import Reporter
 from xcor_daemon.pipeline.underway import Rate, Teller, Told, told
-from xcor_daemon.units import Unit
+from xcor_daemon.request.units import Unit
 
 DAY = Unit(date(2019, 1, 1))
 

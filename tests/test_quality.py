@@ -15,13 +15,13 @@ from obspy.signal.spectral_estimation import get_nlnm
 from truth import DAY, MIDNIGHT, PARAMS, SPAN, utc
 
 from xcor_daemon.errors import NoDataError, RequestError
-from xcor_daemon.params import XcorParams
 from xcor_daemon.pipeline import quality
 from xcor_daemon.pipeline.band import margin
 from xcor_daemon.pipeline.datatypes import NS, Samples, Segment, day_start
 from xcor_daemon.pipeline.preprocess import prepare
 from xcor_daemon.pipeline.sources.archive import Archive
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.params import XcorParams
+from xcor_daemon.request.stations import Channel
 
 DATA = Path(__file__).parent / "data"
 LOOSE = replace(PARAMS, fs=4, freqmin=0.1, freqmax=1, cc_len=3600, cc_step=1800)

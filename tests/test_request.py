@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import check_files
-from xcor_daemon.pairlist import count_pairs
-from xcor_daemon.request import (
+from xcor_daemon.request.cost import check_files
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.pairs import count_pairs
+from xcor_daemon.request.parse import (
     StackParams,
     XcorParams,
     XcorRequest,
@@ -25,7 +25,7 @@ from xcor_daemon.request import (
     parse_stacking,
     read_request,
 )
-from xcor_daemon.stations import Channel, format_stations, parse_stations
+from xcor_daemon.request.stations import Channel, format_stations, parse_stations
 
 HEADER = "Network,Station,Location,Channel,StartDate,EndDate"
 TWO = f"{HEADER}\nTA,I02A,,BHZ,2006-02-01,2006-02-03\nTA,J03A,,BHZ,2006-02-01,2006-02-03\n"

@@ -13,7 +13,7 @@ from obspy.signal.invsim import cosine_sac_taper
 
 from xcor_daemon.pipeline.response import transfer
 from xcor_daemon.pipeline.stationxml import curve, metadata_from_inventory, read_stationxml
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 DATA = Path(__file__).parent / "data"
 SPANS = ((datetime(2022, 1, 1, tzinfo=UTC), datetime(2022, 1, 4, tzinfo=UTC)),)

@@ -18,7 +18,6 @@ import pytest
 from test_monitoring import JULIA
 from test_stacking import DAYS, PARAMS, STATIONS, write_day
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import NoDataError, UnreachableError
 from xcor_daemon.pipeline import corrfile, stack
 from xcor_daemon.pipeline.corrday import CorrDay
@@ -29,7 +28,8 @@ from xcor_daemon.pipeline.inventory import write_pairs
 from xcor_daemon.pipeline.reports import write_summary
 from xcor_daemon.pipeline.stacking import stack_files
 from xcor_daemon.pipeline.stackplan import StackPlan
-from xcor_daemon.request import StackParams
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.parse import StackParams
 from xcor_daemon.results import FORMATS, Selection, export, open_results, read_seisnoise
 
 PAIR = ("XX.A..BHZ", "XX.C..BHZ")

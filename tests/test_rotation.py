@@ -11,7 +11,7 @@ from truth import PARAMS, utc
 from xcor_daemon.pipeline.datatypes import Epoch
 from xcor_daemon.pipeline.pairs import pair_table
 from xcor_daemon.pipeline.rotation import rotate
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 SPANS = ((utc("2020-01-01"), utc("2020-01-02")),)
 N, M = 400, 30

@@ -20,7 +20,7 @@ from truth import DELAYS, Noise, record
 from xcor_daemon import demo
 from xcor_daemon.errors import RequestError
 from xcor_daemon.pipeline.run import correlate_job, stack_job
-from xcor_daemon.request import XcorParams
+from xcor_daemon.request.parse import XcorParams
 
 DATA = Path(__file__).parent / "data"
 NORSAR = Path(demo.__file__).parent / "data" / "norsar_2019_001"

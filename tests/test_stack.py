@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from obspy import Stream, Trace
 from scipy.signal import hilbert
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.pipeline import stack
-from xcor_daemon.request import StackParams
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.parse import StackParams
 
 FS = 10.0
 N_LAGS = 601

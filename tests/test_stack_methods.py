@@ -6,7 +6,7 @@ import pytest
 from obspy import Stream, Trace
 
 from xcor_daemon.pipeline import stack
-from xcor_daemon.request import StackParams
+from xcor_daemon.request.parse import StackParams
 
 FS = 10.0
 N_LAGS = 121

@@ -18,7 +18,7 @@ from xcor_daemon.pipeline.corrfile import CorrFile
 from xcor_daemon.pipeline.datatypes import PairTable
 from xcor_daemon.pipeline.stacking import stack_files
 from xcor_daemon.pipeline.stackplan import StackPlan
-from xcor_daemon.request import StackParams, XcorParams
+from xcor_daemon.request.parse import StackParams, XcorParams
 
 PARAMS = XcorParams(4, 0.2, 0.8, 14400, 14400, 20, whiten=False)  # 6 windows a day, 161 lags
 LAGS = np.arange(-80, 81) / 4

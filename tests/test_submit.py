@@ -8,7 +8,7 @@ import pytest
 from hosting import PARAMS, STACKING, STATIONS, keys, read
 
 from xcor_daemon.errors import RequestError, UnreachableError
-from xcor_daemon.submit import MAX_BODY, draw_job_id, handle, handle_cancel, submit
+from xcor_daemon.web.submit import MAX_BODY, draw_job_id, handle, handle_cancel, submit
 
 FILES = {"params.csv": PARAMS, "stations.csv": STATIONS}
 

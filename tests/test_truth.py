@@ -15,7 +15,7 @@ from xcor_daemon.pipeline.datatypes import NS, day_start
 from xcor_daemon.pipeline.preprocess import prepare
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.windowing import n_parts, windows
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 
 @pytest.fixture(scope="module")

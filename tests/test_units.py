@@ -9,12 +9,12 @@ import pytest
 
 from xcor_daemon.config import Config
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import estimate
-from xcor_daemon.params import XcorParams
-from xcor_daemon.placement import DASK, PROCESSES, local_limit, needs, place
-from xcor_daemon.request import XcorRequest
-from xcor_daemon.stations import Channel
-from xcor_daemon.units import Units
+from xcor_daemon.request.cost import estimate
+from xcor_daemon.request.params import XcorParams
+from xcor_daemon.request.parse import XcorRequest
+from xcor_daemon.request.stations import Channel
+from xcor_daemon.request.units import Units
+from xcor_daemon.workers.placement import DASK, PROCESSES, local_limit, needs, place
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 DAY = START.date()

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from xcor_daemon.cli import main
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import ConfigError
-from xcor_daemon.webpage import read_services
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.web.page import read_services
 
 URLS = ["--results", "https://bucket.example/xcor", "--submit", "https://api.example/jobs"]
 

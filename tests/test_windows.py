@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from synthetic import network_job
 
 from xcor_daemon import demo
-from xcor_daemon.csvtable import LIMITS
-from xcor_daemon.estimate import estimate
-from xcor_daemon.params import XcorParams
 from xcor_daemon.pipeline.run import correlate_job
-from xcor_daemon.request import XcorRequest, read_request
-from xcor_daemon.stations import Channel
-from xcor_daemon.units import Units
-from xcor_daemon.windows import WindowGrid
+from xcor_daemon.request.cost import estimate
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.params import XcorParams
+from xcor_daemon.request.parse import XcorRequest, read_request
+from xcor_daemon.request.stations import Channel
+from xcor_daemon.request.units import Units
+from xcor_daemon.request.windows import WindowGrid
 
 SAMPLE = Path(demo.__file__).parent / "data"
 FIRST = datetime(2019, 12, 30, tzinfo=UTC)

@@ -9,7 +9,7 @@ import numpy as np
 
 from xcor_daemon.pipeline.datatypes import NS, Samples, Segment, day_start
 from xcor_daemon.pipeline.preprocess import Covered, prepare
-from xcor_daemon.request import XcorParams
+from xcor_daemon.request.parse import XcorParams
 
 DAY = date(2020, 1, 1)
 MIDNIGHT = day_start(DAY)

@@ -24,12 +24,12 @@ from .atomic_files import explain
 from .config import Config, check_source
 from .errors import XcorError
 from .logs import set_up as set_up_logs
-from .operators import COMMANDS
+from .operations.commands import COMMANDS
 
 if TYPE_CHECKING:
-    from .daemon import Daemon
-    from .launcher import Launcher
     from .pipeline.datatypes import Progress
+    from .service.daemon import Daemon
+    from .workers.launcher import Launcher
 
 log = logging.getLogger("xcor_daemon")
 
@@ -154,12 +154,12 @@ def run_once(config: Config, /, wait: bool, **workers: Any) -> None:
 @contextmanager
 def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
     """The daemon of this configuration, holding its work folder, and what stops it."""
-    from . import faults
-    from .bucket import Bucket
-    from .daemon import Daemon, stop_on_signals
-    from .notify import Notifier
+    from .service.daemon import Daemon, stop_on_signals
+    from .service.systemd import Notifier
+    from .storage import fault_injection
+    from .storage.bucket import Bucket
 
-    faults.arm(config.fault)
+    fault_injection.arm(config.fault)
     stop = stop_on_signals()
     launcher = _launcher_of(config)
     notifier = Notifier(os.environ)
@@ -170,11 +170,11 @@ def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
 
 def _launcher_of(config: Config) -> Launcher:
     if config.launcher == "docker":
-        from .containers import DockerLauncher
-        from .engine import Engine
+        from .workers.docker_engine import Engine
+        from .workers.docker_launcher import DockerLauncher
 
         return DockerLauncher(Engine(os.environ), config)
-    from .launcher import LocalLauncher, worker_command
+    from .workers.launcher import LocalLauncher, worker_command
 
     return LocalLauncher(lambda job: worker_command(job, config), os.environ)
 
@@ -189,9 +189,9 @@ def _with(config: Config, workers: dict[str, Any]) -> Config:
 @click.pass_obj
 def submit(config: Config, folder: Path) -> None:
     """Send the CSV files of a folder as a job, as the page does; prints the job's id."""
-    from .bucket import Bucket
-    from .submit import read_contents
-    from .submit import submit as submit_job
+    from .storage.bucket import Bucket
+    from .web.submit import read_contents
+    from .web.submit import submit as submit_job
 
     click.echo(submit_job(Bucket.connect(config), read_contents(folder)))
 
@@ -200,8 +200,8 @@ def submit(config: Config, folder: Path) -> None:
 @click.argument("folder", type=_FOLDER)
 def validate(folder: Path) -> None:
     """Check the CSV files of a folder; exits with 65 and every error (of many, the first 50)."""
-    from .estimate import check_files
-    from .request import StackRequest, read_files
+    from .request.cost import check_files
+    from .request.parse import StackRequest, read_files
 
     request, cost = check_files(read_files(folder))
     if cost is not None:
@@ -218,10 +218,10 @@ def validate(folder: Path) -> None:
 def estimate(folder: Path, as_json: bool) -> None:
     """Price the correlation job of a folder: pairs, windows, bytes, core-seconds."""
     from .errors import Problem, RequestError
-    from .estimate import check_files
-    from .placement import needs
-    from .request import XcorRequest, read_files
-    from .stacking_params import STACKING
+    from .request.cost import check_files
+    from .request.parse import XcorRequest, read_files
+    from .request.stacking_params import STACKING
+    from .workers.placement import needs
 
     request, found = check_files(read_files(folder))
     if not isinstance(request, XcorRequest) or found is None:
@@ -262,15 +262,15 @@ def correlate(
         xcor-daemon correlate my-job --source s3:SCEDC --executor dask
         xcor-daemon correlate my-job --source s3:SCEDC --shard 3/100
     """
-    from .estimate import check_files
     from .pipeline.worker_process import set_up_worker_process
+    from .request.cost import check_files
 
     set_up_worker_process()
     with _nothing_collected():
         from .pipeline.run import Crew, correlate_job, correlate_shard
         from .pipeline.sources import Access
-    from .placement import PROCESSES, check_address, place
-    from .request import XcorRequest, read_files, read_request
+    from .request.parse import XcorRequest, read_files, read_request
+    from .workers.placement import PROCESSES, check_address, place
 
     config = replace(config, **{name: value for name, value in flags.items() if value is not None})
     if config.dask_address:
@@ -394,7 +394,7 @@ def page(folder: Path, results: str, submit: str, services: Path | None) -> None
     \b
         xcor-daemon page public --results https://xcor.s3.amazonaws.com --submit https://...
     """
-    from .webpage import read_services, write_page
+    from .web.page import read_services, write_page
 
     names = write_page(read_services(results, submit, services), folder)
     click.echo(f"{folder}: {len(names)} files")

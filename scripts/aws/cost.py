@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import Estimate, estimate
-from xcor_daemon.request import XcorParams, XcorRequest
-from xcor_daemon.stations import Channel
-from xcor_daemon.units import Units
+from xcor_daemon.request.cost import Estimate, estimate
+from xcor_daemon.request.parse import XcorParams, XcorRequest
+from xcor_daemon.request.stations import Channel
+from xcor_daemon.request.units import Units
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER.parents[1] / "docs/cost.md"

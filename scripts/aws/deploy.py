@@ -32,7 +32,7 @@ from stacks import Stacks
 
 from xcor_daemon import __version__
 from xcor_daemon.errors import ConfigError, UnreachableError, XcorError
-from xcor_daemon.webpage import Page, origins, read_services
+from xcor_daemon.web.page import Page, origins, read_services
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
@@ -54,7 +54,7 @@ class Deployment:
     given : mapping
         Parameters of xcor.yaml that the operator sets; others stay as they are.
     services : Path, optional
-        Data centres and base maps of the page; those of xcor_daemon/services.json if not given.
+        Data centres and base maps of the page; those of xcor_daemon/web/services.json if not given.
     dist : Path
         What `release.build` has made.
     dry_run : bool
@@ -301,7 +301,7 @@ def _stack_name(_context: object, _option: object, value: str) -> str:
 )  # fmt: skip
 @click.option(
     "--services", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Data centres and base maps of the page, as xcor_daemon/services.json.",
+    help="Data centres and base maps of the page, as xcor_daemon/web/services.json.",
 )  # fmt: skip
 def main(steps: tuple[str, ...], region: str | None, **options: Any) -> None:
     session = boto3.session.Session(region_name=region)

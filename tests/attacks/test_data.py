@@ -23,8 +23,8 @@ from xcor_daemon.pipeline.run import correlate_job
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.opendata import OpenData
 from xcor_daemon.pipeline.stationxml import read_stationxml
-from xcor_daemon.request import parse_request
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.parse import parse_request
+from xcor_daemon.request.stations import Channel
 
 
 class _Exploit:

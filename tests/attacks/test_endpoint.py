@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xcor_daemon.demo.page_server import PageServer
-from xcor_daemon.submit import MAX_BODY, handle, submit
-from xcor_daemon.webpage import Page, Services
+from xcor_daemon.web.page import Page, Services
+from xcor_daemon.web.submit import MAX_BODY, handle, submit
 
 
 class Store:

@@ -13,7 +13,7 @@ import pytest
 from hosting import OrderedLauncher, keys, read, send, work
 
 from xcor_daemon.config import Config
-from xcor_daemon.daemon import Daemon
+from xcor_daemon.service.daemon import Daemon
 
 SECRET = b"the daemon's own secret"
 

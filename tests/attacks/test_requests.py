@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from truth import PARAMS as GOOD
 
 from xcor_daemon import logs
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import estimate
-from xcor_daemon.jobs import Input, create_job
-from xcor_daemon.launcher import worker_command, worker_environ
-from xcor_daemon.request import format_params, parse_request
-from xcor_daemon.stations import parse_stations
+from xcor_daemon.request.cost import estimate
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.parse import format_params, parse_request
+from xcor_daemon.request.stations import parse_stations
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.storage.jobs import Input, create_job
+from xcor_daemon.workers.launcher import worker_command, worker_environ
 
 FILES = {"stations.csv", "pairs.csv", "params.csv", "xcor_params.csv", "stacking_params.csv",
          "cancel"}  # fmt: skip

@@ -12,11 +12,11 @@ import pytest
 from hosting import OrderedLauncher, bucket_of_moto
 from template import Template
 
-from xcor_daemon import daemon, heartbeat
 from xcor_daemon.config import Config
-from xcor_daemon.daemon import Daemon
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import estimate
+from xcor_daemon.request.cost import estimate
+from xcor_daemon.service import daemon, heartbeat
+from xcor_daemon.service.daemon import Daemon
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts/aws"))
 import cost

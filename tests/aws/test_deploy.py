@@ -22,7 +22,7 @@ from deploy import STEPS, Deployment, main
 from xcor_daemon import __version__
 from xcor_daemon.config import Config
 from xcor_daemon.errors import ConfigError
-from xcor_daemon.webpage import Page, Services
+from xcor_daemon.web.page import Page, Services
 
 ROOT = Path(__file__).parents[2]
 # The account in memory knows neither CloudFront nor APIs as parts of a stack, and forgets what
@@ -243,7 +243,7 @@ def test_the_functions_code_needs_nothing_that_its_runtime_lacks(dist, tmp_path)
         archive.extractall(tmp_path)
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "import xcor_daemon.gateway as g; print(g.__file__)\n"
+        "import xcor_daemon.web.aws_lambda as g; print(g.__file__)\n"
         "print(*{n.partition('.')[0] for n in sys.modules if not n.startswith('_')})"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True,

@@ -14,13 +14,13 @@ from botocore.exceptions import ClientError
 from hosting import PARAMS, STATIONS, OrderedLauncher, keys, send, work
 from template import Template
 
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
-from xcor_daemon.daemon import Daemon
 from xcor_daemon.demo.s3_server import S3Server, start_s3
-from xcor_daemon.doctor import examine
-from xcor_daemon.gateway import Gateway
-from xcor_daemon.quota import Quota
+from xcor_daemon.operations.doctor import examine
+from xcor_daemon.service.daemon import Daemon
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.web.aws_lambda import Gateway
+from xcor_daemon.web.quota import Quota
 
 pytestmark = pytest.mark.real
 BUCKET = "jobs"

@@ -11,11 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 from template import FOLDER, Template, statements
 
-from xcor_daemon import gateway
 from xcor_daemon.config import Config
 from xcor_daemon.errors import ConfigError
-from xcor_daemon.s3 import S3
-from xcor_daemon.webpage import Services
+from xcor_daemon.storage.s3_client import S3
+from xcor_daemon.web import aws_lambda
+from xcor_daemon.web.page import Services
 
 ROOT = Path(__file__).parents[2]
 JOBS = "arn:aws:s3:::jobs"
@@ -284,8 +284,8 @@ def test_the_function_is_the_one_of_the_package_and_its_environment_is_enough():
     module, _, name = function["Handler"].rpartition(".")
     environ = {k: str(v) for k, v in function["Environment"]["Variables"].items()}
 
-    assert (module, getattr(gateway, name)) == (gateway.__name__, gateway.handler)
-    service = gateway.Gateway.from_env({**environ, "XCOR_BUCKET": "jobs"})
+    assert (module, getattr(aws_lambda, name)) == (aws_lambda.__name__, aws_lambda.handler)
+    service = aws_lambda.Gateway.from_env({**environ, "XCOR_BUCKET": "jobs"})
     assert (service.quota.of_one, service.quota.of_all) == (20, 200)
     assert service.origins == {"https://<Distribution.DomainName>"}
 
@@ -375,7 +375,7 @@ def test_the_user_data_installs_the_release_and_sets_what_the_daemon_knows():
 
 
 def test_every_alarm_looks_at_a_figure_that_there_is_and_tells_somebody():
-    emitted = ROOT.joinpath("xcor_daemon/daemon.py").read_text()
+    emitted = ROOT.joinpath("xcor_daemon/service/daemon.py").read_text()
     for name, alarm in template().resources("AWS::CloudWatch::Alarm").items():
         assert alarm["AlarmActions"] == ["<Alarms>"], name
         stats = [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", ()) if "MetricStat" in m]

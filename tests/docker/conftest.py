@@ -19,9 +19,9 @@ from container_kit import DOCKERFILE, ROOT, a_job
 from engine import engine_script
 
 from xcor_daemon.config import Config
-from xcor_daemon.containers import DockerLauncher
-from xcor_daemon.engine import Engine
-from xcor_daemon.jobs import Job
+from xcor_daemon.storage.jobs import Job
+from xcor_daemon.workers.docker_engine import Engine
+from xcor_daemon.workers.docker_launcher import DockerLauncher
 
 HERE = Path(__file__).parent
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import docker
 
-from xcor_daemon.containers import container_name
-from xcor_daemon.jobs import Input, Job, create_job
+from xcor_daemon.storage.jobs import Input, Job, create_job
+from xcor_daemon.workers.docker_launcher import container_name
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker/Dockerfile"

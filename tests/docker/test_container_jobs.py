@@ -13,9 +13,9 @@ import working
 from container_kit import find
 from hosting import keys, read, send, wait_until
 
-from xcor_daemon.bucket import Bucket
-from xcor_daemon.daemon import Daemon
-from xcor_daemon.engine import Engine
+from xcor_daemon.service.daemon import Daemon
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.workers.docker_engine import Engine
 
 pytestmark = pytest.mark.real
 

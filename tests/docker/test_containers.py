@@ -12,10 +12,10 @@ import pytest
 from container_kit import a_job, find
 from hosting import wait_until
 
-from xcor_daemon.containers import DockerLauncher, container_name
-from xcor_daemon.engine import Engine, EngineError, LaunchError
 from xcor_daemon.errors import UnreachableError
-from xcor_daemon.launcher import Worker
+from xcor_daemon.workers.docker_engine import Engine, EngineError, LaunchError
+from xcor_daemon.workers.docker_launcher import DockerLauncher, container_name
+from xcor_daemon.workers.launcher import Worker
 
 pytestmark = pytest.mark.real
 

@@ -6,7 +6,7 @@ import pytest
 from container_kit import ROOT
 
 from xcor_daemon.config import Config
-from xcor_daemon.doctor import examine
+from xcor_daemon.operations.doctor import examine
 
 pytestmark = pytest.mark.real
 

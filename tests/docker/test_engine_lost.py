@@ -16,9 +16,9 @@ from engine import engine_script
 from hosting import wait_until
 
 from xcor_daemon.config import Config
-from xcor_daemon.containers import DockerLauncher, container_name
-from xcor_daemon.engine import Engine
 from xcor_daemon.errors import UnreachableError
+from xcor_daemon.workers.docker_engine import Engine
+from xcor_daemon.workers.docker_launcher import DockerLauncher, container_name
 
 pytestmark = [
     pytest.mark.real,

@@ -22,9 +22,9 @@ from engine import SCRIPT, engine_script
 from hosting import PARAMS, STATIONS, wait_until
 
 from xcor_daemon.config import Config
-from xcor_daemon.containers import DockerLauncher, container_name
-from xcor_daemon.engine import Engine
-from xcor_daemon.jobs import Input, create_job
+from xcor_daemon.storage.jobs import Input, create_job
+from xcor_daemon.workers.docker_engine import Engine
+from xcor_daemon.workers.docker_launcher import DockerLauncher, container_name
 
 pytestmark = [
     pytest.mark.real,

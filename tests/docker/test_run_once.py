@@ -17,7 +17,7 @@ import docker
 import pytest
 from hosting import read
 
-from xcor_daemon.bucket import Bucket
+from xcor_daemon.storage.bucket import Bucket
 
 pytestmark = pytest.mark.real
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from dataselect import serve_dataselect
 
-from xcor_daemon.bucket import Bucket
-from xcor_daemon.demo.children import start_child, stop_child
+from xcor_daemon.demo.processes import start_child, stop_child
+from xcor_daemon.storage.bucket import Bucket
 
 
 @dataclass(frozen=True)

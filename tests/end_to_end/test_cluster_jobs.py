@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from dask_processes import DaskProcesses
 
-from xcor_daemon.estimate import estimate
-from xcor_daemon.request import parse_request
+from xcor_daemon.request.cost import estimate
+from xcor_daemon.request.parse import parse_request
 
 pytestmark = pytest.mark.real
 

@@ -13,7 +13,7 @@ from xcor_daemon.pipeline.datatypes import NS, Samples, day_start
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
 from xcor_daemon.pipeline.sources.web import Client
-from xcor_daemon.stations import Channel
+from xcor_daemon.request.stations import Channel
 
 pytestmark = pytest.mark.real
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from opendata import DATA, open_bucket
 
-from xcor_daemon.submit import handle
+from xcor_daemon.web.submit import handle
 
 pytestmark = pytest.mark.real
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xcor_daemon import webpage
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.demo.page_server import PageServer
 from xcor_daemon.results import open_results
-from xcor_daemon.submit import handle, handle_cancel
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.web import page as webpage
+from xcor_daemon.web.submit import handle, handle_cancel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

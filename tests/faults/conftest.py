@@ -16,9 +16,9 @@ from hosting import send, wait_until
 from invariants import check_all
 from proxy import Proxy, serve_proxy
 
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.demo.s3_server import S3Server
-from xcor_daemon.jobs import load_jobs
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.storage.jobs import load_jobs
 
 
 @dataclass

@@ -23,12 +23,12 @@ import boto3
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from working import ordered, work
 
-from xcor_daemon import faults
-from xcor_daemon.bucket import Bucket
 from xcor_daemon.config import Config
-from xcor_daemon.daemon import Daemon, stop_on_signals
-from xcor_daemon.jobs import LOG_FILE, Job
-from xcor_daemon.launcher import ENDED, NOT_STARTED, LocalLauncher, Worker
+from xcor_daemon.service.daemon import Daemon, stop_on_signals
+from xcor_daemon.storage import fault_injection
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.storage.jobs import LOG_FILE, Job
+from xcor_daemon.workers.launcher import ENDED, NOT_STARTED, LocalLauncher, Worker
 
 WORKER = Path(__file__).with_name("worker.py")
 NEED = Path(__file__).parents[2] / "scripts/need"
@@ -141,7 +141,7 @@ def run(
         os.dup2(file.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
     config = Config.from_env(os.environ)
-    faults.arm(config.fault)
+    fault_injection.arm(config.fault)
     stop = stop_on_signals()
     command = [sys.executable, "-I", "-S", str(WORKER)]
     launcher = LocalLauncher(lambda job: [*command, str(job.folder), witness], os.environ)

@@ -10,8 +10,8 @@ from pathlib import Path
 from proxy import MANIFEST, Proxy, Seen
 from working import CORRELATIONS
 
-from xcor_daemon.bucket import Bucket
-from xcor_daemon.jobs import TERMINAL, load_jobs
+from xcor_daemon.storage.bucket import Bucket
+from xcor_daemon.storage.jobs import TERMINAL, load_jobs
 
 _IN_WORK = re.compile(r"[0-9]{8}_[0-9]{6}(_[0-9]+)?(/[0-9]{1,16}(/.*)?)?|\.[a-z]+(/.*)?")
 

@@ -10,8 +10,8 @@ import time
 import pytest
 from hosting import PARAMS, STACKING, STATIONS, wait_until
 
-from xcor_daemon import orders
-from xcor_daemon.faults import ON_DISK, POINTS, STEPS
+from xcor_daemon.storage import operator_commands
+from xcor_daemon.storage.fault_injection import ON_DISK, POINTS, STEPS
 
 pytestmark = pytest.mark.real
 
@@ -196,12 +196,14 @@ def test_orders_of_an_operator_race_with_passes_and_kills(service):
     for _ in range(8):
         daemon = service.start(max_parallel=2)
         for _ in range(8):
-            orders.give(service.work_dir(), chance.choice(ids), chance.choice(orders.ACTIONS))
+            operator_commands.give(
+                service.work_dir(), chance.choice(ids), chance.choice(operator_commands.ACTIONS)
+            )
             time.sleep(chance.uniform(0.0, 0.1))  # the moment is the point of it
         daemon.kill()
         daemon.wait(10)
     for job_id in ids:
-        orders.give(service.work_dir(), job_id, "release")
+        operator_commands.give(service.work_dir(), job_id, "release")
     service.may_fail |= service.valid  # cancelled, perhaps
 
     service.run_until_quiet(max_parallel=2)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hosting import wait_until
 
-from xcor_daemon.recovery import rebuild_state
+from xcor_daemon.operations.recovery import rebuild_state
 
 pytestmark = pytest.mark.real
 

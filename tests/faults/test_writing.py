@@ -16,17 +16,17 @@ from hosting import wait_until
 from small_disk import Ended, SmallDisk, run_command, small_disk
 from synthetic import datasets, network_job
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.errors import DiskError
-from xcor_daemon.jobs import create_job
-from xcor_daemon.launcher import ENDED, LocalLauncher
-from xcor_daemon.outputs import log_tail
 from xcor_daemon.pipeline import shelf
 from xcor_daemon.pipeline.underway import write_progress
+from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.results import FORMATS, open_results
 from xcor_daemon.results import export as export_results
-from xcor_daemon.verdicts import classify
+from xcor_daemon.service.retry import classify
+from xcor_daemon.storage.jobs import create_job
+from xcor_daemon.storage.worker_outputs import log_tail
+from xcor_daemon.workers.launcher import ENDED, LocalLauncher
 
 pytestmark = pytest.mark.real
 
@@ -260,7 +260,7 @@ def test_days_that_dask_waits_for_end_with_the_disk_that_cannot_keep_them(inputs
     from xcor_daemon.pipeline.preparing import DayPlan
     from xcor_daemon.pipeline.sources import Access, open_sources
     from xcor_daemon.pipeline.work import Downloads
-    from xcor_daemon.request import read_request
+    from xcor_daemon.request.parse import read_request
 
     disk.clear()
     request = read_request(inputs.job)

@@ -9,7 +9,7 @@ import { estimate } from "../../site/js/xcor/estimate.js";
 import { formatParams, parseParams, rulesOf } from "../../site/js/xcor/params.js";
 
 export const LIMITS = JSON.parse(
-  readFileSync(new URL("../../xcor_daemon/limits.json", import.meta.url), "utf-8"),
+  readFileSync(new URL("../../xcor_daemon/request/limits.json", import.meta.url), "utf-8"),
 );
 
 /** The answer in the shape of golden/NAME/expected.json. */

@@ -28,8 +28,8 @@ from weather import Weather
 
 from xcor_daemon.demo.demo import System, running
 from xcor_daemon.demo.page_server import PageServer
-from xcor_daemon.webpage import Page as Files
-from xcor_daemon.webpage import Services, write_page
+from xcor_daemon.web.page import Page as Files
+from xcor_daemon.web.page import Services, write_page
 
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "build/screenshots"  # of every run, to be looked at

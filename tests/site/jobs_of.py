@@ -21,7 +21,7 @@ from xcor_daemon.pipeline import corrfile, inventory, stackfile
 from xcor_daemon.pipeline.datatypes import PairTable
 from xcor_daemon.pipeline.stack import snr
 from xcor_daemon.pipeline.stacking import Stacked
-from xcor_daemon.request import XcorParams
+from xcor_daemon.request.parse import XcorParams
 
 ENDS = ("done", "failed", "rejected", "cancelled")
 

@@ -24,7 +24,7 @@ import { appended, summary, toChannels } from "../../site/js/saved.js";
 import { formatStations, parseTime } from "../../site/js/stations.js";
 
 const LIMITS = JSON.parse(
-  readFileSync(new URL("../../xcor_daemon/limits.json", import.meta.url), "utf-8"),
+  readFileSync(new URL("../../xcor_daemon/request/limits.json", import.meta.url), "utf-8"),
 );
 const HEAD =
   "#Network | Station | Location | Channel | Latitude | Longitude | Elevation | Depth | Azimuth | Dip | Instrument | Scale | ScaleFreq | ScaleUnits | SampleRate | StartTime | EndTime";

@@ -39,7 +39,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
 const LIMITS = JSON.parse(
-  readFileSync(new URL("../../xcor_daemon/limits.json", import.meta.url)),
+  readFileSync(new URL("../../xcor_daemon/request/limits.json", import.meta.url)),
 ).stacking;
 const KNOWN = { pairs: new Set(["A.B..Z|A.C..Z"]), channels: new Set(["A.B..Z"]) };
 const PAIRS =

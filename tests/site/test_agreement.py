@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from xcor_daemon.csvtable import LIMITS
 from xcor_daemon.errors import RequestError
-from xcor_daemon.estimate import check_files
-from xcor_daemon.params import RULES
-from xcor_daemon.request import XcorRequest, format_params, parse_stacking
-from xcor_daemon.stacking_params import STACKING_RULES
-from xcor_daemon.stations import format_stations
+from xcor_daemon.request.cost import check_files
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.params import RULES
+from xcor_daemon.request.parse import XcorRequest, format_params, parse_stacking
+from xcor_daemon.request.stacking_params import STACKING_RULES
+from xcor_daemon.request.stations import format_stations
 
 FOLDER = Path(__file__).parent
 GOLDEN = sorted((FOLDER / "golden").iterdir())

@@ -12,7 +12,7 @@ from hosting import wait_until
 from jobs_of import ago, send, wait_for_end
 from playwright.sync_api import Page, expect
 
-from xcor_daemon.supervisor import read_record
+from xcor_daemon.workers.supervisor import read_record
 
 pytestmark = pytest.mark.real
 

@@ -11,9 +11,9 @@ from keyboard import press
 from playwright.sync_api import Locator, Page, Route, expect
 
 from xcor_daemon.errors import Problem
-from xcor_daemon.estimate import estimate
-from xcor_daemon.jobs import problems_json
-from xcor_daemon.request import parse_request
+from xcor_daemon.request.cost import estimate
+from xcor_daemon.request.parse import parse_request
+from xcor_daemon.storage.jobs import problems_json
 
 pytestmark = pytest.mark.real
 
@@ -166,7 +166,7 @@ def test_optional_parameters_are_folded_and_show_when_they_mean_something(
 
 def test_every_parameter_of_the_worker_has_a_field(page, site):
     start(page, site.url)
-    limits = json.loads((Path(__file__).parents[2] / "xcor_daemon/limits.json").read_text())
+    limits = json.loads((Path(__file__).parents[2] / "xcor_daemon/request/limits.json").read_text())
 
     names = page.locator("#panel-xcor .field [name]").evaluate_all("all => all.map(e => e.name)")
     assert sorted(names) == sorted(limits["params"])

@@ -11,7 +11,7 @@ import pytest
 from hosting import PARAMS, STATIONS, send, wait_until
 from machine import SOCKET, Machine, boot
 
-from xcor_daemon.bucket import Bucket
+from xcor_daemon.storage.bucket import Bucket
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts/aws"))
 import release

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hosting import keys, send, wait_until
 
-from xcor_daemon.bucket import Bucket
+from xcor_daemon.storage.bucket import Bucket
 
 pytestmark = pytest.mark.real
 CRON = Path(__file__).parents[2] / "scripts/xcor-cron"

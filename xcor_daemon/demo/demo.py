@@ -27,14 +27,14 @@ from typing import Any
 from tqdm import tqdm
 
 from ..atomic_files import disk_errors, make_folder, need_room, open_log
-from ..bucket import Bucket
 from ..config import Config
 from ..errors import ConfigError, DiskError, UnreachableError, XcorError
-from ..submit import handle, handle_cancel
-from ..webpage import Page, Services
-from .children import start_child, stop_child
+from ..storage.bucket import Bucket
+from ..web.page import Page, Services
+from ..web.submit import handle, handle_cancel
 from .fdsn_server import serve_fdsn
 from .page_server import PageServer
+from .processes import start_child, stop_child
 from .s3_server import S3Server, start_s3
 from .summary import summarise
 

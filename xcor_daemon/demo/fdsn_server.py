@@ -18,9 +18,9 @@ from xml.sax.saxutils import quoteattr
 
 from ..atomic_files import open_log
 from ..errors import UnreachableError
-from .children import start_child, stop_child
 from .fdsn_archive import Archive
 from .fdsn_query import PARAMETERS, BadQueryError, Query, parse_get, parse_post
+from .processes import start_child, stop_child
 
 _VERSION = "1.1.1"
 _MAX_BODY = 10_000_000  # bytes of a POST

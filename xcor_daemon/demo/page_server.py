@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
-from ..webpage import Page
+from ..web.page import Page
 
 # Take the body of a POST, or the id of a job; give a status and what to answer as JSON.
 Submit = Callable[[bytes], tuple[int, Mapping[str, Any]]]

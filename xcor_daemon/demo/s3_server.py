@@ -24,7 +24,7 @@ from botocore.config import Config as ClientConfig
 
 from ..atomic_files import make_folder, open_atomic, open_log
 from ..errors import ConfigError, UnreachableError
-from .children import start_child, stop_child
+from .processes import start_child, stop_child
 
 _START_TIMEOUT = 60.0  # s; usually 2 to 4
 _REGION = "us-east-1"

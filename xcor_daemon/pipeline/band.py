@@ -8,7 +8,7 @@ from math import ceil
 
 import numpy as np
 
-from ..params import XcorParams
+from ..request.params import XcorParams
 from .datatypes import NS, day_start
 
 TAPER_MOST = 20.0  # s; of a window. As SeisNoise.jl.

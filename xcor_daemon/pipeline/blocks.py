@@ -21,9 +21,9 @@ import numpy as np
 
 from ..atomic_files import create_partial, disk_errors, make_folder, open_atomic, write_at
 from ..errors import DiskError
-from ..params import XcorParams
-from ..stations import Channel
-from ..units import Unit, Units
+from ..request.params import XcorParams
+from ..request.stations import Channel
+from ..request.units import Unit, Units
 from . import corrfile
 from .band import Grid
 from .datatypes import ChannelDay, PairTable

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..params import XcorParams
+from ..request.params import XcorParams
 from .corrfile import CorrFile
 from .datatypes import PairTable
 from .stretches import stretches

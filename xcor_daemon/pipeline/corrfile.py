@@ -21,7 +21,7 @@ import numpy as np
 
 from ..atomic_files import create_partial, disk_errors, make_folder, remove, write_at
 from ..errors import DiskError
-from ..params import XcorParams
+from ..request.params import XcorParams
 from . import netcdf
 from .datatypes import PairTable
 from .provenance import LAG_CONVENTION, attributes, units

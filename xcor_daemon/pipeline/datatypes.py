@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import NoDataError
-from ..stations import Channel
+from ..request.stations import Channel
 
 UNREADABLE = "a file of the archive cannot be read"  # by the system; its bytes may be right
 SAME_PLACE = 0.001  # km; nearer channels have no apparent speed (coordinates of 5 decimals)

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..atomic_files import make_folder, remove, write_json
 from ..errors import DiskError
-from ..stations import Channel
+from ..request.stations import Channel
 from . import corrfile
 from .band import Grid
 from .datatypes import ChannelDay

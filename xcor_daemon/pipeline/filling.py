@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..params import XcorParams
+from ..request.params import XcorParams
 from . import corrfile
 from .correlate import Cutter, correlate, plan_blocks
 from .datatypes import NS, PairTable, day_start

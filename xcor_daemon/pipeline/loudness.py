@@ -11,7 +11,7 @@ from datetime import date
 
 import numpy as np
 
-from ..params import XcorParams
+from ..request.params import XcorParams
 from .band import Band, Grid
 from .datatypes import Epoch, Samples
 from .motion import to_grid, to_spectrum

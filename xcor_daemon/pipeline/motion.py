@@ -14,7 +14,7 @@ from math import ceil, floor
 import numpy as np
 
 from ..errors import NoDataError
-from ..params import XcorParams
+from ..request.params import XcorParams
 from .band import Band, Grid, taper_seconds
 from .compiled import compiled
 from .datatypes import NS, Epoch, ResponseCurve, Samples, Segment

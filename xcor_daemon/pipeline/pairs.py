@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..pairlist import Pairs, indices
-from ..params import XcorParams
-from ..stations import Channel
+from ..request.pairs import Pairs, indices
+from ..request.params import XcorParams
+from ..request.stations import Channel
 from .datatypes import Epoch, PairTable
 from .postponed import postpone
 

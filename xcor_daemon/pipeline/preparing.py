@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import NoDataError
-from ..pairlist import Pairs
-from ..params import XcorParams
-from ..stations import Channel
+from ..request.pairs import Pairs
+from ..request.params import XcorParams
+from ..request.stations import Channel
 from . import loudness, quality
 from .band import margin
 from .datatypes import (

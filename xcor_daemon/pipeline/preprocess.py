@@ -9,7 +9,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from ..params import XcorParams
+from ..request.params import XcorParams
 from .band import Grid
 from .datatypes import NS, Epoch, Samples
 from .motion import Filtered, to_grid, to_spectrum

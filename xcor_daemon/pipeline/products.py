@@ -10,8 +10,8 @@ import numpy as np
 
 from ..atomic_files import remove
 from ..errors import NothingMadeError, Problem, RequestError
-from ..params import XcorParams
-from ..stacking_params import STACKING, StackParams
+from ..request.params import XcorParams
+from ..request.stacking_params import STACKING, StackParams
 from . import corrday, drawing
 from .corrday import CorrDay
 from .day import DayResult

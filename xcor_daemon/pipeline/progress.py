@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ..units import Unit
+from ..request.units import Unit
 from .datatypes import Progress
 from .day import DayResult
 from .underway import Told, write_progress

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import __version__
-from ..params import XcorParams
+from ..request.params import XcorParams
 
 LAG_CONVENTION = "positive lag: the wave reaches the second channel after the first"
 _MOTION = {"velocity": "m2 s-2", "displacement": "m2", "acceleration": "m2 s-4", "none": "counts2"}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..errors import NoDataError
-from ..params import XcorParams
+from ..request.params import XcorParams
 from .compiled import compiled
 from .datatypes import NS, Samples, Segment
 

@@ -27,10 +27,10 @@ from ..errors import (
     XcorError,
     reason_lines,
 )
-from ..request import StackRequest, XcorRequest, read_request
-from ..stacking_params import STACKING
-from ..stations import STATIONS
-from ..units import Unit, Units
+from ..request.parse import StackRequest, XcorRequest, read_request
+from ..request.stacking_params import STACKING
+from ..request.stations import STATIONS
+from ..request.units import Unit, Units
 from . import corrday, products
 from .blocks import clear_shelf
 from .datatypes import ChannelDay, Progress

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from ..atomic_files import create_partial, disk_errors, make_folder, write_at
-from ..params import XcorParams
+from ..request.params import XcorParams
 from . import netcdf
 from .corrfile import check, lags, write_pairs
 from .datatypes import PairTable

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import Problem, RequestError
-from ..params import XcorParams
-from ..stacking_params import STACKING, StackParams
+from ..request.params import XcorParams
+from ..request.stacking_params import STACKING, StackParams
 from . import corrfile
 from .corrday import CorrDay, same
 from .datatypes import PairTable

@@ -22,7 +22,7 @@ from obspy.core.inventory import PolynomialResponseStage as Polynomial
 from obspy.core.util.base import ENTRY_POINTS
 from obspy.core.util.obspy_types import ObsPyException
 
-from ..stations import Channel
+from ..request.stations import Channel
 from .datatypes import Epoch, Metadata, ResponseCurve, nanoseconds
 from .postponed import postpone
 

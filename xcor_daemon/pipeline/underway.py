@@ -14,7 +14,7 @@ from typing import Any
 
 from ..atomic_files import make_folder, write_json
 from ..errors import DiskError
-from ..units import Unit
+from ..request.units import Unit
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from math import floor
 
 import numpy as np
 
-from ..params import XcorParams
+from ..request.params import XcorParams
 from .band import FLATTENING, TAPER_MOST, Band
 from .compiled import compiled
 from .fft import irfft, rfft

@@ -11,8 +11,8 @@ from datetime import date
 from typing import Any
 
 from ..errors import DiskError, NoDataError
-from ..request import XcorRequest
-from ..units import Unit, Units
+from ..request.parse import XcorRequest
+from ..request.units import Unit, Units
 from .blocks import correlate_blocks, done_before, join_day, prepare_block
 from .day import DayResult, correlate_day, finished
 from .executors import Executor, Outcome

@@ -9,7 +9,7 @@ This room is for the user's own machine; neither the daemon nor the worker impor
 """
 
 from .export import FORMATS, export
-from .julia import read_seisnoise
-from .opening import Results, Selection, open_results
+from .reader import Results, Selection, open_results
+from .seisnoise import read_seisnoise
 
 __all__ = ["FORMATS", "Results", "Selection", "export", "open_results", "read_seisnoise"]

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..atomic_files import Batch, SteadyFile, disk_errors, make_folder
 from ..errors import NoDataError
-from .opening import Results, Selection
+from .reader import Results, Selection
 
 if TYPE_CHECKING:
     import xarray

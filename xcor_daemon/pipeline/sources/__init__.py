@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ConfigError, Problem, RequestError
-from ...stations import STATIONS, Channel
+from ...request.stations import STATIONS, Channel
 from ..datatypes import Source
 from .kept import Kept, Nowhere
 from .several import Several

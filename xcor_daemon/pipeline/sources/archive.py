@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError, NoDataError
-from ...stations import Channel
+from ...request.stations import Channel
 from ..datatypes import UNREADABLE, Metadata, Samples, time_text
 from .catalogue import HEAD, Entry, load, look_through
 from .joining import count

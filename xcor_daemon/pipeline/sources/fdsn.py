@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from obspy import UTCDateTime
 
 from ...errors import ConfigError, NoDataError, UnreachableError
-from ...stations import Channel
+from ...request.stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
 from ..postponed import postpone
 from ..stationxml import metadata_from_inventory, read_stationxml

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...atomic_files import make_folder, open_atomic
 from ...errors import DiskError, NoDataError
-from ...stations import Channel
+from ...request.stations import Channel
 from ..datatypes import Epoch, Metadata, ResponseCurve, Samples, Segment, Source
 
 log = logging.getLogger(__name__)

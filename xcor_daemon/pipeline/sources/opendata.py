@@ -18,7 +18,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from ...errors import ConfigError, NoDataError, UnreachableError
-from ...stations import Channel
+from ...request.stations import Channel
 from ..datatypes import NS, Metadata, Samples, day_start
 from ..stationxml import check_xml, metadata_from_inventory, read_stationxml
 from .formats import BEGINNING, what_it_is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from ...errors import NoDataError
-from ...stations import Channel
+from ...request.stations import Channel
 from ..datatypes import Metadata, Samples, Source
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...stacking_params import StackParams
+from ...request.stacking_params import StackParams
 from .measures import apparent_speed, peak, snr
 from .rows import valid_rows
 from .sums import (

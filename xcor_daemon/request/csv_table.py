@@ -1,0 +1,259 @@
+"""CSV text that a stranger wrote -> rows and values, each checked by itself, with its line.
+
+What values mean together is not known here; the limits of each stand in limits.json.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from ..errors import Problem
+
+LIMITS: dict[str, Any] = json.loads((files(__package__) / "limits.json").read_text("utf-8"))
+
+_NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?", re.ASCII)
+_JOB_ID = re.compile(r"[0-9]{1,16}")
+_INTERVAL = re.compile(r"[1-9][0-9]{0,3}(h|D|ME)")
+_CHANNEL = r"[A-Z0-9]{1,8}\.[A-Z0-9]{1,8}\.[A-Z0-9]{0,2}\.[A-Z0-9]{1,3}"
+_LISTS = {
+    "channels": (_CHANNEL, "NO.NAO00..BHZ;NO.NAO01..BHZ"),
+    "pairs": (rf"{_CHANNEL}\|{_CHANNEL}", "NO.NAO00..BHZ|NO.NAO01..BHZ"),
+}
+_MAX_LISTED = 20
+_ROWS_READ = 10  # of a file that must have one
+_BAD_QUOTES = "a quoted cell does not end with its quote"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a CSV, as far as its shape lets them be read, and what is wrong with that."""
+
+    rows: list[tuple[int, dict[str, str]]]  # line, texts by column; only those known for certain
+    problems: list[Problem]
+    n_rows: int = 0  # lines below the header, those with too many or too few fields as well
+    unknown: frozenset[str] = frozenset()  # columns whose values the file does not tell
+
+
+@dataclass(frozen=True)
+class Row:
+    """Values of a row that are right by themselves; those that are wrong are not there."""
+
+    line: int
+    values: dict[str, Any]
+
+
+def value_rows(
+    file: str, content: bytes, limits: dict[str, Any]
+) -> tuple[list[Row], Table, list[Problem]]:
+    """A file that must have one row: the values of each that it has, checked by themselves.
+
+    Of many rows the first ten are read: the file is another one.
+    """
+    required = tuple(name for name, limit in limits.items() if limit.get("required"))
+    optional = tuple(name for name in limits if name not in required)
+    table = rows_of(file, content, required, optional)
+    problems = list(table.problems)
+    if table.n_rows != 1 and (table.n_rows or not problems):
+        need = f"has {table.n_rows} rows of values; it must have one"
+        problems.append(Problem(file, 0, "", "", need))
+    rows = []
+    for line, row in table.rows[:_ROWS_READ]:
+        values, wrong = _parse_row(row, limits, table.unknown)
+        problems += [Problem(file, line, name, row[name], need) for name, need in wrong]
+        rows.append(Row(line, values))
+    return rows, table, problems
+
+
+def _parse_row(
+    row: dict[str, str], limits: dict[str, Any], unknown: Collection[str]
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Values by name, defaults for what is not given; and (name, need) of every wrong text."""
+    values, wrong = {}, []
+    for name, text in row.items():
+        if not text and not limits[name].get("required"):
+            continue
+        try:
+            values[name] = _parse_value(limits[name], text)
+        except ValueError as error:
+            wrong.append((name, str(error)))
+    failed = {name for name, _ in wrong}
+    for name, limit in limits.items():
+        if not limit.get("required") and name not in unknown and name not in failed:
+            values.setdefault(name, default_of(limit))
+    return values, wrong
+
+
+def default_of(limit: dict[str, Any]) -> Any:
+    return () if limit["kind"] in ("components", *_LISTS) else limit["default"]
+
+
+def _parse_value(limit: dict[str, Any], text: str) -> Any:
+    """The value that ``text`` means; a ValueError says what is needed instead."""
+    kind = limit["kind"]
+    if kind == "number":
+        number = parse_number(text)
+        if number is None:
+            unit = "" if limit["unit"] == "1" else f", in {limit['unit']}"
+            raise ValueError(f"is not a finite number ({limit['help']}{unit})")
+        if need := out_of(limit, number):
+            raise ValueError(need)
+        return number
+    if kind == "flag":
+        if text.lower() not in ("true", "false"):
+            raise ValueError("is neither true nor false")
+        return text.lower() == "true"
+    if kind == "choice":
+        if text not in limit["choices"]:
+            raise ValueError(f"is not one of {', '.join(limit['choices'])}")
+        return text
+    if kind == "components":
+        parts = tuple(text.split(";"))
+        if text != "all" and not all(re.fullmatch("[A-Z0-9?]{2}", part) for part in parts):
+            raise ValueError("is neither all nor a list such as ZZ;NN or Z?;?Z")
+        return () if text == "all" else parts
+    if kind == "job":
+        if not _JOB_ID.fullmatch(text):
+            raise ValueError("is not the id of a job; write its 1 to 16 digits")
+        return text
+    if kind == "interval":
+        if not _INTERVAL.fullmatch(text):
+            raise ValueError("is not a number of hours, days or months such as 6h, 7D or 1ME")
+        return text
+    if kind in _LISTS:
+        pattern, example = _LISTS[kind]
+        parts = tuple(text.split(";"))
+        if not all(re.fullmatch(pattern, part) for part in parts):
+            raise ValueError(f"is not a list of {kind} such as {example}")
+        if len(parts) > _MAX_LISTED:
+            raise ValueError(f"names {len(parts)} {kind}; at most {_MAX_LISTED} are drawn")
+        return parts
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
+        raise ValueError("is not the name of a data source")
+    return text
+
+
+def out_of(limit: dict[str, Any], number: float) -> str:
+    """What a number outside its limits needs; empty where it is inside."""
+    low = float(limit["above"] if "above" in limit else limit["min"])
+    inside = (number > low if "above" in limit else number >= low) and number <= limit["max"]
+    if inside and math.isfinite(number):
+        return ""
+    unit = "" if limit["unit"] == "1" else f"{limit['unit']} "
+    bound = "above" if "above" in limit else "from"
+    return f"{unit}is not {bound} {low:g} and at most {limit['max']:g}"
+
+
+def parse_number(text: str) -> float | None:
+    """A finite number in plain or exponent notation, else None."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def rows_of(file: str, content: bytes, required: Sequence[str], optional: Sequence[str]) -> Table:
+    """The rows of a CSV, by column name.
+
+    A file without a header line is read as if it had the required columns in their order. What is
+    wrong in one line, or with one column, does not hide the others.
+    """
+    try:
+        lines = list(_csv_lines(_decode(content)))
+    except ValueError as error:
+        return Table([], [Problem(file, 0, "", "", str(error))])
+    problems = [
+        Problem(file, line, "", "", f"is not CSV: {wrong}") for line, _, wrong in lines if wrong
+    ]
+    table = [
+        (line, [cell.strip() for cell in cells])
+        for line, cells, wrong in lines
+        if not wrong and any(cell.strip() for cell in cells)
+    ]
+    if not table or (problems and problems[0].line < table[0][0]):  # no header can be made out
+        return Table([], problems or [Problem(file, 0, "", "", "is empty")], len(problems))
+    line, header = table[0]
+    n_rows = len(table) + len(problems)
+    if set(header) & {*required, *optional}:
+        table = table[1:]
+        n_rows -= 1
+    else:
+        header = list(required)
+    if len(header) > (most := 2 * (len(required) + len(optional))):
+        need = f"has {len(header)} columns; at most {most} are read"
+        return Table([], [*problems, Problem(file, line, "", "", need)], n_rows)
+    problems += _header_problems(file, line, header, required, optional)
+    known = [name in (*required, *optional) and header.count(name) == 1 for name in header]
+    rows = []
+    for line, cells in table:
+        if len(cells) != len(header):
+            need = f"has {len(cells)} fields; {len(header)} are needed: {','.join(header)}"
+            problems.append(Problem(file, line, "", "", need))
+        else:
+            fields = zip(header, cells, known, strict=True)
+            rows.append((line, {name: cell for name, cell, is_known in fields if is_known}))
+    unknown = {name for name in required if name not in header}
+    unknown |= {name for name, is_known in zip(header, known, strict=True) if not is_known}
+    return Table(rows, problems, n_rows, frozenset(unknown))
+
+
+def _header_problems(
+    file: str, line: int, header: list[str], required: Sequence[str], optional: Sequence[str]
+) -> list[Problem]:
+    problems = [
+        Problem(file, line, "", "", f"lacks the column {name}")
+        for name in required
+        if name not in header
+    ]
+    for position, name in enumerate(header):
+        if name not in (*required, *optional):
+            need = f"is not a column of this file; it may have {', '.join([*required, *optional])}"
+            problems.append(Problem(file, line, "", name or " ", need))
+        elif name in header[:position]:
+            problems.append(Problem(file, line, name, name, "stands twice in the header"))
+    return problems
+
+
+def _decode(content: bytes) -> str:
+    """UTF-8 text, with or without a byte order mark; a ValueError says what else it is."""
+    most = LIMITS["stations"]["max_bytes"]
+    if len(content) > most:
+        raise ValueError(f"is larger than {most} bytes")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError("is UTF-16; save it as UTF-8")
+    if b"\0" in content:
+        raise ValueError("holds NUL bytes; it must be text in UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def _csv_lines(text: str) -> Iterable[tuple[int, list[str], str]]:
+    """Line, its cells, and what is wrong with its quotes: no cell of ours goes over two lines."""
+    most = LIMITS["stations"]["max_rows"]
+    for number, line in enumerate(text.splitlines(), 1):
+        if number > most + 1:
+            raise ValueError(f"has more than {most} rows")
+        try:
+            yield number, next(csv.reader([line], strict=True), []), ""
+        except csv.Error:
+            long = len(line) > csv.field_size_limit()
+            yield number, [], "a cell is too long" if long else _BAD_QUOTES
+
+
+def format_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ";".join(value)
+    if not isinstance(value, float | int):
+        return str(value)
+    short = f"{value:.10g}"
+    return short if float(short) == value else repr(float(value))

@@ -1,0 +1,204 @@
+"""The row of stacking_params.csv: what every value means, and which go together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from ..errors import Problem, RequestError
+from .rules import Rules
+
+STACKING = "stacking_params.csv"
+
+_EXPONENT = {"phase-weighted": 2.0, "tf-phase-weighted": 2.0, "nth-root": 2.0,
+             "adaptive-covariance": 1.0}  # fmt: skip
+_THRESHOLD = {"correlation": 0.0, "snr": 5.0}
+
+
+STACKING_RULES = Rules()  # between the values of a row
+
+
+def _of_types(name: str, types: tuple[str, ...]) -> None:
+    def check(given: Any, type: str) -> str:
+        if given is None or type in types:
+            return ""
+        return f"goes with type={' or '.join(types)} only, not with {type}; leave it empty"
+
+    STACKING_RULES.add(name, (name, "type"), check)
+
+
+for _name, _types in (
+    ("phase_smooth", ("phase-weighted",)),
+    ("power", tuple(_EXPONENT)),
+    ("select", ("selective",)),
+    ("threshold", ("selective",)),
+):
+    _of_types(_name, _types)
+
+
+@STACKING_RULES.about("power")
+def _order(power: float | None, type: str) -> str:
+    if type == "nth-root" and power is not None and power < 1:
+        return "is no order of a root; write 1 or more"
+    return ""
+
+
+@STACKING_RULES.about("threshold")
+def _highest(threshold: float | None, select: str | None) -> str:
+    if (select or "correlation") == "correlation" and (threshold or 0) > 1:
+        return "is more than any correlation; write up to 1"
+    return ""
+
+
+@STACKING_RULES.about("bootstrap")
+def _resamples(bootstrap: float) -> str:
+    if bootstrap == 1 or bootstrap % 1:
+        return "is no number of resamples; write 0, or a whole number from 2 on"
+    return ""
+
+
+@STACKING_RULES.about("bootstrap")
+def _not_robust(bootstrap: float, type: str) -> str:
+    if bootstrap and type == "robust":
+        need = "cannot go with type=robust, which takes a window drawn twice for agreement"
+        return f"{need}; write 0"
+    return ""
+
+
+def _of_intervals(given: str, stack_all: bool) -> str:
+    if given and stack_all:
+        need = "has no meaning with stack_all=true, which makes one trace of all days"
+        return f"{need}; write false, or leave it empty"
+    return ""
+
+
+for _name in ("interval", "moving"):
+    STACKING_RULES.add(_name, (_name, "stack_all"), _of_intervals)
+
+
+@STACKING_RULES.about("moving")
+def _moves(moving: str, interval: str, stack_all: bool) -> str:
+    if not moving or stack_all:
+        return ""
+    every = interval or "1D"
+    (length, unit), (step, step_unit) = _interval(every), _interval(moving)
+    if unit != step_unit:
+        return f"is not in the unit of interval={every}; months go with months only"
+    if step >= length:
+        return f"is not shorter than interval={every}, so nothing moves; leave it empty"
+    return ""
+
+
+def _of_dvv(given: float | None, dvv: str) -> str:
+    if given is not None and dvv == "none":
+        return "has no meaning without dvv; write stretching or cross-spectrum there"
+    return ""
+
+
+for _name in ("dvv_min_lag", "dvv_max_lag", "dvv_max"):
+    STACKING_RULES.add(_name, (_name, "dvv"), _of_dvv)
+
+
+@STACKING_RULES.about("dvv")
+def _compares(dvv: str, stack_all: bool) -> str:
+    if dvv != "none" and stack_all:
+        need = "compares intervals with each other, and stack_all=true makes one trace of all"
+        return f"{need}; write false"
+    return ""
+
+
+@STACKING_RULES.about("dvv_max_lag")
+def _coda(dvv_max_lag: float | None, dvv_min_lag: float | None, dvv: str) -> str:
+    if dvv != "none" and dvv_max_lag is not None and (dvv_min_lag or 0) >= dvv_max_lag:
+        return f"s is not above dvv_min_lag={dvv_min_lag:g} s"
+    return ""
+
+
+@dataclass(frozen=True)
+class StackParams:
+    """The row of stacking_params.csv.
+
+    ``type``, ``phase_smooth`` and ``stack_all`` are the original's, with its three types;
+    the defaults of the others do what it did. What does not go together is refused.
+    """
+
+    type: str
+    phase_smooth: float | None  # s; phase-weighted only
+    stack_all: bool
+    job: str  # id of the correlation job
+    interval: str = ""  # such as 7D; one trace each. Empty: a day
+    moving: str = ""  # from one start to the next. Empty: the interval
+    power: float | None = None
+    select: str | None = None
+    threshold: float | None = None
+    bootstrap: float = 0  # resamples
+    dvv: str = "none"
+    dvv_min_lag: float | None = None  # s
+    dvv_max_lag: float | None = None  # s
+    dvv_max: float | None = None
+    pairs: tuple[str, ...] = ()  # FIRST|SECOND
+    shots: tuple[str, ...] = ()  # channel ids
+    svg: bool = False
+
+    def __post_init__(self) -> None:
+        wrong = list(STACKING_RULES.broken(vars(self)))
+        if wrong:
+            raise RequestError([Problem(STACKING, 0, c, v, need) for c, v, need in wrong])
+
+    @property
+    def exponent(self) -> float:
+        """``power``, or what the type takes without it."""
+        return _EXPONENT[self.type] if self.power is None else self.power
+
+    @property
+    def selected_by(self) -> str:
+        """What a selective stack looks at."""
+        return self.select or "correlation"
+
+    @property
+    def least_selected(self) -> float:
+        """``threshold``, or what the selection takes without it."""
+        return _THRESHOLD[self.selected_by] if self.threshold is None else self.threshold
+
+    @property
+    def every(self) -> str:
+        """``interval``, or the day that it is without."""
+        return self.interval or "1D"
+
+    def starts(self, first: date, last: date) -> tuple[tuple[datetime, datetime], ...]:
+        """Start and end of every interval that begins on these days, the last included.
+
+        Hours and days are counted from the first day, months by the calendar. A moving
+        interval reaches beyond the last day where it must, never before the first.
+        """
+        length, unit = _interval(self.every)
+        step, _ = _interval(self.moving) if self.moving else (length, unit)
+        begin, end = (datetime(d.year, d.month, d.day) for d in (first, last + timedelta(days=1)))
+        found: list[tuple[datetime, datetime]] = []
+        if unit == "ME":
+            begin = begin.replace(day=1)
+        at = begin
+        while at < end:
+            k = len(found) + 1
+            if unit == "ME":
+                found.append((at, _months_later(at, length)))
+                at = _months_later(begin, k * step)
+            else:
+                found.append((at, at + timedelta(hours=length)))
+                at = begin + timedelta(hours=k * step)
+            if self.moving and found[-1][1] >= end:
+                break  # the next would only hold less of the same
+        return tuple(found)
+
+
+def _interval(text: str) -> tuple[int, str]:
+    """Hours, days as hours, or months (ME)."""
+    if text.endswith("ME"):
+        return int(text[:-2]), "ME"
+    return int(text[:-1]) * (24 if text.endswith("D") else 1), "h"
+
+
+def _months_later(time: datetime, months: int) -> datetime:
+    years, month = divmod(time.month - 1 + months, 12)
+    return time.replace(year=time.year + years, month=month + 1)

@@ -1,0 +1,1 @@
+"""The daemon: one pass admits, reconciles and publishes."""

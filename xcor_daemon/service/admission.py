@@ -1,0 +1,222 @@
+"""From incoming/ to a folder of this machine: who is taken, when, and what the others are told."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from ..atomic_files import size_text
+from ..config import Config
+from ..errors import RequestError
+from ..request.cost import check_files
+from ..request.parse import XcorRequest
+from ..request.units import Units
+from ..storage import jobs
+from ..storage.bucket import Bucket
+from ..storage.disk_space import Disk, bytes_needed
+from ..storage.leases import Leases
+from ..storage.listing import Waiting
+from ..storage.registry import Register
+from ..workers.placement import place
+from .publish import Publisher
+
+log = logging.getLogger(__name__)
+
+_AHEAD = 4  # jobs that are staged beyond those that can run, so that no place is ever empty
+_SLICE = 2.0  # s of a pass in which jobs are looked at and taken; the rest comes with the next
+_TELLING = 0.5  # s of a pass in which places in the queue are written
+_SHOWN_EVERY = 10.0  # s between two of one job; the further back it stands, the longer
+
+
+OneJob = Callable[[str], AbstractContextManager[None]]  # keeps one job's trouble from the others
+
+
+@dataclass
+class _Prospect:
+    """What is known of a job before it is taken."""
+
+    waiting: Waiting  # as it was when its files were read
+    kind: str
+    needed: int  # bytes
+    is_refused: bool  # its end is known, so it need not wait for a place
+    ahead: int = -1  # as its user was told
+    again: float = 0.0  # its user is told no earlier
+    etag: str | None = None  # of the status.json that this daemon wrote
+
+
+@dataclass
+class Admission:
+    """Takes jobs that are complete and quiet, as far as there are places and there is disk."""
+
+    bucket: Bucket
+    config: Config
+    register: Register
+    publisher: Publisher
+    leases: Leases
+    disk: Disk
+    now: Callable[[], float]
+    again: set[str] = field(default_factory=set)  # to be tried again though they ended
+    held: set[str] = field(default_factory=set)  # to be held once they are taken
+    is_paused: bool = False  # no job is taken
+    _prospects: dict[str, _Prospect] = field(default_factory=dict)
+    _places: int = 0  # that this pass may still give
+    _too_big: float = float("inf")  # bytes for which this pass found no room
+
+    def admit(self, queue: Sequence[Waiting], one_job: OneJob) -> None:
+        """Take the first jobs of a queue and tell the others their place.
+
+        Parameters
+        ----------
+        queue : sequence
+            Complete, quiet jobs that this machine does not know, first come first.
+        one_job : callable
+            Gives a context that keeps one job's trouble from the others.
+        """
+        stop_at = time.monotonic() + _SLICE
+        present = {waiting.id for waiting in queue}
+        self.leases.forget(present)
+        for job_id in self._prospects.keys() - present:
+            del self._prospects[job_id]
+        self._places, self._too_big = self._free_places(), float("inf")
+        left = []
+        for waiting in queue:
+            known = self._prospects.get(waiting.id)
+            if known is not None and known.waiting is waiting and not self._is_due(known):
+                left.append(waiting)  # the most of a long queue; nothing is asked of S3
+            elif time.monotonic() < stop_at:  # else the next pass goes on
+                with one_job(waiting.id):
+                    if self._look(waiting) and not self._take(waiting):
+                        left.append(waiting)
+        self._tell(left, one_job)
+
+    def _is_due(self, prospect: _Prospect) -> bool:
+        """Whether a job that was looked at could be taken now."""
+        if prospect.is_refused or prospect.waiting.is_cancelled:
+            return True
+        return self._places > 0 and prospect.needed < self._too_big
+
+    def _look(self, waiting: Waiting) -> _Prospect | None:
+        """Read a job's files once; None where they changed or the job has ended elsewhere."""
+        known = self._prospects.get(waiting.id)
+        if known is not None and known.waiting is waiting:
+            return known
+        if self._is_finished(waiting.id):
+            self.register.ended.add(waiting.id)
+            return None
+        contents = self.bucket.fetch(waiting)
+        if contents is None:
+            return None
+        prospect = _Prospect(waiting, "xcor", bytes_needed(None), is_refused=False)
+        try:
+            request, price = check_files(contents)
+            if isinstance(request, XcorRequest):
+                assert price is not None
+                place(request, price, self.config)
+                prospect.needed = bytes_needed(price) + 2 * Units(request).bytes_waiting
+            else:
+                prospect.kind = "stack"
+        except RequestError:
+            prospect.is_refused = True
+        self._prospects[waiting.id] = prospect
+        return prospect
+
+    def _is_finished(self, job_id: str) -> bool:
+        """Whether a job that this machine does not know came to its end somewhere else."""
+        status = self.bucket.read_status(job_id) or {}
+        if status.get("state") in jobs.TERMINAL and job_id not in self.again:
+            return True
+        manifest = self.bucket.read_manifest(job_id)
+        if manifest is not None and status.get("state") != jobs.DONE:
+            self.publisher.announce(manifest, [])
+        return manifest is not None
+
+    def _free_places(self) -> int:
+        """How many jobs may be staged; what waits for another try takes no place."""
+        if self.is_paused:
+            return 0
+        waiting = [
+            job
+            for job in self.register.live()
+            if not job.is_held and job.not_before <= self.now() and not job.verdict
+        ]
+        return self.config.max_parallel + _AHEAD - len(waiting)
+
+    def _take(self, waiting: Waiting) -> bool:
+        """Stage a job, if it has a place, this daemon gets its lease and the disk has room."""
+        prospect = self._prospects[waiting.id]
+        is_short = prospect.is_refused or waiting.is_cancelled
+        if not is_short and not (self._is_due(prospect) and self._has_room(prospect)):
+            return False
+        if not self.leases.claim(waiting.id):
+            return False
+        if waiting.id not in self.again and self._is_finished(waiting.id):
+            self.register.ended.add(waiting.id)
+            self.leases.release(waiting.id)
+            return True
+        contents = self.bucket.fetch(waiting)
+        if contents is None:
+            log.info("job %s: its files changed while they were copied; later again", waiting.id)
+            return False
+        self._stage(waiting, contents, prospect)
+        self._places -= not is_short
+        return True
+
+    def _stage(self, waiting: Waiting, contents: dict[str, bytes], prospect: _Prospect) -> None:
+        inputs = [
+            jobs.Input.of(remote.key, remote.etag, contents[name])
+            for name, remote in waiting.files.items()
+        ]
+        work_dir, needed = self.register.work_dir, prospect.needed
+        job = jobs.create_job(work_dir, waiting.id, contents, inputs, waiting.seen, needed)
+        self.publisher.forget(job.id)
+        self.register.add(job)
+        log.info("%s: staged as %s", job, job.folder)
+        self._prospects.pop(job.id, None)
+        self.again.discard(job.id)
+        if waiting.is_cancelled:
+            self.register.change(job, verdict=jobs.CANCELLED, reason="cancelled by its user")
+        elif not self.disk.could_ever_hold(needed):
+            reason = f"it needs {size_text(needed)} of disk, more than this service has: "
+            reason += f"{self.disk.limit_text()}; ask for fewer stations, days or windows"
+            self.register.change(job, verdict=jobs.REJECTED, reason=reason)
+        elif job.id in self.held:
+            self.held.discard(job.id)
+            self.register.change(job, is_held=True)
+
+    def _has_room(self, prospect: _Prospect) -> bool:
+        if not self.disk.could_ever_hold(prospect.needed):
+            return True  # to be refused
+        self.register.forget(self.disk.make_room(prospect.needed, self.register.jobs.values()))
+        if self.disk.room(self.register.jobs.values()) < prospect.needed:
+            self._too_big = prospect.needed
+            return False
+        return True
+
+    def _tell(self, left: Sequence[Waiting], one_job: OneJob) -> None:
+        """Write places in the queue, those first that were told longest ago; a few in a pass."""
+        stop_at, now, first = time.monotonic() + _TELLING, self.now(), len(self.register.live())
+        due = []
+        for ahead, waiting in enumerate(left, first):
+            prospect = self._prospects[waiting.id]
+            if ahead != prospect.ahead and now >= prospect.again:
+                due.append((prospect.again, ahead, waiting.id))
+        for _, ahead, job_id in sorted(due):
+            if time.monotonic() > stop_at:
+                break
+            with one_job(job_id):
+                self._tell_one(job_id, self._prospects[job_id], ahead)
+
+    def _tell_one(self, job_id: str, prospect: _Prospect, ahead: int) -> None:
+        """Write the place of a job, unless a daemon that knows more has written its status."""
+        prospect.again = self.now() + _SHOWN_EVERY * (1 + ahead / 10)
+        etag = prospect.etag
+        if etag is None:  # written by this daemon's predecessor, by another one, or by nobody
+            shown, etag = self.bucket.find_status(job_id)
+            if shown and (shown["state"] != jobs.QUEUED or self.leases.is_taken(job_id)):
+                return
+        prospect.etag = self.publisher.show_waiting(job_id, prospect.kind, ahead, etag)
+        if prospect.etag is not None:
+            prospect.ahead = ahead

@@ -1,0 +1,327 @@
+"""The host's corridor: every pass looks at S3, the job folders and the workers, and moves each
+job as far as it goes without waiting. Recovery after a crash is nothing but the next pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..config import Config
+from ..errors import ConfigError, UnreachableError, XcorError
+from ..storage import jobs, operator_commands
+from ..storage.bucket import Bucket
+from ..storage.disk_space import Disk
+from ..storage.jobs import Job
+from ..storage.leases import Leases
+from ..storage.listing import Listing, Waiting
+from ..storage.operator_commands import Order
+from ..storage.registry import Register
+from ..workers.launcher import Launcher
+from .admission import Admission
+from .heartbeat import Heartbeat
+from .metrics import Metrics
+from .publish import Publisher
+from .reconcile import Course
+from .repair_views import Audit
+from .systemd import Notifier
+
+log = logging.getLogger(__name__)
+
+_BUSY, _IDLE = 1.0, 5.0  # s between two passes where the settings leave it open
+_LAST_PASS = 5.0  # s that a pass may go on after SIGTERM
+_REFUSED = 3  # times in a row that workers were out of reach, before no more jobs are taken
+_FIRST_REST, _LONGEST_REST = 1.0, 60.0  # s after S3 failed; doubled each time
+
+
+class Daemon:
+    """Moves the jobs of one bucket and one work folder; only within ``with daemon.holding()``.
+
+    Parameters
+    ----------
+    backoff : float
+        Seconds, about, until a failed worker is followed by the next; doubled each time.
+    now : callable
+        The time (s since 1970).
+    notifier : Notifier, optional
+        Whom to tell of every pass; without one, nobody.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        launcher: Launcher,
+        config: Config,
+        backoff: float = 30.0,
+        now: Callable[[], float] = time.time,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self.bucket, self.launcher, self.config = bucket, launcher, config
+        self.notifier = notifier or Notifier({})
+        self.work_dir = config.work_dir.absolute()
+        self.backoff, self.now = backoff, now
+        self._troubles: dict[str, tuple[int, float]] = {}  # times S3 failed a job, rest until
+        self._ignored = 0
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Keep the work folder to this daemon and load what an earlier one left there."""
+        with jobs.hold(self.work_dir):
+            for folder in jobs.sweep_unfinished(self.work_dir):
+                log.info("job %s: an unfinished staging was removed: %s", folder.name, folder)
+            self._make_rooms()
+            self.register.load()
+            yield
+
+    def _make_rooms(self) -> None:
+        config, bucket, now = self.config, self.bucket, self.now
+        self.register = register = Register(self.work_dir)
+        self.publisher = publisher = Publisher(bucket, now)
+        self.leases = leases = Leases(bucket, jobs.owner_name(self.work_dir), config.lease)
+        disk = Disk(self.work_dir, config.reserve, config.quota)
+        self.admission = Admission(bucket, config, register, publisher, leases, disk, now)
+        self.course = Course(
+            bucket, self.launcher, config, register, publisher, leases, self.backoff, now
+        )
+        self.heartbeat = Heartbeat(bucket, config, now)
+        self.audit = Audit(bucket, publisher, now)
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        """The jobs that this machine knows."""
+        return self.register.jobs
+
+    def run_forever(self, stop: threading.Event) -> None:
+        """Pass after pass until ``stop`` is set; workers go on without the daemon."""
+        ever, trouble, failed = False, "", 0
+        while not stop.is_set():
+            try:
+                left = self.tick()
+                self.notifier.passed(f"jobs to do: {left}")
+                # What an operator has set is kept to; else several daemons spread themselves.
+                wait = self.config.interval or _jittered(_BUSY if left else _IDLE)
+                ever, trouble, failed = True, "", 0
+            except (UnreachableError, ConfigError) as error:
+                if isinstance(error, ConfigError) and not ever:
+                    raise  # a wrong setting, unless it has worked before
+                wait = min((self.config.interval or _BUSY) * 2**failed, _LONGEST_REST)
+                failed += wait < _LONGEST_REST
+                wait = _jittered(wait)
+                if str(error) != trouble:
+                    log.warning("no pass, next try in about %g s: %s", wait, error)
+                trouble = str(error)
+                self.notifier.trouble(trouble)
+            stop.wait(wait)
+        self.notifier.stopping()
+
+    def run_once(self, wait: bool = False, stop: threading.Event | None = None) -> list[Job]:
+        """One pass, or passes until nothing is left to do; gives the jobs that ended."""
+        stop = stop or threading.Event()
+        before = {job.id for job in self.jobs.values() if not job.is_live}
+        left = self.tick()
+        while wait and left and not stop.wait(min(self.config.interval or _BUSY, _BUSY)):
+            left = self.tick()
+        return [job for job in self.jobs.values() if not job.is_live and job.id not in before]
+
+    def tick(self) -> int:
+        """Move every job as far as it goes now; gives how many are not at their end."""
+        began = time.monotonic()
+        listing = self.bucket.waiting(self.register.ended)
+        self._count_strangers(listing)
+        queue = self._queue(listing)
+        self._obey(queue)
+        # What is taken must be done here, and it is not if no worker starts.
+        self.admission.is_paused = self.course.refused >= _REFUSED and bool(self.register.live())
+        self.admission.admit(queue, self._one_job)
+        for job in self.register.live():
+            if not self._rests(job.id):
+                with self._one_job(job.id):
+                    self.course.advance_far(job)
+        waiting = self._still_waiting(queue)
+        seconds = time.monotonic() - began
+        with _not_fatal("heartbeat"):
+            if self.heartbeat.beat(self.register, len(waiting), seconds):
+                self._measure(waiting, seconds)
+        with _not_fatal("audit"):
+            self.audit.look(self.register.ended)
+        held = sum(job.is_held for job in self.register.live())
+        others = sum(self.leases.is_others(job.id) for job in waiting)
+        unsettled = sum(
+            not w.is_quiet and w.is_complete and not self.register.knows(w.id) for w in listing.jobs
+        )
+        return len(self.register.live()) - held + len(waiting) - others + unsettled
+
+    def _queue(self, listing: Listing) -> list[Waiting]:
+        """Who may be taken; a job that is here already is cancelled where its user wants it."""
+        queue = []
+        for waiting in listing.jobs:
+            if not self.register.knows(waiting.id):
+                is_ready = waiting.is_complete and waiting.is_quiet
+                if is_ready and not self._rests(waiting.id):
+                    queue.append(waiting)
+            elif waiting.is_cancelled:
+                with self._one_job(waiting.id):
+                    self._cancel(self.jobs[waiting.id], "cancelled by its user")
+        return queue
+
+    def _still_waiting(self, queue: list[Waiting]) -> list[Waiting]:
+        ended, knows = self.register.ended, self.register.knows
+        return [job for job in queue if job.id not in ended and not knows(job.id)]
+
+    def _measure(self, waiting: list[Waiting], seconds: float) -> None:
+        """Give the figures to those who watch the service."""
+        ready = [job.seen for job in waiting]
+        ready += [job.seen for job in self.register.live() if job.state == jobs.QUEUED]
+        states = {**dict.fromkeys((*jobs.TERMINAL, jobs.RUNNING), 0), **self.register.counts()}
+        states["waiting"] = len(waiting)
+        metrics = Metrics(
+            {
+                "xcor_jobs": states,
+                "xcor_oldest_ready_seconds": self.now() - min(ready, default=self.now()),
+                "xcor_pass_seconds": seconds,
+                "xcor_last_success_timestamp_seconds": self.now(),
+                "xcor_s3_errors_total": dict(self.bucket.errors),
+                "xcor_worker_end_total": dict(self.register.endings),
+                "xcor_disk_free_bytes": float(self.admission.disk.free()),
+                "xcor_lease_lost_total": self.leases.lost,
+                "xcor_units_done_total": self.register.units,
+            }
+        )
+        if self.config.metrics_file:
+            metrics.write(Path(self.config.metrics_file))
+        if self.config.log_format == "json":
+            print(metrics.emf(self.now()), file=sys.stderr)
+
+    def _count_strangers(self, listing: Listing) -> None:
+        if listing.ignored != self._ignored:
+            self._ignored = listing.ignored
+            log.info("%d keys under incoming/ are ignored: no files of a job", listing.ignored)
+
+    def _cancel(self, job: Job, reason: str) -> None:
+        if job.is_live and not job.verdict:
+            self.register.change(job, verdict=jobs.CANCELLED, reason=reason)
+
+    # --- what operators ask ---
+
+    def _obey(self, queue: list[Waiting]) -> None:
+        waiting = {job.id for job in queue}
+        for order in operator_commands.pending(self.work_dir):
+            with self._one_job(order.job_id):
+                if order.job_id in self.register.jobs:
+                    self._order(self.jobs[order.job_id], order)
+                elif order.action == "retry":
+                    self.admission.again.add(order.job_id)
+                    self.register.ended.discard(order.job_id)
+                elif order.action == "hold" and order.job_id in waiting:
+                    self.admission.held.add(order.job_id)
+                elif order.action == "release" and order.job_id in waiting:
+                    self.admission.held.discard(order.job_id)
+                else:
+                    log.warning("job %s: no such job here to %s", order.job_id, order.action)
+                operator_commands.done(order)
+
+    def _order(self, job: Job, order: Order) -> None:
+        if order.action == "cancel":
+            self._cancel(job, "cancelled by the operator of the service")
+        elif order.action in ("hold", "release"):
+            self.register.change(job, is_held=order.action == "hold")
+        elif job.state in (jobs.DONE, jobs.LEFT):
+            log.warning("%s: is %s; send it again to have it done again", job, job.state)
+        elif job.is_live and job.verdict:
+            log.warning("%s: is about to be %s; retry it then", job, job.verdict)
+        else:
+            self._again(job)
+
+    def _again(self, job: Job) -> None:
+        """Begin a job anew in its folder, or cut short its wait for another try."""
+        if job.is_live:
+            self.register.change(job, not_before=0.0)
+            return
+        fresh: dict[str, Any] = {"state": jobs.QUEUED, "verdict": "", "reason": "", "problems": ()}
+        fresh |= {"source": "", "failures": 0, "killed": 0, "starved": 0, "past": job.run}
+        fresh |= {"not_before": 0.0, "is_held": False}
+        self.publisher.forget(job.id)
+        self.register.change(job, **fresh)
+
+    # --- one job's trouble ---
+
+    @contextmanager
+    def _one_job(self, job_id: str) -> Iterator[None]:
+        """Keep one job's trouble from the others; a later pass tries again."""
+        try:
+            yield
+            self._troubles.pop(job_id, None)
+        except XcorError as error:
+            log.warning("%s: %s", self.jobs.get(job_id, f"job {job_id}"), error)
+            times = self._troubles.get(job_id, (0, 0.0))[0]
+            rest = min(_FIRST_REST * 2 ** (times - 1), _LONGEST_REST) if times else 0.0
+            self._troubles[job_id] = (times + 1, time.monotonic() + rest)
+        self.notifier.alive()
+
+    def _rests(self, job_id: str) -> bool:
+        """Whether a job failed again and again and must not hold up every pass."""
+        trouble = self._troubles.get(job_id)
+        return trouble is not None and time.monotonic() < trouble[1]
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(0.8, 1.2)
+
+
+@contextmanager
+def _not_fatal(what: str) -> Iterator[None]:
+    """Do what a pass can do without."""
+    try:
+        yield
+    except XcorError as error:
+        log.warning("%s: %s", what, error)
+
+
+class _Stop(threading.Event):
+    """Is set by signals; to wait for it ends early where a child ends, most often a worker.
+
+    Signals ring through a pipe: who waits for a usual event holds, for a moment, the lock that its
+    handler would wait for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ear, bell = os.pipe()
+        os.set_blocking(bell, False)
+        signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # who has no handler does not ring
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it is set, after so many seconds or as soon as a signal comes."""
+        if select.select([self._ear], [], [], timeout)[0]:
+            os.read(self._ear, 4096)
+        return self.is_set()
+
+
+def stop_on_signals() -> threading.Event:
+    """What SIGTERM and SIGINT set; a pass that goes on too long is then cut off, as by a crash."""
+    stop = _Stop()
+
+    def leave(*_: object) -> None:
+        stop.set()
+        signal.setitimer(signal.ITIMER_REAL, _LAST_PASS)
+
+    def cut_off(*_: object) -> None:
+        log.warning("stopped in the middle of a pass; the next start goes on from there")
+        logging.shutdown()
+        os._exit(0)
+
+    signal.signal(signal.SIGALRM, cut_off)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    return stop

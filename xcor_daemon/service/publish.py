@@ -1,0 +1,277 @@
+"""What the user sees of a job: its results, files.txt, status.json and, once, manifest.json."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from .. import __version__
+from ..request.cost import estimate
+from ..request.parse import XcorRequest, read_request
+from ..storage import worker_outputs
+from ..storage.bucket import Bucket, manifest_key, result_key
+from ..storage.jobs import DONE, LOG_FILE, QUEUED, RUNNING, Job
+from ..storage.worker_outputs import OUTPUTS_FILE, BrokenOutputs
+
+SLICE = 10.0  # s of a pass in which files of one job are moved; the rest comes with the next pass
+_REFRESH = 30.0  # s after which status.json is written again though nothing changed
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A file that is in S3."""
+
+    stamp: tuple[int, int, int]  # which file it was here: inode, size, mtime (ns)
+    size: int
+    sha256: str
+
+
+@dataclass
+class _Memory:
+    """What this process remembers of a job; without it, it looks again."""
+
+    published: dict[str, _Published] = field(default_factory=dict)  # by name
+    lines: list[str] = field(default_factory=list)  # of files.txt
+    status: dict[str, Any] = field(default_factory=dict)
+    shown: float = 0.0  # when status.json was written
+    plan: tuple[int, int] | None = None  # days, pairs
+
+
+class Publisher:
+    """Keeps processed/ID/ as it should be; ``now`` gives the time (s since 1970)."""
+
+    def __init__(self, bucket: Bucket, now: Callable[[], float] = time.time) -> None:
+        self.bucket, self.now = bucket, now
+        self._memories: dict[str, _Memory] = {}
+
+    def upload(self, job: Job, expected: Mapping[str, tuple[int, str] | None]) -> bool:
+        """Upload files as far as they are not there and a slice of time allows.
+
+        Parameters
+        ----------
+        expected : mapping
+            Name -> size and sha256, or None where any content will do.
+
+        Returns
+        -------
+        bool
+            Whether all are there now.
+
+        Raises
+        ------
+        BrokenOutputs
+            If a file is not there, or has not the expected size and sha256.
+        """
+        stop_at = time.monotonic() + SLICE
+        for name, wanted in expected.items():
+            if not self._upload_one(job, name, wanted, stop_at):
+                return False
+        return True
+
+    def _upload_one(
+        self, job: Job, name: str, wanted: tuple[int, str] | None, stop_at: float
+    ) -> bool:
+        published = self._memory(job).published
+        folder = job.folder if name == LOG_FILE else job.results
+        with worker_outputs.open_output(folder, name) as file:
+            about = os.fstat(file.fileno())
+            stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
+            if wanted and wanted[0] != about.st_size:  # before all of it is read
+                raise BrokenOutputs(f"{name} is not the file that {OUTPUTS_FILE} describes.")
+            known = published.get(name)
+            is_there = known is not None and known.stamp == stamp
+            if not is_there and time.monotonic() > stop_at:
+                return False
+            if known is None or not is_there:
+                known = _Published(stamp, about.st_size, worker_outputs.sha256_of(file))
+            if wanted and wanted != (known.size, known.sha256):
+                raise BrokenOutputs(f"{name} is not the file that {OUTPUTS_FILE} describes.")
+            if not is_there:
+                self.bucket.publish_file(result_key(job.id, job.attempt, name), file, known.sha256)
+                published[name] = known
+        return True
+
+    def show(self, job: Job, stage: str, ahead: int | None = None) -> None:
+        """Write files.txt and status.json, where they changed; ``job.state`` is what is shown.
+
+        ``ahead`` is the number of jobs that come before one that waits for its turn.
+        """
+        memory = self._memory(job)
+        lines = [result_key(job.id, job.attempt, name) for name in memory.published]
+        lines += ["done"] * (not job.is_live)
+        if lines != memory.lines:
+            self.bucket.put_files(job.id, lines)
+            memory.lines = lines
+        status = {**self._status(job, stage), "ahead": ahead}
+        is_fresh = 0 <= self.now() - memory.shown <= _REFRESH  # the clock may be set back
+        if status != memory.status or not is_fresh:
+            self.bucket.put_status(job.id, {**status, "updated": iso(self.now())})
+            memory.status, memory.shown = status, self.now()
+
+    def show_waiting(self, job_id: str, kind: str, ahead: int, etag: str | None) -> str | None:
+        """Tell the user of a job that nobody has taken yet how many come before it.
+
+        Parameters
+        ----------
+        etag : str or None
+            Of the status.json that this daemon wrote last; None before the first.
+
+        Returns
+        -------
+        str or None
+            The new ETag; None where somebody else has written, who knows more.
+        """
+        status = {
+            **_unknown(job_id, kind),
+            "stage": f"waits for its turn, jobs ahead: {ahead}",
+            "ahead": ahead,
+            "updated": iso(self.now()),
+        }
+        return self.bucket.put_status_if(job_id, status, etag)
+
+    def forget(self, job_id: str) -> None:
+        """Remember nothing of a job that is at its end, or that begins again."""
+        self._memories.pop(job_id, None)
+
+    def commit(
+        self, job: Job, result: Mapping[str, Any], image: str | None = None
+    ) -> dict[str, Any]:
+        """Publish a job whose files are uploaded, once; gives the manifest that stands.
+
+        Parameters
+        ----------
+        result : mapping
+            The content of outputs.json.
+        image : str, optional
+            That the worker ran from.
+        """
+        published = self._memory(job).published
+        arrays = {file["name"]: file["arrays"] for file in result["files"]}
+        files = [
+            {
+                "key": result_key(job.id, job.attempt, name),
+                "size": published[name].size,
+                "sha256": published[name].sha256,
+                "arrays": arrays.get(name, []),
+            }
+            for name in [*arrays, LOG_FILE]
+        ]
+        manifest = {
+            "schema": 1,
+            "id": job.id,
+            "kind": job.kind,
+            "attempt": job.attempt,
+            "version": __version__,
+            "image": image,
+            "request": read_request(job.folder).to_json(),
+            "inputs": [asdict(item) for item in job.inputs],
+            "started": iso(job.started),
+            "units": result["units"],
+            "warnings": result["warnings"],
+            "summary": result["summary"],
+            "files": files,
+        }
+        return self.bucket.commit_manifest(job.id, manifest)
+
+    def announce(self, manifest: Mapping[str, Any], log_tail: list[str]) -> None:
+        """Write files.txt and status.json of a published job: they follow from its manifest."""
+        job_id, units = manifest["id"], manifest["units"]
+        days = units["done"] + units["empty"] + len(units["failed"])
+        self.bucket.put_files(job_id, [*(file["key"] for file in manifest["files"]), "done"])
+        status = {
+            "id": job_id,
+            "kind": manifest["kind"],
+            "state": DONE,
+            "stage": _last_stage(manifest),
+            "ahead": None,
+            "days": [days, days],
+            "pairs": manifest["summary"].get("pairs", 0),
+            "eta_s": None,
+            "started": manifest["started"],
+            "updated": iso(self.now()),
+            "reason": None,
+            "problems": [],
+            "warnings": manifest["warnings"],
+            "log_tail": log_tail,
+            "manifest": manifest_key(job_id),
+            "version": manifest["version"],
+        }
+        self.bucket.put_status(job_id, status)
+
+    def _memory(self, job: Job) -> _Memory:
+        return self._memories.setdefault(job.id, _Memory())
+
+    def _status(self, job: Job, stage: str) -> dict[str, Any]:
+        progress = worker_outputs.read_progress(job.results)
+        days, pairs = self._plan(job)
+        is_running = job.state == RUNNING and not job.verdict
+        return {
+            **_unknown(job.id, job.kind),
+            "state": job.state,
+            "stage": (is_running and progress["stage"]) or stage,
+            "days": progress["days"] or [0, days],
+            "pairs": pairs if progress["pairs"] is None else progress["pairs"],
+            "eta_s": progress["eta_s"] if is_running else None,
+            "started": iso(job.started) if job.started else None,
+            "reason": job.reason or None,
+            "problems": list(job.problems),
+            "warnings": progress["warnings"],
+            "log_tail": worker_outputs.log_tail(job.folder),
+        }
+
+    def _plan(self, job: Job) -> tuple[int, int]:
+        """Days and pairs that a request asks for; zeros until it was checked."""
+        memory = self._memory(job)
+        if memory.plan is None and job.source:
+            request = read_request(job.folder)
+            assert isinstance(request, XcorRequest)
+            memory.plan = (len(request.days), estimate(request).pairs)
+        return memory.plan or (0, 0)
+
+
+def _last_stage(manifest: Mapping[str, Any]) -> str:
+    """The end of a job that is done, with what came to nothing; manifests of 0.1.0 do not say."""
+    reasons = manifest["summary"].get("reasons")
+    counts = [row.get("channel_days") for row in reasons] if _is_table(reasons) else []
+    without = sum(count for count in counts if type(count) is int)
+    parts = ["finished"]
+    if failed := len(manifest["units"]["failed"]):
+        parts.append(f"days that failed: {failed}")
+    if without:
+        parts.append(f"channel-days without a correlation: {without}")
+    return "; ".join(parts)
+
+
+def _is_table(rows: Any) -> bool:
+    """Whether what a worker wrote is a list of objects."""
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+
+
+def _unknown(job_id: str, kind: str) -> dict[str, Any]:
+    """status.json of a job of which nothing is known yet."""
+    return {
+        "id": job_id,
+        "kind": kind,
+        "state": QUEUED,
+        "stage": "",
+        "ahead": None,
+        "days": [0, 0],
+        "pairs": 0,
+        "eta_s": None,
+        "started": None,
+        "reason": None,
+        "problems": [],
+        "warnings": [],
+        "log_tail": [],
+        "manifest": None,
+        "version": __version__,
+    }
+
+
+def iso(seconds: float) -> str:
+    """A time (s since 1970) as the files write it: UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

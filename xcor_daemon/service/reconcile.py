@@ -1,0 +1,280 @@
+"""The course of one job, from its folder to its end: step after step, none of which waits."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..atomic_files import disk_errors, write_text
+from ..config import Config
+from ..errors import ConfigError, Problem, RequestError, XcorError
+from ..request.cost import examine_files
+from ..request.params import PARAMS
+from ..request.parse import StackRequest, XcorRequest, read_files, read_request
+from ..storage import fault_injection, jobs, worker_outputs
+from ..storage.bucket import Bucket
+from ..storage.disk_space import most_bytes
+from ..storage.jobs import Job
+from ..storage.leases import Leases
+from ..storage.registry import Register
+from ..storage.worker_outputs import BrokenOutputs
+from ..workers import launcher
+from ..workers.launcher import Launcher, Worker
+from ..workers.placement import place
+from .publish import Publisher, iso
+from .retry import Ending, classify
+from .stacking_input import find_corr
+
+log = logging.getLogger(__name__)
+
+_LONGEST_WAIT = 3600.0  # s between two workers of a job
+
+
+@dataclass
+class Course:
+    """Moves one job at a time.
+
+    Parameters
+    ----------
+    backoff : float
+        Seconds, about, until a failed worker is followed by the next; doubled each time.
+    now : callable
+        The time (s since 1970).
+    """
+
+    bucket: Bucket
+    launcher: Launcher
+    config: Config
+    register: Register
+    publisher: Publisher
+    leases: Leases
+    backoff: float
+    now: Callable[[], float]
+    refused: int = 0  # times in a row that no worker could be started or looked at
+
+    def advance_far(self, job: Job) -> None:
+        """Step after step, until one changes nothing."""
+        before = None
+        while job is not before and job.is_live:
+            before = job
+            self._advance(job)
+            job = self.register.jobs[job.id]
+        if not job.is_live:
+            self.publisher.forget(job.id)
+            self.leases.release(job.id)
+
+    def _advance(self, job: Job) -> None:
+        if not self.leases.keep(job.id):
+            self._leave(job)
+            return
+        if job.verdict:
+            self._conclude(job)
+            return
+        worker = self._inspect(job)
+        if worker.state == launcher.NOT_STARTED:
+            self._launch(job)
+            return
+        if job.state == jobs.QUEUED:  # the daemon died between start and record
+            job = self.register.change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
+        if worker.state == launcher.RUNNING:
+            self._watch(job)
+        elif worker.exit_code == 0:
+            self._collect(job, worker)
+        else:
+            self._follow(job, self._classify(job, worker))
+
+    def _inspect(self, job: Job) -> Worker:
+        try:
+            worker = self.launcher.inspect(job)
+        except XcorError:
+            self.refused += 1
+            raise
+        if worker.state == launcher.RUNNING:
+            self.refused = 0
+        return worker
+
+    def _classify(self, job: Job, worker: Worker) -> Ending:
+        tail = worker_outputs.log_tail(job.folder)
+        return classify(worker.exit_code, tail, self.config.max_attempts, worker.is_starved)
+
+    def _leave(self, job: Job) -> None:
+        """Give up a job that another daemon has taken over; what it showed meanwhile is undone."""
+        if self.launcher.inspect(job).state == launcher.RUNNING:
+            self.launcher.stop(job)
+            return
+        standing = self.bucket.read_manifest(job.id)
+        if standing is not None:
+            self._finish(job, standing)
+            return
+        log.info("%s: another daemon has taken it over", job)
+        self.register.change(job, state=jobs.LEFT)
+
+    def _launch(self, job: Job) -> None:
+        """Start a worker when the request is good, the time has come and a place is free."""
+        if not (job.source or job.corr):
+            try:
+                checked = self._check(job)
+            except RequestError as error:
+                self._refuse(job, error)
+                return
+            if checked is None:
+                self.publisher.show(job, "fetching the correlations that are to be stacked")
+                return
+            job = checked
+        live = self.register.live()
+        others = [other for other in live if other.id != job.id and not other.is_held]
+        if job.is_held:
+            self.publisher.show(job, "held by the operator of the service")
+        elif job.not_before > self.now():
+            self.publisher.show(job, f"waits until {iso(job.not_before)} to try again")
+        elif self.register.running(but=job.id) >= self.config.max_parallel:
+            ahead = sum((other.seen, other.id) < (job.seen, job.id) for other in others)
+            self.publisher.show(job, f"waits for its turn, jobs ahead: {ahead}", ahead)
+        else:
+            self._start(job)
+            job = self.register.change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
+            self.publisher.show(job, "starting")
+
+    def _start(self, job: Job) -> None:
+        try:
+            self.launcher.start(job)
+        except XcorError:
+            self.refused += 1
+            self.publisher.show(job, "waits: no worker can be started now; the service looks again")
+            raise
+        self.refused = 0
+
+    def _start_times(self, job: Job) -> dict[str, float]:
+        return {"started": job.started or self.now(), "launched": self.now()}
+
+    def _check(self, job: Job) -> Job | None:
+        """Settle where a job's data come from; None while correlations are being fetched."""
+        draft, found = examine_files(read_files(job.folder))
+        if found is None and not draft.problems:
+            request = draft.request()
+            assert isinstance(request, StackRequest)
+            corr_id = request.params.job
+            corr = find_corr(self.bucket, job, corr_id, self.register.jobs.get(corr_id))
+            return None if corr is None else self.register.change(job, corr=str(corr))
+        problems, changes = list(draft.problems), {}
+        try:
+            name = draft.values.get("source", "")
+            changes["source"] = self.config.source_named(name)
+        except ConfigError as error:
+            problems.append(Problem(PARAMS, 2, "source", name, f"cannot be used: {error}"))
+        if found is not None and not draft.problems:
+            request = draft.request()
+            assert isinstance(request, XcorRequest)
+            try:
+                changes["executor"] = place(request, found, self.config)
+            except RequestError as error:
+                problems += error.problems
+        if problems:
+            raise RequestError(problems)
+        return self.register.change(job, **changes)
+
+    def _watch(self, job: Job) -> None:
+        """Show how far a running worker is, and publish what is whole."""
+        if self.now() > job.launched + self.config.deadline:
+            reason = f"it took longer than {self.config.deadline:g} s, the most allowed here"
+            self.register.change(job, verdict=jobs.FAILED, reason=reason)
+            return
+        most = most_bytes(job)
+        if worker_outputs.size_of(job.results, most) > most:
+            reason = f"its files took more than {most:.2g} bytes, far more than was estimated"
+            self.register.change(job, verdict=jobs.FAILED, reason=reason)
+            return
+        try:
+            self.publisher.upload(job, dict.fromkeys(worker_outputs.whole_files(job.results)))
+        except BrokenOutputs as error:
+            log.warning("%s: %s", job, error)
+        self.publisher.show(job, "running")
+
+    def _collect(self, job: Job, worker: Worker) -> None:
+        """Publish what a worker made that says that all went well, if that is true."""
+        try:
+            result = worker_outputs.read_outputs(job.results)
+            self._count_units(job, result["units"])
+            if worker.is_starved and result["units"]["failed"]:
+                self._follow(job, self._classify(job, worker))
+                return
+            most = most_bytes(job)
+            if (size := sum(file["size"] for file in result["files"])) > most:
+                raise BrokenOutputs(f"its results take {size:.2g} bytes; at most {most:.2g}.")
+            expected = {f["name"]: (f["size"], f["sha256"]) for f in result["files"]}
+            is_all_there = self.publisher.upload(job, {**expected, jobs.LOG_FILE: None})
+        except BrokenOutputs as error:
+            reason = f"the worker ended well, but {error}"
+            self._follow(job, Ending("broken", reason, "", self.config.max_attempts))
+            return
+        if not is_all_there:
+            self.publisher.show(job, "publishing the results")
+            return
+        self._finish(job, self.publisher.commit(job, result, worker.image))
+
+    def _count_units(self, job: Job, units: dict[str, Any]) -> None:
+        """Every day that was asked for must have come to some end."""
+        request = read_request(job.folder)
+        counted = units["done"] + units["empty"] + len(units["failed"])
+        if isinstance(request, XcorRequest) and counted != len(request.days):
+            raise BrokenOutputs(f"it accounts for {counted} of {len(request.days)} days.")
+
+    def _finish(self, job: Job, standing: dict[str, Any]) -> None:
+        """A job that is published, by this attempt or by another one."""
+        if standing["attempt"] != job.attempt:
+            log.info("%s: the attempt %s was published first", job, standing["attempt"])
+        else:
+            self.register.endings["ok"] += 1
+            self.register.units += standing["units"]["done"]
+        self.publisher.announce(standing, worker_outputs.log_tail(job.folder))
+        self.register.change(job, state=jobs.DONE, verdict="", reason="")
+
+    def _follow(self, job: Job, ending: Ending) -> None:
+        """Do what follows from a worker that did not end well."""
+        self.register.endings[ending.kind] += 1
+        if ending.verdict:
+            self.register.change(job, verdict=ending.verdict, reason=ending.reason)
+            return
+        counted = {"killed": "killed", "memory": "starved"}.get(ending.kind, "failures")
+        count = getattr(job, counted) + 1
+        if count >= ending.most:
+            reason = f"given up after {count} tries: {ending.reason}"
+            self.register.change(job, **{counted: count}, verdict=jobs.FAILED, reason=reason)
+            return
+        wait = min(self.backoff * 2 ** (count - 1), _LONGEST_WAIT) * random.uniform(0.5, 1)
+        later = {"state": jobs.QUEUED, "not_before": self.now() + wait}
+        self.register.change(job, **{counted: count}, **later, reason=ending.reason)
+
+    def _refuse(self, job: Job, error: RequestError) -> None:
+        lines = [str(problem) for problem in error.problems]
+        more = f"\nand {len(lines) - 10} more" * (len(lines) > 10)
+        reason = "\n".join(line[:500] for line in lines[:10]) + more
+        problems = jobs.problems_json(error.problems)
+        self.register.change(job, verdict=jobs.REJECTED, reason=reason, problems=problems)
+
+    def _conclude(self, job: Job) -> None:
+        """Stop the worker and publish an end that brings no results."""
+        if self.launcher.inspect(job).state == launcher.RUNNING:
+            self.launcher.stop(job)
+            self.publisher.show(job, "stopping")
+            return
+        standing = self.bucket.read_manifest(job.id)
+        if standing is not None:  # it was published before the verdict fell
+            self._finish(job, standing)
+            return
+        if not (job.folder / jobs.LOG_FILE).exists():
+            line = f"job {job.id}: {job.verdict}: {job.reason}\n"
+            with disk_errors(job.folder), fault_injection.step("log.write"):
+                write_text(job.folder / jobs.LOG_FILE, line)
+        names = [jobs.LOG_FILE]
+        if (job.results / worker_outputs.SUMMARY_FILE).exists():  # says why there are no results
+            names.append(worker_outputs.SUMMARY_FILE)
+        try:
+            self.publisher.upload(job, dict.fromkeys(names))
+        except BrokenOutputs as error:
+            log.warning("%s: %s", job, error)
+        self.publisher.show(replace(job, state=job.verdict), job.verdict)
+        self.register.change(job, state=job.verdict)

@@ -1,0 +1,1 @@
+"""Where state lives: the S3 bucket and the work folder."""

@@ -1,0 +1,68 @@
+"""What an operator asks of the daemon: a file in WORK/.orders/, which the next pass takes."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..atomic_files import disk_errors, make_folder, write_json
+from ..errors import XcorError
+
+ACTIONS = ("cancel", "retry", "hold", "release")
+_NAME = re.compile(r"([0-9]{1,16})\.json")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One thing to do with one job."""
+
+    job_id: str
+    action: str
+    path: Path
+    content: bytes  # of the file
+
+
+def give(work_dir: Path, job_id: str, action: str) -> None:
+    """Leave an order; a later one for the same job replaces it.
+
+    Raises
+    ------
+    XcorError
+        If that is no id of a job.
+    """
+    if not _NAME.fullmatch(f"{job_id}.json"):
+        raise XcorError(f"{ascii(job_id)[:40]} is no id of a job: 1 to 16 digits.")
+    path = work_dir / ".orders" / f"{job_id}.json"
+    make_folder(path.parent)
+    content = {"action": action, "given": time.time()}
+    write_json(path, content, indent=None)
+
+
+def pending(work_dir: Path) -> list[Order]:
+    """The orders that nobody has taken yet; what cannot be read is left to lie."""
+    found = []
+    try:
+        paths = sorted((work_dir / ".orders").iterdir())
+    except FileNotFoundError:
+        return []
+    for path in paths:
+        if match := _NAME.fullmatch(path.name):
+            try:
+                content = path.read_bytes()
+                action = json.loads(content)["action"]
+            except (ValueError, TypeError, KeyError, FileNotFoundError):
+                continue
+            if action in ACTIONS:
+                found.append(Order(match[1], action, path, content))
+    return found
+
+
+def done(order: Order) -> None:
+    """Take an order away once what it asks is recorded; a later one in its place stays."""
+    with disk_errors(order.path), suppress(FileNotFoundError):
+        if order.path.read_bytes() == order.content:
+            order.path.unlink()

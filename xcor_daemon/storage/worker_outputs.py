@@ -1,0 +1,181 @@
+"""What a worker leaves in the job's folder, read with distrust: bounded, checked, by no link."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from ..errors import XcorError
+from .jobs import LOG_FILE
+
+OUTPUTS_FILE, PROGRESS_FILE = "outputs.json", "progress.json"
+SUMMARY_FILE = "summary.csv"
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
+_RESULT_FOLDERS = ("CORR", "STACK", "PLOT")
+# A file of holes costs its writer nothing, and whoever reads or uploads it everything.
+_LARGE, _MOST_HOLES = 1_000_000_000, 100  # bytes; size over what is on the disk
+_MAX_JSON = 64_000_000  # bytes
+_MAX_WARNINGS = 1000  # that a page can use
+
+
+class BrokenOutputs(XcorError):
+    """What a worker left is not what it said."""
+
+
+def open_output(folder: Path, name: str) -> BufferedReader:
+    """Open a file that a worker wrote.
+
+    Raises
+    ------
+    BrokenOutputs
+        If it is not there, not a regular file, or reached through a link.
+    """
+    *parents, last = name.split("/")
+    if not all(_NAME.fullmatch(part) for part in (*parents, last)):
+        raise BrokenOutputs(f"{ascii(name)[:80]} is no name of a result.")
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for parent in parents:
+            inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            os.close(directory)
+            directory = inner
+        # O_NONBLOCK: a pipe must not hold us up.
+        descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except OSError as error:
+        raise BrokenOutputs(f"{name} cannot be opened as a file: {error.strerror}.") from error
+    finally:
+        os.close(directory)
+    about = os.fstat(descriptor)
+    # A second name may be that of a file outside the folder.
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+        os.close(descriptor)
+        raise BrokenOutputs(f"{name} is not a regular file of its own.")
+    if about.st_size > _LARGE and about.st_blocks * 512 < about.st_size // _MOST_HOLES:
+        os.close(descriptor)
+        raise BrokenOutputs(f"{name} says it has {about.st_size} bytes and holds next to none.")
+    return os.fdopen(descriptor, "rb")
+
+
+def sha256_of(file: BufferedReader) -> str:
+    """Hash a file from its start and go back there."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    return digest
+
+
+def whole_files(folder: Path) -> list[str]:
+    """Names of the results that are whole, while the worker goes on."""
+    tops = [folder / name for name in _RESULT_FOLDERS if not (folder / name).is_symlink()]
+    paths = [Path(d, file) for top in tops for d, _, files in os.walk(top) for file in files]
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in paths
+        if _NAME.fullmatch(path.name) and path.suffix != ".partial" and _is_regular(path)
+    )
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """progress.json with every field of the right kind; what is missing or odd is left empty."""
+    content = _read_json(folder, PROGRESS_FILE)
+    days = content.get("days")
+    eta = content.get("eta_s")
+    is_pair = isinstance(days, list) and len(days) == 2 and all(type(n) is int for n in days)
+    return {
+        "stage": str(content.get("stage", ""))[:200],
+        "days": days if is_pair else None,
+        "pairs": content["pairs"] if type(content.get("pairs")) is int else None,
+        "eta_s": eta if isinstance(eta, int | float) and 0 <= eta < 1e9 else None,
+        "warnings": _warnings(content),
+    }
+
+
+def _warnings(content: dict[str, Any]) -> list[dict[str, str]]:
+    found = content.get("warnings")
+    return [
+        {key: str(warning.get(key, ""))[:300] for key in ("code", "channel", "day", "text")}
+        for warning in (found if isinstance(found, list) else [])[:_MAX_WARNINGS]
+        if isinstance(warning, dict)
+    ]
+
+
+def size_of(folder: Path, most: float) -> int:
+    """Bytes of the files in a folder, holes included; counted no further than ``most``."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size
+            except FileNotFoundError:  # renamed meanwhile
+                continue
+        if total > most:
+            break
+    return total
+
+
+def read_outputs(folder: Path) -> dict[str, Any]:
+    """outputs.json, its shape checked: units, files, warnings and a summary.
+
+    Raises
+    ------
+    BrokenOutputs
+        If it is missing or not as the contract says.
+    """
+    outputs = _read_json(folder, OUTPUTS_FILE)
+    files, units = outputs.get("files"), outputs.get("units")
+    if not isinstance(files, list) or not isinstance(units, dict):
+        raise BrokenOutputs(f"{OUTPUTS_FILE} is missing or lists neither files nor units.")
+    if any(
+        type(units.get(k)) is not t for k, t in {"done": int, "empty": int, "failed": list}.items()
+    ):
+        raise BrokenOutputs(f"{OUTPUTS_FILE} does not count its units: {ascii(units)[:120]}.")
+    kinds = {"name": str, "size": int, "sha256": str}
+    for file in files:
+        if not isinstance(file, dict) or any(type(file.get(k)) is not t for k, t in kinds.items()):
+            raise BrokenOutputs(f"{OUTPUTS_FILE} describes a file as {ascii(file)[:120]}.")
+        if not isinstance(file.setdefault("arrays", []), list):
+            raise BrokenOutputs(f"{OUTPUTS_FILE} has no list of arrays for {file['name'][:120]}.")
+    if len({file["name"] for file in files}) < len(files):
+        raise BrokenOutputs(f"{OUTPUTS_FILE} lists a file twice.")
+    summary = outputs.get("summary")
+    return {
+        "units": units,
+        "files": files,
+        "warnings": _warnings(outputs),
+        "summary": summary if isinstance(summary, dict) else {},
+    }
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object that a worker wrote; empty where there is none."""
+    try:
+        with open_output(folder, name) as file:
+            content = json.loads(file.read(_MAX_JSON))
+    except (BrokenOutputs, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def log_tail(folder: Path, most: int = 50) -> list[str]:
+    """The last lines of the worker's log."""
+    try:
+        with open_output(folder, LOG_FILE) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 64_000))
+            text = file.read().decode("utf-8", "replace")
+    except BrokenOutputs:
+        return []
+    return [line[:500] for line in text.splitlines()][-most:]

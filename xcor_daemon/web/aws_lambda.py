@@ -1,0 +1,121 @@
+"""The submit function: events of an HTTP API (payload 2.0) to `submit`, and answers to replies.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..config import Config
+from ..errors import ConfigError, UnreachableError
+from ..storage.bucket import Bucket
+from .quota import Quota
+from .submit import handle, handle_cancel, id_of_launch
+
+log = logging.getLogger(__name__)
+
+_CANCEL = re.compile(r"/jobs/([0-9]{1,16})/cancel")
+_ONE_DAY = 86400  # s
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Answers the requests of pages from ``origins``, and of programs, which send no Origin."""
+
+    bucket: Bucket
+    quota: Quota
+    origins: frozenset[str]
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Gateway:
+        """As the function's environment says; a ConfigError where that is wrong.
+
+        ``XCOR_BUCKET``; ``XCOR_ORIGINS``, of the pages, with spaces between; ``XCOR_JOBS_PER_DAY``
+        and ``XCOR_JOBS_PER_DAY_OF_ONE``, of all senders and of one network.
+        """
+        bucket = Bucket.connect(Config.from_env(environ))
+        try:
+            of_all = int(environ["XCOR_JOBS_PER_DAY"])
+            quota = Quota(bucket, int(environ["XCOR_JOBS_PER_DAY_OF_ONE"]), of_all)
+            origins = frozenset(environ["XCOR_ORIGINS"].split())
+        except (KeyError, ValueError) as error:
+            raise ConfigError(f"the submit function's environment lacks {error}.") from error
+        return cls(bucket, quota, origins)
+
+    def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The reply to one event."""
+        headers = event.get("headers", {})  # the gateway writes their names in lower case
+        http = event["requestContext"]["http"]
+        origin = headers.get("origin")
+        if origin is not None and origin not in self.origins:
+            return _reply(403, {"error": "this service answers to its own page only."})
+        if http["method"] == "OPTIONS":
+            return _preflight(origin)
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if http["method"] != "POST" or kind != "application/json":
+            # A page from elsewhere can send a form without asking, but no JSON.
+            return _reply(415, {"error": "POST a request as application/json."}, origin)
+        if http["path"] == "/jobs":
+            return _reply(*self._submit(http["sourceIp"], _body(event)), origin)
+        if cancelled := _CANCEL.fullmatch(http["path"]):
+            return _reply(*handle_cancel(self.bucket, cancelled[1]), origin)
+        return _reply(404, {"error": "jobs are sent to /jobs."}, origin)
+
+    def _submit(self, source: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        try:
+            if not self.quota.is_left(source, id_of_launch(body)):
+                return 429, {"error": "no more jobs are taken today; come back tomorrow (UTC)."}
+            status, answer = handle(self.bucket, body)
+            if status == 201:
+                self.quota.take(source, answer["id"])
+            return status, answer
+        except (UnreachableError, ConfigError) as error:
+            log.error("the day's jobs could not be counted: %s", error)
+            return 503, {"error": "the job store is out of reach; try again in a minute."}
+
+
+def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
+    """What AWS Lambda calls."""
+    return _gateway().answer(event)
+
+
+@functools.cache
+def _gateway() -> Gateway:
+    """One for all events that a function's process sees."""
+    return Gateway.from_env(os.environ)
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    body = event.get("body") or ""
+    if event.get("isBase64Encoded"):
+        return base64.b64decode(body)
+    # JSON can hold halves of characters; the parser then refuses them.
+    return body.encode(errors="surrogatepass")
+
+
+def _preflight(origin: str | None) -> dict[str, Any]:
+    allowed = {
+        "access-control-allow-methods": "POST",
+        "access-control-allow-headers": "content-type",
+        "access-control-max-age": str(_ONE_DAY),
+    }
+    return {"statusCode": 204, "headers": {**_headers(origin), **allowed}, "body": ""}
+
+
+def _reply(status: int, answer: Mapping[str, Any], origin: str | None = None) -> dict[str, Any]:
+    headers = {**_headers(origin), "content-type": "application/json"}
+    return {"statusCode": status, "headers": headers, "body": json.dumps(answer)}
+
+
+def _headers(origin: str | None) -> dict[str, str]:
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff", "vary": "origin"}
+    return headers | ({"access-control-allow-origin": origin} if origin else {})

@@ -1,0 +1,1 @@
+"""What runs a job: a local process or a container."""
