@@ -38,17 +38,18 @@ from obspy.core.inventory import Inventory, Network, Station
 from obspy.signal.cross_correlation import correlate as obspy_correlate
 
 import xcor_daemon
-from xcor_daemon.pipeline import correlate as engine
-from xcor_daemon.pipeline import corrfile, quality
-from xcor_daemon.pipeline.band import margin
-from xcor_daemon.pipeline.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.correlation import correlate as engine
+from xcor_daemon.pipeline.correlation.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.correlation.tiles import tiles_by_block
 from xcor_daemon.pipeline.datatypes import NS, PairTable, day_start
-from xcor_daemon.pipeline.day import DayPlan, correlate_day
-from xcor_daemon.pipeline.fft import BACKEND
-from xcor_daemon.pipeline.preprocess import prepare as prepare_channel
+from xcor_daemon.pipeline.hdf5 import correlation_file
+from xcor_daemon.pipeline.numerics.fft import BACKEND
+from xcor_daemon.pipeline.preprocessing import quality
+from xcor_daemon.pipeline.preprocessing.band import margin
+from xcor_daemon.pipeline.preprocessing.channel import prepare as prepare_channel
+from xcor_daemon.pipeline.preprocessing.windows import windows as windows_of
 from xcor_daemon.pipeline.sources import open_source
-from xcor_daemon.pipeline.tiles import tiles_by_block
-from xcor_daemon.pipeline.windowing import windows as windows_of
+from xcor_daemon.pipeline.units.day import DayPlan, correlate_day
 from xcor_daemon.pipeline.worker_process import set_up_worker_process
 from xcor_daemon.request.parse import XcorParams
 from xcor_daemon.request.stations import Channel
@@ -484,7 +485,7 @@ def writing(table: Table, folder: Path) -> None:
     def ours() -> float:
         begin = time.perf_counter()
         starts, covered = np.arange(24.0), np.ones((60, 24), dtype=np.float32)
-        with corrfile.create(folder / "w.h5", pairs, starts, covered, params) as file:
+        with correlation_file.create(folder / "w.h5", pairs, starts, covered, params) as file:
             for a in range(0, n_pairs, 61):
                 rows = np.arange(a, min(a + 61, n_pairs))
                 file.write(rows, 0, part[: rows.size])

@@ -28,7 +28,7 @@ import dask
 import psutil
 from distributed import Scheduler, Worker
 
-from xcor_daemon.pipeline.cluster import Cluster
+from xcor_daemon.pipeline.scheduling.dask_cluster import Cluster
 from xcor_daemon.pipeline.worker_process import set_up_worker_process
 
 set_up_worker_process()  # here, so that processes that this one spawns do it as well

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from xcor_daemon.pipeline.datatypes import day_start
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
-from xcor_daemon.pipeline.sources.web import Client
+from xcor_daemon.pipeline.sources.http_client import Client
 from xcor_daemon.request.stations import Channel
 
 DATA = Path(__file__).parent / "data/ci_bk_2022"

@@ -16,7 +16,7 @@ def main(folder: Path, source: str) -> None:
     from ducc0.misc import cpu_info
     from threadpoolctl import threadpool_info
 
-    from xcor_daemon.pipeline.kernel import LANE
+    from xcor_daemon.pipeline.correlation.kernel import LANE
     from xcor_daemon.pipeline.run import correlate_job, stack_job
 
     for job in sorted(folder.glob("job-*")):

@@ -10,7 +10,7 @@ from obspy import Stream, Trace, UTCDateTime, read
 
 from xcor_daemon.errors import ConfigError, NoDataError
 from xcor_daemon.pipeline.datatypes import NS, day_start
-from xcor_daemon.pipeline.sources import catalogue, open_source
+from xcor_daemon.pipeline.sources import archive_index, open_source
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.request.stations import Channel
 
@@ -166,8 +166,8 @@ def test_a_second_look_sees_new_and_changed_files(tmp_path):
 def looked_into(monkeypatch):
     """The files whose headers are read from now on."""
     names = []
-    plain = catalogue._look_into
-    monkeypatch.setattr(catalogue, "_look_into", lambda *a: names.append(a[1]) or plain(*a))
+    plain = archive_index._look_into
+    monkeypatch.setattr(archive_index, "_look_into", lambda *a: names.append(a[1]) or plain(*a))
     return names
 
 

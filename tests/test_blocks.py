@@ -14,9 +14,9 @@ from hosting import wait_until
 from synthetic import all_datasets, datasets, network_job
 
 from xcor_daemon.errors import XcorError
-from xcor_daemon.pipeline import progress, underway, work
-from xcor_daemon.pipeline.corrday import in_folder
+from xcor_daemon.pipeline.hdf5.correlation_day import in_folder
 from xcor_daemon.pipeline.run import Crew, correlate_job, correlate_shard, stack_job
+from xcor_daemon.pipeline.scheduling import progress, schedule, unit_progress
 from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.results import open_results
 
@@ -131,8 +131,10 @@ def test_shards_and_their_join_are_the_whole_job(tmp_path, whole, blocks):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from xcor_daemon.csvtable import LIMITS
-from xcor_daemon.pipeline import blocks, run, work
+from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.pipeline import run
+from xcor_daemon.pipeline.scheduling import schedule
+from xcor_daemon.pipeline.units import blocks
 LIMITS["units"]["max_channels"] = 3
 step, name = sys.argv[3].split()
 done = getattr(blocks, step)
@@ -141,7 +143,7 @@ def then_die(plan, units, unit, report):
     if unit.name == name:
         os.kill(os.getpid(), signal.SIGKILL)
     return record
-setattr(work, step, then_die)
+setattr(schedule, step, then_die)
 run.correlate_job(Path(sys.argv[1]), sys.argv[2], 1, images=False)
 """
 
@@ -170,14 +172,14 @@ def test_a_block_that_kills_its_worker_is_reported_and_the_rest_finishes(
 ):
     job = whole[0].copy(tmp_path / "poison")
     monkeypatch.setitem(LIMITS["units"], "max_channels", 3)
-    done = work.correlate_blocks
+    done = schedule.correlate_blocks
 
     def poisoned(plan, units, unit, report):
         if unit.name == "2020-01-02/I000-J001":
             os.kill(os.getpid(), signal.SIGKILL)
         return done(plan, units, unit, report)
 
-    monkeypatch.setattr(work, "correlate_blocks", poisoned)
+    monkeypatch.setattr(schedule, "correlate_blocks", poisoned)
     made = correlate_job(job.folder, job.source, 2, images=False)
 
     assert made["units"]["done"] == 1
@@ -195,11 +197,11 @@ def test_with_several_processes_progress_tells_of_the_day_and_ends_complete(
 ):
     job = whole[0].copy(tmp_path / "job")
     monkeypatch.setitem(LIMITS["units"], "max_channels", 3)
-    monkeypatch.setattr(underway, "_TELL_EVERY", 0.0)
-    monkeypatch.setattr(work, "_LOOK_EVERY", 0.0)
+    monkeypatch.setattr(unit_progress, "_TELL_EVERY", 0.0)
+    monkeypatch.setattr(schedule, "_LOOK_EVERY", 0.0)
     monkeypatch.setattr(progress, "_SHOW_EVERY", 0.0)
     monkeypatch.setattr(progress, "_LEAST_TIME", 0.0)
-    seen, looks, write = [], tmp_path / "looks", underway.Teller.__call__
+    seen, looks, write = [], tmp_path / "looks", unit_progress.Teller.__call__
     looks.touch()
 
     def tell(progress):
@@ -212,7 +214,7 @@ def test_with_several_processes_progress_tells_of_the_day_and_ends_complete(
         before = looks.stat().st_size  # the look under way may have missed it
         wait_until(lambda: looks.stat().st_size >= before + 2)
 
-    monkeypatch.setattr(underway.Teller, "__call__", write_and_wait)
+    monkeypatch.setattr(unit_progress.Teller, "__call__", write_and_wait)
     correlate_job(job.folder, job.source, 2, tell, images=False)
 
     inside = [

@@ -10,12 +10,12 @@ import pytest
 import reference
 from truth import DAY, MIDNIGHT, PARAMS, SPAN, Noise, record
 
-from xcor_daemon.pipeline.band import Band
-from xcor_daemon.pipeline.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.correlation.correlate import correlate, plan_blocks
 from xcor_daemon.pipeline.datatypes import Epoch
-from xcor_daemon.pipeline.preprocess import prepare
-from xcor_daemon.pipeline.stationxml import curve
-from xcor_daemon.pipeline.windowing import windows
+from xcor_daemon.pipeline.preprocessing.band import Band
+from xcor_daemon.pipeline.preprocessing.channel import prepare
+from xcor_daemon.pipeline.preprocessing.windows import windows
+from xcor_daemon.pipeline.sources.stationxml import curve
 
 CHAIN = replace(PARAMS, response="velocity", cc_step=3600, maxlag=100)
 DELAYS = (0.0, 5.5)

@@ -18,12 +18,13 @@ from synthetic import all_datasets, network_job
 
 from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.errors import ConfigError, UnreachableError
-from xcor_daemon.pipeline import progress, run
-from xcor_daemon.pipeline.cluster import Cluster
-from xcor_daemon.pipeline.day import DayResult, save_record
+from xcor_daemon.pipeline import run
 from xcor_daemon.pipeline.executors import WorkerKilledError
 from xcor_daemon.pipeline.run import Crew, correlate_job
-from xcor_daemon.pipeline.work import Downloads
+from xcor_daemon.pipeline.scheduling import progress
+from xcor_daemon.pipeline.scheduling.dask_cluster import Cluster
+from xcor_daemon.pipeline.scheduling.schedule import Downloads
+from xcor_daemon.pipeline.units.day import DayResult, save_record
 from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.request.parse import read_request
 from xcor_daemon.request.units import Units
@@ -286,9 +287,7 @@ def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
 
 
 def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path, dask_cluster, monkeypatch):
-    from xcor_daemon.pipeline import cluster
-
-    monkeypatch.setattr(cluster, "_MARK", "nothing-writes-this")
+    monkeypatch.setattr("xcor_daemon.pipeline.scheduling.dask_cluster._MARK", "nothing-writes-this")
 
     with pytest.raises(ConfigError, match="does not see the job folder .*mount it there"):
         Cluster(step, tmp_path, dask_cluster.address)
@@ -309,7 +308,7 @@ def test_nobody_at_the_address_is_said(tmp_path):
 
 def test_without_dask_it_is_said_what_to_install(tmp_path, reference, monkeypatch):
     job = reference[0].copy(tmp_path / "job")
-    monkeypatch.setitem(sys.modules, "xcor_daemon.pipeline.cluster", None)
+    monkeypatch.setitem(sys.modules, "xcor_daemon.pipeline.scheduling.dask_cluster", None)
 
     with pytest.raises(ConfigError, match=r"pip install 'xcor-daemon\[dask\]'"):
         correlate_job(job.folder, job.source, 1, images=False, crew=Crew("dask"))

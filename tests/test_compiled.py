@@ -16,7 +16,7 @@ print(json.dumps([answer, hits, "numba.np.arraymath" in sys.modules]))
 """
 KERNELS = """
 import numpy as np
-from xcor_daemon.pipeline.compiled import compiled
+from xcor_daemon.pipeline.numerics.jit import compiled
 
 @compiled()
 def doubled(values):

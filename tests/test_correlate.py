@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import correlate_circular, correlate_windows
 
-from xcor_daemon.pipeline import correlate as engine
-from xcor_daemon.pipeline import kernel
-from xcor_daemon.pipeline.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.correlation import correlate as engine
+from xcor_daemon.pipeline.correlation import kernel
+from xcor_daemon.pipeline.correlation.correlate import correlate, plan_blocks
 
 
 def correlate_all(windows, n_lags, *, pairs=None, kept=None, circular=False, **options):

@@ -19,11 +19,11 @@ from obspy import Stream, Trace, UTCDateTime
 from truth import PARAMS, SPAN, utc
 
 from xcor_daemon.pipeline.datatypes import NS, day_start
-from xcor_daemon.pipeline.preprocess import prepare
+from xcor_daemon.pipeline.preprocessing.channel import prepare
+from xcor_daemon.pipeline.preprocessing.windows import windows
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.miniseed import samples
-from xcor_daemon.pipeline.sources.records import scan
-from xcor_daemon.pipeline.windowing import windows
+from xcor_daemon.pipeline.sources.mseed_headers import scan
 from xcor_daemon.request.stations import Channel
 
 NASTY = Path(__file__).parent / "data/nasty"

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from obspy import Stream, Trace, UTCDateTime, read
 
-from xcor_daemon.pipeline.sources import records
-from xcor_daemon.pipeline.sources.decoding import decode
+from xcor_daemon.pipeline.sources import mseed_headers
+from xcor_daemon.pipeline.sources.mseed_decode import decode
 
 DATA = Path(__file__).parent / "data"
 
 
 def rows_of(content):
     """Headers of a content that holds one channel."""
-    rows = records.scan(content).rows
-    return rows[records.sampled(rows)]
+    rows = mseed_headers.scan(content).rows
+    return rows[mseed_headers.sampled(rows)]
 
 
 def written(data, encoding, reclen=512):

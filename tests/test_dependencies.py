@@ -21,9 +21,9 @@ PACKAGE = ROOT / "xcor_daemon"
 # Which files may import what only an extra installs.
 EXTRAS = {
     "bench": ["scripts"],
-    "dask": ["xcor_daemon/pipeline/cluster.py"],
-    "demo": ["xcor_daemon/demo", "xcor_daemon/pipeline/fft.py"],
-    "fast": ["xcor_daemon/pipeline/fft.py"],
+    "dask": ["xcor_daemon/pipeline/scheduling/dask_cluster.py"],
+    "demo": ["xcor_daemon/demo", "xcor_daemon/pipeline/numerics/fft.py"],
+    "fast": ["xcor_daemon/pipeline/numerics/fft.py"],
     "results": ["xcor_daemon/results"],
     "test": ["tests"],
 }
@@ -158,19 +158,19 @@ def test_the_image_is_locked_to_what_is_declared():
 
 # Names that a library does not promise to keep -> the one file that uses each.
 INNER = {
-    "numba.core.caching.FunctionCache._guard_against_spurious_io_errors": "pipeline/compiled.py",
-    "numba.core.caching.FunctionCache._load_overload": "pipeline/compiled.py",
-    "numba.core.caching.FunctionCache.load_overload": "pipeline/compiled.py",
-    "numba.core.caching.FunctionCache()._cache_file._source_stamp": "pipeline/compiled.py",
-    "numba.njit()._cache": "pipeline/compiled.py",
-    "numba.core.runtime.nrt.rtsys.initialize": "pipeline/compiled.py",
-    "numba.core.config.CPU_FEATURES": "pipeline/kernel.py",
+    "numba.core.caching.FunctionCache._guard_against_spurious_io_errors": "pipeline/numerics/jit.py",  # noqa: E501
+    "numba.core.caching.FunctionCache._load_overload": "pipeline/numerics/jit.py",
+    "numba.core.caching.FunctionCache.load_overload": "pipeline/numerics/jit.py",
+    "numba.core.caching.FunctionCache()._cache_file._source_stamp": "pipeline/numerics/jit.py",
+    "numba.njit()._cache": "pipeline/numerics/jit.py",
+    "numba.core.runtime.nrt.rtsys.initialize": "pipeline/numerics/jit.py",
+    "numba.core.config.CPU_FEATURES": "pipeline/correlation/kernel.py",
     "obspy.clients.fdsn.header.URL_MAPPINGS": "pipeline/sources/fdsn.py",
-    "obspy.core.util.base.ENTRY_POINTS": "pipeline/stationxml.py",
-    "obspy.core.util.obspy_types.ObsPyException": "pipeline/stationxml.py",
-    "pymseed.clibmseed.ms_decode_data": "pipeline/sources/decoding.py",
-    "pymseed.ffi.cast": "pipeline/sources/decoding.py",
-    "pymseed.ffi.new": "pipeline/sources/decoding.py",
+    "obspy.core.util.base.ENTRY_POINTS": "pipeline/sources/stationxml.py",
+    "obspy.core.util.obspy_types.ObsPyException": "pipeline/sources/stationxml.py",
+    "pymseed.clibmseed.ms_decode_data": "pipeline/sources/mseed_decode.py",
+    "pymseed.ffi.cast": "pipeline/sources/mseed_decode.py",
+    "pymseed.ffi.new": "pipeline/sources/mseed_decode.py",
 }
 
 

@@ -15,13 +15,13 @@ from synthetic import network_job
 
 from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.pipeline.datatypes import Metadata
-from xcor_daemon.pipeline.preparing import DayPlan, time_of
 from xcor_daemon.pipeline.run import correlate_shard
+from xcor_daemon.pipeline.scheduling.schedule import Downloads
 from xcor_daemon.pipeline.sources import Access, for_workers, open_sources
 from xcor_daemon.pipeline.sources.archive import Archive
-from xcor_daemon.pipeline.sources.budget import Budget
-from xcor_daemon.pipeline.sources.web import CONNECTIONS, PER_SECOND
-from xcor_daemon.pipeline.work import Downloads
+from xcor_daemon.pipeline.sources.connection_limit import Budget
+from xcor_daemon.pipeline.sources.http_client import CONNECTIONS, PER_SECOND
+from xcor_daemon.pipeline.units.channels import DayPlan, time_of
 from xcor_daemon.request.params import XcorParams
 from xcor_daemon.request.parse import XcorRequest
 

@@ -20,7 +20,7 @@ from xcor_daemon.pipeline.datatypes import NS, Samples
 from xcor_daemon.pipeline.sources import Access, open_source
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
-from xcor_daemon.pipeline.sources.web import Client
+from xcor_daemon.pipeline.sources.http_client import Client
 from xcor_daemon.request.stations import Channel
 
 

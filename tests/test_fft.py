@@ -17,12 +17,13 @@ import pytest
 import scipy.fft
 from synthetic import network_job
 
-from xcor_daemon.pipeline import fft, motion
-from xcor_daemon.pipeline.band import Grid
-from xcor_daemon.pipeline.correlate import Blocks, plan_blocks
+from xcor_daemon.pipeline.correlation.correlate import Blocks, plan_blocks
 from xcor_daemon.pipeline.datatypes import Samples, Segment
-from xcor_daemon.pipeline.fft import next_fast_len
-from xcor_daemon.pipeline.motion import to_grid, to_spectrum
+from xcor_daemon.pipeline.numerics import fft
+from xcor_daemon.pipeline.numerics.fft import next_fast_len
+from xcor_daemon.pipeline.preprocessing import ground_motion
+from xcor_daemon.pipeline.preprocessing.band import Grid
+from xcor_daemon.pipeline.preprocessing.ground_motion import to_grid, to_spectrum
 from xcor_daemon.request.params import XcorParams
 
 
@@ -118,8 +119,10 @@ def test_blocks_have_no_length_whose_rows_compete_for_the_cache():
 def test_days_are_transformed_as_bare_signals(monkeypatch):
     """The length of a day's transform has no rows beside it that it could depend on."""
     shapes = []
-    monkeypatch.setattr(motion, "rfft", lambda x: shapes.append(x.shape) or fft.rfft(x))
-    monkeypatch.setattr(motion, "irfft", lambda x, n: shapes.append(x.shape) or fft.irfft(x, n))
+    monkeypatch.setattr(ground_motion, "rfft", lambda x: shapes.append(x.shape) or fft.rfft(x))
+    monkeypatch.setattr(
+        ground_motion, "irfft", lambda x, n: shapes.append(x.shape) or fft.irfft(x, n)
+    )
     params = XcorParams(fs=10, freqmin=0.1, freqmax=4, cc_len=3600, cc_step=3600, maxlag=100)
     params = replace(params, response="none")
     grid = Grid.of(date(2020, 1, 1), params)
@@ -139,7 +142,7 @@ import sys
 from pathlib import Path
 if sys.argv[2] == "scipy.fft":
     sys.modules["ducc0.fft"] = None
-from xcor_daemon.pipeline.fft import BACKEND
+from xcor_daemon.pipeline.numerics.fft import BACKEND
 from xcor_daemon.pipeline.run import correlate_job
 assert sys.argv[2] == BACKEND
 correlate_job(Path(sys.argv[1]), sys.argv[3], 1, images=False)

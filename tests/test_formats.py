@@ -14,7 +14,7 @@ import pytest
 from xcor_daemon.errors import ConfigError
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.formats import BEGINNING, what_it_is
-from xcor_daemon.pipeline.sources.records import scan
+from xcor_daemon.pipeline.sources.mseed_headers import scan
 
 OBSPY = Path(obspy.io.__file__).parent
 # Files of ObsPy's own tests, by the reader of ObsPy that they are for.

@@ -18,7 +18,7 @@ from obspy import Stream, Trace, UTCDateTime
 from xcor_daemon.errors import NoDataError, UnreachableError
 from xcor_daemon.pipeline.datatypes import Samples
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
-from xcor_daemon.pipeline.sources.web import Client, WebError
+from xcor_daemon.pipeline.sources.http_client import Client, WebError
 from xcor_daemon.request.stations import Channel
 
 NO_DATA = {204, 404}  # the service's own words for it
@@ -206,7 +206,7 @@ def test_a_centre_for_which_one_channel_is_too_large_fails_each(centre):
 
 
 def test_a_reply_larger_than_the_limit_is_not_read_to_its_end(centre, monkeypatch):
-    monkeypatch.setattr("xcor_daemon.pipeline.sources.web._MOST", 100_000)
+    monkeypatch.setattr("xcor_daemon.pipeline.sources.http_client._MOST", 100_000)
     centre.answers = [WAVEFORMS]
 
     (result,) = centre.fetch()

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from test_stacking import LAGS, PARAMS, pair_table, windows, write_day
 
-from xcor_daemon.pipeline import corrday, corrfile, inventory, products
 from xcor_daemon.pipeline.datatypes import PairTable
-from xcor_daemon.pipeline.plots.words import peak_facts
-from xcor_daemon.pipeline.stacking import Stacked
-from xcor_daemon.pipeline.stackplan import StackPlan
+from xcor_daemon.pipeline.hdf5 import correlation_day, correlation_file
+from xcor_daemon.pipeline.plots.captions import peak_facts
+from xcor_daemon.pipeline.products import pair_tables, products
+from xcor_daemon.pipeline.stack.files import Stacked
+from xcor_daemon.pipeline.stack.plan import StackPlan
 from xcor_daemon.report import clearest_pairs
 from xcor_daemon.request.parse import StackParams
 
@@ -28,11 +29,11 @@ def job(tmp_path_factory):
     (folder / "CORR").mkdir()
     stations = ["ABCD", "ABCD", "ABD"]
     paths = [write_day(folder / "CORR", d, s) for d, s in zip(DAYS, stations, strict=True)]
-    days = tuple(corrday.of_files(folder / "CORR", [path.name for path in paths]))
+    days = tuple(correlation_day.of_files(folder / "CORR", [path.name for path in paths]))
     plan = StackPlan(days, StackParams("linear", None, True, "1"), PARAMS)
     stacked = products.stack_files(folder / "STACK/linear.h5", plan, 1)
-    inventory.write_pairs(stacked, plan.lags)
-    inventory.write_rows(folder, plan)
+    pair_tables.write_pairs(stacked, plan.lags)
+    pair_tables.write_rows(folder, plan)
     return folder
 
 
@@ -43,7 +44,7 @@ def table(folder, name="linear"):
 
 def matrix(path, name, row):
     """One pair's part of an array, from the bytes of the file."""
-    (about,) = (a for a in corrfile.describe(path)["arrays"] if a["name"] == name)
+    (about,) = (a for a in correlation_file.describe(path)["arrays"] if a["name"] == name)
     shape, kind = about["shape"][1:], np.dtype(about["dtype"])
     size = kind.itemsize * int(np.prod(shape))
     with path.open("rb") as raw:
@@ -52,7 +53,7 @@ def matrix(path, name, row):
 
 
 def test_every_pair_is_found_in_every_day(job):
-    found = json.loads((job / inventory.ROWS).read_text())
+    found = json.loads((job / pair_tables.ROWS).read_text())
     pairs = table(job)
 
     assert found["pairs"] == "STACK/linear.csv"
@@ -67,7 +68,7 @@ def test_every_pair_is_found_in_every_day(job):
 
 
 def test_the_windows_of_a_pair_are_bytes_of_the_daily_files(job):
-    found = json.loads((job / inventory.ROWS).read_text())
+    found = json.loads((job / pair_tables.ROWS).read_text())
     pairs = [(row["first"], row["second"]) for row in table(job)]
     wanted = pairs.index(("XX.B..BHZ", "XX.D..BHZ"))
     read = []
@@ -99,7 +100,9 @@ def test_what_is_unknown_is_left_empty(tmp_path):
     pairs = pair_table("AB")
     nothing = np.full((1, LAGS.size), np.nan)
     path = tmp_path / "linear.h5"
-    inventory.write_pairs(Stacked(path, pairs, nothing, np.array([np.nan]), np.array([[0]])), LAGS)
+    pair_tables.write_pairs(
+        Stacked(path, pairs, nothing, np.array([np.nan]), np.array([[0]])), LAGS
+    )
 
     (row,) = csv.DictReader(path.with_suffix(".csv").read_text().splitlines())
     assert (row["snr"], row["lag"], row["speed"], row["n_windows"]) == ("", "", "", "0")
@@ -108,7 +111,7 @@ def test_what_is_unknown_is_left_empty(tmp_path):
 def test_uneven_windows_are_kept_as_they_are():
     times = np.array([0, 450, 900, 4500, 4950, 86400.5])
 
-    runs = [inventory._progression(run) for run in inventory._even(times)]
+    runs = [pair_tables._progression(run) for run in pair_tables._even(times)]
 
     assert [s + k * step for s, step, count in runs for k in range(count)] == times.tolist()
     assert runs[0] == [0, 450, 3]
@@ -126,7 +129,7 @@ def test_two_channels_of_one_place_have_no_speed_anywhere(tmp_path, distance):
     stacked = Stacked(tmp_path / "linear.h5", pairs, stack, snr, n_windows)
 
     same, apart = products.clearest(stacked, lags)
-    table = inventory.write_pairs(stacked, lags).read_text().splitlines()
+    table = pair_tables.write_pairs(stacked, lags).read_text().splitlines()
     printed = clearest_pairs([same, apart])
     beside = peak_facts(pairs.names, pairs.distance, snr, np.array([1.0, 2.0]))
 

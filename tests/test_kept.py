@@ -8,7 +8,7 @@ from truth import utc
 
 from xcor_daemon.errors import NoDataError
 from xcor_daemon.pipeline.datatypes import Epoch, Metadata, ResponseCurve, Samples, Segment
-from xcor_daemon.pipeline.sources.kept import Kept
+from xcor_daemon.pipeline.sources.cache import Kept
 from xcor_daemon.request.stations import Channel
 
 SPANS = ((utc("2020-01-01"), utc("2020-01-02")),)

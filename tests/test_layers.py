@@ -30,6 +30,35 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 
+# The same for the packages and modules of xcor_daemon.pipeline.
+PIPELINE_MAY_IMPORT = {
+    "datatypes": set(),
+    "lazy_imports": set(),
+    "worker_process": set(),
+    "numerics": set(),
+    "executors": {"worker_process"},
+    "sources": {"datatypes", "lazy_imports"},
+    "correlation": {"datatypes", "lazy_imports", "numerics"},
+    "hdf5": {"datatypes", "numerics"},
+    "plots": {"datatypes"},
+    "preprocessing": {"datatypes", "numerics"},
+    "measure": {"datatypes", "numerics"},
+    "stack": {"measure", "hdf5", "executors", "datatypes", "numerics"},
+    "units": {"sources", "preprocessing", "correlation", "hdf5", "datatypes", "numerics"},
+    "scheduling": {"units", "sources", "executors", "worker_process", "datatypes"},
+    "products": {
+        "stack",
+        "hdf5",
+        "plots",
+        "units",
+        "executors",
+        "worker_process",
+        "datatypes",
+        "numerics",
+    },
+}
+PIPELINE_MAY_IMPORT["run"] = set(PIPELINE_MAY_IMPORT)
+
 SCIENCE = {"numpy", "scipy", "obspy", "h5py", "pandas", "numba", "matplotlib", "dask"}
 HOST = ("errors", "logs", "config", "atomic_files", "request", "storage", "workers", "web")
 HOST = (*HOST, "service", "operations")
@@ -97,69 +126,26 @@ def test_the_pipeline_imports_no_bucket_no_container_and_no_command_line():
         assert not tops_of(path) & NOT_OF_THE_PIPELINE, path
 
 
-# Corridors last: a day, what a finished job shows, the whole job.
-PIPELINE = [
-    {"worker_process"},
-    {
-        "datatypes",
-        "postponed",
-        "compiled",
-        "fft",
-        "executors",
-        "shelf",
-        "netcdf",
-        "provenance",
-        "stretches",
-        "underway",
-    },
-    {"ordered_sums"},
-    {
-        "tapers",
-        "kernel",
-        "response",
-        "stationxml",
-        "quality",
-        "reasons",
-        "served",
-        "cluster",
-        "band",
-        "decimation",
-        "tiles",
-    },
-    {"motion", "windowing"},
-    {
-        "sources",
-        "preprocess",
-        "correlate",
-        "pairs",
-        "stack",
-        "plots",
-        "corrfile",
-        "monitoring",
-        "rotation",
-    },
-    {"loudness", "corrday", "stackfile", "painters"},
-    {"preparing", "stackplan"},
-    {"filling", "stacking"},
-    {"day", "inventory"},
-    {"blocks", "drawing", "reports"},
-    {"work"},
-    {"products", "progress"},
-    {"run"},
-]
-PIPELINE_HEIGHT = {name: height for height, layer in enumerate(PIPELINE) for name in layer}
+PIPELINE_FOLDER = PACKAGE / "pipeline"
 
 
-def test_every_room_of_the_pipeline_imports_only_from_layers_below():
-    folder = PACKAGE / "pipeline"
-    rooms = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    rooms |= {"sources", "stack", "plots"}
-    assert rooms == PIPELINE_HEIGHT.keys()
-    for path in folder.rglob("*.py"):
-        room = path.relative_to(folder).parts[0].removesuffix(".py")
-        names = {name.split(".")[2] for name in imports_of(path) if name.startswith(PREFIX)}
-        for other in (names & rooms) - {room}:
-            assert PIPELINE_HEIGHT[other] < PIPELINE_HEIGHT[room], f"{path} imports {other}"
+def test_every_package_and_module_of_the_pipeline_has_its_row():
+    found = {path.stem for path in PIPELINE_FOLDER.glob("*.py")} - {"__init__"}
+    found |= {path.parent.name for path in PIPELINE_FOLDER.glob("*/__init__.py")}
+    assert found == PIPELINE_MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("name", PIPELINE_MAY_IMPORT)
+def test_a_package_of_the_pipeline_imports_only_what_its_row_allows(name):
+    for path in modules_of(f"pipeline/{name}"):
+        names = {one.split(".")[2] for one in imports_of(path) if one.startswith(PREFIX)}
+        assert (names & PIPELINE_MAY_IMPORT.keys()) - {name} <= PIPELINE_MAY_IMPORT[name], path
+
+
+def test_no_two_packages_of_the_pipeline_import_each_other():
+    for name, allowed in PIPELINE_MAY_IMPORT.items():
+        both = {other for other in allowed if name in PIPELINE_MAY_IMPORT[other]}
+        assert not both - {name}
 
 
 def test_nothing_is_swallowed():
@@ -179,9 +165,12 @@ WRITES = {
 }
 # Where that is something else, or a file of its own kind.
 OWN_FILES = {
-    ("pipeline/blocks.py", "open wb"),  # a partial file that threads fill at their places
-    ("pipeline/plots/sheet.py", "savefig"),  # to memory
-    ("pipeline/sources/budget.py", "open a+"),  # counts of connections, changed under a lock
+    ("pipeline/units/blocks.py", "open wb"),  # a partial file that threads fill at their places
+    ("pipeline/plots/figure.py", "savefig"),  # to memory
+    (
+        "pipeline/sources/connection_limit.py",
+        "open a+",
+    ),  # counts of connections, changed under a lock
     ("operations/recovery.py", "rename"),  # of a folder
 }
 

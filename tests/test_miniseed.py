@@ -7,10 +7,10 @@ import pytest
 from obspy import Stream, Trace, UTCDateTime, read
 
 from xcor_daemon.errors import NoDataError
-from xcor_daemon.pipeline import stationxml  # noqa: F401  it takes ObsPy's plug-in away
 from xcor_daemon.pipeline.datatypes import NS
+from xcor_daemon.pipeline.sources import stationxml  # noqa: F401  it takes ObsPy's plug-in away
 from xcor_daemon.pipeline.sources.miniseed import samples
-from xcor_daemon.pipeline.sources.records import scan
+from xcor_daemon.pipeline.sources.mseed_headers import scan
 
 NASTY = Path(__file__).parent / "data/nasty"
 ALL = (-(1 << 62), 1 << 62)  # ns

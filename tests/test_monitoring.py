@@ -7,13 +7,13 @@ import h5py
 import numpy as np
 import pytest
 
-from xcor_daemon.pipeline import monitoring
-from xcor_daemon.pipeline.monitoring import Coda
+from xcor_daemon.pipeline.measure import dvv
+from xcor_daemon.pipeline.measure.dvv import Coda
 
 JULIA = Path(__file__).parent / "data/seisnoise/reference_BP.EADB-BP.LCCB-11.jld2"
 LAGS = np.arange(-2000, 2001) / 20
 CODA = Coda(min_lag=10, max_lag=80, freqmin=0.2, freqmax=0.5, largest=0.02)
-BOTH = sorted(monitoring.METHODS)
+BOTH = sorted(dvv.METHODS)
 
 
 @cache
@@ -60,7 +60,7 @@ def test_known_stretches_of_a_real_stack_are_found(method, band, changes):
     coda = Coda(10, 80, freqmin, freqmax, 0.02)
     stacks = np.array([stretched(trace, change) for change in changes], dtype=np.float32)
 
-    got = monitoring.METHODS[method](trace.astype(np.float32), stacks, LAGS, coda)
+    got = dvv.METHODS[method](trace.astype(np.float32), stacks, LAGS, coda)
 
     assert np.abs(got.dvv - changes).max() < 5e-5
     assert (got.correlation > 0.9999).all()
@@ -71,7 +71,7 @@ def test_known_stretches_of_a_real_stack_are_found(method, band, changes):
 def test_a_wave_that_arrives_earlier_is_a_higher_velocity(method, reference):
     earlier = stretched(reference, 0.002)  # what was at 50 s is at 49.9 s
 
-    assert monitoring.METHODS[method](reference, earlier[None], LAGS, CODA).dvv[0] > 0.0019
+    assert dvv.METHODS[method](reference, earlier[None], LAGS, CODA).dvv[0] > 0.0019
 
 
 @pytest.mark.parametrize("method", BOTH)
@@ -84,7 +84,7 @@ def test_the_error_is_the_scatter_under_noise(method, reference):
     noise *= np.std(reference[inside]) / np.std(noise[:, inside]) * 0.5
     stacks = stretched(reference, 0.001) + noise
 
-    got = monitoring.METHODS[method](reference, stacks, LAGS, CODA)
+    got = dvv.METHODS[method](reference, stacks, LAGS, CODA)
 
     scatter = np.std(got.dvv)
     assert abs(np.median(got.dvv) - 0.001) < 4 * scatter / np.sqrt(40) + 5e-5
@@ -95,7 +95,7 @@ def test_the_error_is_the_scatter_under_noise(method, reference):
 def test_the_error_of_a_stretch_is_the_formula_of_weaver():
     coda = Coda(10, 50, 0.1, 1.0, 0.02)  # T = 1/0.9 s, w = 2 pi 0.55
 
-    got = monitoring.weaver_error(np.array([0.8, 1.0, -0.1]), coda)
+    got = dvv.weaver_error(np.array([0.8, 1.0, -0.1]), coda)
 
     root = np.sqrt(6 * 1.2533141 * (1 / 0.9) / ((2 * np.pi * 0.55) ** 2 * (50**3 - 10**3)))
     assert got[0] == pytest.approx(0.6 / 1.6 * root, rel=1e-6)
@@ -109,20 +109,20 @@ def test_what_cannot_be_compared_is_nan(method, reference):
     missing[0] = np.nan
     stacks = np.stack([reference, missing, dead, 1e-20 * reference, 1e20 * reference])
 
-    got = monitoring.METHODS[method](reference, stacks, LAGS, CODA)
+    got = dvv.METHODS[method](reference, stacks, LAGS, CODA)
 
     assert np.array_equal(np.isnan(got.dvv), [False, True, True, False, False])
     assert np.nanmax(np.abs(got.dvv)) < 1e-6
-    nothing = monitoring.METHODS[method](missing, stacks, LAGS, CODA)
+    nothing = dvv.METHODS[method](missing, stacks, LAGS, CODA)
     assert np.isnan([nothing.dvv, nothing.error, nothing.correlation]).all()
-    assert monitoring.METHODS[method](reference, stacks[:0], LAGS, CODA).dvv.shape == (0,)
+    assert dvv.METHODS[method](reference, stacks[:0], LAGS, CODA).dvv.shape == (0,)
 
 
 @pytest.mark.parametrize("method", BOTH)
 def test_a_change_beyond_the_search_is_not_given(method, reference):
     coda = Coda(10, 80, 0.2, 0.5, 0.003)
 
-    got = monitoring.METHODS[method](reference, stretched(reference, 0.006)[None], LAGS, coda)
+    got = dvv.METHODS[method](reference, stretched(reference, 0.006)[None], LAGS, coda)
 
     assert np.isnan(got.dvv[0])
     assert np.isnan(got.error[0])
@@ -131,4 +131,4 @@ def test_a_change_beyond_the_search_is_not_given(method, reference):
 @pytest.mark.parametrize(("begin", "end"), [(10, 99), (50, 54), (98.5, 99.5)])
 def test_a_coda_that_the_lags_do_not_have_is_refused(begin, end, reference):
     with pytest.raises(ValueError, match="or does not lie within lags"):
-        monitoring.stretching(reference, reference[None], LAGS, Coda(begin, end, 0.2, 0.5, 0.02))
+        dvv.stretching(reference, reference[None], LAGS, Coda(begin, end, 0.2, 0.5, 0.02))

@@ -16,7 +16,7 @@ from centre import STATIONXML, WAVEFORMS, Centre, serving
 
 from xcor_daemon.errors import NothingMadeError, reason_lines
 from xcor_daemon.pipeline.datatypes import ChannelDay
-from xcor_daemon.pipeline.reasons import nothing_made, reasons_of
+from xcor_daemon.pipeline.products.reasons import nothing_made, reasons_of
 from xcor_daemon.pipeline.run import correlate_job, correlate_shard
 from xcor_daemon.report import job_report
 

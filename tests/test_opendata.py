@@ -16,8 +16,8 @@ from xcor_daemon.pipeline.run import correlate_job
 from xcor_daemon.pipeline.sources import Access, open_source, open_sources
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
-from xcor_daemon.pipeline.sources.opendata import OpenData
-from xcor_daemon.pipeline.sources.web import Client
+from xcor_daemon.pipeline.sources.http_client import Client
+from xcor_daemon.pipeline.sources.open_data import OpenData
 from xcor_daemon.request.stations import Channel
 
 SPANS = ((utc("2022-01-01"), utc("2022-01-04")),)

@@ -10,13 +10,14 @@ import pytest
 from truth import DAY, MIDNIGHT, SPAN, utc
 
 from xcor_daemon.errors import RequestError
-from xcor_daemon.pipeline import loudness
 from xcor_daemon.pipeline.datatypes import NS, Epoch, Metadata, ResponseCurve, Samples, Segment
-from xcor_daemon.pipeline.day import DayPlan, correlate_day
-from xcor_daemon.pipeline.preprocess import prepare
-from xcor_daemon.pipeline.products import of_correlation
-from xcor_daemon.pipeline.shelf import Shelf
-from xcor_daemon.pipeline.windowing import cut
+from xcor_daemon.pipeline.preprocessing import time_normalisation
+from xcor_daemon.pipeline.preprocessing.channel import prepare
+from xcor_daemon.pipeline.preprocessing.windows import cut
+from xcor_daemon.pipeline.products.products import of_correlation
+from xcor_daemon.pipeline.units import channels
+from xcor_daemon.pipeline.units.buffer import Shelf
+from xcor_daemon.pipeline.units.day import DayPlan, correlate_day
 from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.request.params import XcorParams
 from xcor_daemon.request.stations import Channel
@@ -212,16 +213,16 @@ def motion_of(params, channel, tmp_path):
             samples = source.samples(one)
             covered = prepare(samples, epochs, SPAN, DAY, params)
             series = plain[one.id] = covered.motion()
-            weight = loudness.weight(samples, epochs, DAY, params)
-            weight = loudness.heard(series, weight, params)
+            weight = time_normalisation.weight(samples, epochs, DAY, params)
+            weight = time_normalisation.heard(series, weight, params)
             if params.ram_shared:
                 weights.put(k, weight)
             else:
-                series = loudness.normalise_day(series, covered.kept, weight, params)
+                series = time_normalisation.normalise_day(series, covered.kept, weight, params)
             shelf.put(k, series)
         if params.ram_shared:
-            (places,) = loudness.stations({one.id: k for k, one in enumerate(station)})
-            loudness.share(shelf, weights, places)
+            (places,) = channels.group_components({one.id: k for k, one in enumerate(station)})
+            channels.divide_components(shelf, weights, places)
         for k, one in enumerate(station):
             days[one.id] = shelf.take(k)
     return plain, days

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from xcor_daemon.errors import XcorError
-from xcor_daemon.pipeline.painters import Painters
+from xcor_daemon.pipeline.products.render_pool import Painters
 
 
 def draw(path):

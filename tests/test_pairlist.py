@@ -8,7 +8,7 @@ import pytest
 from truth import PARAMS, utc
 
 from xcor_daemon.errors import RequestError
-from xcor_daemon.pipeline.pairs import pair_table
+from xcor_daemon.pipeline.correlation.pairs import pair_table
 from xcor_daemon.request.cost import estimate
 from xcor_daemon.request.pairs import parse_pairs
 from xcor_daemon.request.parse import format_params, parse_request

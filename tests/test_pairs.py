@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from obspy.geodetics import gps2dist_azimuth
 from truth import PARAMS, utc
 
+from xcor_daemon.pipeline.correlation.pairs import pair_table
 from xcor_daemon.pipeline.datatypes import Epoch
-from xcor_daemon.pipeline.pairs import pair_table
 from xcor_daemon.request.pairs import count_pairs
 from xcor_daemon.request.stations import Channel
 

@@ -10,7 +10,7 @@ from obspy.geodetics import gps2dist_azimuth
 
 from xcor_daemon.pipeline import plots
 from xcor_daemon.pipeline.datatypes import ChannelDay
-from xcor_daemon.pipeline.plots import correlograms, maps, words
+from xcor_daemon.pipeline.plots import captions, correlograms, station_maps
 
 LAGS = np.arange(-200, 201) / 4.0
 GREY = 0.8
@@ -379,7 +379,7 @@ def test_a_map_lists_the_stations_and_those_without_coordinates(tmp_path):
     ],
 )
 def test_longitudes_are_cut_at_the_widest_gap(longitude, width):
-    cut = maps._unwrapped(np.array(longitude))
+    cut = station_maps._unwrapped(np.array(longitude))
 
     assert np.nanmax(cut) - np.nanmin(cut) == pytest.approx(width)
     np.testing.assert_allclose(cut % 360, np.array(longitude) % 360)
@@ -391,7 +391,7 @@ def test_a_degree_east_is_as_long_as_it_is_on_the_ground():
     axes = Figure().subplots()
     longitude, latitude = np.array([10.0, 11.0]), np.array([60.0, 60.5])
 
-    _, _, per_km = maps._map_axes(axes, longitude, latitude, np.ones(2, dtype=bool))
+    _, _, per_km = station_maps._map_axes(axes, longitude, latitude, np.ones(2, dtype=bool))
 
     metres = gps2dist_azimuth(60.25, 10.0, 60.25, 11.0)[0]
     assert per_km == pytest.approx(1000 / metres, rel=0.005)
@@ -425,8 +425,10 @@ def test_stations_at_one_place_and_at_a_pole_are_drawn(tmp_path):
 
 def test_a_crowded_map_says_what_it_leaves_out(tmp_path, monkeypatch):
     titles = []
-    write = maps.write_title
-    monkeypatch.setattr(maps, "write_title", lambda *said: titles.append(said[-1]) or write(*said))
+    write = station_maps.write_title
+    monkeypatch.setattr(
+        station_maps, "write_title", lambda *said: titles.append(said[-1]) or write(*said)
+    )
     random = np.random.default_rng(0)
 
     draw_map(
@@ -487,7 +489,7 @@ def test_no_rows_are_drawn(tmp_path):
     ],
 )
 def test_ordinals_are_english(n, word):
-    assert words.ordinal(n) == word
+    assert captions.ordinal(n) == word
 
 
 # Overview, spectrum, changes

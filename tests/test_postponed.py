@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from xcor_daemon.pipeline.postponed import postpone
+from xcor_daemon.pipeline.lazy_imports import postpone
 
 
 @pytest.fixture

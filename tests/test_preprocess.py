@@ -11,12 +11,12 @@ from reference import whiten
 from truth import DAY, MIDNIGHT, PARAMS, SPAN, Noise, prepared, record
 
 from xcor_daemon.errors import NoDataError
-from xcor_daemon.pipeline.band import Band, Grid, margin
 from xcor_daemon.pipeline.datatypes import NS, Epoch, Samples, Segment
-from xcor_daemon.pipeline.decimation import decimation_filter, filter_gain, plan_rates
-from xcor_daemon.pipeline.preprocess import prepare, real_samples
-from xcor_daemon.pipeline.stationxml import curve
-from xcor_daemon.pipeline.windowing import cut, normalise, running_mean
+from xcor_daemon.pipeline.preprocessing.band import Band, Grid, margin
+from xcor_daemon.pipeline.preprocessing.channel import prepare, real_samples
+from xcor_daemon.pipeline.preprocessing.decimation import decimation_filter, filter_gain, plan_rates
+from xcor_daemon.pipeline.preprocessing.windows import cut, normalise, running_mean
+from xcor_daemon.pipeline.sources.stationxml import curve
 
 
 @pytest.fixture(scope="module")

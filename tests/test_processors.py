@@ -172,7 +172,7 @@ def test_families_agree_to_a_millionth_of_the_maximum(computed):
 COMPILED_FOR_AVX512 = """
 import re
 import numba, numpy as np
-from xcor_daemon.pipeline import kernel
+from xcor_daemon.pipeline.correlation import kernel
 assert kernel.LANE == 16
 spectra = numba.float32[:, :, :, :, ::1]
 size = numba.int64

@@ -14,10 +14,10 @@ import tqdm
 
 from xcor_daemon import cli
 from xcor_daemon.demo import demo
-from xcor_daemon.pipeline import progress, underway
 from xcor_daemon.pipeline.datatypes import Progress
-from xcor_daemon.pipeline.progress import Reporter
-from xcor_daemon.pipeline.underway import Rate, Teller, Told, told
+from xcor_daemon.pipeline.scheduling import progress, unit_progress
+from xcor_daemon.pipeline.scheduling.progress import Reporter
+from xcor_daemon.pipeline.scheduling.unit_progress import Rate, Teller, Told, told
 from xcor_daemon.request.units import Unit
 
 DAY = Unit(date(2019, 1, 1))
@@ -97,11 +97,11 @@ def test_the_sentence_says_a_rate_only_where_it_means_something(units, sentence)
 )
 def test_whatever_the_clock_does_progress_json_holds_no_odd_figure(tmp_path, monkeypatch, times):
     monkeypatch.setattr(progress, "monotonic", Clock(list(times)))
-    monkeypatch.setattr(underway, "monotonic", Clock(list(times)))
+    monkeypatch.setattr(unit_progress, "monotonic", Clock(list(times)))
     shown = []
     reporter = Reporter(tmp_path, lambda p: shown.append((p.stage, p.eta, p.days_done + p.part)))
     schedule = SimpleNamespace(cost=4.0, cost_done=0.0, waits_for=None)
-    seen_by = underway.Rates()
+    seen_by = unit_progress.Rates()
 
     reporter.begin(4, 0)
     for day in range(4):
@@ -124,7 +124,7 @@ def test_whatever_the_clock_does_progress_json_holds_no_odd_figure(tmp_path, mon
 
 def test_a_teller_writes_on_though_its_clock_went_back(tmp_path, monkeypatch):
     clock = Clock([100.0])
-    monkeypatch.setattr(underway, "monotonic", clock)
+    monkeypatch.setattr(unit_progress, "monotonic", clock)
     tell = Teller(tmp_path, DAY)
     for seconds, done in ((101.0, 1), (40.0, 2), (41.0, 12), (42.0, 22)):
         clock.times = [seconds]

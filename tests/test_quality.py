@@ -15,10 +15,10 @@ from obspy.signal.spectral_estimation import get_nlnm
 from truth import DAY, MIDNIGHT, PARAMS, SPAN, utc
 
 from xcor_daemon.errors import NoDataError, RequestError
-from xcor_daemon.pipeline import quality
-from xcor_daemon.pipeline.band import margin
 from xcor_daemon.pipeline.datatypes import NS, Samples, Segment, day_start
-from xcor_daemon.pipeline.preprocess import prepare
+from xcor_daemon.pipeline.preprocessing import quality
+from xcor_daemon.pipeline.preprocessing.band import margin
+from xcor_daemon.pipeline.preprocessing.channel import prepare
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.request.params import XcorParams
 from xcor_daemon.request.stations import Channel

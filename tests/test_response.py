@@ -11,8 +11,8 @@ from obspy import Inventory, Trace, UTCDateTime, read_inventory
 from obspy.core.inventory import PolynomialResponseStage
 from obspy.signal.invsim import cosine_sac_taper
 
-from xcor_daemon.pipeline.response import transfer
-from xcor_daemon.pipeline.stationxml import curve, metadata_from_inventory, read_stationxml
+from xcor_daemon.pipeline.preprocessing.response import transfer
+from xcor_daemon.pipeline.sources.stationxml import curve, metadata_from_inventory, read_stationxml
 from xcor_daemon.request.stations import Channel
 
 DATA = Path(__file__).parent / "data"
@@ -62,7 +62,7 @@ def test_between_its_points_the_curve_is_evalresp_to_a_millionth(wbm, code, unit
 def test_a_response_takes_neither_matplotlib_nor_scipy_and_obspy_stays_whole():
     code = f"""
 import sys
-from xcor_daemon.pipeline.stationxml import curve, read_stationxml
+from xcor_daemon.pipeline.sources.stationxml import curve, read_stationxml
 inventory = read_stationxml(open({str(DATA / "ci_bk_2022/CI_WBM.xml")!r}, "rb").read())
 curve(inventory.select(channel="LHZ")[0][0][0].response, "velocity", 0.5)
 print(*(name for name in ("matplotlib", "scipy.signal", "scipy.linalg") if name in sys.modules))

@@ -19,15 +19,16 @@ from test_monitoring import JULIA
 from test_stacking import DAYS, PARAMS, STATIONS, write_day
 
 from xcor_daemon.errors import NoDataError, UnreachableError
-from xcor_daemon.pipeline import corrfile, stack
-from xcor_daemon.pipeline.corrday import CorrDay
-from xcor_daemon.pipeline.corrfile import CorrFile
+from xcor_daemon.pipeline import stack
 from xcor_daemon.pipeline.datatypes import ChannelDay
-from xcor_daemon.pipeline.day import DayResult
-from xcor_daemon.pipeline.inventory import write_pairs
-from xcor_daemon.pipeline.reports import write_summary
-from xcor_daemon.pipeline.stacking import stack_files
-from xcor_daemon.pipeline.stackplan import StackPlan
+from xcor_daemon.pipeline.hdf5 import correlation_file
+from xcor_daemon.pipeline.hdf5.correlation_day import CorrDay
+from xcor_daemon.pipeline.hdf5.correlation_file import CorrFile
+from xcor_daemon.pipeline.products.pair_tables import write_pairs
+from xcor_daemon.pipeline.products.summary import write_summary
+from xcor_daemon.pipeline.stack.files import stack_files
+from xcor_daemon.pipeline.stack.plan import StackPlan
+from xcor_daemon.pipeline.units.day import DayResult
 from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.request.parse import StackParams
 from xcor_daemon.results import FORMATS, Selection, export, open_results, read_seisnoise
@@ -70,7 +71,7 @@ def publish(job: Path, bucket) -> str:
     for path in sorted([*job.rglob("*.h5"), *job.rglob("*.csv")]):
         key = f"{prefix}/{path.relative_to(job)}"
         client.put_object(Bucket=bucket.name, Key=key, Body=path.read_bytes())
-        files.append({"key": key, **corrfile.describe(path)})
+        files.append({"key": key, **correlation_file.describe(path)})
     manifest = {"id": "4711", "attempt": "20200615_102819-3f9a1c", "files": files}
     client.put_object(
         Bucket=bucket.name, Key="processed/4711/manifest.json", Body=json.dumps(manifest)

@@ -8,9 +8,9 @@ from obspy.signal.rotate import rotate_ne_rt
 from scipy.signal import correlate
 from truth import PARAMS, utc
 
+from xcor_daemon.pipeline.correlation.pairs import pair_table
 from xcor_daemon.pipeline.datatypes import Epoch
-from xcor_daemon.pipeline.pairs import pair_table
-from xcor_daemon.pipeline.rotation import rotate
+from xcor_daemon.pipeline.stack.rotation import rotate
 from xcor_daemon.request.stations import Channel
 
 SPANS = ((utc("2020-01-01"), utc("2020-01-02")),)

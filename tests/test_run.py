@@ -256,13 +256,14 @@ def test_a_channel_without_metadata_is_refused_and_the_others_go_on(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from xcor_daemon.pipeline import corrfile, run
-write = corrfile.CorrWriter.write
+from xcor_daemon.pipeline import run
+from xcor_daemon.pipeline.hdf5 import correlation_file
+write = correlation_file.CorrWriter.write
 def write_then_die(self, rows, window, corr):
     write(self, rows, window, corr)
     if self.path.stem == "2017-05-02":
         os.kill(os.getpid(), signal.SIGKILL)
-corrfile.CorrWriter.write = write_then_die
+correlation_file.CorrWriter.write = write_then_die
 run.correlate_job(Path(sys.argv[1]), sys.argv[2], 1)
 """
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xcor_daemon.pipeline import served as room
 from xcor_daemon.pipeline.datatypes import ChannelDay
-from xcor_daemon.pipeline.served import served
+from xcor_daemon.pipeline.products import data_sources as room
+from xcor_daemon.pipeline.products.data_sources import served
 
 
 def rows(source, channel, days, n_bytes=10):

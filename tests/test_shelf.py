@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xcor_daemon.pipeline import shelf
+from xcor_daemon.pipeline.units import buffer
 
 
 @pytest.mark.parametrize("memory", [0, 10**9])
 def test_series_come_back_as_they_were_put_and_nothing_is_left(tmp_path, monkeypatch, memory):
-    monkeypatch.setattr(shelf, "MEMORY", memory)
+    monkeypatch.setattr(buffer, "MEMORY", memory)
     series = np.random.default_rng(0).standard_normal((5, 1000)).astype(np.float32)
 
-    with shelf.Shelf(tmp_path, 5, 1000) as rows:
+    with buffer.Shelf(tmp_path, 5, 1000) as rows:
         for place in (3, 0, 4):
             rows.put(place, series[place])
         for place in (0, 3, 4):
@@ -23,5 +23,5 @@ def test_series_come_back_as_they_were_put_and_nothing_is_left(tmp_path, monkeyp
 
 
 def test_a_series_of_another_length_is_refused(tmp_path):
-    with shelf.Shelf(tmp_path, 1, 10) as rows, pytest.raises(ValueError, match="10"):
+    with buffer.Shelf(tmp_path, 1, 10) as rows, pytest.raises(ValueError, match="10"):
         rows.put(0, np.zeros(9, dtype=np.float32))

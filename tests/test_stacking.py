@@ -12,12 +12,15 @@ import pytest
 import xarray
 
 from xcor_daemon.errors import RequestError
-from xcor_daemon.pipeline import corrfile, products, stack, stacking
-from xcor_daemon.pipeline.corrday import CorrDay
-from xcor_daemon.pipeline.corrfile import CorrFile
+from xcor_daemon.pipeline import stack
 from xcor_daemon.pipeline.datatypes import PairTable
-from xcor_daemon.pipeline.stacking import stack_files
-from xcor_daemon.pipeline.stackplan import StackPlan
+from xcor_daemon.pipeline.hdf5 import correlation_file
+from xcor_daemon.pipeline.hdf5.correlation_day import CorrDay
+from xcor_daemon.pipeline.hdf5.correlation_file import CorrFile
+from xcor_daemon.pipeline.products import products
+from xcor_daemon.pipeline.stack import files
+from xcor_daemon.pipeline.stack.files import stack_files
+from xcor_daemon.pipeline.stack.plan import StackPlan
 from xcor_daemon.request.parse import StackParams, XcorParams
 
 PARAMS = XcorParams(4, 0.2, 0.8, 14400, 14400, 20, whiten=False)  # 6 windows a day, 161 lags
@@ -40,7 +43,7 @@ def write_day(folder: Path, day: str, stations=STATIONS, seed=0, params=PARAMS) 
     random = np.random.default_rng([seed, *day.encode()])
     midnight = np.datetime64(day, "s").astype(float)
     starts = midnight + params.cc_step * np.arange(params.n_windows)
-    lags = corrfile.lags(params)
+    lags = correlation_file.lags(params)
     pulse = np.exp(-((lags - pairs.distance[:, None] / 2) ** 2)) * np.cos(np.pi * lags)
     noise = 0.3 * random.standard_normal((pairs.first.size, starts.size, lags.size))
     corr = (pulse[:, None] + noise).astype(np.float32)
@@ -48,7 +51,7 @@ def write_day(folder: Path, day: str, stations=STATIONS, seed=0, params=PARAMS) 
         corr[0, 2] = np.nan
     coverage = np.ones((len(stations), starts.size), np.float32)
     path = folder / f"{day}.h5"
-    with corrfile.create(path, pairs, starts, coverage, params) as file:
+    with correlation_file.create(path, pairs, starts, coverage, params) as file:
         file.write(np.arange(pairs.first.size), 0, corr)
     return path
 
@@ -143,7 +146,7 @@ def test_bytes_do_not_depend_on_processes_or_blocks(days, tmp_path, stack_all, m
     columns = {"type": "phase-weighted", "stack_all": stack_all, "bootstrap": 5}
     one = run(days, tmp_path / "one.h5", 1, **columns)
 
-    monkeypatch.setattr(stacking, "_READ_BYTES", 1)
+    monkeypatch.setattr(files, "_READ_BYTES", 1)
     other = run(days, tmp_path / "other.h5", 2, **columns)
 
     for name in one.variables:

@@ -10,11 +10,11 @@ import pytest
 import scipy.signal
 from truth import DELAYS, PARAMS, SPAN, Noise, prepared, record
 
-from xcor_daemon.pipeline.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.correlation.correlate import correlate, plan_blocks
 from xcor_daemon.pipeline.datatypes import NS, day_start
-from xcor_daemon.pipeline.preprocess import prepare
+from xcor_daemon.pipeline.preprocessing.channel import prepare
+from xcor_daemon.pipeline.preprocessing.windows import n_parts, windows
 from xcor_daemon.pipeline.sources.archive import Archive
-from xcor_daemon.pipeline.windowing import n_parts, windows
 from xcor_daemon.request.stations import Channel
 
 

@@ -128,7 +128,7 @@ import threadpoolctl
 import numpy, scipy.linalg
 from process_state import differences, process_state, threads_of_libraries
 from synthetic import network_job
-from xcor_daemon.pipeline import correlate
+from xcor_daemon.pipeline.correlation import correlate
 from xcor_daemon.pipeline.run import correlate_job
 from xcor_daemon.pipeline import plots
 threadpoolctl.threadpool_limits(3)
@@ -158,7 +158,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import numba.np.ufunc.omppool  # brings OpenMP
 from xcor_daemon.errors import ConfigError
-from xcor_daemon.pipeline.cluster import _Room
+from xcor_daemon.pipeline.scheduling.dask_cluster import _Room
 try:
     _Room(None, Path({str(tmp_path)!r}), "token").setup(SimpleNamespace(address="tcp://worker"))
 except ConfigError as error:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 
 from xcor_daemon.pipeline.datatypes import NS, Samples, Segment, day_start
-from xcor_daemon.pipeline.preprocess import Covered, prepare
+from xcor_daemon.pipeline.preprocessing.channel import Covered, prepare
 from xcor_daemon.request.parse import XcorParams
 
 DAY = date(2020, 1, 1)

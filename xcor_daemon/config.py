@@ -47,7 +47,7 @@ class Config:
     quota: float = 0.0  # bytes that the work folder may take; 0 leaves it to the disk
     log_format: str = "text"  # or json, with the figures of metrics.py as EMF lines among them
     metrics_file: str = ""  # where the figures are written for Prometheus; empty: nowhere
-    fault: str = ""  # a fault to order, for tests; see faults.py
+    fault: str = ""  # a fault to order, for tests; see storage/fault_injection.py
     # name -> source, for the column `source` of params.csv
     sources: Mapping[str, str] = field(default_factory=dict)
 

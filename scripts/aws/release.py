@@ -26,6 +26,7 @@ _RENAMED = {
 }
 _KEPT = ("scripts/xcor-cron", "scripts/aws/forward-logs", "scripts/aws/forward-xcor-logs.service",
          "docs/operations.md", "LICENSE")  # fmt: skip
+_OF_THE_FUNCTION = ("request", "storage", "web")  # packages; modules beside them are in, too
 
 
 def build(folder: Path) -> tuple[Path, Path]:
@@ -80,12 +81,14 @@ def bundle_of(wheel: Path) -> bytes:
 
 
 def submit_code() -> bytes:
-    """The host half of the package as a zip file; boto3 is in the function's runtime."""
+    """What POST /jobs needs of the package as a zip file; boto3 is in the function's runtime."""
     package = ROOT / "xcor_daemon"
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted([*package.glob("*.py"), *package.glob("*.json")]):
-            about = zipfile.ZipInfo(f"xcor_daemon/{path.name}")
+        folders = [package, *(package / name for name in _OF_THE_FUNCTION)]
+        files = [path for folder in folders for path in folder.glob("*.*")]
+        for path in sorted(path for path in files if path.suffix in (".py", ".json")):
+            about = zipfile.ZipInfo(f"xcor_daemon/{path.relative_to(package).as_posix()}")
             about.external_attr = 0o644 << 16
             about.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(about, path.read_bytes())

@@ -1,4 +1,4 @@
-/** CSV text -> rows and values, each checked by itself, as the worker checks them (csvtable.py). */
+/** CSV text -> rows and values, each checked by itself, as the worker checks them (request/csv_table.py). */
 
 import { parseCsv } from "./csv.js";
 import { general, shortest } from "./numbers.js";

@@ -17,12 +17,12 @@ from centre import END, SPANS, START, WAVEFORMS, WBM, Centre, serving
 
 from xcor_daemon.errors import NothingMadeError, RequestError
 from xcor_daemon.pipeline.datatypes import ChannelDay
-from xcor_daemon.pipeline.reasons import nothing_made
-from xcor_daemon.pipeline.reports import cell
+from xcor_daemon.pipeline.products.reasons import nothing_made
+from xcor_daemon.pipeline.products.summary import cell
 from xcor_daemon.pipeline.run import correlate_job
 from xcor_daemon.pipeline.sources.archive import Archive
-from xcor_daemon.pipeline.sources.opendata import OpenData
-from xcor_daemon.pipeline.stationxml import read_stationxml
+from xcor_daemon.pipeline.sources.open_data import OpenData
+from xcor_daemon.pipeline.sources.stationxml import read_stationxml
 from xcor_daemon.request.parse import parse_request
 from xcor_daemon.request.stations import Channel
 

@@ -80,7 +80,7 @@ def test_the_image_is_small(engine, worker_image):
 
 
 def test_the_image_has_the_python_of_its_base_and_scipys_transforms(run):
-    code = "from xcor_daemon.pipeline.fft import BACKEND; print(BACKEND)"
+    code = "from xcor_daemon.pipeline.numerics.fft import BACKEND; print(BACKEND)"
 
     said = run(f"python --version; python -c '{code}'; find /opt -iname '*ducc0*'")
 

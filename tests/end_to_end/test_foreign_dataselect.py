@@ -12,7 +12,7 @@ from dataselect import serve_dataselect
 from xcor_daemon.pipeline.datatypes import NS, Samples, day_start
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.fdsn import Fdsn
-from xcor_daemon.pipeline.sources.web import Client
+from xcor_daemon.pipeline.sources.http_client import Client
 from xcor_daemon.request.stations import Channel
 
 pytestmark = pytest.mark.real

@@ -18,8 +18,8 @@ from synthetic import datasets, network_job
 
 from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.errors import DiskError
-from xcor_daemon.pipeline import shelf
-from xcor_daemon.pipeline.underway import write_progress
+from xcor_daemon.pipeline.scheduling.unit_progress import write_progress
+from xcor_daemon.pipeline.units import buffer
 from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.results import FORMATS, open_results
 from xcor_daemon.results import export as export_results
@@ -103,7 +103,7 @@ def page(inputs: Inputs, folder: Path) -> list[object]:
 def in_blocks() -> None:
     """Days in blocks of two channels, prepared channels on the disk at once."""
     LIMITS["units"]["max_channels"] = 2
-    shelf.MEMORY = 0
+    buffer.MEMORY = 0
 
 
 def no_preparation() -> None:
@@ -257,9 +257,9 @@ def test_a_worker_of_dask_tells_of_its_disk(state, inputs, disk, references, tmp
 
 def test_days_that_dask_waits_for_end_with_the_disk_that_cannot_keep_them(inputs, disk, tmp_path):
     """Workers read what one machine downloads: there a download that is not kept is lost."""
-    from xcor_daemon.pipeline.preparing import DayPlan
+    from xcor_daemon.pipeline.scheduling.schedule import Downloads
     from xcor_daemon.pipeline.sources import Access, open_sources
-    from xcor_daemon.pipeline.work import Downloads
+    from xcor_daemon.pipeline.units.channels import DayPlan
     from xcor_daemon.request.parse import read_request
 
     disk.clear()

@@ -17,10 +17,11 @@ import numpy as np
 from botocore.config import Config
 
 from xcor_daemon.demo.demo import JOB, System
-from xcor_daemon.pipeline import corrfile, inventory, stackfile
 from xcor_daemon.pipeline.datatypes import PairTable
+from xcor_daemon.pipeline.hdf5 import correlation_file, stack_file
+from xcor_daemon.pipeline.products import pair_tables
 from xcor_daemon.pipeline.stack import snr
-from xcor_daemon.pipeline.stacking import Stacked
+from xcor_daemon.pipeline.stack.files import Stacked
 from xcor_daemon.request.parse import XcorParams
 
 ENDS = ("done", "failed", "rejected", "cancelled")
@@ -118,7 +119,7 @@ def write_year(store: Store, folder: Path, job_id: str, names: tuple[str, ...]) 
     distance = 12.5 * (second - first) + first
     zero = np.zeros(first.size)
     pairs = PairTable(names, first, second, distance, zero, zero, place, place, place)
-    lags = corrfile.lags(params)
+    lags = correlation_file.lags(params)
     random = np.random.default_rng(5)
     away = lags - distance[:, None, None] / 3
     pulse = np.exp(-((away / 3) ** 2)) * np.cos(2 * np.pi * 0.25 * away)
@@ -138,13 +139,13 @@ def write_year(store: Store, folder: Path, job_id: str, names: tuple[str, ...]) 
     intervals = np.column_stack([days[:-1], days[1:]])
     mean = np.nanmean(stack, axis=1)
     counts = np.where(np.isnan(stack[..., 0]), 0, 190).astype(np.int32)
-    with stackfile.create_stack(path, pairs, params, {}, intervals, variables) as file:
+    with stack_file.create_stack(path, pairs, params, {}, intervals, variables) as file:
         file.write("stack", 0, stack)
         file.write("n_windows", 0, counts)
         file.write("snr", 0, snr(stack, lags, np.broadcast_to(distance[:, None], counts.shape)))
         file.write("mean", 0, mean)
     stacked = Stacked(path, pairs, mean, snr(mean, lags, distance), counts)
-    table = inventory.write_pairs(stacked, lags)
+    table = pair_tables.write_pairs(stacked, lags)
     request = {"kind": "stack", "params": {"type": "linear", "stack_all": False, "job": "41"}}
     publish(store, job_id, {"STACK/linear.h5": path, "STACK/linear.csv": table}, request)
     return YearLong(job_id, path, pairs)
@@ -158,7 +159,7 @@ def publish(
     for name, path in files.items():
         key = f"processed/{job_id}/runs/20210101_000000-abcdef/{name}"
         store.put(key, path.read_bytes())
-        entries.append({"key": key, **corrfile.describe(path)})
+        entries.append({"key": key, **correlation_file.describe(path)})
     manifest = {
         "schema": 1, "id": job_id, "kind": request["kind"], "attempt": "20210101_000000-abcdef",
         "version": "0.1.0", "image": None, "request": request, "inputs": [],

@@ -1,7 +1,7 @@
 """Run units of work here or in processes of one machine, and survive a worker that dies.
 
 An executor has four things to do: submit a unit, give results, cancel, close. `Cluster` (in
-`cluster.py`) is a third one, for several machines.
+`scheduling/dask_cluster.py`) is a third one, for several machines.
 """
 
 from __future__ import annotations

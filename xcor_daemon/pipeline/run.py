@@ -31,20 +31,21 @@ from ..request.parse import StackRequest, XcorRequest, read_request
 from ..request.stacking_params import STACKING
 from ..request.stations import STATIONS
 from ..request.units import Unit, Units
-from . import corrday, products
-from .blocks import clear_shelf
 from .datatypes import ChannelDay, Progress
-from .day import DayResult, clear_partial_records
 from .executors import Executor, Here, Processes
-from .painters import Painters
-from .preparing import DayPlan
-from .progress import PROGRESS, Reporter
-from .reasons import failed_day, nothing_made, reasons_of
-from .reports import OUTPUTS, outputs_of, write_summary
-from .served import served
+from .hdf5 import correlation_day
+from .products import products
+from .products.data_sources import served
+from .products.reasons import failed_day, nothing_made, reasons_of
+from .products.render_pool import Painters
+from .products.summary import OUTPUTS, outputs_of, write_summary
+from .scheduling.progress import PROGRESS, Reporter
+from .scheduling.schedule import Downloads, Schedule, Work, work_through
+from .scheduling.unit_progress import Rates, clear_told, told
 from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
-from .underway import Rates, clear_told, told
-from .work import Downloads, Schedule, Work, work_through
+from .units.blocks import clear_shelf
+from .units.channels import DayPlan
+from .units.day import DayResult, clear_partial_records
 from .worker_process import with_one_thread
 
 log = logging.getLogger(__name__)
@@ -243,7 +244,7 @@ def _do(schedule: Schedule, days: int, processes: int, crew: Crew, reporter: Rep
 def _cluster(schedule: Schedule, crew: Crew, workers: int, stack: ExitStack) -> Executor[Unit]:
     """A Dask cluster; what a data centre has is downloaded here, by one machine."""
     try:
-        from .cluster import Cluster  # Dask takes a second to import
+        from .scheduling.dask_cluster import Cluster  # Dask takes a second to import
     except ImportError as error:
         need = "Dask is not installed; pip install 'xcor-daemon[dask]'"
         raise ConfigError(f"--executor dask: {need}.") from error
@@ -376,7 +377,7 @@ def stack_job(
     request = _read(folder, StackRequest, STACKING)
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
-    days = corrday.in_folder(corr_folder)
+    days = correlation_day.in_folder(corr_folder)
     if not days:
         need = f"has no correlations: there is no DAY.h5 in {corr_folder}"
         raise RequestError([Problem(STACKING, 2, "job", request.params.job, need)])

@@ -142,7 +142,7 @@ def owner_name(work_dir: Path) -> str:
 
 
 def _step(before: Job, after: Job) -> str:
-    """Which step of faults.py the change of a job is."""
+    """Which step of fault_injection.py the change of a job is."""
     if before is after:
         return "stage.record"
     if not after.is_live:

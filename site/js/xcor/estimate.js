@@ -8,7 +8,7 @@ import { PARAMS, isWhole, nLags } from "./params.js";
 import { PAIR_VALUES, Periods, sum } from "./periods.js";
 
 /**
- * Check the two files beside each other, and estimate the correlation job (estimate.py has the
+ * Check the two files beside each other, and estimate the correlation job (request/cost.py has the
  * meaning of every figure). What depends on values that are right is checked, whatever else is
  * wrong.
  *

@@ -5,12 +5,12 @@ than an image can hold, its title says what was averaged or left out. The same a
 same bytes. This is the only room that loads matplotlib.
 """
 
-from .changes import velocity_changes
+from .availability import availability
 from .correlograms import correlogram
-from .gathers import record_section, virtual_shot
-from .maps import station_map
+from .dvv import velocity_changes
 from .overviews import overview, spectrum
-from .tables import availability
+from .record_sections import record_section, virtual_shot
+from .station_maps import station_map
 
 __all__ = [
     "availability",

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from .sheet import (
+from .captions import LAG_SIGN, counted, duration, pair_facts, utc
+from .figure import (
     BAR_ROOM,
     BLANK,
     DARK,
@@ -22,7 +23,6 @@ from .sheet import (
     styled,
     write_title,
 )
-from .words import LAG_SIGN, counted, duration, pair_facts, utc
 
 
 def correlogram(

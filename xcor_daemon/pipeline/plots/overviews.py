@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from .sheet import (
+from .captions import counted, ordinal
+from .figure import (
     ACCENT,
     BAR_ROOM,
     BLANK,
@@ -27,7 +28,6 @@ from .sheet import (
     styled,
     write_title,
 )
-from .words import counted, ordinal
 
 _PERCENTILES = (10, 50, 90)
 _MAX_SPECTRA = 5000  # pairs that the median is taken of

@@ -10,8 +10,8 @@ from pathlib import Path
 from ...errors import ConfigError, Problem, RequestError
 from ...request.stations import STATIONS, Channel
 from ..datatypes import Source
-from .kept import Kept, Nowhere
-from .several import Several
+from .cache import Kept, Nowhere
+from .multi import Several
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ def open_source(text: str, access: Access = NOTHING_SHARED) -> Source:
         return Archive(place, access.cache / "archives" if access.cache else None)
     if kind == "fdsn" and place:
         from .fdsn import EARTHSCOPE, Fdsn  # ObsPy's list of centres takes a while to import
-        from .web import Client
+        from .http_client import Client
 
         return Fdsn(place, Client(gate, tokens={EARTHSCOPE: access.token} if access.token else {}))
     if kind == "s3" and place:
-        from .opendata import OpenData
-        from .web import Client
+        from .http_client import Client
+        from .open_data import OpenData
 
         return OpenData(place, Client(gate, timeout=60.0))
     raise ConfigError(f"source {text!r} is neither archive:PATH nor fdsn:URL-or-name nor s3:NAME.")
@@ -142,7 +142,7 @@ def for_workers(source: Source) -> Source:
     connections; public buckets they ask themselves, and keep nothing.
     """
     from .fdsn import Fdsn
-    from .opendata import OpenData
+    from .open_data import OpenData
 
     if isinstance(source, Several):
         others = {name: for_workers(one) for name, one in source.others.items()}

@@ -13,10 +13,10 @@ import numpy as np
 from ...errors import ConfigError, NoDataError
 from ...request.stations import Channel
 from ..datatypes import UNREADABLE, Metadata, Samples, time_text
-from .catalogue import HEAD, Entry, load, look_through
-from .joining import count
+from .archive_index import HEAD, Entry, load, look_through
 from .miniseed import samples
-from .records import Records, parse_heads, scan
+from .mseed_headers import Records, parse_heads, scan
+from .segments import count
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Archive:
         """Coordinates and responses, from the StationXML of the folder."""
         if not self.xml:
             return Metadata({})
-        from ..stationxml import MAX_XML_BYTES, metadata_from_inventory, read_stationxml
+        from .stationxml import MAX_XML_BYTES, metadata_from_inventory, read_stationxml
 
         channels = list(channels)
         codes = {f'"{channel.station}"'.encode() for channel in channels}

@@ -12,12 +12,12 @@ from obspy import UTCDateTime
 from ...errors import ConfigError, NoDataError, UnreachableError
 from ...request.stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
-from ..postponed import postpone
-from ..stationxml import metadata_from_inventory, read_stationxml
+from ..lazy_imports import postpone
 from .formats import BEGINNING, what_it_is
+from .http_client import Client, WebError
 from .miniseed import samples_or_reason
-from .records import Records, scan
-from .web import Client, WebError
+from .mseed_headers import Records, scan
+from .stationxml import metadata_from_inventory, read_stationxml
 
 postpone("obspy.clients.fdsn")
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from ...errors import NoDataError
 from ..datatypes import Samples, Segment
-from .decoding import decode
-from .joining import count, cut, join, runs_of
-from .records import Records, alike_rows, distinct, sampled
+from .mseed_decode import decode
+from .mseed_headers import Records, alike_rows, distinct, sampled
+from .segments import count, cut, join, runs_of
 
 MAX_BYTES = 1 << 30  # records of one channel, decoded at one time; a day at 1000 Hz has 0.3 GB
 _SAME_RATE = 1e-4  # relative, libmseed's tolerance

@@ -12,9 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...request.stacking_params import StackParams
-from .measures import apparent_speed, peak, snr
-from .rows import valid_rows
-from .sums import (
+from .additive import (
     Summed,
     adaptive_covariance_method,
     linear_method,
@@ -22,7 +20,9 @@ from .sums import (
     phase_weighted_method,
     time_frequency_method,
 )
-from .whole import Whole, bootstrap, median_method, robust_method, selective_method
+from .non_additive import Whole, bootstrap, median_method, robust_method, selective_method
+from .snr import apparent_speed, peak, snr
+from .window_arrays import valid_rows
 
 __all__ = [
     "METHODS",

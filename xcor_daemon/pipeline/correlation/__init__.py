@@ -1,0 +1,1 @@
+"""Windows of all channels to correlations of all pairs."""

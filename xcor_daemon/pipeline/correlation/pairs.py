@@ -1,0 +1,96 @@
+"""Which pairs a day has, how far their stations are apart and in which direction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...request.pairs import Pairs, indices
+from ...request.params import XcorParams
+from ...request.stations import Channel
+from ..datatypes import Epoch, PairTable
+from ..lazy_imports import postpone
+
+postpone("pyproj")
+
+from pyproj.geod import Geod  # noqa: E402  what its package loads takes six times as long
+
+_WGS84 = Geod(ellps="WGS84")
+
+
+def pair_table(
+    channels: Sequence[Channel],
+    epochs: Sequence[Epoch | None],
+    params: XcorParams,
+    named: Pairs = (),
+) -> PairTable:
+    """Every pair that the parameters ask for, ordered by first, then second channel.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+        In id order.
+    epochs : sequence of Epoch or None
+        Metadata of each; where they lack coordinates those of stations.csv stand in, and where
+        both do distances are NaN, and such pairs are kept whatever ``max_distance`` says.
+    params : XcorParams
+    named : tuple of (str, str), optional
+        The rows of pairs.csv; without them all pairs.
+    """
+    coordinates = np.array(
+        [_coordinates(c, e) for c, e in zip(channels, epochs, strict=True)], dtype=float
+    ).reshape(-1, 3)
+    if named:
+        found = sorted(indices(named, channels, params))
+        first, second = np.array(found, dtype=int).reshape(-1, 2).T
+    else:
+        first, second = _wanted(channels, params)
+    latitude, longitude, elevation = coordinates.T
+    azimuth, back_azimuth, metres = _WGS84.inv(
+        longitude[first], latitude[first], longitude[second], latitude[second]
+    )
+    distance = np.asarray(metres) / 1000
+    near = np.ones(first.size, dtype=bool)
+    if params.max_distance is not None:
+        near = ~(distance > params.max_distance)
+    return PairTable(
+        channels=tuple(c.id for c in channels),
+        first=first[near],
+        second=second[near],
+        distance=distance[near],
+        azimuth=np.asarray(azimuth)[near] % 360,
+        back_azimuth=np.asarray(back_azimuth)[near] % 360,
+        latitude=latitude,
+        longitude=longitude,
+        elevation=elevation,
+    )
+
+
+def _coordinates(channel: Channel, epoch: Epoch | None) -> tuple[float, float, float]:
+    if epoch is not None and np.isfinite(epoch.latitude) and np.isfinite(epoch.longitude):
+        return epoch.latitude, epoch.longitude, epoch.elevation
+    given = (channel.latitude, channel.longitude, channel.elevation)
+    latitude, longitude, elevation = (np.nan if value is None else value for value in given)
+    return latitude, longitude, elevation
+
+
+def _wanted(channels: Sequence[Channel], params: XcorParams) -> tuple[np.ndarray, np.ndarray]:
+    """`XcorParams.wants` for all pairs at once."""
+    first, second = np.triu_indices(len(channels))
+    station = np.array([f"{c.network}.{c.station}" for c in channels])
+    component = np.array([c.channel[-1] for c in channels])
+    itself = first == second
+    want = np.where(
+        itself,
+        params.autocorrelations,
+        params.same_station | (station[first] != station[second]),
+    ).astype(bool)
+    if params.components and len(channels):
+        fits = np.zeros(first.size, dtype=bool)
+        for one, other in map(tuple, params.components):
+            fits |= ((one == "?") | (component[first] == one)) & (
+                (other == "?") | (component[second] == other)
+            )
+        want &= fits
+    return first[want], second[want]

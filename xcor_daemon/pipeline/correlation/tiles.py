@@ -1,0 +1,82 @@
+"""The pairs of channels in tiles: those of a tile share the spectra of its channels in cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from ..numerics.runs import stretches
+
+
+def part_size(n: int, most: int) -> int:
+    """How many of ``n`` to take at a time, in parts about as large as each other.
+
+    >>> part_size(60, 42), part_size(200, 65), part_size(5, 42)
+    (30, 54, 5)
+    """
+    share = ceil(n / ceil(n / most))
+    return min(n, most, share + -share % 6)  # whole products of three channels by two
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Pairs of some channels with others; i0 and j0 count from the start of their blocks."""
+
+    i0: int
+    n_i: int
+    j0: int
+    n_j: int
+    ahead: int  # i0 + i <= j0 + j + ahead for all of the pairs
+    rows: np.ndarray  # in the pair list
+    local: np.ndarray  # i * n_j + j of each
+    place: np.ndarray  # (n_i * n_j,): where in ``rows`` a pair is; -1 where it is not wanted
+    runs: list[tuple[int, int]]  # stretches of consecutive rows
+
+
+def tiles_by_block(
+    pairs: tuple[np.ndarray, np.ndarray], width: int, side: int, n_channels: int
+) -> dict[tuple[int, int], list[Tile]]:
+    """Every pair once, in tiles, by the blocks of its two channels.
+
+    Parameters
+    ----------
+    pairs : two int arrays, shape (n_pairs,)
+        Channels of every pair.
+    width, side : int
+        Channels of a block, and of a tile within it.
+    n_channels : int
+
+    Returns
+    -------
+    tiles : dict
+        Blocks of the first and of the second channel -> their tiles.
+
+    Raises
+    ------
+    ValueError
+        If a pair is in the list twice.
+    """
+    i, j = pairs
+    found: dict[tuple[int, int], list[Tile]] = {}
+    code = np.stack([i // width, j // width, i % width // side, j % width // side])
+    order = np.lexsort(code[::-1])
+    changes = (np.diff(code[:, order], axis=1) != 0).any(axis=0)
+    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), order.size]
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        rows = np.sort(order[a:b])
+        block_i, block_j, tile_i, tile_j = (int(part) for part in code[:, rows[0]])
+        i0, j0 = tile_i * side, tile_j * side
+        n_i = min(side, width - i0, n_channels - block_i * width - i0)
+        n_j = min(side, width - j0, n_channels - block_j * width - j0)
+        inside = (i[rows] % width - i0) * n_j + (j[rows] % width - j0)
+        ahead = (block_j - block_i) * width - int((j[rows] - i[rows]).min())
+        place = np.full(n_i * n_j, -1)
+        place[inside] = np.arange(rows.size)
+        if (place[inside] != np.arange(rows.size)).any():
+            raise ValueError("a pair of channels is in the list twice.")
+        found.setdefault((block_i, block_j), []).append(
+            Tile(i0, n_i, j0, n_j, ahead, rows, inside, place, stretches(rows))
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Correlations and stacks in HDF5 files."""

@@ -1,0 +1,136 @@
+"""The correlations of a day, read as one whether they lie in one file or in those of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...request.params import XcorParams
+from ..datatypes import PairTable
+from ..numerics.runs import stretches
+from .correlation_file import CorrFile
+
+
+@dataclass(frozen=True)
+class CorrDay:
+    """A day: all its files have the same windows, and no pair stands in two."""
+
+    day: str
+    parts: tuple[CorrFile, ...]
+
+    @cached_property
+    def _table(self) -> tuple[PairTable, np.ndarray, np.ndarray]:
+        """All pairs in id order, and the part and the row in it that each has."""
+        tables = [part.pairs for part in self.parts]
+        if len(tables) == 1:
+            n = tables[0].first.size
+            return tables[0], np.zeros(n, dtype=np.int32), np.arange(n)
+        for part in self.parts:
+            del part.__dict__["pairs"]  # cached; a large job has thousands of parts
+        return _joined(tables)
+
+    @property
+    def pairs(self) -> PairTable:
+        """Its pairs, with coordinates, in id order."""
+        return self._table[0]
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Start of every window, seconds since 1970 UTC."""
+        return self.parts[0].starts
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Parameters and provenance."""
+        return self.parts[0].attributes
+
+    @property
+    def params(self) -> XcorParams:
+        """The parameters that it was made with."""
+        return self.parts[0].params
+
+    def pieces(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Name of every file, below the folder of all days, and which pairs its rows are."""
+        _, parts, places = self._table
+        for number, part in enumerate(self.parts):
+            here = np.flatnonzero(parts == number)
+            name = part.path.name if part.path.stem == self.day else f"{self.day}/{part.path.name}"
+            yield name, here[np.argsort(places[here])]
+
+    def share(self, other: CorrDay) -> None:
+        """Keep one table where this day has the same as another: there may be thousands of days."""
+        mine, its = self._table, other._table
+        if same(mine[0], its[0]) and np.array_equal(mine[1], its[1]):
+            self.__dict__["_table"] = its
+
+    def read(self, rows: slice) -> np.ndarray:
+        """Correlations of consecutive pairs: float32 (n, n_windows, n_lags)."""
+        if len(self.parts) == 1:
+            return self.parts[0].read(rows)
+        _, parts, places = self._table
+        parts, places = parts[rows], places[rows]
+        shape = (parts.size, self.starts.size, 2 * self.params.n_lags + 1)
+        corr = np.empty(shape, dtype=np.float32)
+        for number in np.unique(parts):
+            here = np.flatnonzero(parts == number)
+            for a, b in stretches(places[here]):
+                first, last = int(places[here[a]]), int(places[here[b - 1]])
+                corr[here[a:b]] = self.parts[number].read(slice(first, last + 1))
+        return corr
+
+
+def of_files(folder: Path, names: Iterable[str]) -> list[CorrDay]:
+    """The days of some files below a folder, ``DAY.h5`` or ``DAY/I000-J001.h5``, in order."""
+    found: dict[str, list[CorrFile]] = {}
+    for name in sorted(names):
+        day = name.removesuffix(".h5").partition("/")[0]
+        found.setdefault(day, []).append(CorrFile(folder / name))
+    return [CorrDay(day, tuple(parts)) for day, parts in sorted(found.items())]
+
+
+def in_folder(folder: Path) -> list[CorrDay]:
+    """The days whose correlations lie in a folder, in order."""
+    paths = [*folder.glob("*.h5"), *folder.glob("*/*.h5")]
+    return of_files(folder, (path.relative_to(folder).as_posix() for path in paths))
+
+
+def _joined(tables: Sequence[PairTable]) -> tuple[PairTable, np.ndarray, np.ndarray]:
+    """One table of pairs of which each is in one of several, and where each is."""
+    channels = tuple(sorted({channel for table in tables for channel in table.channels}))
+    number = {channel: k for k, channel in enumerate(channels)}
+    sites = {name: np.full(len(channels), np.nan) for name in _SITES}
+    first, second = [], []
+    for table in tables:
+        index = np.array([number[channel] for channel in table.channels], dtype=int)
+        first.append(index[table.first])
+        second.append(index[table.second])
+        for name in _SITES:
+            sites[name][index] = getattr(table, name)
+    one, other = np.concatenate(first), np.concatenate(second)
+    order = np.lexsort((other, one))
+    sizes = [table.first.size for table in tables]
+    parts = np.repeat(np.arange(len(tables), dtype=np.int32), sizes)
+    rows = np.concatenate([np.arange(size) for size in sizes])
+    of_pairs = {
+        name: np.concatenate([getattr(table, name) for table in tables])[order]
+        for name in ("distance", "azimuth", "back_azimuth")
+    }
+    table = PairTable(channels, one[order], other[order], **of_pairs, **sites)
+    return table, parts[order], rows[order]
+
+
+_SITES = ("latitude", "longitude", "elevation")
+
+
+def same(one: PairTable, other: PairTable) -> bool:
+    """Whether two tables have the same pairs of the same channels."""
+    return one is other or (
+        one.channels == other.channels
+        and np.array_equal(one.first, other.first)
+        and np.array_equal(one.second, other.second)
+    )

@@ -1,0 +1,1 @@
+"""Fourier transforms, compiled functions, runs of integers."""

@@ -1,0 +1,1 @@
+"""Samples of a channel to windows of ground motion."""

@@ -1,0 +1,1 @@
+"""What a finished job hands over: stacks, images, tables, the summary."""

@@ -1,0 +1,1 @@
+"""Which unit comes next, where it runs, and how far the job is."""

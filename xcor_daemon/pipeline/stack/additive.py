@@ -1,0 +1,199 @@
+"""Stacks that are made of sums over windows: windows may come in parts, in any number.
+
+Each is a pair of functions: sums of some windows, and the trace that the sums of all give. The
+sums of parts are added, so a year needs no more memory than a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy  # its parts load when they are first used
+
+from .window_arrays import analytic, blocks, pair_by_pair, scaled
+
+# Count of windows and sums over them.
+Sums = tuple[int, tuple[np.ndarray, ...]]
+
+
+@dataclass(frozen=True)
+class Summed:
+    """A stack made of sums: ``gather`` some windows, `merge`, then `finish`."""
+
+    sums: Callable[[np.ndarray], tuple[np.ndarray, ...]]
+    trace: Callable[[int, tuple[np.ndarray, ...]], np.ndarray]
+
+    def gather(self, rows: np.ndarray) -> Sums:
+        """What valid windows (n_windows, n_lags), one or more, add."""
+        return len(rows), self.sums(rows)
+
+    def merge(self, parts: Sequence[Sums]) -> Sums:
+        """The sums over several parts, one or more."""
+        total = tuple(sum(arrays) for arrays in zip(*(sums for _, sums in parts), strict=True))
+        return sum(n for n, _ in parts), total
+
+    def finish(self, gathered: Sums) -> tuple[np.ndarray, int]:
+        """The stack (n_lags,) and how many windows are in it."""
+        n, sums = gathered
+        return self.trace(n, sums), n
+
+    def __call__(self, windows: np.ndarray) -> np.ndarray:
+        """Stack windows (..., n_windows, n_lags)."""
+        return pair_by_pair(lambda rows: self.trace(*self.gather(rows)), windows)
+
+
+def linear_method() -> Summed:
+    """``mean(d)``."""
+    return Summed(lambda rows: (_total(rows),), lambda n, sums: sums[0] / n)
+
+
+def phase_weighted_method(fs: float, phase_smooth: float | None, power: float) -> Summed:
+    """``mean(d) * abs(mean(exp(i phase))) ** power``."""
+    n_smooth = 2 * round((phase_smooth or 0.0) * fs / 2) + 1
+
+    def trace(n: int, sums: tuple[np.ndarray, ...]) -> np.ndarray:
+        total, cosine, sine = sums
+        return total / n * _smooth(_agreement(n, cosine, sine), n_smooth) ** power
+
+    return Summed(lambda rows: (_total(rows), *_phasors(rows)), trace)
+
+
+def nth_root_method(order: float) -> Summed:
+    """``r = mean(sign(d) abs(d) ** (1 / order))``, then ``sign(r) abs(r) ** order``."""
+
+    def sums(rows: np.ndarray) -> tuple[np.ndarray]:
+        total = np.zeros(rows.shape[-1])
+        for block in blocks(len(rows)):
+            part = rows[block].astype(np.float64)
+            total += (np.sign(part) * np.abs(part) ** (1 / order)).sum(axis=0)
+        return (total,)
+
+    return Summed(sums, lambda n, sums: np.sign(sums[0]) * np.abs(sums[0] / n) ** order)
+
+
+def adaptive_covariance_method(sharpness: float) -> Summed:
+    """The linear stack through a filter that passes what is coherent between windows."""
+
+    def sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        n_fft = _n_filter(rows.shape[-1])
+        total = np.zeros(n_fft // 2 + 1, dtype=np.complex128)
+        power = np.zeros(n_fft // 2 + 1)
+        for block in blocks(len(rows)):
+            spectra = scipy.fft.rfft(rows[block].astype(np.float64), n_fft)
+            total += spectra.sum(axis=0)
+            power += (spectra.real**2 + spectra.imag**2).sum(axis=0)
+        return total, power, _total(rows)
+
+    def trace(n: int, sums: tuple[np.ndarray, ...]) -> np.ndarray:
+        total, power, plain = sums
+        if n == 1:
+            return plain
+        cross = np.abs(total) ** 2 - power
+        gain = np.divide(cross, (n - 1) * power, out=np.ones_like(power), where=power > 0)
+        # Equal windows must give 1 and no more; below 0 windows cancel more than by chance.
+        filtered = total / n * np.clip(gain, 0, 1) ** sharpness
+        return scipy.fft.irfft(filtered, _n_filter(plain.size))[: plain.size]
+
+    return Summed(sums, trace)
+
+
+def time_frequency_method(
+    fs: float, power: float, band: tuple[float, float] | None = None
+) -> Summed:
+    """The linear stack with its S-transform weighted by the coherence in phase.
+
+    Only frequencies within ``band`` (Hz) are weighted, all of them without it: the cost is a
+    transform for each.
+    """
+
+    def chosen(n_fft: int) -> np.ndarray:
+        frequency = np.arange(n_fft // 2 + 1)
+        if band is None:
+            return frequency
+        hertz = frequency * fs / n_fft
+        return frequency[(hertz >= band[0]) & (hertz <= band[1])]
+
+    def sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n_fft = scipy.fft.next_fast_len(rows.shape[-1])
+        frequencies = chosen(n_fft)
+        phasors = np.zeros((frequencies.size, n_fft), dtype=np.complex128)
+        gauss = _gauss(frequencies, n_fft)
+        for row in scaled(rows):
+            transform = _s_transform(scipy.fft.fft(row, n_fft), frequencies, gauss)
+            modulus = np.abs(transform)
+            modulus[modulus == 0] = 1  # zeros have no phase: they agree with nothing
+            phasors += transform / modulus
+        return _total(rows), phasors
+
+    def trace(n: int, sums: tuple[np.ndarray, ...]) -> np.ndarray:
+        total, phasors = sums
+        n_fft = phasors.shape[-1]
+        frequencies = chosen(n_fft)
+        spectrum = scipy.fft.fft(total / n, n_fft)
+        transform = _s_transform(spectrum, frequencies, _gauss(frequencies, n_fft))
+        weight = np.minimum(np.abs(phasors) / n, 1) ** power
+        # The sum of an S-transform over time is the spectrum (Stockwell et al. 1996). What the
+        # weights take away is subtracted, so that weights of 1 change not even the last bit.
+        half = spectrum[: n_fft // 2 + 1].copy()
+        half[frequencies] -= ((1 - weight) * transform).sum(axis=-1)
+        return scipy.fft.irfft(half, n_fft)[: total.size]
+
+    return Summed(sums, trace)
+
+
+def _gauss(frequencies: np.ndarray, n_fft: int) -> np.ndarray:
+    """Windows of the S-transform in frequency, (n_frequencies, n_fft); only the mean for 0."""
+    offset = np.fft.fftfreq(n_fft, 1 / n_fft)
+    width = np.maximum(frequencies, 1)[:, None]
+    gauss = np.exp(-2 * np.pi**2 * offset**2 / width**2)
+    gauss[frequencies == 0] = offset == 0
+    return gauss.astype(np.float32)
+
+
+def _s_transform(spectrum: np.ndarray, frequencies: np.ndarray, gauss: np.ndarray) -> np.ndarray:
+    """S-transform (n_frequencies, n_fft) from the spectrum of a trace (Stockwell et al. 1996)."""
+    shifted = spectrum[(np.arange(spectrum.size) + frequencies[:, None]) % spectrum.size]
+    return scipy.fft.ifft(shifted * gauss)
+
+
+def _total(rows: np.ndarray) -> np.ndarray:
+    return rows.sum(axis=0, dtype=np.float64)
+
+
+def _n_filter(n_lags: int) -> int:
+    return scipy.fft.next_fast_len(2 * n_lags - 1, real=True)
+
+
+def _phasors(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the windows' unit phasors, real and imaginary."""
+    cosine, sine = np.zeros(rows.shape[-1]), np.zeros(rows.shape[-1])
+    for block in blocks(len(rows)):
+        real, imaginary = analytic(rows[block])
+        # Scaled to 1, so neither squares nor their sum can overflow; tiny ones may be taken
+        # for zero, which have no phase and agree with nothing.
+        modulus = real * real
+        modulus += imaginary * imaginary
+        np.sqrt(modulus, out=modulus)
+        modulus[modulus == 0] = 1
+        real /= modulus
+        imaginary /= modulus
+        cosine += real.sum(axis=0, dtype=np.float64)
+        sine += imaginary.sum(axis=0, dtype=np.float64)
+    return cosine, sine
+
+
+def _agreement(n: int, cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
+    """Modulus of the mean of the windows' unit phasors: 1 where all phases agree."""
+    # The phasors are rounded to float32; equal windows must give 1 and no more.
+    return np.minimum(np.hypot(cosine, sine) / n, 1)
+
+
+def _smooth(values: np.ndarray, n: int) -> np.ndarray:
+    """Centred mean over ``n`` values, an odd number; at the ends over those there are."""
+    if n <= 1:
+        return values
+    n = min(n, 2 * values.size - 1)
+    there = scipy.ndimage.uniform_filter1d(np.ones(values.size), n, mode="constant")
+    return scipy.ndimage.uniform_filter1d(values, n, mode="constant") / there

@@ -1,0 +1,276 @@
+"""Files of correlations -> a file of stacks: day after day, pairs in blocks, in all cores.
+
+Windows are read once. Methods that are made of sums keep the sums of each interval that is under
+way; the others keep its windows, for one block of pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datatypes import PairTable
+from ..executors import run_units
+from ..hdf5 import correlation_file, provenance, stack_file
+from ..hdf5.stack_file import StackWriter
+from ..measure.dvv import METHODS as DVV
+from ..measure.dvv import Coda
+from . import Whole, bootstrap, snr, valid_rows
+from .plan import StackPlan, windows_on
+from .rotation import rotate
+
+_READ_BYTES = 32_000_000  # of correlations in memory at a time, in each process
+_KEPT_BYTES = 256_000_000  # of windows, or stacks, that wait in each process
+_LITTLE = 64_000_000  # bytes of correlations that are added up faster than processes start
+_SHARES = 3  # blocks of pairs for each process, so that all end together
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """One trace a pair, over all days: the stack, or the mean of the intervals' stacks."""
+
+    path: Path  # of the file with all
+    pairs: PairTable
+    stack: np.ndarray  # (n_pairs, n_lags)
+    snr: np.ndarray  # (n_pairs,)
+    n_windows: np.ndarray  # int (n_pairs, n_days): windows with data, as read
+
+
+def stack_files(
+    path: Path,
+    plan: StackPlan,
+    processes: int,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> Stacked:
+    """Stack all pairs of all files into one file of stacks.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    plan : StackPlan
+    processes : int
+        To work in; what is written does not depend on them.
+    report : callable
+        Called with the number of pairs done and of all.
+
+    Raises
+    ------
+    RequestError
+        If dv/v is asked for and there is no coda.
+    DiskError
+        If the disk is full.
+    """
+    pairs, _ = plan.union
+    n_pairs = pairs.first.size
+    counts = np.zeros((n_pairs, len(plan.files)), dtype=np.int32)
+    intervals = None if plan.stacking.stack_all else plan.intervals
+    variables = _variables(plan)
+    if _is_soon_done(plan):
+        processes = 1
+    blocks = list(_blocks(plan, processes))
+    with stack_file.create_stack(
+        path, pairs, plan.params, _said(plan), intervals, variables
+    ) as writer:
+        done = 0
+        for outcome in run_units(lambda rows: _stack_block(plan, rows, writer), blocks, processes):
+            rows = outcome.unit
+            counts[rows] = outcome.get()
+            done += rows.stop - rows.start
+            report(done, n_pairs)
+    mean = correlation_file.read_variable(path, "stack" if plan.stacking.stack_all else "mean")
+    ratio = snr(mean, plan.lags, pairs.distance, margin=1 / plan.params.freqmin)
+    return Stacked(path, pairs, mean, ratio, counts)
+
+
+def write_rotated(plan: StackPlan, stacked: Stacked) -> Stacked | None:
+    """Write a stack file's nine components of R, T, Z beside it, ``NAME-RTZ.h5``.
+
+    None where ``rotate`` is not asked for, or no two stations have E, N and Z.
+    """
+    if not plan.params.rotate:
+        return None
+    stack = correlation_file.read_variable(stacked.path, "stack")
+    counts = correlation_file.read_variable(stacked.path, "n_windows")
+    pairs, stack, counts = rotate(stacked.pairs, stack, counts)
+    if not pairs.first.size:
+        return None
+    path = stacked.path.with_name(f"{stacked.path.stem}-RTZ.h5")
+    intervals = None if plan.stacking.stack_all else plan.intervals
+    variables = {name: _variables(plan)[name] for name in ("stack", "n_windows")}
+    said = _said(plan)
+    with stack_file.create_stack(path, pairs, plan.params, said, intervals, variables) as writer:
+        writer.write("stack", 0, stack)
+        writer.write("n_windows", 0, counts)
+    mean, counts = (stack, counts[:, None]) if intervals is None else (_mean_of(stack), counts)
+    ratio = snr(mean, plan.lags, pairs.distance, margin=1 / plan.params.freqmin)
+    return Stacked(path, pairs, mean, ratio, counts)
+
+
+def _said(plan: StackPlan) -> dict[str, Any]:
+    """The attributes of a stack file beyond those of its correlations."""
+    drawn = ("pairs", "shots", "svg", "type")
+    set_ = {
+        f"stacking_{name}": int(value) if isinstance(value, bool) else value
+        for name, value in asdict(plan.stacking).items()
+        if value not in (None, "", "none") and name not in drawn
+    }
+    return {"method": plan.stacking.type, "days": " ".join(plan.days), **set_}
+
+
+def _variables(plan: StackPlan) -> dict[str, tuple[str, str, str]]:
+    """What a stack file holds: name -> (dimensions, unit, meaning)."""
+    unit = provenance.units(plan.params)
+    by = "pair" if plan.stacking.stack_all else "pair day"
+    held = {
+        "stack": (f"{by} lag", unit, f"{plan.stacking.type} stack; NaN where no window is"),
+        "n_windows": (by, "1", "windows that went in"),
+        "snr": (by, "1", "peak of the envelope over the root mean square of the noise"),
+    }
+    if plan.stacking.bootstrap:
+        held["error"] = (f"{by} lag", unit, "standard error of the stack, by bootstrap")
+    if not plan.stacking.stack_all:
+        held["mean"] = ("pair lag", unit, "mean of the stacks of all intervals")
+    if plan.stacking.dvv != "none":
+        by_dvv = plan.stacking.dvv
+        held["dvv"] = (by, "1", f"relative change of velocity against the mean, by {by_dvv}")
+        held["dvv_error"] = (by, "1", "standard error of dvv")
+        held["dvv_correlation"] = (by, "1", "of the stack with the mean stretched by dvv")
+    return held
+
+
+def _is_soon_done(plan: StackPlan) -> bool:
+    """Whether all is added up before other processes have started."""
+    s, (pairs, _) = plan.stacking, plan.union
+    n_bytes = 4 * pairs.first.size * plan.lags.size * sum(f.starts.size for f in plan.files)
+    return s.type == "linear" and not s.bootstrap and plan.coda is None and n_bytes < _LITTLE
+
+
+def _blocks(plan: StackPlan, processes: int) -> Iterator[slice]:
+    """Blocks of pairs that fit in memory, and enough of them for all processes."""
+    pairs, _ = plan.union
+    n_pairs, n_lags = pairs.first.size, plan.lags.size
+    a_day = 4 * n_lags * max(file.starts.size for file in plan.files)
+    kept = 4 * n_lags * len(plan.intervals) * (3 if plan.stacking.bootstrap else 2)
+    if plan.keeps_windows:
+        span = plan.intervals[0, 1] - plan.intervals[0, 0]
+        kept += a_day * int(min(len(plan.files), np.ceil(span / 86400)))
+    most = min(_READ_BYTES // a_day, _KEPT_BYTES // kept, -(-n_pairs // (processes * _SHARES)))
+    size = max(1, most)
+    for a in range(0, n_pairs, size):
+        yield slice(a, min(n_pairs, a + size))
+
+
+def _stack_block(plan: StackPlan, rows: slice, writer: StackWriter) -> np.ndarray:
+    """Stack some pairs and write them; gives their windows with data, (n_pairs, n_files)."""
+    n_pairs, n_intervals = rows.stop - rows.start, len(plan.intervals)
+    shape = (n_pairs, n_intervals, plan.lags.size)
+    out = {"stack": np.full(shape, np.nan, np.float32), "n_windows": np.zeros(shape[:2], np.int32)}
+    if plan.stacking.bootstrap:
+        out["error"] = np.full(shape, np.nan, np.float32)
+    counts = np.zeros((n_pairs, len(plan.files)), dtype=np.int32)
+    underway = [_Underway(plan) for _ in range(n_pairs)]
+    _, places = plan.union
+    for k, (file, place) in enumerate(zip(plan.files, places, strict=True)):
+        windows = windows_on(file, place[rows], plan.lags.size)
+        following = plan.files[k + 1].starts.min() if k + 1 < len(plan.files) else np.inf
+        for pair in range(n_pairs):
+            counts[pair, k] = underway[pair].add(windows[pair], file.starts)
+            for interval, trace, count, error in underway[pair].finished(following):
+                out["stack"][pair, interval] = trace
+                out["n_windows"][pair, interval] = count
+                if error is not None:
+                    out["error"][pair, interval] = error
+    pairs, _ = plan.union
+    distance = np.broadcast_to(pairs.distance[rows, None], shape[:2])
+    out["snr"] = snr(out["stack"], plan.lags, distance, margin=1 / plan.params.freqmin)
+    if plan.stacking.stack_all:
+        out = {name: values[:, 0] for name, values in out.items()}
+    else:
+        out["mean"] = _mean_of(out["stack"])
+    if plan.coda is not None:
+        out |= _changes(plan, out["stack"], out["mean"], plan.coda)
+    for name, values in out.items():
+        writer.write(name, rows.start, values)
+    return counts
+
+
+class _Underway:
+    """The intervals of one pair that are not finished, as parts between their boundaries."""
+
+    def __init__(self, plan: StackPlan) -> None:
+        self._method = plan.method
+        self._resamples = int(plan.stacking.bootstrap)
+        self._bounds = np.unique(plan.intervals)
+        self._cells = np.searchsorted(self._bounds, plan.intervals)  # first and end of each
+        self._ends = plan.intervals[:, 1]
+        self._next = 0  # the first interval that is not finished
+        self._parts: dict[int, list[Any]] = {}
+
+    def add(self, windows: np.ndarray, starts: np.ndarray) -> int:
+        """Take the windows of a day; gives how many have data."""
+        cells = np.searchsorted(self._bounds, starts, side="right") - 1
+        used = 0
+        for cell in np.unique(cells):
+            rows = valid_rows(windows[cells == cell] if len(starts) > 1 else windows)
+            used += len(rows)
+            if not len(rows):
+                continue
+            parts = self._parts.setdefault(int(cell), [])
+            # With bootstrap windows are drawn again, so they are kept as they are.
+            parts.append(rows.copy() if self._resamples else self._method.gather(rows))
+            if not self._keeps_rows and len(parts) > 1:
+                parts[:] = [self._method.merge(parts)]
+        return used
+
+    @property
+    def _keeps_rows(self) -> bool:
+        return bool(self._resamples) or isinstance(self._method, Whole)
+
+    def finished(self, until: float) -> Iterator[tuple[int, np.ndarray, int, np.ndarray | None]]:
+        """Index, trace, windows and error of the intervals that end by a time."""
+        while self._next < len(self._ends) and (self._ends[self._next] <= until):
+            first, end = self._cells[self._next]
+            parts = [part for cell in range(first, end) for part in self._parts.get(cell, ())]
+            if parts:
+                yield self._next, *self._finish(parts)
+            self._next += 1
+            if self._next < len(self._ends):
+                begin = self._cells[self._next, 0]
+                self._parts = {c: part for c, part in self._parts.items() if c >= begin}
+
+    def _finish(self, parts: list[Any]) -> tuple[np.ndarray, int, np.ndarray | None]:
+        if not self._resamples:
+            merged: Any = self._method.merge(parts)  # of the kind that this method gathers
+            return *self._method.finish(merged), None
+        rows = np.concatenate(parts)
+        error = bootstrap(self._method, rows, self._resamples)
+        gathered: Any = self._method.gather(rows)
+        return *self._method.finish(gathered), error
+
+
+def _mean_of(stacks: np.ndarray) -> np.ndarray:
+    """Mean over the intervals that have a stack; NaN where none has."""
+    good = np.isfinite(stacks).all(axis=-1)
+    total = np.where(good[..., None], stacks, 0).sum(axis=1, dtype=np.float64)
+    n = good.sum(axis=1)[:, None]
+    return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+
+
+def _changes(
+    plan: StackPlan, stacks: np.ndarray, means: np.ndarray, coda: Coda
+) -> dict[str, np.ndarray]:
+    """dv/v of every stack of every pair against the pair's mean."""
+    measure = DVV[plan.stacking.dvv]
+    changes = [
+        measure(mean, stack, plan.lags, coda) for mean, stack in zip(means, stacks, strict=True)
+    ]
+    return {
+        "dvv": np.array([change.dvv for change in changes]),
+        "dvv_error": np.array([change.error for change in changes]),
+        "dvv_correlation": np.array([change.correlation for change in changes]),
+    }
