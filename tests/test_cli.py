@@ -10,11 +10,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from hosting import PARAMS, STACKING, STATIONS, bucket_of_moto, wait_until
 
-from xcor_daemon.cli import main
+from xcor_daemon.cli import SECTIONS, main
 from xcor_daemon.storage.jobs import Input, create_job
 
 
@@ -40,6 +41,40 @@ def folder(tmp_path) -> Path:
     return made
 
 
+# Words that begin no help text: the noun or the verb comes first.
+NOT_FIRST = {"That", "What", "Who", "Which", "Of", "Where", "It", "This", "Such"}
+
+
+def texts_of_help() -> dict[str, str]:
+    """Help of every command and option by its name; hidden ones are none of it."""
+    found = {"xcor-daemon": main.help}
+    for name, command in [("", main), *main.commands.items()]:
+        found[name or "xcor-daemon"] = command.help
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                found[f"{name} {option.opts[0]}"] = option.help
+    return found
+
+
+@pytest.mark.parametrize("name", texts_of_help())
+def test_every_help_text_is_a_sentence_that_starts_with_a_verb_or_a_noun(name):
+    text = texts_of_help()[name] or ""
+    first = text.partition(" ")[0]
+
+    assert first[:1].isupper(), text
+    assert first not in NOT_FIRST, text
+    assert text.partition("\n\n")[0].rstrip().endswith("."), text
+
+
+def test_help_lists_every_command_once_in_a_section_and_cuts_no_text(call):
+    shown = call("--help", COLUMNS="80").stdout.split("\nRun jobs locally:\n")[1].splitlines()
+    listed = [line.split()[0] for line in shown if line.startswith("  ")]
+
+    assert listed == [name for names in SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(main.commands)
+    assert [line for line in shown if "..." in line] == []
+
+
 @pytest.fixture
 def s3():
     with bucket_of_moto() as bucket:
@@ -50,7 +85,7 @@ def test_validate_says_what_a_good_job_does(call, folder):
     result = call("validate", folder)
 
     assert result.exit_code == 0
-    assert "2 channels in 1 pairs over 1 days" in result.stdout
+    assert result.stdout == f"{folder}: valid; 2 channels, 1 pair, 1 day\n"
 
 
 def test_validate_names_every_problem_on_stderr_and_exits_with_65(call, folder):

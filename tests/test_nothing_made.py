@@ -397,7 +397,7 @@ def test_as_a_service_a_job_without_metadata_fails_once_with_its_table(bucket, a
         return found["Body"].read().decode()
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "error: 1 of 1 jobs failed; see their xcor_log.txt."
+    assert done.stderr.splitlines()[-1] == "error: 1 of 1 jobs failed; see `xcor-daemon logs ID`."
     status = json.loads(read("status.json"))
     assert (status["state"], status["manifest"]) == ("failed", None)
     reason = f"no correlation was made: {NO_METADATA} (4 of 4 channel-days)"

@@ -176,9 +176,9 @@ except ConfigError as error:
 def test_an_import_that_fails_leaves_the_garbage_collector_on():
     code = """
 import gc, json
-from xcor_daemon.cli import _nothing_collected
+from xcor_daemon.cli import _imports_without_gc
 try:
-    with _nothing_collected():
+    with _imports_without_gc():
         was = gc.isenabled()
         raise ImportError("h5py")
 except ImportError:

@@ -1,6 +1,6 @@
-"""The command line: text -> objects -> one call. Results on stdout, messages on stderr.
+"""The command line: parse options, call one function, print. Results on stdout, messages on stderr.
 
-Heavy modules are imported where they are used, so that --help is quick.
+Heavy modules are imported inside the commands that use them, which keeps --help fast.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .atomic_files import explain
-from .config import Config, check_source
+from .config import Config, check_source, option_help
 from .errors import XcorError
 from .logs import set_up as set_up_logs
 from .operations.commands import COMMANDS
@@ -35,32 +35,57 @@ log = logging.getLogger("xcor_daemon")
 
 _BAR = "{desc}: {percentage:3.0f}% |{bar:20}| {n_fmt} of {total_fmt} days{postfix}"  # of tqdm
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_processes = click.option("--processes", type=int, help="That correlate; 0 takes every core.")
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_processes = click.option("--processes", type=int, help=option_help("processes"))
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+# The sections of `xcor-daemon --help` and their commands, in order.
+SECTIONS = {
+    "Run jobs locally": ("validate", "estimate", "correlate", "stack"),
+    "Results": ("export",),
+    "Send and operate jobs": ("submit", "status", "logs", "retry", "cancel", "hold", "release"),
+    "Operate the service": (*("run", "run-once", "sync", "gc", "rebuild-state", "doctor", "page"),),
+    "Demo": ("demo",),
+}
 
 
 def _launcher(command: Callable[..., None]) -> Callable[..., None]:
     """Options of the commands that start workers."""
-    command = click.option("--image", help="That containers run from (XCOR_IMAGE).")(command)
+    command = click.option("--image", help=option_help("image"))(command)
     kinds = click.Choice(["local", "docker"])
-    text = "Workers as processes or as containers (XCOR_LAUNCHER)."
-    return click.option("--launcher", type=kinds, help=text)(command)
+    return click.option("--launcher", type=kinds, help=option_help("launcher"))(command)
 
 
 def _shard(
     _ctx: click.Context, _param: click.Parameter, text: str | None
 ) -> tuple[int, int] | None:
-    """The two numbers of ``I/N``, such as 3/100."""
+    """Parse ``I/N``, such as 3/100, to two numbers."""
     if text is None:
         return None
     number, mark, of = text.partition("/")
     if mark and number.isdecimal() and of.isdecimal() and int(number) < int(of):
         return int(number), int(of)
-    raise click.BadParameter(f"{text!r} is no shard; write I/N with 0 <= I < N, such as 3/100")
+    raise click.BadParameter(
+        f"{text!r} is not a valid shard; write I/N with 0 <= I < N, such as 3/100"
+    )
 
 
 class _Commands(click.Group):
-    """Prints an `XcorError` and exits with its code; any other exception is a bug."""
+    """Commands in sections; an `XcorError` ends one with a message and its exit code.
+
+    Any other exception is a bug and keeps its traceback.
+    """
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections of --help."""
+        # The column of the names has one width in all sections.
+        width = max(map(len, self.commands))
+        for title, names in SECTIONS.items():
+            limit = formatter.width - width - 6
+            rows = [
+                (f"{name:{width}}", self.commands[name].get_short_help_str(limit)) for name in names
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         code = 0
@@ -72,7 +97,7 @@ class _Commands(click.Group):
         except OSError as error:
             if error.errno not in _OF_A_DISK:
                 raise
-            # What is no file of ours: the output of a command, or a cache of a library.
+            # Not a file of this package: the output of a command, or a cache of a library.
             name = (
                 error.filename if isinstance(error.filename, str) else "the output of this command"
             )
@@ -86,14 +111,14 @@ _OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def _explain(error: XcorError) -> int:
-    """Print an error; gives its exit code."""
+    """Print an error; return its exit code."""
     with suppress(OSError):  # stderr may be a file on the disk that is full
         click.echo(f"error: {error}", err=True)
     return error.exit_code
 
 
 def _let_go_of_full_streams() -> None:
-    """Drop what cannot be written: Python would try again at its end, and exit with 120."""
+    """Drop output that cannot be written: Python would retry at exit and end with status 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -103,17 +128,23 @@ def _let_go_of_full_streams() -> None:
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="xcor-daemon")
-@click.option("--bucket", help="S3 bucket of incoming/ and processed/ (XCOR_BUCKET).")
-@click.option("--endpoint-url", help="S3 server that is not AWS (XCOR_ENDPOINT_URL).")
-@click.option("--work-dir", type=click.Path(path_type=Path), help="Where jobs run (XCOR_WORK_DIR).")
-@click.option("--interval", type=float, help="Seconds between two passes (XCOR_INTERVAL).")
-@click.option("--max-parallel", type=int, help="Workers at a time (XCOR_MAX_PARALLEL).")
-@click.option("--log-format", type=click.Choice(["text", "json"]), help="XCOR_LOG_FORMAT.")
+@click.option("--bucket", metavar="NAME", help=option_help("bucket"))
+@click.option("--endpoint-url", metavar="URL", help=option_help("endpoint_url"))
+@click.option(
+    "--work-dir", metavar="FOLDER", type=click.Path(path_type=Path), help=option_help("work_dir")
+)
+@click.option("--interval", metavar="SECONDS", type=float, help=option_help("interval"))
+@click.option("--max-parallel", metavar="N", type=int, help=option_help("max_parallel"))
+@click.option("--log-format", type=click.Choice(["text", "json"]), help=option_help("log_format"))
 @click.pass_context
 def main(ctx: click.Context, /, **flags: Any) -> None:
-    """Cross-correlate ambient noise: take jobs from S3, run them, publish the results.
+    """Cross-correlate ambient seismic noise, in a local folder or as a service on S3.
 
-    A flag beats an XCOR_* variable, which beats the default.
+    An option overrides its XCOR_* variable, which overrides the default.
+
+    \b
+        xcor-daemon correlate my-job --source archive:/data/sds
+        xcor-daemon --bucket my-bucket run
     """
     ctx.obj = Config.from_env(os.environ, **flags)
     set_up_logs(ctx.obj.log_format, log)
@@ -123,37 +154,39 @@ def main(ctx: click.Context, /, **flags: Any) -> None:
 @_launcher
 @click.pass_obj
 def run(config: Config, /, **workers: Any) -> None:
-    """Process jobs until SIGTERM or Ctrl-C; workers go on and are found again.
+    """Run the daemon until SIGTERM or Ctrl-C.
+
+    Running workers continue and are picked up at the next start.
 
     \b
         xcor-daemon --bucket my-bucket run
     """
-    with _daemon(_with(config, workers)) as (daemon, stop):
+    with _daemon(_override(config, workers)) as (daemon, stop):
         daemon.run_forever(stop)
 
 
 @main.command("run-once")
-@click.option("--wait", is_flag=True, help="Go on until nothing is left to do.")
+@click.option("--wait", is_flag=True, help="Repeat until no job is left to process.")
 @_launcher
 @click.pass_obj
 def run_once(config: Config, /, wait: bool, **workers: Any) -> None:
-    """Move the jobs that wait now as far as they go, then exit.
+    """Run one pass over the waiting and running jobs, then exit.
 
     \b
         xcor-daemon --bucket my-bucket run-once --wait
     """
-    with _daemon(_with(config, workers)) as (daemon, stop):
+    with _daemon(_override(config, workers)) as (daemon, stop):
         ended = daemon.run_once(wait, stop)
     for job in ended:
         click.echo(f"{job.id} {job.state} {job.reason}".rstrip())
     failed = [job.id for job in ended if job.state == "failed"]
     if wait and failed:
-        raise XcorError(f"{len(failed)} of {len(ended)} jobs failed; see their xcor_log.txt.")
+        raise XcorError(f"{len(failed)} of {len(ended)} jobs failed; see `xcor-daemon logs ID`.")
 
 
 @contextmanager
 def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
-    """The daemon of this configuration, holding its work folder, and what stops it."""
+    """The daemon of a configuration, with its work folder locked, and the event that stops it."""
     from .service.daemon import Daemon, stop_on_signals
     from .service.systemd import Notifier
     from .storage import fault_injection
@@ -179,8 +212,8 @@ def _launcher_of(config: Config) -> Launcher:
     return LocalLauncher(lambda job: worker_command(job, config), os.environ)
 
 
-def _with(config: Config, workers: dict[str, Any]) -> Config:
-    """The configuration with the flags that were given."""
+def _override(config: Config, workers: dict[str, Any]) -> Config:
+    """The configuration with the given options in place of its values."""
     return replace(config, **{name: value for name, value in workers.items() if value is not None})
 
 
@@ -188,7 +221,7 @@ def _with(config: Config, workers: dict[str, Any]) -> Config:
 @click.argument("folder", type=_FOLDER)
 @click.pass_obj
 def submit(config: Config, folder: Path) -> None:
-    """Send the CSV files of a folder as a job, as the page does; prints the job's id."""
+    """Submit the CSV files of a folder as a job and print its id."""
     from .storage.bucket import Bucket
     from .web.submit import read_contents
     from .web.submit import submit as submit_job
@@ -199,24 +232,28 @@ def submit(config: Config, folder: Path) -> None:
 @main.command()
 @click.argument("folder", type=_FOLDER)
 def validate(folder: Path) -> None:
-    """Check the CSV files of a folder; exits with 65 and every error (of many, the first 50)."""
+    """Check the CSV files of a job and report every error.
+
+    Exits with 65 if there are errors; prints the first 50.
+    """
     from .request.cost import check_files
     from .request.parse import StackRequest, read_files
 
     request, cost = check_files(read_files(folder))
     if cost is not None:
-        what = f"correlates {cost.channels} channels in {cost.pairs} pairs over {cost.days} days"
+        counts = ((cost.channels, "channel"), (cost.pairs, "pair"), (cost.days, "day"))
+        summary = ", ".join(f"{n} {noun}{'s' * (n != 1)}" for n, noun in counts)
     else:
         assert isinstance(request, StackRequest)
-        what = f"stacks job {request.params.job}"
-    click.echo(f"{folder}: good, it {what}")
+        summary = f"stacks job {request.params.job}"
+    click.echo(f"{folder}: valid; {summary}")
 
 
 @main.command()
 @click.argument("folder", type=_FOLDER)
 @_as_json
 def estimate(folder: Path, as_json: bool) -> None:
-    """Price the correlation job of a folder: pairs, windows, bytes, core-seconds."""
+    """Estimate pairs, windows, bytes and core-seconds of a job."""
     from .errors import Problem, RequestError
     from .request.cost import check_files
     from .request.parse import XcorRequest, read_files
@@ -225,7 +262,13 @@ def estimate(folder: Path, as_json: bool) -> None:
 
     request, found = check_files(read_files(folder))
     if not isinstance(request, XcorRequest) or found is None:
-        raise RequestError([Problem(STACKING, 0, "", "", "is a stacking job; it has no price")])
+        raise RequestError(
+            [
+                Problem(
+                    STACKING, 0, "", "", "is a stacking job; only correlation jobs can be estimated"
+                )
+            ]
+        )
     cost = asdict(found) | asdict(needs(request, found))
     lines = [f"{name:16}{value:>20,}" for name, value in cost.items()]
     click.echo(json.dumps(cost, indent=1) if as_json else "\n".join(lines))
@@ -233,15 +276,27 @@ def estimate(folder: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--source", help="A configured name, archive:PATH, fdsn:URL-or-name or s3:NAME.")
-@_processes
-@click.option("--executor", type=click.Choice(["processes", "dask"]), help="XCOR_EXECUTOR.")
-@click.option("--dask-address", help="tls://HOST:PORT of a scheduler (XCOR_DASK_ADDRESS).")
 @click.option(
-    "--shard", metavar="I/N", callback=_shard, help="One day of every N, from the I-th (0 to N-1)."
+    "--source",
+    help="Source of waveforms: archive:PATH, fdsn:NAME-or-URL, s3:NAME or a configured name "
+    "(XCOR_SOURCE).",
 )
-@click.option("--join", "joins", is_flag=True, help="All shards are through: stack and draw.")
-@click.option("--images/--no-images", default=True, help="Draw the images of PLOT.")
+@_processes
+@click.option("--executor", type=click.Choice(["processes", "dask"]), help=option_help("executor"))
+@click.option("--dask-address", metavar="URL", help=option_help("dask_address"))
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=_shard,
+    help="Process every N-th day, starting with day I (0 <= I < N).",
+)
+@click.option(
+    "--join",
+    "joins",
+    is_flag=True,
+    help="Combine finished shards: stack, plot and write the summary.",
+)
+@click.option("--images/--no-images", default=True, help="Write the images of PLOT (default: yes).")
 @_as_json
 @click.pass_obj
 def correlate(
@@ -255,7 +310,10 @@ def correlate(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Correlate a folder that holds stations.csv and params.csv; results come beside them.
+    """Correlate the channels of a job folder.
+
+    FOLDER holds stations.csv and params.csv; results are written to it. A stopped run continues
+    with the same command: finished days are kept.
 
     \b
         xcor-daemon correlate my-job --source archive:/data/sds
@@ -266,7 +324,7 @@ def correlate(
     from .request.cost import check_files
 
     set_up_worker_process()
-    with _nothing_collected():
+    with _imports_without_gc():
         from .pipeline.run import Crew, correlate_job, correlate_shard
         from .pipeline.sources import Access
     from .request.parse import XcorRequest, read_files, read_request
@@ -298,7 +356,8 @@ def correlate(
                 folder, source, shard, config.processes, report, sources=named, access=access
             )
             if lost:
-                raise XcorError(f"{len(lost)} days failed; {lost[0]['day']}: {lost[0]['reason']}")
+                first = f"{lost[0]['day']}: {lost[0]['reason']}"
+                raise XcorError(f"{len(lost)} days failed; the first, {first}")
             return
         crew = Crew(executor, config.dask_address, joins)
         outputs = correlate_job(
@@ -311,19 +370,21 @@ def correlate(
             access=access,
             crew=crew,
         )
-    _show(outputs, folder, as_json)
+    _print_outputs(outputs, folder, as_json)
 
 
 @main.command()
 @click.argument("folder", type=_FOLDER)
 @click.option(
-    "--corr", type=_FOLDER, required=True, help="Folder of the correlation job, or its CORR."
+    "--corr", type=_FOLDER, required=True, help="Folder of a finished correlation job, or its CORR."
 )
 @_processes
 @_as_json
 @click.pass_obj
 def stack(config: Config, folder: Path, corr: Path, processes: int | None, as_json: bool) -> None:
-    """Stack correlations as stacking_params.csv of a folder says.
+    """Stack the correlations of a finished job.
+
+    FOLDER holds stacking_params.csv; results are written to it.
 
     \b
         xcor-daemon stack my-stack --corr my-job/CORR
@@ -331,32 +392,62 @@ def stack(config: Config, folder: Path, corr: Path, processes: int | None, as_js
     from .pipeline.worker_process import set_up_worker_process
 
     set_up_worker_process()
-    with _nothing_collected():
+    with _imports_without_gc():
         from .pipeline.run import stack_job
 
     corr = corr / "CORR" if (corr / "CORR").is_dir() else corr
     with _progress_of(folder) as report:
-        outputs = stack_job(folder, corr, _chosen(processes, config), report)
-    _show(outputs, folder, as_json)
+        outputs = stack_job(folder, corr, _process_count(processes, config), report)
+    _print_outputs(outputs, folder, as_json)
 
 
 @main.command()
 @click.argument("where")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--format", "kind", default="sac", show_default=True,
-              type=click.Choice(["sac", "mseed", "npz", "csv", "hdf5"]))  # fmt: skip
-@click.option("--what", default="linear", show_default=True,
-              help="Method of a stack, or corr for every window.")  # fmt: skip
-@click.option("--pair", "pairs", multiple=True,
-              help="FIRST|SECOND, or a channel or station NET.STA in either.")  # fmt: skip
-@click.option("--component", "components", multiple=True, help="Such as ZZ.")
-@click.option("--min-distance", type=float, default=0.0, help="km")
-@click.option("--max-distance", type=float, default=float("inf"), help="km")
-@click.option("--day", "days", multiple=True, help="Such as 2019-01-01.")
+@click.option(
+    "--format",
+    "kind",
+    default="sac",
+    show_default=True,
+    type=click.Choice(["sac", "mseed", "npz", "csv", "hdf5"]),
+    help="Format of the files.",
+)
+@click.option(
+    "--what",
+    default="linear",
+    show_default=True,
+    metavar="METHOD",
+    help="Method of a stack, or corr for every window.",
+)
+@click.option(
+    "--pair",
+    "pairs",
+    multiple=True,
+    help="Pairs: FIRST|SECOND, or a channel or station (NET.STA) of either side; repeatable.",
+)
+@click.option(
+    "--component", "components", multiple=True, help="Components, such as ZZ; repeatable."
+)
+@click.option(
+    "--min-distance",
+    metavar="KM",
+    type=float,
+    default=0.0,
+    help="Minimum distance of a pair in km.",
+)
+@click.option(
+    "--max-distance",
+    metavar="KM",
+    type=float,
+    default=float("inf"),
+    help="Maximum distance of a pair in km.",
+)
+@click.option("--day", "days", multiple=True, help="Days, such as 2019-01-01; repeatable.")
 def export(where: str, folder: Path, kind: str, what: str, **selected: Any) -> None:
-    """Write results as files of other tools, into FOLDER; prints how many.
+    """Export results as SAC, miniSEED, NumPy, CSV or HDF5.
 
-    WHERE is a job's folder, s3://BUCKET/processed/ID or the public address of that.
+    WHERE is a job's folder, s3://BUCKET/processed/ID or its public URL; files are written to
+    FOLDER.
 
     \b
         xcor-daemon export my-job sac-files --format sac --component ZZ --max-distance 100
@@ -370,10 +461,15 @@ def export(where: str, folder: Path, kind: str, what: str, **selected: Any) -> N
 
 
 @main.command()
-@click.option("--once", is_flag=True, help="Run the sample job and stop.")
-@click.option("--port", type=int, help="Of the page; a free one if not given.")
+@click.option("--once", is_flag=True, help="Exit when the sample job has ended.")
+@click.option(
+    "--port", type=int, metavar="PORT", help="Port of the web page (default: any free port)."
+)
 def demo(once: bool, port: int | None) -> None:
-    """Run the whole system on this machine: S3, data centre, page and sample data."""
+    """Run the whole system on this machine, with sample data.
+
+    Starts an S3 server, an FDSN data centre, the daemon and the web page, and submits a sample job.
+    """
     from .demo import run_demo
 
     run_demo(once, port)
@@ -381,15 +477,20 @@ def demo(once: bool, port: int | None) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--results", required=True, help="URL under which the bucket can be read.")
-@click.option("--submit", default="", help="URL of POST /jobs; without it, the page offers files.")
+@click.option("--results", required=True, metavar="URL", help="URL of the results bucket.")
+@click.option(
+    "--submit",
+    default="",
+    metavar="URL",
+    help="URL of POST /jobs; without it, the page offers the CSV files instead.",
+)
 @click.option(
     "--services",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON with datacenters, basemaps, cores, usd_per_core_hour; see services.json.",
+    help="JSON file with data centres and base maps (default: services.json of this package).",
 )
 def page(folder: Path, results: str, submit: str, services: Path | None) -> None:
-    """Write the files of the page, for a bucket or any other web server.
+    """Write the files of the web page for a bucket or web server.
 
     \b
         xcor-daemon page public --results https://xcor.s3.amazonaws.com --submit https://...
@@ -400,19 +501,22 @@ def page(folder: Path, results: str, submit: str, services: Path | None) -> None
     click.echo(f"{folder}: {len(names)} files")
 
 
-def _show(outputs: dict[str, Any], folder: Path, as_json: bool) -> None:
+def _print_outputs(outputs: dict[str, Any], folder: Path, as_json: bool) -> None:
     from .report import job_report
 
     click.echo(json.dumps(outputs, indent=1) if as_json else "\n".join(job_report(outputs, folder)))
 
 
-def _chosen(processes: int | None, config: Config) -> int:
+def _process_count(processes: int | None, config: Config) -> int:
     return config.processes if processes is None else processes
 
 
 @contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Import what stays to the end: to look through it for garbage takes a tenth of the time."""
+def _imports_without_gc() -> Iterator[None]:
+    """Import with the garbage collector off.
+
+    The modules live until the process exits; collecting them costs 10 % of the start.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:

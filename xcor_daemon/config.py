@@ -10,46 +10,103 @@ from typing import Any
 
 from .errors import ConfigError
 
-# A data centre that ObsPy names; EarthScope's is the one that serves the original's TA network.
 DEFAULT_SOURCE = "fdsn:EARTHSCOPE"
 _LONGEST = 1e9  # s; what waits for infinity, or for NaN, fails only hours later
+# Groups of the table of settings, in its order.
+SERVICE, WORKERS, CONTAINERS, DATA, LOGS = "Service", "Workers", "Containers", "Data", "Logs"
+
+
+def _setting(default: Any, group: str, text: str) -> Any:
+    """A field with its text for --help and docs/settings.md."""
+    return field(default=default, metadata={"group": group, "text": text})
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the host half needs to know; each field is ``XCOR_`` + its name in capitals."""
+    """Settings of the host half; the variable of a field is ``XCOR_`` and its name in capitals."""
 
-    bucket: str = ""  # S3 bucket that holds incoming/ and processed/
-    endpoint_url: str = ""  # of an S3 server that is not AWS
-    work_dir: Path = Path("xcor-work")  # jobs are copied to WORK/YYYYMMDD_HHMMSS/ID/
-    interval: float = 0.0  # s between two passes of `run`; 0: 1 s while busy, 5 s while idle
-    s3_timeout: float = 20.0  # s that S3 may be silent
-    settle: float = 2.0  # s that a job's files must have been unchanged
-    max_parallel: int = 1  # workers that run at the same time
-    max_attempts: int = 3  # times that a worker is started for one job
-    deadline: float = 86400.0  # s after which a worker is stopped
-    processes: int = 0  # of one worker; 0 takes every core
-    launcher: str = "local"  # workers are processes of this machine; or docker: containers
-    image: str = "xcor-daemon"  # that containers run from, better REPOSITORY@sha256:DIGEST
-    worker_memory: float = 0.0  # bytes of one container; 0: three quarters of the machine's, shared
-    worker_cpus: float = 0.0  # of one container; 0: the machine's, shared
-    worker_pids: int = 512  # processes and threads of one container
-    worker_network: str = "xcor"  # of containers that download; made where it is missing
-    executor: str = ""  # who does jobs: processes or dask; empty: by local_limit
-    dask_address: str = ""  # of a Dask scheduler: tls://HOST:PORT
-    local_limit: float = 0.0  # core-hours of a job without a cluster; 0: processes x deadline
-    source: str = DEFAULT_SOURCE  # where waveforms come from when a job names no source
-    # What jobs share: locks of connections, and what is known of archives.
-    cache: Path = Path("~/.cache/xcor-daemon")
-    earthscope_token: str = ""  # file that holds it, for restricted data; empty: anonymous
-    lease: float = 120.0  # s until another daemon takes over from one that is silent; 0: at once
-    reserve: float = 1e9  # bytes of the disk that stay free
-    quota: float = 0.0  # bytes that the work folder may take; 0 leaves it to the disk
-    log_format: str = "text"  # or json, with the figures of metrics.py as EMF lines among them
-    metrics_file: str = ""  # where the figures are written for Prometheus; empty: nowhere
-    fault: str = ""  # a fault to order, for tests; see storage/fault_injection.py
+    bucket: str = _setting("", SERVICE, "S3 bucket with incoming/ and processed/")
+    endpoint_url: str = _setting("", SERVICE, "URL of an S3 server other than AWS")
+    work_dir: Path = _setting(
+        Path("xcor-work"), SERVICE, "Work folder; jobs run in WORK/YYYYMMDD_HHMMSS/ID/"
+    )
+    interval: float = _setting(
+        0.0, SERVICE, "Polling interval of `run` in seconds; 0: 1 s while busy, 5 s while idle"
+    )
+    settle: float = _setting(
+        2.0, SERVICE, "Seconds that a job's files must be unchanged before it is admitted"
+    )
+    s3_timeout: float = _setting(20.0, SERVICE, "Time limit for an answer of S3, in seconds")
+    lease: float = _setting(
+        120.0,
+        SERVICE,
+        "Seconds without a sign of life after which another daemon takes over a job; 0: no leases",
+    )
+    reserve: float = _setting(1e9, SERVICE, "Disk space that stays free, in bytes")
+    quota: float = _setting(
+        0.0, SERVICE, "Maximum size of the work folder in bytes; 0: limited by the disk only"
+    )
+    max_parallel: int = _setting(1, WORKERS, "Maximum number of workers at the same time")
+    processes: int = _setting(0, WORKERS, "Number of processes of a worker; 0: one per core")
+    max_attempts: int = _setting(3, WORKERS, "Maximum number of attempts for a job")
+    deadline: float = _setting(86400.0, WORKERS, "Time limit of a worker in seconds")
+    launcher: str = _setting(
+        "local", WORKERS, "How workers run: local (processes) or docker (containers)"
+    )
+    executor: str = _setting(
+        "", WORKERS, "Executor of jobs: processes or dask; empty: by the size of the job"
+    )
+    dask_address: str = _setting("", WORKERS, "Address of a Dask scheduler, tls://HOST:PORT")
+    local_limit: float = _setting(
+        0.0, WORKERS, "Largest job without a cluster, in core-hours; 0: processes x deadline"
+    )
+    image: str = _setting(
+        "xcor-daemon",
+        CONTAINERS,
+        "Container image for workers, preferably REPOSITORY@sha256:DIGEST",
+    )
+    worker_memory: float = _setting(
+        0.0,
+        CONTAINERS,
+        "Memory of a container in bytes, without swap; 0: three quarters of the machine's, "
+        "divided by XCOR_MAX_PARALLEL",
+    )
+    worker_cpus: float = _setting(
+        0.0, CONTAINERS, "Cores of a container; 0: the machine's, divided by XCOR_MAX_PARALLEL"
+    )
+    worker_pids: int = _setting(
+        512, CONTAINERS, "Maximum number of processes and threads of a container"
+    )
+    worker_network: str = _setting(
+        "xcor", CONTAINERS, "Docker network of containers that download; created if missing"
+    )
+    # EarthScope's data centre serves the original's TA network.
+    source: str = _setting(DEFAULT_SOURCE, DATA, "Source of waveforms when a job names none")
     # name -> source, for the column `source` of params.csv
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata={
+            "group": DATA,
+            "text": "Named sources, such as local=archive:/data;scedc=fdsn:SCEDC",
+        },
+    )
+    cache: Path = _setting(
+        Path("~/.cache/xcor-daemon"),
+        DATA,
+        "Folder that jobs share: locks of connections to data centres, indexes of archives",
+    )
+    earthscope_token: str = _setting(
+        "", DATA, "File with an EarthScope access token, for restricted data; empty: anonymous"
+    )
+    log_format: str = _setting(
+        "text", LOGS, "Format of log lines: text or json (with metrics as EMF lines for CloudWatch)"
+    )
+    metrics_file: str = _setting(
+        "", LOGS, "File for metrics in the format of Prometheus' textfile collector; empty: none"
+    )
+    fault: str = _setting(
+        "", LOGS, "Injected fault, POINT:ACTION, for tests; see storage/fault_injection.py"
+    )
 
     def __post_init__(self) -> None:
         spans = {"interval": 0.0, "lease": 0.0, "settle": 0.0, "deadline": 1.0, "s3_timeout": 0.1}
@@ -180,3 +237,9 @@ def _parse_sources(variable: str, text: str) -> dict[str, str]:
             need = "write NAME=fdsn:URL;NAME=archive:PATH."
             raise ConfigError(f"{variable}: {name!r} is no name; {need}")
     return {name.strip(): source.strip() for name, _, source in pairs}
+
+
+def option_help(name: str) -> str:
+    """Help of the option that overrides a setting: its text and its variable."""
+    text = next(setting.metadata["text"] for setting in fields(Config) if setting.name == name)
+    return f"{text} (XCOR_{name.upper()})."

@@ -1,4 +1,4 @@
-"""Commands of those who run the service."""
+"""Commands for operators: status, logs, retry, cancel, hold, release, gc, doctor and others."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..config import Config
 from ..errors import XcorError
 from ..logs import harmless
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_dry_run = click.option("--dry-run", is_flag=True, help="Change nothing.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Only report; change nothing.")
 
 
 @click.command()
 @click.argument("job_id", required=False)
 @_json
-@click.option("--watch", is_flag=True, help="Show it again every other second.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds; Ctrl-C ends it.")
 @click.pass_obj
 def status(config: Config, job_id: str | None, as_json: bool, watch: bool) -> None:
-    """Show the jobs, or one of them, as this machine and S3 know them."""
+    """Show all jobs, or one, from this machine and S3."""
     click.echo(_status(config, job_id, as_json))
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it
         while watch:
@@ -48,14 +48,14 @@ def _status(config: Config, job_id: str | None, as_json: bool) -> str:
 @click.argument("job_id")
 @click.pass_obj
 def logs(config: Config, job_id: str) -> None:
-    """Print the log of a job's worker."""
+    """Print the worker log of a job, from this machine or S3."""
     from .status import read_log
 
     click.echo(harmless(read_log(config, job_id)), nl=False)
 
 
-def _ordering(action: str, text: str) -> click.Command:
-    """A command that leaves an order for the daemon."""
+def _operator_command(action: str, text: str) -> click.Command:
+    """A command that posts an operator command for the daemon's next pass."""
 
     @click.command(action, help=text)
     @click.argument("job_id")
@@ -64,7 +64,7 @@ def _ordering(action: str, text: str) -> click.Command:
         from ..storage.operator_commands import give
 
         give(config.work_dir, job_id, action)
-        click.echo(f"job {job_id}: the next pass of the daemon will {action} it")
+        click.echo(f"job {job_id}: {action} requested; the daemon applies it on its next pass")
 
     return command
 
@@ -73,9 +73,10 @@ def _ordering(action: str, text: str) -> click.Command:
 @_dry_run
 @click.pass_obj
 def gc(config: Config, dry_run: bool) -> None:
-    """Remove folders of jobs that are published, refused, cancelled or failed 7 days ago.
+    """Delete the local folders of ended jobs.
 
-    The daemon does so by itself where it needs room.
+    These are published, rejected and cancelled jobs, and jobs that failed more than 7 days ago. The
+    daemon does the same when disk space is short. Results in S3 are kept.
     """
     from .recovery import collect_garbage
 
@@ -86,7 +87,10 @@ def gc(config: Config, dry_run: bool) -> None:
 @click.command("rebuild-state")
 @click.pass_obj
 def rebuild_state(config: Config) -> None:
-    """Set damaged job folders aside, so that their jobs are taken from S3 again."""
+    """Set damaged job folders aside.
+
+    The daemon stages their jobs from S3 again.
+    """
     from .recovery import rebuild_state as rebuild
 
     for line in rebuild(config.work_dir):
@@ -94,15 +98,17 @@ def rebuild_state(config: Config) -> None:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, required=True, help="The only way: `run` copies.")
+@click.option("--dry-run", is_flag=True, hidden=True)  # version 0.1.0 required it
 @click.pass_obj
 def sync(config: Config, dry_run: bool) -> None:
-    """Show what a pass would copy from incoming/, and why not.
+    """List the jobs that the next pass would copy from S3.
+
+    Copies nothing.
 
     \b
-        +  would be copied now         =  is here as it is in S3
-        -  waits, with the reason      *  was edited after it was copied; that changes nothing
-        !  is no file of a job
+        +  will be copied                  =  copied and unchanged
+        -  waiting, with the reason        *  edited after it was copied (no effect)
+        !  ignored key
     """
     from .status import differences
 
@@ -114,7 +120,10 @@ def sync(config: Config, dry_run: bool) -> None:
 @_json
 @click.pass_obj
 def doctor(config: Config, as_json: bool) -> None:
-    """Check credentials, the bucket and its setup, clock, disk, engine; exits with 1 on failure."""
+    """Check bucket, clock, disk and container engine.
+
+    Prints ok, warn or fail for each check, with the remedy; exits with 1 if one fails.
+    """
     from .checks import FAIL
     from .doctor import examine
 
@@ -124,16 +133,17 @@ def doctor(config: Config, as_json: bool) -> None:
     click.echo(json.dumps(rows, indent=1) if as_json else "\n".join(lines))
     failed = [finding.name for finding in findings if finding.state == FAIL]
     if failed:
-        raise XcorError(f"not well: {', '.join(failed)}")
+        count = f"{len(failed)} check{'s' * (len(failed) != 1)}"
+        raise XcorError(f"{count} failed: {', '.join(failed)}")
 
 
 COMMANDS = (
     status,
     logs,
-    _ordering("retry", "Try a job again that failed, was refused or cancelled, or waits to."),
-    _ordering("cancel", "End a job; its worker is stopped."),
-    _ordering("hold", "Start no new worker for a job until it is released."),
-    _ordering("release", "Let a held job go on."),
+    _operator_command("retry", "Retry a failed, rejected, cancelled or backing-off job."),
+    _operator_command("cancel", "Cancel a job and stop its worker."),
+    _operator_command("hold", "Hold a job: start no worker for it until it is released."),
+    _operator_command("release", "Release a held job."),
     gc,
     rebuild_state,
     sync,
