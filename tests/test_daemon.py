@@ -959,10 +959,11 @@ DAEMON = """
 import logging, sys
 from pathlib import Path
 from xcor_daemon.config import Config
-from xcor_daemon.service.daemon import Daemon, stop_on_signals
+from xcor_daemon.service.daemon import Daemon
+from xcor_daemon.service.signals import stop_on_signals
 from xcor_daemon.storage import jobs, worker_outputs
 from xcor_daemon.storage.bucket import Bucket
-from xcor_daemon.workers.launcher import LocalLauncher
+from xcor_daemon.workers.local_launcher import LocalLauncher
 
 logging.basicConfig(level=logging.INFO)
 endpoint, name, work_dir, worker, interval = sys.argv[1:]

@@ -17,7 +17,8 @@ from xcor_daemon.config import Config
 from xcor_daemon.errors import DiskError
 from xcor_daemon.storage.jobs import Job, create_job
 from xcor_daemon.workers import supervisor
-from xcor_daemon.workers.launcher import LocalLauncher, worker_command, worker_environ
+from xcor_daemon.workers.launcher import worker_command, worker_environ
+from xcor_daemon.workers.local_launcher import LocalLauncher
 from xcor_daemon.workers.supervisor import read_record
 
 ENVIRON = {

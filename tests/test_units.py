@@ -9,12 +9,12 @@ import pytest
 
 from xcor_daemon.config import Config
 from xcor_daemon.errors import RequestError
-from xcor_daemon.request.cost import estimate
+from xcor_daemon.request.cost import estimate, requirements
 from xcor_daemon.request.params import XcorParams
 from xcor_daemon.request.parse import XcorRequest
 from xcor_daemon.request.stations import Channel
 from xcor_daemon.request.units import Units
-from xcor_daemon.workers.placement import DASK, PROCESSES, local_limit, needs, place
+from xcor_daemon.workers.placement import DASK, PROCESSES, local_limit, place
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 DAY = START.date()
@@ -117,7 +117,7 @@ def test_without_a_setting_the_limit_is_what_the_processes_do_until_the_deadline
 def test_what_a_job_needs_is_counted_as_by_hand():
     job = request(1000, days=10, substack=86400)
     price = estimate(job)
-    takes = needs(job, price)
+    takes = requirements(job, price)
 
     assert takes.files == 10 * 10  # four blocks of 250
     assert takes.units == 10 * 14

@@ -187,7 +187,8 @@ def run_once(config: Config, /, wait: bool, **workers: Any) -> None:
 @contextmanager
 def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
     """The daemon of a configuration, with its work folder locked, and the event that stops it."""
-    from .service.daemon import Daemon, stop_on_signals
+    from .service.daemon import Daemon
+    from .service.signals import stop_on_signals
     from .service.systemd import Notifier
     from .storage import fault_injection
     from .storage.bucket import Bucket
@@ -207,7 +208,8 @@ def _launcher_of(config: Config) -> Launcher:
         from .workers.docker_launcher import DockerLauncher
 
         return DockerLauncher(Engine(os.environ), config)
-    from .workers.launcher import LocalLauncher, worker_command
+    from .workers.launcher import worker_command
+    from .workers.local_launcher import LocalLauncher
 
     return LocalLauncher(lambda job: worker_command(job, config), os.environ)
 
@@ -255,10 +257,9 @@ def validate(folder: Path) -> None:
 def estimate(folder: Path, as_json: bool) -> None:
     """Estimate pairs, windows, bytes and core-seconds of a job."""
     from .errors import Problem, RequestError
-    from .request.cost import check_files
+    from .request.cost import check_files, requirements
     from .request.parse import XcorRequest, read_files
     from .request.stacking_params import STACKING
-    from .workers.placement import needs
 
     request, found = check_files(read_files(folder))
     if not isinstance(request, XcorRequest) or found is None:
@@ -269,7 +270,7 @@ def estimate(folder: Path, as_json: bool) -> None:
                 )
             ]
         )
-    cost = asdict(found) | asdict(needs(request, found))
+    cost = asdict(found) | asdict(requirements(request, found))
     lines = [f"{name:16}{value:>20,}" for name, value in cost.items()]
     click.echo(json.dumps(cost, indent=1) if as_json else "\n".join(lines))
 

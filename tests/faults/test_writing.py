@@ -26,7 +26,8 @@ from xcor_daemon.results import export as export_results
 from xcor_daemon.service.retry import classify
 from xcor_daemon.storage.jobs import create_job
 from xcor_daemon.storage.worker_outputs import log_tail
-from xcor_daemon.workers.launcher import ENDED, LocalLauncher
+from xcor_daemon.workers.launcher import ENDED
+from xcor_daemon.workers.local_launcher import LocalLauncher
 
 pytestmark = pytest.mark.real
 

@@ -14,11 +14,15 @@ from .params import n_lags
 from .parse import Draft, Request, XcorRequest
 from .periods import Periods
 from .stations import STATIONS
+from .units import Units
 
 # Shared with the page. Bytes of miniSEED (Steim2) per sample of ground noise: 1.1 to 1.9 in the
 # archives' day files. fs_unknown, in Hz: the usual rate of a BH channel. Core-seconds, from
 # scripts/benchmark: of a channel-day, each of its windows, each pair-window.
 _PRICE = LIMITS["price"]
+# Bytes/s that a data centre gives one user at best, however many machines ask: five connections of
+# 8 MB/s.
+_CENTRE_RATE = 40e6
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,17 @@ class Estimate:
     core_seconds: float
 
 
+@dataclass(frozen=True)
+class Requirements:
+    """Requirements of a job beyond its `Estimate`."""
+
+    core_hours: float
+    units: int  # pieces that are done at a time
+    files: int  # of correlations, each a PUT request to S3
+    bytes_waiting: int  # of prepared channels on the disk, besides the results
+    days_of_download: float  # at least, from an FDSN centre
+
+
 def estimate(request: XcorRequest) -> Estimate:
     """Estimate a correlation job.
 
@@ -48,6 +63,18 @@ def estimate(request: XcorRequest) -> Estimate:
     if problems := _too_large(found):
         raise RequestError(problems)
     return found
+
+
+def requirements(request: XcorRequest, price: Estimate) -> Requirements:
+    """Work out the requirements of a job beyond its estimate."""
+    units = Units(request)
+    return Requirements(
+        core_hours=round(price.core_seconds / 3600, 2),
+        units=units.n_units,
+        files=units.n_files,
+        bytes_waiting=2 * units.bytes_waiting,  # of the day that ends and the one that begins
+        days_of_download=round(price.bytes_in / _CENTRE_RATE / 86400, 2),
+    )
 
 
 def check_files(contents: Mapping[str, bytes]) -> tuple[Request, Estimate | None]:

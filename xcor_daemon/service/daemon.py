@@ -5,10 +5,7 @@ job as far as it goes without waiting. Recovery after a crash is nothing but the
 from __future__ import annotations
 
 import logging
-import os
 import random
-import select
-import signal
 import sys
 import threading
 import time
@@ -39,7 +36,6 @@ from .systemd import Notifier
 log = logging.getLogger(__name__)
 
 _BUSY, _IDLE = 1.0, 5.0  # s between two passes where the settings leave it open
-_LAST_PASS = 5.0  # s that a pass may go on after SIGTERM
 _REFUSED = 3  # times in a row that workers were out of reach, before no more jobs are taken
 _FIRST_REST, _LONGEST_REST = 1.0, 60.0  # s after S3 failed; doubled each time
 
@@ -285,43 +281,3 @@ def _not_fatal(what: str) -> Iterator[None]:
         yield
     except XcorError as error:
         log.warning("%s: %s", what, error)
-
-
-class _Stop(threading.Event):
-    """Is set by signals; to wait for it ends early where a child ends, most often a worker.
-
-    Signals ring through a pipe: who waits for a usual event holds, for a moment, the lock that its
-    handler would wait for.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ear, bell = os.pipe()
-        os.set_blocking(bell, False)
-        signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # who has no handler does not ring
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Whether it is set, after so many seconds or as soon as a signal comes."""
-        if select.select([self._ear], [], [], timeout)[0]:
-            os.read(self._ear, 4096)
-        return self.is_set()
-
-
-def stop_on_signals() -> threading.Event:
-    """What SIGTERM and SIGINT set; a pass that goes on too long is then cut off, as by a crash."""
-    stop = _Stop()
-
-    def leave(*_: object) -> None:
-        stop.set()
-        signal.setitimer(signal.ITIMER_REAL, _LAST_PASS)
-
-    def cut_off(*_: object) -> None:
-        log.warning("stopped in the middle of a pass; the next start goes on from there")
-        logging.shutdown()
-        os._exit(0)
-
-    signal.signal(signal.SIGALRM, cut_off)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
-    return stop

@@ -1,29 +1,16 @@
-"""Run one job's worker, detached: the daemon may die and its successor finds the worker again.
-
-`LocalLauncher` starts a supervisor (supervisor.py) in a session of its own, which runs the worker.
-"""
+"""The interface of a launcher, the state of a worker, its command and its environment."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-from ..atomic_files import disk_errors, open_log
 from ..config import Config
-from ..errors import DiskError
-from ..storage import fault_injection
-from ..storage.jobs import LOG_FILE, Job
+from ..storage.jobs import Job
 from .placement import DASK, PROCESSES
-from .supervisor import is_alive, read_record
 
 NOT_STARTED, RUNNING, ENDED = "not-started", "running", "ended"
 
@@ -32,8 +19,6 @@ NOT_STARTED, RUNNING, ENDED = "not-started", "running", "ended"
 _PASSED = re.compile(
     r"XCOR_(SOURCES|CACHE|EARTHSCOPE_TOKEN)|PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|MPLCONFIGDIR|XDG_CACHE_HOME|(DASK|NUMBA|OMP|MKL|OPENBLAS|NUMEXPR)_[A-Z_]+"
 )
-# Signals that somebody sends; the others are the worker's own fault.
-_SENT = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -83,66 +68,3 @@ def worker_words(job: Job, folder: str, source: str, corr: str, processes: int) 
 def worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """What a worker sees of the environment."""
     return {name: value for name, value in environ.items() if _PASSED.fullmatch(name)}
-
-
-@dataclass
-class LocalLauncher:
-    """Workers as processes of this machine."""
-
-    command: Callable[[Job], list[str]]
-    environ: Mapping[str, str]  # of the daemon; the worker gets a part of it
-    grace: float = 10.0  # s from SIGTERM to SIGKILL
-    _children: dict[tuple[Path, int], subprocess.Popen[bytes]] = field(default_factory=dict)
-    _asked: dict[Path, float] = field(default_factory=dict)  # when SIGTERM was sent
-
-    def start(self, job: Job) -> None:
-        """Start the worker of this run; nothing happens where it runs already."""
-        if self.inspect(job).state != NOT_STARTED:
-            return
-        folder = job.folder.absolute()
-        program = [sys.executable, "-P", "-m", "xcor_daemon.workers.supervisor"]
-        self._asked.pop(job.folder, None)
-        started = fault_injection.step("worker.start")
-        with disk_errors(folder), open_log(folder / LOG_FILE) as log, started:
-            self._children[job.folder, job.run] = subprocess.Popen(
-                [*program, str(folder), str(job.run), *self.command(job)],
-                env=worker_environ(self.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def inspect(self, job: Job) -> Worker:
-        """Look at the worker of this run."""
-        child = self._children.get((job.folder, job.run))
-        before = read_record(job.folder)
-        if before.get("run") != job.run and child is None:
-            return Worker(NOT_STARTED)
-        lives = child is not None and child.poll() is None
-        if lives or is_alive(before.get("worker")) or is_alive(before.get("supervisor")):
-            return Worker(RUNNING)
-        # Read again: the supervisor's last word may have come since.
-        record = read_record(job.folder)
-        if record.get("run") == job.run and "exit" in record:
-            return Worker(ENDED, _exit_code(record["exit"]))
-        # Killed; or the supervisor could not write worker.json, and has ended the worker.
-        is_disk = child is not None and child.returncode == DiskError.exit_code
-        return Worker(ENDED, DiskError.exit_code if is_disk else None)
-
-    def stop(self, job: Job) -> None:
-        """Ask the worker to end, and after a grace make it; call again until it has ended."""
-        worker = read_record(job.folder).get("worker")
-        if self.inspect(job).state != RUNNING or worker is None or not is_alive(worker):
-            return
-        asked = self._asked.setdefault(job.folder, time.monotonic())
-        late = time.monotonic() - asked >= self.grace
-        with contextlib.suppress(ProcessLookupError), fault_injection.step("worker.stop"):
-            os.killpg(worker["pid"], signal.SIGKILL if late else signal.SIGTERM)
-
-
-def _exit_code(status: int) -> int | None:
-    """The worker's own status; None if somebody killed it; 128 + n if it crashed by signal n."""
-    if status >= 0:
-        return status
-    return None if -status in _SENT else 128 - status

@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from ..config import Config
 from ..errors import ConfigError, Problem, RequestError
-from ..request.cost import Estimate
+from ..request.cost import Estimate, requirements
 from ..request.parse import XcorRequest
 from ..request.stations import STATIONS
-from ..request.units import Units
 
 PROCESSES, DASK = "processes", "dask"
-# Bytes/s that a data centre gives one user at best, however many machines ask: five connections of
-# 8 MB/s.
-_CENTRE_RATE = 40e6
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a job takes beyond its `Estimate`."""
-
-    core_hours: float
-    units: int  # pieces that are done at a time
-    files: int  # of correlations, each a PUT request to S3
-    bytes_waiting: int  # of prepared channels on the disk, besides the results
-    days_of_download: float  # at least, from an FDSN centre
-
-
-def needs(request: XcorRequest, price: Estimate) -> Needs:
-    """Count what a job takes."""
-    units = Units(request)
-    return Needs(
-        core_hours=round(price.core_seconds / 3600, 2),
-        units=units.n_units,
-        files=units.n_files,
-        bytes_waiting=2 * units.bytes_waiting,  # of the day that ends and the one that begins
-        days_of_download=round(price.bytes_in / _CENTRE_RATE / 86400, 2),
-    )
 
 
 def local_limit(config: Config) -> float:
@@ -65,7 +37,7 @@ def place(request: XcorRequest, price: Estimate, config: Config) -> str:
         return PROCESSES
     if config.dask_address:
         return DASK
-    takes = needs(request, price)
+    takes = requirements(request, price)
     need = (
         f"with params.csv needs about {hours:,.0f} core-hours, {price.bytes_out / 1e9:,.0f} GB "
         f"for its results and {takes.bytes_waiting / 1e9:,.0f} GB besides; this installation does "
