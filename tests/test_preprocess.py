@@ -15,7 +15,9 @@ from xcor_daemon.pipeline.datatypes import NS, Epoch, Samples, Segment
 from xcor_daemon.pipeline.preprocessing.band import Band, Grid, margin
 from xcor_daemon.pipeline.preprocessing.channel import prepare, real_samples
 from xcor_daemon.pipeline.preprocessing.decimation import decimation_filter, filter_gain, plan_rates
-from xcor_daemon.pipeline.preprocessing.windows import cut, normalise, running_mean
+from xcor_daemon.pipeline.preprocessing.spectral_normalisation import normalise
+from xcor_daemon.pipeline.preprocessing.time_normalisation import running_mean
+from xcor_daemon.pipeline.preprocessing.windows import cut
 from xcor_daemon.pipeline.sources.stationxml import curve
 
 

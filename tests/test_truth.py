@@ -13,7 +13,8 @@ from truth import DELAYS, PARAMS, SPAN, Noise, prepared, record
 from xcor_daemon.pipeline.correlation.correlate import correlate, plan_blocks
 from xcor_daemon.pipeline.datatypes import NS, day_start
 from xcor_daemon.pipeline.preprocessing.channel import prepare
-from xcor_daemon.pipeline.preprocessing.windows import n_parts, windows
+from xcor_daemon.pipeline.preprocessing.spectral_normalisation import n_parts
+from xcor_daemon.pipeline.preprocessing.windows import windows
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.request.stations import Channel
 

@@ -15,7 +15,6 @@ from ...request.params import XcorParams
 from ..datatypes import Epoch, Samples
 from .band import Band, Grid
 from .ground_motion import to_grid, to_spectrum
-from .windows import running_mean
 
 _LEAST = 1e-3  # of the median of a running mean: where there is no motion, nothing is blown up
 
@@ -84,3 +83,29 @@ def _muted(series: np.ndarray, kept: np.ndarray, params: XcorParams) -> np.ndarr
     means = (total[starts + params.n_samples] - total[starts]) / params.n_samples
     level = params.mute_factor * np.median(means)
     return np.where(envelope > level, np.float32(0), series)
+
+
+def normalise_in_time(windows: np.ndarray, params: XcorParams) -> None:
+    """One-bit, clipping or running absolute mean (Bensen et al., 2007), in place.
+
+    What looks at the whole day (`loudness`) is done before.
+    """
+    if params.time_norm == "onebit":
+        np.sign(windows, out=windows)
+    elif params.time_norm == "clip":
+        most = params.clip_factor * windows.std(axis=-1, keepdims=True)
+        np.clip(windows, -most, most, out=windows)
+    elif params.clamp is not None:
+        np.clip(windows, -params.clamp, params.clamp, out=windows)
+    elif params.time_norm == "ram" and not params.ram_of_day:
+        mean = running_mean(np.abs(windows), params.ram_half)
+        np.divide(windows, mean, out=windows, where=mean > 0)
+
+
+def running_mean(x: np.ndarray, half: int) -> np.ndarray:
+    """Mean over 2 half + 1 samples of the last axis, fewer at the ends."""
+    n = x.shape[-1]
+    total = np.concatenate([np.zeros((*x.shape[:-1], 1)), np.cumsum(x, axis=-1, dtype=float)], -1)
+    a = np.maximum(np.arange(n) - half, 0)
+    b = np.minimum(np.arange(n) + half + 1, n)
+    return ((total[..., b] - total[..., a]) / (b - a)).astype(np.float32)

@@ -29,7 +29,8 @@ from ..datatypes import ChannelDay, PairTable
 from ..hdf5 import correlation_file
 from ..numerics.runs import stretches
 from ..preprocessing.band import Grid
-from ..preprocessing.windows import n_parts, windows
+from ..preprocessing.spectral_normalisation import n_parts
+from ..preprocessing.windows import windows
 from .buffer import Shelf
 from .channels import DayPlan, Made, Report, epoch_of, prepare_all
 from .day import DayResult, forget_records, read_record, save_record, settle

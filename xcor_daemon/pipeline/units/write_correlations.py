@@ -12,7 +12,7 @@ from ...request.params import XcorParams
 from ..correlation.correlate import Cutter, correlate, plan_blocks
 from ..datatypes import NS, PairTable, day_start
 from ..hdf5 import correlation_file
-from ..preprocessing.windows import n_parts
+from ..preprocessing.spectral_normalisation import n_parts
 from .channels import Report
 
 
