@@ -1,10 +1,10 @@
-/** The page: its services, its store, its tabs. Each tab is a folder whose index.js has `mount`. */
+/** The page: its services, its store, its tabs. Each tab is a folder of tabs/ whose index.js has `mount`. */
 
-import { setClock } from "./clock.js";
-import { ask } from "./http.js";
-import { openNotices } from "./notices.js";
-import { openStore } from "./store.js";
-import { openTabs } from "./tabs.js";
+import { setClock } from "./lib/clock.js";
+import { ask } from "./lib/http.js";
+import { openNotices } from "./lib/notices.js";
+import { openStore } from "./lib/store.js";
+import { openTabs } from "./lib/tabs.js";
 
 /**
  * What a tab is given, with the panel that it fills: `mount(panel, app)`. It may give back
@@ -13,11 +13,11 @@ import { openTabs } from "./tabs.js";
  * @typedef {Object} App
  * @property {Object} config  config.json: results, submit, datacenters ...
  * @property {Object} limits  limits.json, the same that the worker reads
- * @property {Object} store   see store.js; keys: query, stations, params, jobs, theme,
+ * @property {Object} store   see lib/store.js; keys: query, stations, params, jobs, theme,
  *     launch.xcor, launch.stack
  * @property {() => Date} now  the time, right even where the computer's clock is not
- * @property {Object} tabs    see tabs.js: go(name, params), setParams(name, params)
- * @property {Object} notices see notices.js: show, close, say
+ * @property {Object} tabs    see lib/tabs.js: go(name, params), setParams(name, params)
+ * @property {Object} notices see lib/notices.js: show, close, say
  */
 
 const byId = (id) => document.getElementById(id);
@@ -76,7 +76,9 @@ async function start() {
     if (!mounted.has(name)) {
       mounted.set(
         name,
-        import(`./${name}/index.js`).then((module) => module.mount(byId(`panel-${name}`), app)),
+        import(`./tabs/${name}/index.js`).then((module) =>
+          module.mount(byId(`panel-${name}`), app),
+        ),
       );
     }
     try {

@@ -2,11 +2,11 @@
 
 import { readFileSync } from "node:fs";
 
-import { problemText } from "../../site/js/csvtable.js";
-import { formatStations, parseStations } from "../../site/js/stations.js";
-import { RULES as STACKING_RULES, parseStacking } from "../../site/js/stacking/params.js";
-import { estimate } from "../../site/js/xcor/estimate.js";
-import { formatParams, parseParams, rulesOf } from "../../site/js/xcor/params.js";
+import { problemText } from "../../site/js/request/csv_table.js";
+import { formatStations, parseStations } from "../../site/js/request/stations.js";
+import { RULES as STACKING_RULES, parseStacking } from "../../site/js/request/stacking_params.js";
+import { estimate } from "../../site/js/request/cost.js";
+import { formatParams, parseParams, rulesOf } from "../../site/js/request/params.js";
 
 export const LIMITS = JSON.parse(
   readFileSync(new URL("../../xcor_daemon/request/limits.json", import.meta.url), "utf-8"),

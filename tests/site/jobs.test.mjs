@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { forget, idIn, keptJobs, note, remember } from "../../site/js/jobs/list.js";
+import { forget, idIn, keptJobs, note, remember } from "../../site/js/results/job_list.js";
 import {
   advice,
   ago,
@@ -12,8 +12,8 @@ import {
   share,
   silenceText,
   warningText,
-} from "../../site/js/jobs/status.js";
-import { counted, duration, number, sentence, size } from "../../site/js/words.js";
+} from "../../site/js/results/status.js";
+import { counted, duration, number, sentence, size } from "../../site/js/lib/format.js";
 
 const NOW = new Date("2026-11-22T12:00:00Z");
 const minutes = (n) => new Date(NOW.getTime() - n * 60_000).toISOString();

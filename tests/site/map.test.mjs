@@ -2,26 +2,26 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { boxBetween, contains, readBox, split } from "../../site/js/map/box.js";
+import { boxBetween, contains, readBox, split } from "../../site/js/tabs/map/box.js";
 import {
   countsOf,
   isOpen,
   parseChannels,
   stationsOf,
   toGeoJson,
-} from "../../site/js/map/channels.js";
-import { bestOfStations, facetsOf, narrow, sorted } from "../../site/js/map/facets.js";
-import { decode, importList } from "../../site/js/map/importing.js";
+} from "../../site/js/tabs/map/channels.js";
+import { bestOfStations, facetsOf, narrow, sorted } from "../../site/js/tabs/map/facets.js";
+import { decode, importList } from "../../site/js/tabs/map/import_channels.js";
 import {
   asStationXml,
   onlyMatching,
   patternOf,
   queryUrls,
   readFilters,
-} from "../../site/js/map/query.js";
-import { unwrap } from "../../site/js/map/unwrap.js";
-import { appended, summary, toChannels } from "../../site/js/saved.js";
-import { formatStations, parseTime } from "../../site/js/stations.js";
+} from "../../site/js/tabs/map/query.js";
+import { unwrap } from "../../site/js/tabs/map/unwrap.js";
+import { appended, summary, toChannels } from "../../site/js/request/saved_channels.js";
+import { formatStations, parseTime } from "../../site/js/request/stations.js";
 
 const LIMITS = JSON.parse(
   readFileSync(new URL("../../xcor_daemon/request/limits.json", import.meta.url), "utf-8"),

@@ -10,8 +10,8 @@ import {
   largest,
   thinned,
   traceCsv,
-  turned,
 } from "../../site/js/plot/traces.js";
+import { turned } from "../../site/js/results/results.js";
 
 const BLANK = pixel(1, 2, 3);
 const view = (more) => ({

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { setClock } from "../../site/js/clock.js";
-import { formatCsv, parseCsv } from "../../site/js/csv.js";
-import { readHash, writeHash } from "../../site/js/route.js";
-import { openStore } from "../../site/js/store.js";
+import { setClock } from "../../site/js/lib/clock.js";
+import { formatCsv, parseCsv } from "../../site/js/lib/csv.js";
+import { readHash, writeHash } from "../../site/js/lib/router.js";
+import { openStore } from "../../site/js/lib/store.js";
 
 class MemoryStorage {
   #items = new Map();

@@ -8,14 +8,14 @@ import {
   curlFile,
   parameters,
   provenance,
-} from "../../site/js/stacking/files.js";
+} from "../../site/js/tabs/stacking/download_commands.js";
 import {
   applies,
   columnsOf,
   defaultsOf,
   problemsOf,
   stackingCsv,
-} from "../../site/js/stacking/form.js";
+} from "../../site/js/request/stacking_form.js";
 import {
   arrayOf,
   decode,
@@ -24,17 +24,17 @@ import {
   readRows,
   rowBytes,
   stacksOf,
-} from "../../site/js/stacking/manifest.js";
-import { joinRanges, loadRange, loadRanges, loadWhole } from "../../site/js/stacking/ranges.js";
-import { daysWithin, openResults } from "../../site/js/stacking/results.js";
+} from "../../site/js/results/manifest.js";
+import { joinRanges, loadRange, loadRanges, loadWhole } from "../../site/js/results/byte_ranges.js";
+import { daysWithin, openResults } from "../../site/js/results/results.js";
 import {
   channelsOf,
   commonIds,
   filterPairs,
   readPairs,
   sortPairs,
-} from "../../site/js/stacking/table.js";
-import { crc32, zipOf } from "../../site/js/stacking/zip.js";
+} from "../../site/js/results/pair_table.js";
+import { crc32, zipOf } from "../../site/js/results/zip.js";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { mock, test } from "node:test";
 
-import { keyUrl, Watcher } from "../../site/js/jobs/watch.js";
+import { keyUrl, Watcher } from "../../site/js/results/poller.js";
 
 /** A page that can be hidden. */
 class Page extends EventTarget {

@@ -1,7 +1,7 @@
 """The windows of a day, and which of them lie inside the times that a request asks for.
 
 One definition for all: the pipeline cuts by it, the estimate counts by it, and the page counts the
-same (site/js/windows.js). No numpy: the host counts too.
+same (site/js/request/windows.js). No numpy: the host counts too.
 """
 
 from __future__ import annotations

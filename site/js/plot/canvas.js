@@ -1,6 +1,6 @@
 /** A plot on a canvas: its size, its colours, a cursor for mouse and keys, and a picture to keep. */
 
-import { make } from "../dom.js";
+import { make } from "../lib/dom.js";
 import { tickText, ticks } from "./scale.js";
 
 export const NARROW = 560; // pixels; a plot that is narrower leaves out what stands beside it

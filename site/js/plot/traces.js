@@ -35,11 +35,6 @@ export function thinned(things, most) {
   );
 }
 
-/** A trace the other way round in lag. */
-export function turned(trace) {
-  return Float32Array.from(trace).reverse();
-}
-
 /** The largest absolute value of a trace in some columns; 0 where it is dead or has a NaN. */
 export function largest(trace, from = 0, to = trace.length) {
   let found = 0;

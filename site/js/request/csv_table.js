@@ -1,0 +1,299 @@
+/** CSV text -> rows and values, each checked by itself, as the worker checks them (request/csv_table.py). */
+
+import { parseCsv } from "../lib/csv.js";
+import { general, shortest } from "../lib/python_numbers.js";
+
+const NUMBER = /^[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?$/;
+const JOB_ID = /^[0-9]{1,16}$/;
+const INTERVAL = /^[1-9][0-9]{0,3}(h|D|ME)$/;
+const CHANNEL = "[A-Z0-9]{1,8}\\.[A-Z0-9]{1,8}\\.[A-Z0-9]{0,2}\\.[A-Z0-9]{1,3}";
+const LISTS = {
+  channels: [new RegExp(`^${CHANNEL}$`), "NO.NAO00..BHZ;NO.NAO01..BHZ"],
+  pairs: [new RegExp(`^${CHANNEL}\\|${CHANNEL}$`), "NO.NAO00..BHZ|NO.NAO01..BHZ"],
+};
+const MAX_LISTED = 20;
+const ROWS_READ = 10; // of a file that must have one
+
+/**
+ * One thing wrong in a file.
+ *
+ * @typedef {Object} Problem
+ * @property {string} file
+ * @property {number} line    1 is the first line; 0 speaks of the whole file
+ * @property {string} column  as in the header; empty where the whole line is meant
+ * @property {string} value
+ * @property {string} need    what is needed, to read after the value
+ */
+
+/** @returns {Problem} */
+export function problem(file, line, column, value, need) {
+  return { file, line, column, value, need };
+}
+
+/** A problem as a sentence, the one that the worker would write. */
+export function problemText({ file, line, column, value, need }) {
+  const where = line ? `${file} line ${line}` : file;
+  const what = [
+    column,
+    value || column ? ascii(value.length <= 40 ? value : `${value.slice(0, 37)}...`) : "",
+  ]
+    .filter(Boolean)
+    .join(" ");
+  return what ? `${where}: ${what} ${need}` : `${where}: ${need}`;
+}
+
+/** A text in quotes, as Python's `ascii` shows it. */
+function ascii(text) {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const named = { "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+  const shown = [...text].map((char) => {
+    const code = char.codePointAt(0);
+    if (char === quote) return `\\${char}`;
+    if (named[char]) return named[char];
+    if (code >= 32 && code < 127) return char;
+    const [mark, width] = code < 256 ? ["x", 2] : code < 65536 ? ["u", 4] : ["U", 8];
+    return `\\${mark}${code.toString(16).padStart(width, "0")}`;
+  });
+  return quote + shown.join("") + quote;
+}
+
+/**
+ * The rows of a CSV, as far as its shape lets them be read, and what is wrong with that.
+ *
+ * @typedef {Object} Table
+ * @property {[number, Object<string, string>][]} rows  line, texts by column; those known for certain
+ * @property {Problem[]} problems
+ * @property {number} nRows  lines below the header, those with too many or too few fields as well
+ * @property {Set<string>} unknown  columns whose values the file does not tell
+ */
+
+/**
+ * The rows of a CSV by column name. What is wrong in one line, or with one column, does not hide
+ * the others.
+ *
+ * A file without a header line is read as if it had the required columns in their order.
+ *
+ * @param {string} file  its name, for messages
+ * @param {string} text
+ * @param {string[]} required
+ * @param {string[]} optional
+ * @param {Object} limits  the section `stations` of limits.json
+ * @returns {Table}
+ */
+export function rowsOf(file, text, required, optional, limits) {
+  const none = (problems, nRows = 0) => ({ rows: [], problems, nRows, unknown: new Set() });
+  const no = (need) => none([problem(file, 0, "", "", need)]);
+  if (new Blob([text]).size > limits.max_bytes)
+    return no(`is larger than ${limits.max_bytes} bytes`);
+  if (text.includes("\0")) return no("holds NUL bytes; it must be text in UTF-8");
+  const lines = parseCsv(text);
+  if (lines.length > limits.max_rows + 1) return no(`has more than ${limits.max_rows} rows`);
+  const problems = lines
+    .filter(({ wrong }) => wrong)
+    .map(({ line, wrong }) => problem(file, line, "", "", `is not CSV: ${wrong}`));
+  const table = lines
+    .filter(({ wrong }) => !wrong)
+    .map(({ line, cells }) => ({ line, cells: cells.map((cell) => cell.trim()) }))
+    .filter(({ cells }) => cells.some(Boolean));
+  // Where the first line is the one that is wrong, no header can be made out.
+  if (!table.length || problems[0]?.line < table[0].line)
+    return problems.length ? none(problems, problems.length) : no("is empty");
+  const known = [...required, ...optional];
+  let nRows = table.length + problems.length;
+  let header = table[0].cells;
+  const headLine = table[0].line;
+  if (header.some((name) => known.includes(name))) {
+    table.shift();
+    nRows -= 1;
+  } else header = required;
+  const most = 2 * known.length;
+  if (header.length > most) {
+    const need = `has ${header.length} columns; at most ${most} are read`;
+    return none([...problems, problem(file, headLine, "", "", need)], nRows);
+  }
+  problems.push(...headerProblems(file, headLine, header, required, known));
+  const isKnown = (name) =>
+    known.includes(name) && header.indexOf(name) === header.lastIndexOf(name);
+  const rows = [];
+  for (const { line, cells } of table) {
+    if (cells.length === header.length) {
+      const fields = header.map((name, k) => [name, cells[k]]);
+      rows.push([line, Object.fromEntries(fields.filter(([name]) => isKnown(name)))]);
+    } else {
+      const need = `has ${cells.length} fields; ${header.length} are needed: ${header.join(",")}`;
+      problems.push(problem(file, line, "", "", need));
+    }
+  }
+  const missing = required.filter((name) => !header.includes(name));
+  const unknown = new Set([...missing, ...header.filter((name) => !isKnown(name))]);
+  return { rows, problems, nRows, unknown };
+}
+
+function headerProblems(file, line, header, required, known) {
+  const problems = required
+    .filter((name) => !header.includes(name))
+    .map((name) => problem(file, line, "", "", `lacks the column ${name}`));
+  header.forEach((name, k) => {
+    if (!known.includes(name)) {
+      problems.push(
+        problem(
+          file,
+          line,
+          "",
+          name || " ",
+          `is not a column of this file; it may have ${known.join(", ")}`,
+        ),
+      );
+    } else if (header.indexOf(name) < k) {
+      problems.push(problem(file, line, name, name, "stands twice in the header"));
+    }
+  });
+  return problems;
+}
+
+/**
+ * A file that must have one row: its values that are right by themselves, and every problem.
+ *
+ * Of many rows the first ten are read: the file is another one.
+ *
+ * @param {string} file
+ * @param {string} text
+ * @param {Object} section  of limits.json, such as `params`
+ * @param {Object} limits   all of limits.json
+ * @param {(values: Object) => Object[]} together  what is wrong between values that are right
+ * @returns {{values: Object, problems: Problem[]}}  no values where there is not one row
+ */
+export function oneRow(file, text, section, limits, together) {
+  const required = Object.keys(section).filter((name) => section[name].required);
+  const optional = Object.keys(section).filter((name) => !section[name].required);
+  const { rows, nRows, unknown, ...table } = rowsOf(
+    file,
+    text,
+    required,
+    optional,
+    limits.stations,
+  );
+  const problems = [...table.problems];
+  if (nRows !== 1 && (nRows || !problems.length))
+    problems.push(problem(file, 0, "", "", `has ${nRows} rows of values; it must have one`));
+  const read = rows
+    .slice(0, ROWS_READ)
+    .map(([line, row]) => [line, checkRow(row, section, unknown)]);
+  const placed = (line, some) => some.map((one) => ({ ...one, file, line }));
+  for (const [line, checked] of read) problems.push(...placed(line, checked.problems));
+  for (const [line, { values }] of read) problems.push(...placed(line, together(values)));
+  return { values: rows.length === 1 && nRows === 1 ? read[0][1].values : {}, problems };
+}
+
+/**
+ * Texts by name -> values, with defaults for what is optional and empty or not given.
+ *
+ * @param {Object<string, string>} row
+ * @param {Object} section  of limits.json
+ * @param {Set<string>} [unknown]  columns whose values are not told; they get no default
+ * @returns {{values: Object, problems: {column: string, value: string, need: string}[]}}  `values`:
+ *     those that are right
+ */
+export function checkRow(row, section, unknown = new Set()) {
+  const values = {};
+  const problems = [];
+  for (const [name, text] of Object.entries(row)) {
+    if (!text && !section[name].required) continue;
+    try {
+      values[name] = parseValue(section[name], text);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      problems.push({ column: name, value: text, need: error.message });
+    }
+  }
+  const failed = new Set(problems.map(({ column }) => column));
+  for (const [name, limit] of Object.entries(section)) {
+    const isGiven = limit.required || unknown.has(name) || failed.has(name) || name in values;
+    if (!isGiven) values[name] = defaultOf(limit);
+  }
+  return { values, problems };
+}
+
+/** The value of a column that is empty or not there. */
+export function defaultOf(limit) {
+  return limit.kind === "components" || limit.kind in LISTS ? [] : limit.default;
+}
+
+/** The value that a text means; a RangeError says what is needed instead. */
+function parseValue(limit, text) {
+  const parse = {
+    number() {
+      const number = parseNumber(text);
+      if (number === null) {
+        const unit = limit.unit === "1" ? "" : `, in ${limit.unit}`;
+        throw new RangeError(`is not a finite number (${limit.help}${unit})`);
+      }
+      const need = outOf(limit, number);
+      if (need) throw new RangeError(need);
+      return number;
+    },
+    flag() {
+      if (!["true", "false"].includes(text.toLowerCase()))
+        throw new RangeError("is neither true nor false");
+      return text.toLowerCase() === "true";
+    },
+    choice() {
+      if (!limit.choices.includes(text))
+        throw new RangeError(`is not one of ${limit.choices.join(", ")}`);
+      return text;
+    },
+    components() {
+      if (text === "all") return [];
+      const parts = text.split(";");
+      if (parts.every((part) => /^[A-Z0-9?]{2}$/.test(part))) return parts;
+      throw new RangeError("is neither all nor a list such as ZZ;NN or Z?;?Z");
+    },
+    job() {
+      if (!JOB_ID.test(text))
+        throw new RangeError("is not the id of a job; write its 1 to 16 digits");
+      return text;
+    },
+    interval() {
+      if (INTERVAL.test(text)) return text;
+      throw new RangeError("is not a number of hours, days or months such as 6h, 7D or 1ME");
+    },
+    name() {
+      if (!/^[A-Za-z0-9_-]{1,32}$/.test(text))
+        throw new RangeError("is not the name of a data source");
+      return text;
+    },
+  };
+  return limit.kind in LISTS ? parseList(limit.kind, text) : parse[limit.kind]();
+}
+
+function parseList(kind, text) {
+  const [pattern, example] = LISTS[kind];
+  const parts = text.split(";");
+  if (!parts.every((part) => pattern.test(part)))
+    throw new RangeError(`is not a list of ${kind} such as ${example}`);
+  if (parts.length > MAX_LISTED)
+    throw new RangeError(`names ${parts.length} ${kind}; at most ${MAX_LISTED} are drawn`);
+  return parts;
+}
+
+/** What a number outside its limits needs; empty where it is inside. */
+export function outOf(limit, number) {
+  const low = limit.above ?? limit.min;
+  const isInside = ("above" in limit ? number > low : number >= low) && number <= limit.max;
+  if (isInside && Number.isFinite(number)) return "";
+  const unit = limit.unit === "1" ? "" : `${limit.unit} `;
+  return `${unit}is not ${"above" in limit ? "above" : "from"} ${general(low)} and at most ${general(limit.max)}`;
+}
+
+/** A finite number in plain or exponent notation, else null. */
+export function parseNumber(text) {
+  const number = NUMBER.test(text) ? Number(text) : NaN;
+  return Number.isFinite(number) ? number : null;
+}
+
+/** A value as it stands in a file; null is an empty cell. */
+export function formatValue(value) {
+  if (value === null) return "";
+  if (Array.isArray(value)) return value.join(";");
+  return typeof value === "number" ? shortest(value) : String(value);
+}

@@ -1,0 +1,211 @@
+/** The row of params.csv: what its values mean together, as the worker checks them (params.py). */
+
+import { formatCsv } from "../lib/csv.js";
+import { checkRow, defaultOf, formatValue, oneRow } from "./csv_table.js";
+import { general, roundEven } from "../lib/python_numbers.js";
+import { broken, rule } from "./rules.js";
+
+export const PARAMS = "params.csv";
+
+// Columns that say something only where another has one of some values.
+const GOES_WITH = {
+  clip_factor: ["time_norm", ["clip"]],
+  clamp: ["time_norm", ["clamp"]],
+  mute_factor: ["time_norm", ["mute"]],
+  ram_window: ["time_norm", ["ram"]],
+  ram_freqmin: ["time_norm", ["ram"]],
+  ram_freqmax: ["time_norm", ["ram"]],
+  ram_shared: ["time_norm", ["ram"]],
+  water_level: ["method", ["coherence", "deconvolution"]],
+};
+
+/** Column by which a value is switched on, and its values: ["time_norm", ["ram"]]; else undefined. */
+export function goesWith(name) {
+  return GOES_WITH[name];
+}
+
+/**
+ * Texts of the form, by column -> values, or what is wrong with them.
+ *
+ * @param {Object<string, string>} row  an empty text stands for the default of what is optional
+ * @param {Object} limits  limits.json
+ * @returns {{params: Object|null, values: Object,
+ *     problems: {column: string, value: string, need: string}[]}}  `values`: those that are right
+ *     by themselves; `params`: the same where there are no problems
+ */
+export function checkParams(row, limits) {
+  const { values, problems } = checkRow(row, limits.params);
+  const wrong = [...problems, ...broken(rulesOf(limits.params), values)];
+  return { params: wrong.length ? null : values, values, problems: wrong };
+}
+
+/**
+ * params.csv -> its one row.
+ *
+ * @returns {{params: Object|null, values: Object,
+ *     problems: import("./csv_table.js").Problem[]}}  as `checkParams`
+ */
+export function parseParams(text, limits) {
+  const rules = rulesOf(limits.params);
+  const { values, problems } = oneRow(PARAMS, text, limits.params, limits, (right) =>
+    broken(rules, right),
+  );
+  return { params: problems.length ? null : values, values, problems };
+}
+
+const DIVIDING = ["coherence", "deconvolution"];
+const ENDS = ["E", "N", "Z"];
+
+/** Whether a time is a whole number of samples, one or more. */
+export function isWhole(seconds, fs) {
+  const samples = seconds * fs;
+  return isClose(samples, roundEven(samples)) && roundEven(samples) >= 1;
+}
+
+const isSecondCorner = (corner, other) => (values) =>
+  values.time_norm === "ram" && values[corner] === null && values[other] !== null
+    ? "is needed: a band has two corners"
+    : "";
+
+/**
+ * Between the values of a row, in the order in which they are reported (params.py).
+ *
+ * @param {Object} section  limits.params
+ * @returns {import("./rules.js").Rule[]}
+ */
+export function rulesOf(section) {
+  return [
+    rule("freqmax", ["freqmin", "freqmax"], ({ freqmin, freqmax }) =>
+      freqmin < freqmax ? "" : `Hz is not above freqmin=${general(freqmin)} Hz`,
+    ),
+    rule("freqmax", ["freqmax", "fs"], ({ freqmax, fs }) =>
+      freqmax <= fs / 2
+        ? ""
+        : `Hz is above ${general(fs / 2)} Hz, the Nyquist frequency of fs=${general(fs)} Hz; ` +
+          "lower freqmax or raise fs",
+    ),
+    ...["cc_len", "cc_step"].map((name) =>
+      rule(name, [name, "fs"], ({ [name]: seconds, fs }) =>
+        isWhole(seconds, fs)
+          ? ""
+          : `s is ${general(seconds * fs, 9)} samples at fs=${general(fs)} Hz; ` +
+            "it must be a whole number of them",
+      ),
+    ),
+    rule("maxlag", ["maxlag", "cc_len", "fs"], ({ maxlag, cc_len, fs }) =>
+      maxlag < cc_len && nLags({ maxlag, fs }) < roundEven(cc_len * fs)
+        ? ""
+        : `s is not below cc_len=${general(cc_len)} s`,
+    ),
+    rule("maxlag", ["maxlag", "fs"], ({ maxlag, fs }) =>
+      maxlag * fs >= 0.5 ? "" : `s is less than one sample at fs=${general(fs)} Hz`,
+    ),
+    rule("cc_len", ["cc_len", "freqmin"], ({ cc_len, freqmin }) =>
+      cc_len * freqmin >= 1
+        ? ""
+        : `s holds less than one period of freqmin=${general(freqmin)} Hz; ` +
+          `write at least ${general(1 / freqmin)} s`,
+    ),
+    rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
+      method === "phase" && normalisation === "coefficient"
+        ? "cannot go with method=phase, which is normalised by itself; write none"
+        : "",
+    ),
+    rule("substack", ["substack", "cc_step"], ({ substack, cc_step }) =>
+      !substack || substack >= cc_step
+        ? ""
+        : `s is shorter than cc_step=${general(cc_step)} s, so it averages nothing; write 0`,
+    ),
+    ...Object.entries(GOES_WITH).map(([name, [column, those]]) =>
+      rule(name, [name, column], ({ [name]: given, [column]: other }) =>
+        given === defaultOf(section[name]) || those.includes(other)
+          ? ""
+          : `goes with ${column}=${those.join(" or ")} only`,
+      ),
+    ),
+    ...["skirt_low", "skirt_high"].map((name) =>
+      rule(name, [name, "whiten", "method"], ({ [name]: skirt, whiten, method }) =>
+        !skirt || whiten || DIVIDING.includes(method)
+          ? ""
+          : "goes with whiten=true, method=coherence or method=deconvolution only",
+      ),
+    ),
+    rule("method", ["method", "whiten"], ({ method, whiten }) =>
+      whiten && DIVIDING.includes(method)
+        ? "divides by a spectrum that whiten=true makes flat; write whiten=false"
+        : "",
+    ),
+    rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
+      method === "deconvolution" && normalisation === "coefficient"
+        ? "undoes the ratio of amplitudes that method=deconvolution is after; write none"
+        : "",
+    ),
+    rule("clamp", ["clamp", "time_norm"], ({ clamp, time_norm }) =>
+      time_norm === "clamp" && clamp === null
+        ? "is needed by time_norm=clamp; write an amplitude"
+        : "",
+    ),
+    rule("drop_dead", ["drop_dead", "response"], ({ drop_dead, response }) =>
+      drop_dead && response === "none" ? "looks at ground motion; response=none keeps counts" : "",
+    ),
+    rule("drop_dead", ["drop_dead", "freqmin"], ({ drop_dead, freqmin }) =>
+      drop_dead && freqmin >= 10 ? "needs freqmin below 10 Hz, where Peterson's model ends" : "",
+    ),
+    rule(
+      "ram_freqmin",
+      ["ram_freqmin", "ram_freqmax", "time_norm"],
+      isSecondCorner("ram_freqmin", "ram_freqmax"),
+    ),
+    rule(
+      "ram_freqmax",
+      ["ram_freqmax", "ram_freqmin", "time_norm"],
+      isSecondCorner("ram_freqmax", "ram_freqmin"),
+    ),
+    rule("rotate", ["rotate", "components"], ({ rotate, components }) =>
+      rotate && !ENDS.every((a) => ENDS.every((b) => wantsEnds({ components }, a, b)))
+        ? "needs all nine of EE, EN ... ZZ; write components=all"
+        : "",
+    ),
+    rule(
+      "ram_freqmax",
+      ["ram_freqmin", "ram_freqmax", "fs"],
+      ({ ram_freqmin: low, ram_freqmax: high, fs }) =>
+        !low || !high || (low < high && high <= fs / 2)
+          ? ""
+          : `Hz is not above ram_freqmin=${general(low)} Hz and <= fs/2`,
+    ),
+    rule("skirt_low", ["skirt_low", "freqmin"], ({ skirt_low, freqmin }) =>
+      !skirt_low || skirt_low <= freqmin / 2
+        ? ""
+        : `Hz is more than half of freqmin=${general(freqmin)} Hz, where the pre-filter ends`,
+    ),
+  ];
+}
+
+function isClose(a, b) {
+  return Math.abs(a - b) <= Math.max(1e-9 * Math.max(Math.abs(a), Math.abs(b)), 1e-6);
+}
+
+/** Samples on each side of zero lag. */
+export function nLags({ maxlag, fs }) {
+  return roundEven(maxlag * fs);
+}
+
+/** Whether the last letters of two channels are among the components that are wanted. */
+export function wantsEnds({ components }, first, second) {
+  return (
+    !components.length ||
+    components.some(
+      (pattern) => ["?", first].includes(pattern[0]) && ["?", second].includes(pattern[1]),
+    )
+  );
+}
+
+/** The params.csv that `parseParams` reads back: the six, and what is not the default. */
+export function formatParams(params, limits) {
+  const names = Object.keys(limits.params).filter((name) => {
+    const limit = limits.params[name];
+    return limit.required || formatValue(params[name]) !== formatValue(defaultOf(limit));
+  });
+  return formatCsv([names, names.map((name) => formatValue(params[name]))]);
+}

@@ -1,0 +1,145 @@
+/** The stacking request: which fields go with which, checks, and stacking_params.csv; knows no page. */
+
+import { formatCsv } from "../lib/csv.js";
+import { checkRow } from "./csv_table.js";
+import { broken } from "./rules.js";
+import { RULES, goesWithType } from "./stacking_params.js";
+
+const TITLES = {
+  type: "Method",
+  phase_smooth: "Smooth the phases over",
+  power: "Power",
+  select: "Select by",
+  threshold: "Threshold",
+  stack_all: "One trace a pair over all days",
+  interval: "Interval",
+  moving: "A new interval every",
+  bootstrap: "Bootstrap resamples",
+  dvv: "Change of velocity (dv/v)",
+  dvv_min_lag: "Coda from",
+  dvv_max_lag: "Coda to",
+  dvv_max: "Largest change",
+  pairs: "Pairs to draw",
+  shots: "Channels to draw against all others",
+  svg: "Images as SVG too",
+};
+
+// What a column goes with beside the type; the others are always there.
+const WITH = {
+  interval: ({ stack_all }) => !isTrue(stack_all),
+  moving: ({ stack_all }) => !isTrue(stack_all),
+  bootstrap: ({ type }) => type !== "robust",
+  dvv: ({ stack_all }) => !isTrue(stack_all),
+  dvv_min_lag: (values) => hasChange(values),
+  dvv_max_lag: (values) => hasChange(values),
+  dvv_max: (values) => hasChange(values),
+};
+
+const ABOUT = {
+  linear: "The mean of all windows.",
+  "phase-weighted":
+    "The mean, weighted by how well the phases of the windows agree (Schimmel and Paulssen 1997).",
+  robust: "Windows that disagree with the rest count less (Pavlis and Vernon 2010).",
+  "tf-phase-weighted": "As phase-weighted, but agreement is measured in time and frequency.",
+  "nth-root":
+    "The mean of n-th roots: suppresses what is loud only now and then; distorts the shape.",
+  selective: "Only windows that resemble the stack, or are clear by themselves.",
+  "adaptive-covariance": "Keeps what is coherent between windows (Nakata et al. 2015).",
+  median: "The median of the windows at every lag.",
+};
+
+const isTrue = (value) => String(value) === "true";
+const hasChange = ({ stack_all, dvv }) => !isTrue(stack_all) && Boolean(dvv) && dvv !== "none";
+
+/** What a person reads for a column. */
+export function titleOf(name) {
+  return TITLES[name] ?? name;
+}
+
+/** A method in a sentence; "" for one that this page does not know. */
+export function aboutMethod(type) {
+  return ABOUT[type] ?? "";
+}
+
+/** The columns that a person sets: all but the job's, in the order of the page. */
+export function columnsOf(limits) {
+  const known = Object.keys(TITLES).filter((name) => name in limits);
+  return [...known, ...Object.keys(limits).filter((name) => name !== "job" && !(name in TITLES))];
+}
+
+/** Whether a column has a meaning with the others as they are. */
+export function applies(name, values) {
+  return goesWithType(name, values.type) && (WITH[name]?.(values) ?? true);
+}
+
+/** The values that a new request begins with, as texts. */
+export function defaultsOf(limits) {
+  return Object.fromEntries(
+    columnsOf(limits).map((name) => [name, String(limits[name].default ?? "")]),
+  );
+}
+
+/**
+ * Everything that is wrong, by column, in the words of the service (stacking_params.py).
+ *
+ * @param {Object<string, string>} values
+ * @param {Object} limits  limits.stacking
+ * @param {{pairs: Set<string>, channels: Set<string>}} known  those of the job
+ * @returns {Object<string, string>}
+ */
+export function problemsOf(values, limits, known) {
+  const row = {};
+  for (const name of columnsOf(limits)) {
+    const text = (values[name] ?? "").trim();
+    if (applies(name, values) && text !== "") row[name] = text;
+  }
+  const checked = checkRow(row, limits);
+  const found = {};
+  for (const { column, value, need } of [...checked.problems, ...broken(RULES, checked.values)]) {
+    const text = `${value} ${need}`;
+    found[column] = found[column] ? `${found[column]}; ${text}` : text;
+  }
+  for (const name of Object.keys(row)) {
+    const stranger = strangerIn(row[name], limits[name].kind, known);
+    if (stranger !== undefined) found[name] = `"${stranger}" is not in this job.`;
+  }
+  return found;
+}
+
+/** The first of a list of pairs or channels that the job does not have. */
+function strangerIn(text, kind, { pairs, channels }) {
+  const there = { pairs, channels }[kind];
+  if (!there?.size) return undefined; // another kind; or not loaded, and the service knows
+  return text
+    .split(";")
+    .map((one) => one.trim())
+    .find((one) => !there.has(one));
+}
+
+/**
+ * stacking_params.csv: the four original columns, and those that are not at their default.
+ *
+ * @param {Object<string, string>} values
+ * @param {Object} limits
+ * @param {string} job  id of the correlation job
+ */
+export function stackingCsv(values, limits, job) {
+  const first = ["type", "phase_smooth", "stack_all"];
+  const isSet = (name) =>
+    applies(name, values) &&
+    (values[name] ?? "").trim() !== "" &&
+    values[name].trim() !== String(limits[name].default ?? "");
+  const more = columnsOf(limits).filter((name) => !first.includes(name) && isSet(name));
+  const cell = (name) => (applies(name, values) ? (values[name] ?? "").trim() : "");
+  return formatCsv([
+    [...first, "job", ...more],
+    [...first.map(cell), job, ...more.map(cell)],
+  ]);
+}
+
+/** A stacking request in a few words, for the list of jobs. */
+export function requestTitle(values) {
+  if (isTrue(values.stack_all)) return `${values.type} stack of all days`;
+  const every = values.interval?.trim() || "1D";
+  return `${values.type} stacks of ${every}${values.moving?.trim() ? ` every ${values.moving.trim()}` : ""}${hasChange(values) ? ", dv/v" : ""}`;
+}

@@ -1,0 +1,138 @@
+/** Looks at jobs and at the service again and again, more rarely while nothing changes. */
+
+import { fetchJson } from "../lib/http.js";
+import { isOver, pollDelay, readStatus, serviceText } from "./status.js";
+
+const SILENCE = 20_000; // ms
+const SERVICE_EVERY = 20_000; // ms
+const watchers = new WeakMap();
+
+/** The one watcher of a page: two tabs that follow a job ask for it once. */
+export function watcherOf(app) {
+  if (!watchers.has(app)) watchers.set(app, new Watcher(app.config.results, app.now, document));
+  return watchers.get(app);
+}
+
+/** The URL of a key of the bucket. */
+export function keyUrl(results, key) {
+  return `${results}/${key.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+/**
+ * What is known of a job.
+ *
+ * @typedef {Object} Seen
+ * @property {Object|null} status  see readStatus; null before the first answer
+ * @property {boolean} isThere     whether there is a status.json
+ * @property {string} trouble      why the last look came to nothing; "" where it did not
+ */
+
+export class Watcher {
+  #results;
+  #now;
+  #page;
+  #jobs = new Map();
+  #listeners = new Set();
+  #timer = 0;
+  #raw = null;
+  #trouble = "";
+
+  constructor(results, now, page) {
+    [this.#results, this.#now, this.#page] = [results, now, page];
+    page.addEventListener("visibilitychange", () => {
+      if (page.hidden) return this.#pause();
+      for (const [id, job] of this.#jobs) if (!isOver(job.seen.status?.state)) this.look(id);
+      if (this.#listeners.size) this.#lookAtService();
+    });
+  }
+
+  /**
+   * Follow a job until it has ended.
+   *
+   * @param {string} id
+   * @param {(seen: Seen) => void} listener  called after every look, and now if anything is known
+   * @returns {() => void}  stops it
+   */
+  follow(id, listener) {
+    if (!this.#jobs.has(id)) {
+      const seen = { status: null, isThere: false, trouble: "" };
+      this.#jobs.set(id, {
+        seen,
+        listeners: new Set(),
+        timer: 0,
+        failed: 0,
+        unchanged: 0,
+        text: "",
+      });
+      queueMicrotask(() => this.look(id));
+    }
+    const job = this.#jobs.get(id);
+    job.listeners.add(listener);
+    if (job.seen.status) listener(job.seen);
+    return () => {
+      job.listeners.delete(listener);
+      if (job.listeners.size) return;
+      clearTimeout(job.timer);
+      this.#jobs.delete(id);
+    };
+  }
+
+  /** Look at a job now. */
+  async look(id) {
+    const job = this.#jobs.get(id);
+    if (!job || job.isLooking) return;
+    clearTimeout(job.timer);
+    job.isLooking = true;
+    try {
+      const raw = await fetchJson(keyUrl(this.#results, `processed/${id}/status.json`), {
+        silence: SILENCE,
+      });
+      const text = JSON.stringify(raw);
+      job.unchanged = text === job.text ? job.unchanged + 1 : 0;
+      [job.text, job.failed] = [text, 0];
+      job.seen = { status: readStatus(raw), isThere: raw !== null, trouble: "" };
+    } catch (error) {
+      job.failed += 1;
+      job.seen = { ...job.seen, trouble: error.message };
+    }
+    job.isLooking = false;
+    for (const listener of [...job.listeners]) listener(job.seen);
+    const isWanted =
+      this.#jobs.get(id) === job && !isOver(job.seen.status?.state) && !this.#page.hidden;
+    if (isWanted) job.timer = setTimeout(() => this.look(id), pollDelay(job.unchanged, job.failed));
+  }
+
+  /** Follow the heartbeat of the service. */
+  followService(listener) {
+    this.#listeners.add(listener);
+    if (this.#listeners.size === 1) this.#lookAtService();
+    else listener(this.service);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** How the service is now, see serviceText. */
+  get service() {
+    if (this.#trouble)
+      return { isUp: null, text: `The service cannot be asked: ${this.#trouble}.` };
+    return serviceText(this.#raw, this.#now());
+  }
+
+  async #lookAtService() {
+    clearTimeout(this.#timer);
+    try {
+      this.#raw = await fetchJson(keyUrl(this.#results, "processed/_service.json"), {
+        silence: SILENCE,
+      });
+      this.#trouble = "";
+    } catch (error) {
+      this.#trouble = error.message;
+    }
+    for (const listener of this.#listeners) listener(this.service);
+    if (!this.#page.hidden) this.#timer = setTimeout(() => this.#lookAtService(), SERVICE_EVERY);
+  }
+
+  #pause() {
+    clearTimeout(this.#timer);
+    for (const job of this.#jobs.values()) clearTimeout(job.timer);
+  }
+}

@@ -1,0 +1,215 @@
+/** What status.json and the heartbeat say, in words; knows no page. */
+
+import { duration } from "../lib/format.js";
+
+const ENDS = ["done", "failed", "rejected", "cancelled"];
+const STALE = 5 * 60_000; // ms; a daemon writes a status anew every 30 s while a job lives
+
+const WORDS = {
+  queued: "Waiting",
+  running: "Running",
+  done: "Done",
+  failed: "Failed",
+  rejected: "Refused",
+  cancelled: "Cancelled",
+};
+
+const NOTHING = "no correlation was made; the warnings below say why for every channel and day";
+
+/** Whether a job in this state will not change again. */
+export function isOver(state) {
+  return ENDS.includes(state);
+}
+
+/** What a person reads for a state. */
+export function stateWord(state) {
+  return WORDS[state] ?? "Unknown";
+}
+
+/**
+ * A status with every field of the right kind, whatever the service wrote.
+ *
+ * @param {*} raw  parsed status.json, or null while there is none
+ */
+export function readStatus(raw) {
+  const given = raw !== null && typeof raw === "object" ? raw : {};
+  const text = (value) => (typeof value === "string" ? value : "");
+  const count = (value) => (Number.isFinite(value) && value >= 0 ? value : 0);
+  const list = (value) => (Array.isArray(value) ? value : []);
+  const days = list(given.days);
+  return {
+    state: text(given.state) in WORDS ? given.state : raw === null ? "queued" : "",
+    kind: text(given.kind),
+    stage: raw === null ? "sent; no service has seen it yet" : text(given.stage),
+    ahead: Number.isInteger(given.ahead) && given.ahead >= 0 ? given.ahead : null,
+    days: [count(days[0]), count(days[1])],
+    pairs: count(given.pairs),
+    eta: Number.isFinite(given.eta_s) && given.eta_s > 0 ? given.eta_s : null,
+    started: time(given.started),
+    updated: time(given.updated),
+    reason: text(given.reason) || (isEmpty(given) ? NOTHING : ""),
+    warnings: list(given.warnings).filter(
+      (warning) => warning !== null && typeof warning === "object",
+    ),
+    log: list(given.log_tail).filter((line) => typeof line === "string"),
+    manifest: text(given.manifest) || null,
+    version: text(given.version),
+  };
+}
+
+/** Whether a job of version 0.1.0 is done without a correlation; later ones have failed then. */
+function isEmpty({ state, kind, pairs }) {
+  return state === "done" && kind === "xcor" && pairs === 0;
+}
+
+/** How much of a job is done, 0 to 1; null where nobody knows. */
+export function share({ state, days: [done, all] }) {
+  if (state === "done") return 1;
+  return all > 0 && state === "running" ? Math.min(1, done / all) : null;
+}
+
+/** The sentence beside a progress bar. */
+export function progressText(status) {
+  const {
+    state,
+    stage,
+    ahead,
+    days: [done, all],
+    eta,
+  } = status;
+  if (state === "queued" && ahead !== null) {
+    return ahead === 0
+      ? "next in the queue"
+      : `${ahead} ${ahead === 1 ? "job" : "jobs"} ahead in the queue`;
+  }
+  if (isOver(state)) return state === "done" && stage !== "finished" ? stage : "";
+  const days = all ? `${done} of ${all} ${all === 1 ? "day" : "days"}` : "";
+  return [stage, days, eta ? `about ${duration(eta)} left` : ""].filter(Boolean).join(" · ");
+}
+
+/** The days that failed or warn, one line each: where, when, what. */
+export function warningText(warning) {
+  return ["channel", "day", "text"]
+    .map((key) => warning[key])
+    .filter((part) => typeof part === "string" && part)
+    .join(" · ");
+}
+
+/**
+ * How the service is, from `_service.json`.
+ *
+ * @param {*} raw  its content; null where there is none
+ * @param {Date} now
+ * @returns {{isUp: boolean|null, text: string}}  null: nobody knows
+ */
+export function serviceText(raw, now) {
+  const updated = time(raw?.updated);
+  if (!updated) return { isUp: null, text: "The service has not been heard of yet." };
+  // `next` is when it will have spoken again at the latest, as it says itself.
+  const due = time(raw.next) ?? new Date(updated.getTime() + 60_000);
+  if (now > new Date(due.getTime() + 60_000)) {
+    return {
+      isUp: false,
+      text: `The service has not been heard of since ${since(updated, now)}; jobs wait until it is back.`,
+    };
+  }
+  const [queued, running] = [raw.queued, raw.running].map((n) => (Number.isInteger(n) ? n : 0));
+  const jobs = (n) => `${n} ${n === 1 ? "job" : "jobs"}`;
+  const busy = [running && `${jobs(running)} running`, queued && `${jobs(queued)} waiting`]
+    .filter(Boolean)
+    .join(", ");
+  return {
+    isUp: true,
+    text: `The service is up${busy ? `: ${busy}.` : " and has nothing to do."}`,
+  };
+}
+
+/**
+ * What to say where a job that should live has been silent; "" where all is well.
+ *
+ * @param {{isUp: boolean|null}} service
+ */
+export function silenceText(status, service, now) {
+  if (isOver(status.state) || !status.updated || now - status.updated < STALE) return "";
+  const silent = `No word of this job since ${since(status.updated, now)}`;
+  if (service.isUp === false)
+    return `${silent}; the service is silent too. It goes on when the service is back.`;
+  if (service.isUp)
+    return `${silent}, though the service is up; it may be waiting for storage. Ask its operator if this lasts.`;
+  return `${silent}.`;
+}
+
+/** "3 min ago", or the time where it is longer than a day. */
+export function ago(then, now) {
+  const seconds = Math.max(0, (now - then) / 1000);
+  if (seconds < 10) return "just now";
+  if (seconds < 86400) return `${duration(seconds)} ago`;
+  return `${then.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+
+/** "14:05 UTC, 3 h ago", with the date where it is another day's. */
+function since(then, now) {
+  const [day, clock] = then.toISOString().split("T");
+  const isToday = now.toISOString().startsWith(day);
+  return `${isToday ? "" : `${day} `}${clock.slice(0, 5)} UTC${now - then < 86_400_000 ? `, ${ago(then, now)}` : ""}`;
+}
+
+/**
+ * What a person can do about a job that did not end well.
+ *
+ * @param {string} state
+ * @param {string} reason  as the service gives it
+ */
+export function advice(state, reason) {
+  if (state === "cancelled") return "Nothing was published. Send it again to have it done.";
+  if (state === "rejected") {
+    return /of disk|pair-days|bytes|core/.test(reason)
+      ? "Ask for less: fewer channels or days, a shorter maxlag, a lower fs, or substack=86400. Then send it again."
+      : "Correct what is named above and send it again; nothing was computed.";
+  }
+  if (state !== "failed") return "";
+  for (const [sign, text] of ADVICE) if (sign.test(reason)) return text;
+  return "Look at the end of the log below. If it says nothing to you, send the job's number to the operator of the service.";
+}
+
+const ADVICE = [
+  [
+    /^no (correlation|stack) was made/,
+    "Change the channels, times or parameters that the reasons name and send it again. The warnings below name every channel and day.",
+  ],
+  [
+    /memory/i,
+    "The job needed more memory than it may have: fewer channels at a time or a lower fs help; so does max_distance.",
+  ],
+  [/longer than/i, "Split it into jobs of fewer days or channels; each is stacked the same way."],
+  [/disk|space/i, "The service was short of room. Try again later, or ask for less."],
+  [
+    /no day|no data|nodata/i,
+    "The data centre had nothing for these channels and days. Look at the availability in the log, and at other dates.",
+  ],
+  [
+    /reach|answer|timed? ?out|refused|connection/i,
+    "The data centre did not answer. Try again later, or choose another one.",
+  ],
+  [
+    /kill/i,
+    "The worker was stopped from outside several times. Try again; if it repeats, tell the operator.",
+  ],
+];
+
+/**
+ * Milliseconds until the next look at a job.
+ *
+ * @param {number} unchanged  looks in a row that showed nothing new
+ * @param {number} failed     looks in a row that did not succeed
+ * @param {number} [random]   0 to 1, so that many pages do not ask at once
+ */
+export function pollDelay(unchanged, failed, random = Math.random()) {
+  const base = failed ? 4000 * 2 ** Math.min(failed - 1, 4) : 1500 * 1.4 ** Math.min(unchanged, 9);
+  return Math.min(base, failed ? 60_000 : 30_000) * (0.85 + 0.3 * random);
+}
+
+function time(text) {
+  const ms = typeof text === "string" ? Date.parse(text) : NaN;
+  return Number.isNaN(ms) ? null : new Date(ms);
+}

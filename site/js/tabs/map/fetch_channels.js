@@ -1,0 +1,125 @@
+/** Asking a data centre for channels: patient where it is busy, with words for all that it may say. */
+
+import { ask, hostOf, HttpError, readBody } from "../../lib/http.js";
+import { parseChannels } from "./channels.js";
+
+export const MAX_ROWS = 50_000;
+const MAX_BYTES = 16_000_000;
+const WAITS = [5, 15, 45]; // s, where a busy service does not say how long
+const LONGEST_WAIT = 120; // s
+
+/**
+ * Fetch channels from one or more addresses, one after another: centres punish crowds.
+ *
+ * @param {string[]} urls
+ * @param {{signal: AbortSignal, onBytes: (n: number) => void, onWait: (seconds: number) => void}} tell
+ *     `onWait`: the service is busy and is asked again after so many seconds
+ * @returns {Promise<{channels: Object[], rejected: string[], isCut: boolean}>}  `isCut`: there was
+ *     more than is read
+ * @throws {HttpError} with words for people; its `body` is what the service said
+ */
+export async function fetchChannels(urls, tell) {
+  const all = { channels: [], rejected: [], isCut: false };
+  let before = 0;
+  for (const url of urls) {
+    const { text, isCut } = await fetchText(url, {
+      ...tell,
+      onBytes: (n) => tell.onBytes(before + n),
+    });
+    before += text.length;
+    const { channels, rejected } = read(text, isCut, url);
+    const known = new Set(all.channels.map((c) => c.id));
+    all.channels.push(...channels.filter((c) => !known.has(c.id)));
+    all.rejected.push(...rejected);
+    all.isCut ||= isCut;
+  }
+  return all;
+}
+
+async function fetchText(url, { signal, onBytes, onWait }) {
+  for (let tries = 0; ; tries++) {
+    const answer = await ask(url, { signal });
+    if (answer.status === 204 || answer.status === 404) return { text: "", isCut: false };
+    const isBusy = answer.status === 429 || answer.status === 503;
+    if (isBusy && tries < WAITS.length) {
+      const seconds = waitFor(answer.headers.get("Retry-After"), tries);
+      onWait(seconds);
+      await pause(seconds, signal);
+      continue;
+    }
+    const body = await readBody(answer, { limit: MAX_BYTES, signal, onBytes });
+    if (!answer.ok) throw refusal(url, answer.status, body.text);
+    if (/^\s*</.test(body.text)) {
+      throw new HttpError(
+        `${hostOf(url)} answered with a web page instead of a list of channels; its address may be wrong, ` +
+          "or something between here and there asks for a login",
+      );
+    }
+    return cutAt(body, MAX_ROWS);
+  }
+}
+
+function read(text, isCut, url) {
+  try {
+    return text ? parseChannels(text) : { channels: [], rejected: [] };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new HttpError(`the answer of ${hostOf(url)} is no list of channels: ${error.message}`, {
+      body: text.slice(0, 2000),
+    });
+  }
+}
+
+/** The whole lines of a text, up to so many. */
+function cutAt({ text, isCut }, most) {
+  let end = 0;
+  for (let n = 0; n <= most; n++) {
+    const next = text.indexOf("\n", end);
+    if (next < 0) return isCut ? { text: text.slice(0, end), isCut } : { text, isCut };
+    end = next + 1;
+  }
+  return { text: text.slice(0, end), isCut: isCut || text.slice(end).trim() !== "" };
+}
+
+/** What a status means, and what to do. */
+function refusal(url, status, body) {
+  const host = hostOf(url);
+  const words = {
+    400: `${host} does not understand the query`,
+    401: `${host} wants a login; this page asks for open data only`,
+    403: `${host} refuses the query; what is restricted cannot be used here`,
+    413: `${host} would have too much to send: name networks or stations, take fewer channels, or draw a smaller area`,
+    414: `${host} finds the query too long: name fewer codes, or use wildcards`,
+    429: `${host} still asks us to wait: try again in some minutes, or choose another data centre`,
+    503: `${host} is overloaded or down for maintenance: try again in some minutes, or choose another data centre`,
+  };
+  const text =
+    words[status] ??
+    (status >= 500
+      ? `${host} has trouble of its own (status ${status}): try again, or choose another data centre`
+      : `${host} answered with status ${status}`);
+  return new HttpError(text, { status, body: /^\s*</.test(body) ? "" : body.slice(0, 2000) });
+}
+
+function waitFor(retryAfter, tries) {
+  const seconds = Number(retryAfter ?? NaN);
+  const until = Number.isFinite(seconds) ? seconds : (Date.parse(retryAfter) - Date.now()) / 1000;
+  return Math.min(
+    LONGEST_WAIT,
+    Math.max(1, Math.ceil(Number.isFinite(until) ? until : WAITS[tries])),
+  );
+}
+
+function pause(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }, seconds * 1000);
+    signal.addEventListener("abort", stop, { once: true });
+  });
+}
