@@ -259,8 +259,8 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
         """All rules of quality."""
         cases = zip(held["samples"], held["covered"], held["motion"], strict=True)
         for (_, samples), covered, series in cases:
-            quality.check_samples(samples, covered.kept, midnight, ALL_CHECKS)
-            quality.check_motion(series, covered.kept, ALL_CHECKS)
+            quality.check_samples(samples, covered.candidates, midnight, ALL_CHECKS)
+            quality.check_motion(series, covered.candidates, ALL_CHECKS)
 
     times = seconds(read, prepare, motion, windows, checks)
     name = f"channel-day, {fs:g} Hz"

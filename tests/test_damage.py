@@ -158,7 +158,7 @@ def test_whatever_is_read_becomes_windows_of_finite_numbers(name):
         day = date.fromordinal(date(1970, 1, 1).toordinal() + first // (86400 * NS))
         covered = prepare(one, (), SPAN, day, params_for(one.fs))
         motion = covered.motion()
-        some = np.flatnonzero(covered.kept)[:3]
+        some = np.flatnonzero(covered.candidates)[:3]
 
         assert np.isfinite(motion).all()
         assert np.isfinite(windows(motion, some, params_for(one.fs))[0]).all()

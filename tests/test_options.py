@@ -218,7 +218,9 @@ def motion_of(params, channel, tmp_path):
             if params.ram_shared:
                 weights.put(k, weight)
             else:
-                series = time_normalisation.normalise_day(series, covered.kept, weight, params)
+                series = time_normalisation.normalise_day(
+                    series, covered.candidates, weight, params
+                )
             shelf.put(k, series)
         if params.ram_shared:
             (places,) = channels.group_components({one.id: k for k, one in enumerate(station)})

@@ -134,7 +134,7 @@ def test_samples_outside_the_times_asked_for_count_as_missing():
 
     result = prepare(constant(86400), (), [(7200, 14400)], DAY, params)
 
-    assert np.flatnonzero(result.kept).tolist() == [4, 5, 6]  # 02:00, 02:30 and 03:00
+    assert np.flatnonzero(result.candidates).tolist() == [4, 5, 6]  # 02:00, 02:30 and 03:00
     assert result.coverage[3] == pytest.approx(0.5)
 
 
@@ -144,7 +144,7 @@ def test_min_coverage_decides_which_windows_are_kept(noise, least, n_kept):
 
     result = prepared(record(noise, 0.0, gaps=[gap]), replace(PARAMS, min_coverage=least))
 
-    assert int(result.kept.sum()) == n_kept
+    assert int(result.candidates.sum()) == n_kept
     assert result.coverage[[1, 2]] == pytest.approx(1 - 300 / 3600, abs=1e-3)
 
 

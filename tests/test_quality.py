@@ -57,9 +57,9 @@ def earthquake(data):
 def checked(samples, **rules):
     params = replace(LOOSE, **rules)
     covered = prepare(samples, (), SPAN, DAY, params)
-    by_samples, first = quality.check_samples(samples, covered.kept, MIDNIGHT, params)
+    by_samples, first = quality.check_samples(samples, covered.candidates, MIDNIGHT, params)
     kept, second = quality.check_motion(covered.motion(), by_samples, params)
-    return covered.kept, kept, first + second
+    return covered.candidates, kept, first + second
 
 
 def windows_at(first, stop):
@@ -161,7 +161,7 @@ def test_the_dead_sensor_of_this_is_found_and_its_neighbour_lives(band):
         epochs = metadata.at(channel.id, midnight, midnight + 1)
         covered = prepare(samples, epochs, [(0, 1 << 62)], day, params)
         try:
-            verdicts.append(quality.check_motion(covered.motion(), covered.kept, params)[1])
+            verdicts.append(quality.check_motion(covered.motion(), covered.candidates, params)[1])
         except NoDataError as error:
             verdicts.append(str(error).partition(";")[0])
 

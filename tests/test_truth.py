@@ -37,7 +37,7 @@ def late(noise):
 def corr_of(first, second, params=PARAMS):
     """(n_windows, n_lags) of two records, through the shipped chain."""
     made = [prepared(first, params), prepared(second, params)]
-    kept = np.array([one.kept for one in made])
+    kept = np.array([one.candidates for one in made])
     motions = [one.motion() for one in made]
     corr = np.zeros((params.n_windows, 2 * params.n_lags + 1), dtype=np.float32)
 

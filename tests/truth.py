@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 
 from xcor_daemon.pipeline.datatypes import NS, Samples, Segment, day_start
-from xcor_daemon.pipeline.preprocessing.channel import Covered, prepare
+from xcor_daemon.pipeline.preprocessing.channel import CandidateWindows, prepare
 from xcor_daemon.request.parse import XcorParams
 
 DAY = date(2020, 1, 1)
@@ -72,7 +72,7 @@ def record(
     return Samples(segments, "truth", data.nbytes)
 
 
-def prepared(samples: Samples, params: XcorParams = PARAMS) -> Covered:
+def prepared(samples: Samples, params: XcorParams = PARAMS) -> CandidateWindows:
     """The chain up to the ground motion of the day, and which windows are covered."""
     return prepare(samples, (), SPAN, DAY, params)
 

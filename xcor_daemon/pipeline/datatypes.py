@@ -15,6 +15,7 @@ from ..request.stations import Channel
 UNREADABLE = "a file of the archive cannot be read"  # by the system; its bytes may be right
 SAME_PLACE = 0.001  # km; nearer channels have no apparent speed (coordinates of 5 decimals)
 NS = 1_000_000_000  # nanoseconds in a second: times are whole nanoseconds since 1970, UTC
+DAY_NS = 86400 * NS  # nanoseconds in a day
 
 
 def nanoseconds(time: datetime) -> int:

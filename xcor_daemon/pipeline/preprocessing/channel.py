@@ -1,34 +1,155 @@
-"""Samples of a channel-day -> its ground motion, and which windows have enough real samples."""
+"""One channel on one day: samples -> ground motion, and the windows of it that can be used."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from math import ceil, floor
+from typing import Any
 
 import numpy as np
 
+from ...errors import NoDataError
 from ...request.params import XcorParams
-from ..datatypes import NS, Epoch, Samples
+from ...request.stations import Channel
+from ..datatypes import DAY_NS, NS, ChannelDay, Epoch, Samples, day_start
+from . import quality, time_normalisation
 from .band import Grid
-from .ground_motion import Filtered, to_grid, to_spectrum
+from .ground_motion import MotionSpectrum, to_grid, to_spectrum
+
+_NO_METADATA = (
+    "no metadata of the channel at this time, so no response to remove; "
+    "add its StationXML to the source, or set response=none in params.csv"
+)
 
 
 @dataclass(frozen=True)
-class Covered:
-    """A channel-day whose series is not computed before it is known to be wanted."""
+class CandidateWindows:
+    """The windows of a channel-day with enough samples; the time series is computed on demand."""
 
     grid: Grid
-    filtered: Filtered | None  # None where no window is kept
-    coverage: np.ndarray  # float32 (n_windows,)
-    kept: np.ndarray  # bool (n_windows,)
+    spectrum: MotionSpectrum | None  # of the ground motion; None without a candidate
+    coverage: np.ndarray  # float32 (n_windows,): share of real samples
+    candidates: np.ndarray  # bool (n_windows,)
+    band_weights: np.ndarray | None = None  # float32 (n_day,): `time_normalisation.weight`
 
     def motion(self) -> np.ndarray:
-        """The time series of the day, float32 (grid.n_day,); zero where no window is kept."""
-        if self.filtered is None:
+        """The time series of the day, float32 (grid.n_day,); zero without a candidate."""
+        if self.spectrum is None:
             return np.zeros(self.grid.n_day, dtype=np.float32)
-        return to_grid(self.filtered, self.grid)
+        return to_grid(self.spectrum, self.grid)
+
+
+def describe_channel_day(channel: Channel, day: date, params: XcorParams) -> ChannelDay:
+    """The row of a channel-day before its data are read: how many windows the request asks for."""
+    asked = params.windows.samples(day.toordinal(), channel.spans)
+    n_asked = sum(end - first for first, end in params.windows.inside(asked))
+    return ChannelDay(str(day), channel.id, "nodata", windows=n_asked)
+
+
+def prepare_channel_day(
+    channel: Channel, day: date, samples: Samples, epochs: Sequence[Epoch], params: XcorParams
+) -> tuple[ChannelDay, CandidateWindows | None]:
+    """Turn the samples of a channel-day into candidate windows, and describe the channel-day.
+
+    Parameters
+    ----------
+    channel : Channel
+    day : date
+    samples : Samples
+        The day and `band.margin` seconds on both sides, in counts.
+    epochs : sequence of Epoch
+        Metadata that touch that time.
+    params : XcorParams
+
+    Returns
+    -------
+    row : ChannelDay
+        With the reason where no window can be used.
+    windows : CandidateWindows or None
+        None where no window passed the quality rules on recorded samples.
+    """
+    row = describe_channel_day(channel, day, params)
+    midnight = day_start(day)
+    found = _availability(samples, midnight, midnight + DAY_NS)
+    row = replace(row, source=samples.source, n_bytes=samples.n_bytes, fs_raw=samples.fs, **found)
+    if not row.samples:
+        return replace(row, reason="no samples on this day"), None
+    asked = params.windows.samples(day.toordinal(), channel.spans)
+    try:
+        if params.response != "none" and not epochs:
+            raise NoDataError(_NO_METADATA, "refused")
+        windows = prepare(samples, epochs, asked, day, params)
+        weights = time_normalisation.weight(samples, epochs, day, params)
+        accepted, dropped = quality.check_samples(samples, windows.candidates, midnight, params)
+    except NoDataError as error:
+        return replace(row, status=error.status, reason=str(error)), None
+    notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
+    n_accepted = int(accepted.sum())
+    if not n_accepted:
+        notes.append(_no_window(bool(windows.candidates.any())))
+    row = replace(
+        row,
+        status="kept" if n_accepted else "empty",
+        windows_kept=n_accepted,
+        dropped=dropped,
+        reason="; ".join(notes),
+    )
+    if not n_accepted:
+        return row, None
+    return row, replace(windows, candidates=accepted, band_weights=weights)
+
+
+def _no_window(is_covered: bool) -> str:
+    """Why a channel-day with samples has no window."""
+    return "no window is good" if is_covered else "no window has enough samples"
+
+
+def apply_quality_rules(
+    row: ChannelDay, motion: np.ndarray, candidates: np.ndarray, params: XcorParams
+) -> tuple[ChannelDay, np.ndarray]:
+    """Apply the quality rules on ground motion to the candidate windows of a channel-day.
+
+    Parameters
+    ----------
+    row : ChannelDay
+    motion : float32 array, shape (n_day,)
+    candidates : bool array, shape (n_windows,)
+    params : XcorParams
+
+    Returns
+    -------
+    row : ChannelDay
+        With the number of accepted windows, and the reason where none is left.
+    accepted : bool array, shape (n_windows,)
+    """
+    try:
+        accepted, dropped = quality.check_motion(motion, candidates, params)
+    except NoDataError as error:
+        row = replace(row, status=error.status, windows_kept=0, reason=str(error))
+        return row, np.zeros_like(candidates)
+    dropped = " ".join(filter(None, (row.dropped, dropped)))
+    row = replace(row, windows_kept=int(accepted.sum()), dropped=dropped)
+    if not accepted.any():
+        reason = "; ".join(filter(None, (row.reason, _no_window(is_covered=True))))
+        row = replace(row, status="empty", reason=reason)
+    return row, accepted
+
+
+def _availability(samples: Samples, start: int, end: int) -> dict[str, Any]:
+    """Number of samples, number of gaps, and coverage (0 to 1) between two times (ns)."""
+    n, covered, pieces = 0, 0, 0
+    for segment in samples.segments:
+        step = NS / segment.fs
+        a = max(0, int(np.ceil((start - segment.start) / step - 1e-6)))
+        b = min(segment.data.size, int(np.ceil((end - segment.start) / step - 1e-6)))
+        if b > a:
+            n += b - a
+            pieces += 1
+            covered += min(segment.end, end) - max(segment.start, start)
+    share = min(1.0, covered / (end - start))
+    return {"samples": n, "gaps": max(0, pieces - 1), "coverage": round(share, 6)}
 
 
 def prepare(
@@ -37,8 +158,8 @@ def prepare(
     asked: Sequence[tuple[int, int]],
     day: date,
     params: XcorParams,
-) -> Covered:
-    """Samples of a channel-day -> its spectrum as ground motion, and which windows are covered.
+) -> CandidateWindows:
+    """Samples of a channel-day -> its spectrum as ground motion, and the candidate windows.
 
     Parameters
     ----------
@@ -57,9 +178,10 @@ def prepare(
     """
     grid = Grid.of(day, params)
     n_real = count_real(real_samples(samples, asked, grid), params)
-    kept = n_real >= params.windows.least
-    filtered = to_spectrum(samples, epochs, grid, params) if kept.any() else None
-    return Covered(grid, filtered, (n_real / params.n_samples).astype(np.float32), kept)
+    candidates = n_real >= params.windows.least
+    spectrum = to_spectrum(samples, epochs, grid, params) if candidates.any() else None
+    coverage = (n_real / params.n_samples).astype(np.float32)
+    return CandidateWindows(grid, spectrum, coverage, candidates)
 
 
 def real_samples(samples: Samples, asked: Sequence[tuple[int, int]], grid: Grid) -> np.ndarray:

@@ -25,10 +25,10 @@ from .taper import detrend_taper
 
 
 @dataclass(frozen=True)
-class Filtered:
+class MotionSpectrum:
     """One channel-day as the spectrum of ground motion, before it becomes a time series."""
 
-    bins: np.ndarray  # complex64: the frequencies k * fs / n_grid that are kept
+    spectrum: np.ndarray  # complex64: of the frequencies k * fs / n_grid of the band
     n_grid: int  # samples of the series
 
 
@@ -38,7 +38,7 @@ def to_spectrum(
     grid: Grid,
     params: XcorParams,
     band: Band | None = None,
-) -> Filtered:
+) -> MotionSpectrum:
     """One channel as the spectrum of ground motion in the band, on the grid of a day.
 
     Every contiguous segment is detrended and tapered by itself; gaps are zero. Segments whose
@@ -80,17 +80,17 @@ def to_spectrum(
         total = bins if total is None else total + bins
     if total is None:
         raise NoDataError("no response in the metadata covers the samples", "refused")
-    return Filtered(total, rates.n_grid)
+    return MotionSpectrum(total, rates.n_grid)
 
 
-def to_grid(filtered: Filtered, grid: Grid) -> np.ndarray:
+def to_grid(motion: MotionSpectrum, grid: Grid) -> np.ndarray:
     """The time series of a spectrum: float32 (grid.n_day,), from midnight on.
 
     In m/s, m or m/s^2, or counts where no response was removed.
     """
-    spectrum = np.zeros(filtered.n_grid // 2 + 1, dtype=np.complex64)
-    spectrum[: filtered.bins.size] = filtered.bins
-    series = irfft(spectrum, filtered.n_grid)
+    spectrum = np.zeros(motion.n_grid // 2 + 1, dtype=np.complex64)
+    spectrum[: motion.spectrum.size] = motion.spectrum
+    series = irfft(spectrum, motion.n_grid)
     return series[grid.n_margin : grid.n_margin + grid.n_day].copy()
 
 

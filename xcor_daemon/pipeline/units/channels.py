@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,18 +16,18 @@ from ...errors import NoDataError
 from ...request.pairs import Pairs
 from ...request.params import XcorParams
 from ...request.stations import Channel
-from ..datatypes import NS, ChannelDay, Epoch, Metadata, Samples, Source, day_start
-from ..preprocessing import quality, time_normalisation
+from ..datatypes import DAY_NS, NS, ChannelDay, Epoch, Metadata, Samples, Source, day_start
+from ..preprocessing import time_normalisation
 from ..preprocessing.band import margin
-from ..preprocessing.channel import Covered, prepare
+from ..preprocessing.channel import (
+    CandidateWindows,
+    apply_quality_rules,
+    describe_channel_day,
+    prepare_channel_day,
+)
 from ..sources import source_of
 from .buffer import Shelf
 
-_NO_METADATA = (
-    "no metadata of the channel at this time, so no response to remove; "
-    "add its StationXML to the source, or set response=none in params.csv"
-)
-DAY_NS = 86400 * NS
 # (channels or tiles done, all, what is being done)
 Report = Callable[[int, int, str], None]
 
@@ -87,29 +86,34 @@ def _prepared(
     """`prepare_all`; ``heard`` has room for what components share, where they do."""
     start, end = time_of(plan.params, day)
     place = {channel.id: k for k, channel in enumerate(channels)}
-    weights: dict[str, np.ndarray] = {}
     rows: dict[str, ChannelDay] = {}
     made = Made([], {}, {}, [])
 
     def one(fetched: tuple[Channel, Samples | NoDataError]) -> None:
         channel, samples = fetched
-        rows[channel.id], covered = _prepare_one(plan, day, channel, samples, weights)
-        if covered is not None:
-            finish(channel.id, covered)
+        if isinstance(samples, NoDataError):
+            rows[channel.id] = _without_data(plan, day, channel, samples)
+        else:
+            first, last = samples.segments[0], samples.segments[-1]
+            epochs = plan.metadata.at(channel.id, first.start, last.end)
+            row, windows = prepare_channel_day(channel, day, samples, epochs, plan.params)
+            rows[channel.id] = row
+            if windows is not None:
+                finish(channel.id, windows)
         report(len(rows), len(channels), "channels")
 
-    def finish(name: str, covered: Covered) -> None:
-        series = covered.motion()
-        rows[name], kept = _judged(rows[name], series, covered.kept, plan.params)
+    def finish(name: str, windows: CandidateWindows) -> None:
+        series = windows.motion()
+        rows[name], kept = apply_quality_rules(rows[name], series, windows.candidates, plan.params)
         if kept.any():
-            weight = time_normalisation.heard(series, weights.pop(name, None), plan.params)
+            weight = time_normalisation.heard(series, windows.band_weights, plan.params)
             if plan.params.ram_shared:
                 assert weight is not None  # running means are shared only where there are some
                 heard.put(place[name], weight)
             else:
                 series = time_normalisation.normalise_day(series, kept, weight, plan.params)
             shelf.put(place[name], series)
-            made.kept[name], made.coverage[name] = kept, covered.coverage
+            made.kept[name], made.coverage[name] = kept, windows.coverage
 
     with ThreadPoolExecutor(plan.threads) as pool:
         _for_each(pool, one, plan.source.fetch(channels, start, end), plan.threads)
@@ -130,6 +134,13 @@ def _prepared(
     return made
 
 
+def _without_data(plan: DayPlan, day: date, channel: Channel, error: NoDataError) -> ChannelDay:
+    """The row of a channel that its source has no data of."""
+    row = describe_channel_day(channel, day, plan.params)
+    name = source_of(plan.source, channel).name
+    return replace(row, status=error.status, source=name, reason=str(error))
+
+
 def _for_each(
     pool: Executor,
     one: Callable[[tuple[Channel, Samples | NoDataError]], None],
@@ -144,90 +155,6 @@ def _for_each(
             pending.popleft().result()
     for future in pending:
         future.result()
-
-
-def _prepare_one(
-    plan: DayPlan,
-    day: date,
-    channel: Channel,
-    samples: Samples | NoDataError,
-    weights: dict[str, np.ndarray],
-) -> tuple[ChannelDay, Covered | None]:
-    """One channel's row; and what becomes its motion, if any window is covered.
-
-    What its motion is to be divided by goes into ``weights``.
-    """
-    windows = plan.params.windows
-    asked = windows.samples(day.toordinal(), channel.spans)
-    n_asked = sum(end - first for first, end in windows.inside(asked))
-    row = ChannelDay(str(day), channel.id, "nodata", windows=n_asked)
-    if isinstance(samples, NoDataError):
-        name = source_of(plan.source, channel).name
-        return replace(row, status=samples.status, source=name, reason=str(samples)), None
-    midnight = day_start(day)
-    inside = _inside(samples, midnight, midnight + DAY_NS)
-    row = replace(row, source=samples.source, n_bytes=samples.n_bytes, fs_raw=samples.fs, **inside)
-    if not row.samples:
-        return replace(row, reason="no samples on this day"), None
-    epochs = plan.metadata.at(channel.id, samples.segments[0].start, samples.segments[-1].end)
-    try:
-        if plan.params.response != "none" and not epochs:
-            raise NoDataError(_NO_METADATA, "refused")
-        covered = prepare(samples, epochs, asked, day, plan.params)
-        if (weight := time_normalisation.weight(samples, epochs, day, plan.params)) is not None:
-            weights[channel.id] = weight
-        good, dropped = quality.check_samples(samples, covered.kept, midnight, plan.params)
-    except NoDataError as error:
-        return replace(row, status=error.status, reason=str(error)), None
-    notes = [*samples.warnings, *sorted({e.warning for e in epochs if e.warning})]
-    n_kept = int(good.sum())
-    if not n_kept:
-        notes.append(_no_window(bool(covered.kept.any())))
-    row = replace(
-        row,
-        status="kept" if n_kept else "empty",
-        windows_kept=n_kept,
-        dropped=dropped,
-        reason="; ".join(notes),
-    )
-    return row, replace(covered, kept=good) if n_kept else None
-
-
-def _no_window(is_covered: bool) -> str:
-    """Why a channel-day with samples has no window."""
-    return "no window is good" if is_covered else "no window has enough samples"
-
-
-def _judged(
-    row: ChannelDay, series: np.ndarray, kept: np.ndarray, params: XcorParams
-) -> tuple[ChannelDay, np.ndarray]:
-    """A channel's row, and which windows of its motion are good; none may be left."""
-    try:
-        good, dropped = quality.check_motion(series, kept, params)
-    except NoDataError as error:
-        row = replace(row, status=error.status, windows_kept=0, reason=str(error))
-        return row, np.zeros_like(kept)
-    dropped = " ".join(filter(None, (row.dropped, dropped)))
-    row = replace(row, windows_kept=int(good.sum()), dropped=dropped)
-    if not good.any():
-        reason = "; ".join(filter(None, (row.reason, "no window is good")))
-        row = replace(row, status="empty", reason=reason)
-    return row, good
-
-
-def _inside(samples: Samples, start: int, end: int) -> dict[str, Any]:
-    """Samples, gaps and coverage between two times."""
-    n, covered, pieces = 0, 0, 0
-    for segment in samples.segments:
-        step = NS / segment.fs
-        a = max(0, int(np.ceil((start - segment.start) / step - 1e-6)))
-        b = min(segment.data.size, int(np.ceil((end - segment.start) / step - 1e-6)))
-        if b > a:
-            n += b - a
-            pieces += 1
-            covered += min(segment.end, end) - max(segment.start, start)
-    share = min(1.0, covered / (end - start))
-    return {"samples": n, "gaps": max(0, pieces - 1), "coverage": round(share, 6)}
 
 
 def epoch_of(plan: DayPlan, day: date, channel: Channel) -> Epoch | None:
