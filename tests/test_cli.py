@@ -159,9 +159,9 @@ def test_a_mistake_is_explained_in_a_line_and_has_its_exit_code(
 
 
 def test_a_second_daemon_on_a_work_folder_is_told_so(call, tmp_path, s3):
-    from xcor_daemon.storage.jobs import hold
+    from xcor_daemon.storage.jobs import lock_work_dir
 
-    with hold(tmp_path / "xcor-work"):
+    with lock_work_dir(tmp_path / "xcor-work"):
         result = call("--bucket", "xcor", "run-once")
 
     assert result.exit_code == 75
@@ -176,7 +176,9 @@ def test_run_once_with_nothing_to_do_is_content(call, s3):
 
 def test_status_shows_the_jobs_here_and_in_s3(call, tmp_path, s3):
     inputs = [Input.of("incoming/41/params.csv", '"e"', PARAMS)]
-    here = create_job(tmp_path / "xcor-work", "41", {}, inputs, seen=0.0).changed(state="running")
+    here = create_job(tmp_path / "xcor-work", "41", {}, inputs, submitted_at=0.0).changed(
+        state="running"
+    )
     progress = {"stage": "2019-01-01: 276 pairs in 8.1 s", "days": [3, 12]}
     (here.folder / "progress.json").write_text(json.dumps(progress))
     for key in ("incoming/42/stations.csv", "incoming/43/stacking_params.csv"):

@@ -1051,7 +1051,7 @@ def test_the_end_of_a_worker_is_not_waited_for_and_neither_is_that_of_the_daemon
 ):
     store = Bucket(bucket.server.client(), bucket.name, settle=0)
     send(store, "41")
-    wait_until(lambda: store.waiting().jobs[0].is_quiet)
+    wait_until(lambda: store.waiting().jobs[0].is_settled)
     daemon = run_daemon(interval=3600)  # s until its second pass
     wait_until(lambda: load_jobs(tmp_path / "work"))
     (load_jobs(tmp_path / "work")[0].folder / "go").touch()

@@ -28,7 +28,7 @@ from xcor_daemon.storage.worker_outputs import (
 def job(tmp_path):
     contents = {"stations.csv": STATIONS, "params.csv": PARAMS}
     inputs = [Input.of(f"incoming/41/{name}", '"e"', body) for name, body in contents.items()]
-    return create_job(tmp_path, "41", contents, inputs, seen=1546300800.0)
+    return create_job(tmp_path, "41", contents, inputs, submitted_at=1546300800.0)
 
 
 def test_a_job_is_read_back_as_it_was_written(job, tmp_path):
@@ -36,6 +36,21 @@ def test_a_job_is_read_back_as_it_was_written(job, tmp_path):
 
     assert load_jobs(tmp_path) == [changed]
     assert (job.folder / "stations.csv").read_bytes() == STATIONS
+
+
+def test_job_json_keeps_the_keys_of_version_0_1_0(job, tmp_path):
+    counted = job.changed(final_state="failed", out_of_memory=1, previous_runs=2, disk_estimate=3)
+
+    content = json.loads((job.folder / "job.json").read_text())
+
+    old = {"seen": 1546300800.0, "verdict": "failed", "starved": 1, "past": 2, "needed": 3}
+    assert {key: content[key] for key in old} == old
+    assert content.keys() == {
+        *("id", "kind", "attempt", "inputs", "seen", "state", "verdict", "reason", "problems"),
+        *("source", "executor", "corr", "failures", "killed", "starved", "not_before", "started"),
+        *("launched", "needed", "past", "is_held"),
+    }
+    assert load_jobs(tmp_path) == [counted]
 
 
 def test_the_folder_is_named_by_time_and_id_and_the_attempt_after_it(job, tmp_path):
@@ -85,17 +100,17 @@ def test_a_folder_that_cannot_be_written_is_a_disk_error(tmp_path):
 
 def test_only_one_process_holds_a_work_folder(tmp_path):
     code = (
-        "import sys, pathlib; from xcor_daemon.storage.jobs import hold\n"
-        "with hold(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys, pathlib; from xcor_daemon.storage.jobs import lock_work_dir\n"
+        "with lock_work_dir(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(BusyError, match="another xcor-daemon"), jobs.hold(tmp_path):
+        with pytest.raises(BusyError, match="another xcor-daemon"), jobs.lock_work_dir(tmp_path):
             pass
         other.kill()
 
-    with jobs.hold(tmp_path):
+    with jobs.lock_work_dir(tmp_path):
         pass
 
 

@@ -121,16 +121,16 @@ def test_an_operator_cancels_a_job(host):
 
 
 def test_an_order_that_is_given_while_the_one_before_is_obeyed_is_not_lost(tmp_path):
-    operator_commands.give(tmp_path, "41", "hold")
+    operator_commands.post(tmp_path, "41", "hold")
     (first,) = operator_commands.pending(tmp_path)
-    operator_commands.give(tmp_path, "41", "release")
+    operator_commands.post(tmp_path, "41", "release")
 
-    operator_commands.done(first)
+    operator_commands.remove(first)
 
     (later,) = operator_commands.pending(tmp_path)
     assert later.action == "release"
-    operator_commands.done(later)
-    operator_commands.done(later)  # nothing is left of it
+    operator_commands.remove(later)
+    operator_commands.remove(later)  # nothing is left of it
     assert operator_commands.pending(tmp_path) == []
 
 
@@ -174,7 +174,7 @@ def test_gc_removes_what_ended_and_keeps_what_failed(host):
     for job_id in ("41", "42"):
         send(host.store, job_id)
     host.fail("41")
-    host.daemon.jobs["41"] = host.job("41").changed(seen=4e9)  # not long ago
+    host.daemon.jobs["41"] = host.job("41").changed(submitted_at=4e9)  # not long ago
     host.tick()
     host.finish("42")
     folder = host.job("42").folder

@@ -72,7 +72,7 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
                 assert daemon.tick() == 1000
         for what, most in (("waiting", 30), ("finished", 11)):
             if what == "finished":
-                daemon.register.ended.update(str(4000 + number) for number in range(1000))
+                daemon.registry.ended.update(str(4000 + number) for number in range(1000))
                 assert daemon.tick() == 0
             asked.clear()
             spent = []

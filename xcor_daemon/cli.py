@@ -193,7 +193,7 @@ def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
     from .storage import fault_injection
     from .storage.bucket import Bucket
 
-    fault_injection.arm(config.fault)
+    fault_injection.enable(config.fault)
     stop = stop_on_signals()
     launcher = _launcher_of(config)
     notifier = Notifier(os.environ)

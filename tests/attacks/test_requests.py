@@ -67,7 +67,7 @@ def test_a_key_is_a_file_of_a_job_with_a_plain_id_or_it_is_ignored(key):
         assert set(job.files) <= FILES
         assert key == f"incoming/{job.id}/{[*job.files, 'cancel'][0]}"
     else:
-        assert listing.strangers == (key,)
+        assert listing.ignored_keys == (key,)
 
 
 @given(job_id=st.from_regex(r"[0-9]{1,16}", fullmatch=True))
@@ -77,7 +77,7 @@ def test_an_id_is_a_name_of_a_folder_and_never_an_option(job_id, tmp_path_factor
     content = {"stations.csv": STATIONS, "params.csv": PARAMS}
     inputs = [Input.of(f"incoming/{job_id}/{name}", "e", body) for name, body in content.items()]
 
-    job = create_job(work_dir, job_id, content, inputs, seen=0.0)
+    job = create_job(work_dir, job_id, content, inputs, submitted_at=0.0)
 
     assert job.folder.parent.parent == work_dir
     options = [word for word in worker_command(job, Config(processes=1)) if word.startswith("-")]

@@ -102,7 +102,7 @@ def refusal() -> str:
     error = ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
     with (
         pytest.raises(ConfigError) as caught,
-        S3(boto3.client("s3", "us-west-2"), "jobs").explained("put_object"),
+        S3(boto3.client("s3", "us-west-2"), "jobs").translate_errors("put_object"),
     ):
         raise error
     return str(caught.value)

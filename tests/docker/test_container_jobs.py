@@ -105,7 +105,7 @@ def test_a_job_that_runs_out_of_memory_is_tried_in_fewer_processes_and_given_up_
     assert status["state"] == "failed"
     assert "given up after 3 tries: the worker ran out of memory; ask for" in status["reason"]
     assert service.log() == "processes 8\nprocesses 2\nprocesses 1\n"
-    assert service.daemon.register.endings == {"memory": 3}
+    assert service.daemon.registry.worker_ends == {"memory": 3}
 
 
 def test_a_day_lost_for_want_of_memory_is_tried_again_though_the_worker_ended_well(serve):
@@ -116,7 +116,7 @@ def test_a_day_lost_for_want_of_memory_is_tried_again_though_the_worker_ended_we
     ), processes=4)  # fmt: skip
 
     assert service.run_to_its_end()["state"] == "done"
-    assert service.daemon.register.endings == {"memory": 1, "ok": 1}
+    assert service.daemon.registry.worker_ends == {"memory": 1, "ok": 1}
 
 
 def test_a_worker_that_may_start_no_more_processes_is_named_as_such(serve):
@@ -126,7 +126,7 @@ def test_a_worker_that_may_start_no_more_processes_is_named_as_such(serve):
     status = service.run_to_its_end()
 
     assert "not allowed as many processes as it wanted: BlockingIOError" in status["reason"]
-    assert service.daemon.register.endings == {"pids": 1}
+    assert service.daemon.registry.worker_ends == {"pids": 1}
 
 
 def test_a_worker_that_is_late_and_ignores_sigterm_is_killed_and_its_log_kept(serve, engine):

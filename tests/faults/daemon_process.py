@@ -143,7 +143,7 @@ def run(
         os.dup2(file.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
     config = Config.from_env(os.environ)
-    fault_injection.arm(config.fault)
+    fault_injection.enable(config.fault)
     stop = stop_on_signals()
     command = [sys.executable, "-I", "-S", str(WORKER)]
     launcher = LocalLauncher(lambda job: [*command, str(job.folder), witness], os.environ)

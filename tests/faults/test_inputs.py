@@ -52,7 +52,7 @@ def test_keys_that_are_attacks_are_counted_and_nothing_else(service):
     for key in ATTACKS:
         with contextlib.suppress(ClientError):  # this server refuses some of them
             put(service, key)
-    there = service.store.waiting().strangers
+    there = service.store.waiting().ignored_keys
     service.send("41")
 
     service.run_until_quiet()

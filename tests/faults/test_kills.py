@@ -196,14 +196,14 @@ def test_orders_of_an_operator_race_with_passes_and_kills(service):
     for _ in range(8):
         daemon = service.start(max_parallel=2)
         for _ in range(8):
-            operator_commands.give(
+            operator_commands.post(
                 service.work_dir(), chance.choice(ids), chance.choice(operator_commands.ACTIONS)
             )
             time.sleep(chance.uniform(0.0, 0.1))  # the moment is the point of it
         daemon.kill()
         daemon.wait(10)
     for job_id in ids:
-        operator_commands.give(service.work_dir(), job_id, "release")
+        operator_commands.post(service.work_dir(), job_id, "release")
     service.may_fail |= service.valid  # cancelled, perhaps
 
     service.run_until_quiet(max_parallel=2)

@@ -440,7 +440,7 @@ def test_a_supervisor_that_cannot_write_who_it_is_says_so_by_74(disk):
     ending = classify(worker.exit_code, log_tail(job.folder), 3)
 
     assert worker.exit_code == 74
-    assert (ending.kind, ending.verdict) == ("disk", "")
+    assert (ending.kind, ending.final_state) == ("disk", "")
     assert ending.reason == "the disk of the job's folder is full or cannot be written"
 
 

@@ -61,9 +61,9 @@ def _operator_command(action: str, text: str) -> click.Command:
     @click.argument("job_id")
     @click.pass_obj
     def command(config: Config, job_id: str) -> None:
-        from ..storage.operator_commands import give
+        from ..storage.operator_commands import post
 
-        give(config.work_dir, job_id, action)
+        post(config.work_dir, job_id, action)
         click.echo(f"job {job_id}: {action} requested; the daemon applies it on its next pass")
 
     return command

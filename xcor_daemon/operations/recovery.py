@@ -27,7 +27,7 @@ def collect_garbage(work_dir: Path, dry_run: bool) -> Iterator[str]:
         yield from _garbage(work_dir, remove=False)
         return
     try:
-        with jobs.hold(work_dir):
+        with jobs.lock_work_dir(work_dir):
             for folder in jobs.sweep_unfinished(work_dir):
                 yield f"{folder} was never finished"
             yield from _garbage(work_dir, remove=True)
@@ -49,7 +49,7 @@ def rebuild_state(work_dir: Path) -> Iterator[str]:
 
     What S3 knows is enough: a job that was published is not done again, any other is.
     """
-    with jobs.hold(work_dir):
+    with jobs.lock_work_dir(work_dir):
         for folder in jobs.sweep_unfinished(work_dir):
             yield f"job {folder.name}: an unfinished staging was removed"
         for folder in jobs.job_folders(work_dir):

@@ -91,13 +91,13 @@ def differences(config: Config) -> Iterator[str]:
             yield f"{'=' if is_same else '*'} {waiting.id} {names}"
         elif not waiting.is_complete:
             yield f"- {waiting.id} {names}: not all of its files are there"
-        elif not waiting.is_quiet:
+        elif not waiting.is_settled:
             yield f"- {waiting.id} {names}: written less than {config.settle:g} s ago"
         elif (shown := bucket.read_status(waiting.id) or {}).get("state") in TERMINAL:
             yield f"= {waiting.id} {names}: {shown['state']}"
         else:
             yield f"+ {waiting.id} {names}"
-    for key in listing.strangers:
+    for key in listing.ignored_keys:
         yield f"! {ascii(key)}"
 
 
@@ -128,7 +128,7 @@ def _local(job: Job) -> dict[str, Any]:
         "state": job.state,
         "stage": progress["stage"] if job.state == RUNNING else "",
         "days": progress["days"],
-        "seen": job.seen,
+        "seen": job.submitted_at,
         "reason": job.reason or None,
     }
 
@@ -137,7 +137,7 @@ def _remote(waiting: Waiting, shown: dict[str, Any] | None) -> dict[str, Any]:
     state = "waiting" if waiting.is_complete else "incomplete"
     row = {"kind": "", "state": state, "stage": "", "days": None, "reason": None}
     row.update({key: value for key, value in (shown or {}).items() if key in row})
-    return {"id": waiting.id, **row, "seen": waiting.seen}
+    return {"id": waiting.id, **row, "seen": waiting.submitted_at}
 
 
 def _progress(row: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from ..storage.bucket import Bucket
 from ..storage.disk_space import Disk, bytes_needed
 from ..storage.leases import Leases
 from ..storage.listing import Waiting
-from ..storage.registry import Register
+from ..storage.registry import JobRegistry
 from ..workers.placement import place
 from .publish import Publisher
 
@@ -53,7 +53,7 @@ class Admission:
 
     bucket: Bucket
     config: Config
-    register: Register
+    registry: JobRegistry
     publisher: Publisher
     leases: Leases
     disk: Disk
@@ -77,7 +77,7 @@ class Admission:
         """
         stop_at = time.monotonic() + _SLICE
         present = {waiting.id for waiting in queue}
-        self.leases.forget(present)
+        self.leases.drop_absent(present)
         for job_id in self._prospects.keys() - present:
             del self._prospects[job_id]
         self._places, self._too_big = self._free_places(), float("inf")
@@ -104,7 +104,7 @@ class Admission:
         if known is not None and known.waiting is waiting:
             return known
         if self._is_finished(waiting.id):
-            self.register.ended.add(waiting.id)
+            self.registry.ended.add(waiting.id)
             return None
         contents = self.bucket.fetch(waiting)
         if contents is None:
@@ -139,8 +139,8 @@ class Admission:
             return 0
         waiting = [
             job
-            for job in self.register.live()
-            if not job.is_held and job.not_before <= self.now() and not job.verdict
+            for job in self.registry.live()
+            if not job.is_held and job.not_before <= self.now() and not job.final_state
         ]
         return self.config.max_parallel + _AHEAD - len(waiting)
 
@@ -153,7 +153,7 @@ class Admission:
         if not self.leases.claim(waiting.id):
             return False
         if waiting.id not in self.again and self._is_finished(waiting.id):
-            self.register.ended.add(waiting.id)
+            self.registry.ended.add(waiting.id)
             self.leases.release(waiting.id)
             return True
         contents = self.bucket.fetch(waiting)
@@ -169,35 +169,35 @@ class Admission:
             jobs.Input.of(remote.key, remote.etag, contents[name])
             for name, remote in waiting.files.items()
         ]
-        work_dir, needed = self.register.work_dir, prospect.needed
-        job = jobs.create_job(work_dir, waiting.id, contents, inputs, waiting.seen, needed)
+        work_dir, needed = self.registry.work_dir, prospect.needed
+        job = jobs.create_job(work_dir, waiting.id, contents, inputs, waiting.submitted_at, needed)
         self.publisher.forget(job.id)
-        self.register.add(job)
+        self.registry.add(job)
         log.info("%s: staged as %s", job, job.folder)
         self._prospects.pop(job.id, None)
         self.again.discard(job.id)
         if waiting.is_cancelled:
-            self.register.change(job, verdict=jobs.CANCELLED, reason="cancelled by its user")
+            self.registry.change(job, final_state=jobs.CANCELLED, reason="cancelled by its user")
         elif not self.disk.could_ever_hold(needed):
             reason = f"it needs {size_text(needed)} of disk, more than this service has: "
             reason += f"{self.disk.limit_text()}; ask for fewer stations, days or windows"
-            self.register.change(job, verdict=jobs.REJECTED, reason=reason)
+            self.registry.change(job, final_state=jobs.REJECTED, reason=reason)
         elif job.id in self.held:
             self.held.discard(job.id)
-            self.register.change(job, is_held=True)
+            self.registry.change(job, is_held=True)
 
     def _has_room(self, prospect: _Prospect) -> bool:
         if not self.disk.could_ever_hold(prospect.needed):
             return True  # to be refused
-        self.register.forget(self.disk.make_room(prospect.needed, self.register.jobs.values()))
-        if self.disk.room(self.register.jobs.values()) < prospect.needed:
+        self.registry.drop(self.disk.make_room(prospect.needed, self.registry.jobs.values()))
+        if self.disk.room(self.registry.jobs.values()) < prospect.needed:
             self._too_big = prospect.needed
             return False
         return True
 
     def _tell(self, left: Sequence[Waiting], one_job: OneJob) -> None:
         """Write places in the queue, those first that were told longest ago; a few in a pass."""
-        stop_at, now, first = time.monotonic() + _TELLING, self.now(), len(self.register.live())
+        stop_at, now, first = time.monotonic() + _TELLING, self.now(), len(self.registry.live())
         due = []
         for ahead, waiting in enumerate(left, first):
             prospect = self._prospects[waiting.id]
@@ -215,7 +215,7 @@ class Admission:
         etag = prospect.etag
         if etag is None:  # written by this daemon's predecessor, by another one, or by nobody
             shown, etag = self.bucket.find_status(job_id)
-            if shown and (shown["state"] != jobs.QUEUED or self.leases.is_taken(job_id)):
+            if shown and (shown["state"] != jobs.QUEUED or self.leases.is_held_elsewhere(job_id)):
                 return
         prospect.etag = self.publisher.show_waiting(job_id, prospect.kind, ahead, etag)
         if prospect.etag is not None:

@@ -22,8 +22,8 @@ from ..storage.disk_space import Disk
 from ..storage.jobs import Job
 from ..storage.leases import Leases
 from ..storage.listing import Listing, Waiting
-from ..storage.operator_commands import Order
-from ..storage.registry import Register
+from ..storage.operator_commands import OperatorCommand
+from ..storage.registry import JobRegistry
 from ..workers.launcher import Launcher
 from .admission import Admission
 from .heartbeat import Heartbeat
@@ -72,22 +72,22 @@ class Daemon:
     @contextmanager
     def holding(self) -> Iterator[None]:
         """Keep the work folder to this daemon and load what an earlier one left there."""
-        with jobs.hold(self.work_dir):
+        with jobs.lock_work_dir(self.work_dir):
             for folder in jobs.sweep_unfinished(self.work_dir):
                 log.info("job %s: an unfinished staging was removed: %s", folder.name, folder)
             self._make_rooms()
-            self.register.load()
+            self.registry.load()
             yield
 
     def _make_rooms(self) -> None:
         config, bucket, now = self.config, self.bucket, self.now
-        self.register = register = Register(self.work_dir)
+        self.registry = registry = JobRegistry(self.work_dir)
         self.publisher = publisher = Publisher(bucket, now)
         self.leases = leases = Leases(bucket, jobs.owner_name(self.work_dir), config.lease)
         disk = Disk(self.work_dir, config.reserve, config.quota)
-        self.admission = Admission(bucket, config, register, publisher, leases, disk, now)
+        self.admission = Admission(bucket, config, registry, publisher, leases, disk, now)
         self.course = Course(
-            bucket, self.launcher, config, register, publisher, leases, self.backoff, now
+            bucket, self.launcher, config, registry, publisher, leases, self.backoff, now
         )
         self.heartbeat = Heartbeat(bucket, config, now)
         self.audit = Audit(bucket, publisher, now)
@@ -95,7 +95,7 @@ class Daemon:
     @property
     def jobs(self) -> dict[str, Job]:
         """The jobs that this machine knows."""
-        return self.register.jobs
+        return self.registry.jobs
 
     def run_forever(self, stop: threading.Event) -> None:
         """Pass after pass until ``stop`` is set; workers go on without the daemon."""
@@ -132,37 +132,37 @@ class Daemon:
     def tick(self) -> int:
         """Move every job as far as it goes now; gives how many are not at their end."""
         began = time.monotonic()
-        listing = self.bucket.waiting(self.register.ended)
+        listing = self.bucket.waiting(self.registry.ended)
         self._count_strangers(listing)
         queue = self._queue(listing)
         self._obey(queue)
         # What is taken must be done here, and it is not if no worker starts.
-        self.admission.is_paused = self.course.refused >= _REFUSED and bool(self.register.live())
+        self.admission.is_paused = self.course.refused >= _REFUSED and bool(self.registry.live())
         self.admission.admit(queue, self._one_job)
-        for job in self.register.live():
+        for job in self.registry.live():
             if not self._rests(job.id):
                 with self._one_job(job.id):
                     self.course.advance_far(job)
         waiting = self._still_waiting(queue)
         seconds = time.monotonic() - began
         with _not_fatal("heartbeat"):
-            if self.heartbeat.beat(self.register, len(waiting), seconds):
+            if self.heartbeat.beat(self.registry, len(waiting), seconds):
                 self._measure(waiting, seconds)
         with _not_fatal("audit"):
-            self.audit.look(self.register.ended)
-        held = sum(job.is_held for job in self.register.live())
-        others = sum(self.leases.is_others(job.id) for job in waiting)
+            self.audit.look(self.registry.ended)
+        held = sum(job.is_held for job in self.registry.live())
+        others = sum(self.leases.is_held_by_other(job.id) for job in waiting)
         unsettled = sum(
-            not w.is_quiet and w.is_complete and not self.register.knows(w.id) for w in listing.jobs
+            not w.is_settled and w.is_complete and not self.registry.has(w.id) for w in listing.jobs
         )
-        return len(self.register.live()) - held + len(waiting) - others + unsettled
+        return len(self.registry.live()) - held + len(waiting) - others + unsettled
 
     def _queue(self, listing: Listing) -> list[Waiting]:
         """Who may be taken; a job that is here already is cancelled where its user wants it."""
         queue = []
         for waiting in listing.jobs:
-            if not self.register.knows(waiting.id):
-                is_ready = waiting.is_complete and waiting.is_quiet
+            if not self.registry.has(waiting.id):
+                is_ready = waiting.is_complete and waiting.is_settled
                 if is_ready and not self._rests(waiting.id):
                     queue.append(waiting)
             elif waiting.is_cancelled:
@@ -171,14 +171,14 @@ class Daemon:
         return queue
 
     def _still_waiting(self, queue: list[Waiting]) -> list[Waiting]:
-        ended, knows = self.register.ended, self.register.knows
-        return [job for job in queue if job.id not in ended and not knows(job.id)]
+        ended, has = self.registry.ended, self.registry.has
+        return [job for job in queue if job.id not in ended and not has(job.id)]
 
     def _measure(self, waiting: list[Waiting], seconds: float) -> None:
         """Give the figures to those who watch the service."""
-        ready = [job.seen for job in waiting]
-        ready += [job.seen for job in self.register.live() if job.state == jobs.QUEUED]
-        states = {**dict.fromkeys((*jobs.TERMINAL, jobs.RUNNING), 0), **self.register.counts()}
+        ready = [job.submitted_at for job in waiting]
+        ready += [job.submitted_at for job in self.registry.live() if job.state == jobs.QUEUED]
+        states = {**dict.fromkeys((*jobs.TERMINAL, jobs.RUNNING), 0), **self.registry.counts()}
         states["waiting"] = len(waiting)
         metrics = Metrics(
             {
@@ -187,10 +187,10 @@ class Daemon:
                 "xcor_pass_seconds": seconds,
                 "xcor_last_success_timestamp_seconds": self.now(),
                 "xcor_s3_errors_total": dict(self.bucket.errors),
-                "xcor_worker_end_total": dict(self.register.endings),
+                "xcor_worker_end_total": dict(self.registry.worker_ends),
                 "xcor_disk_free_bytes": float(self.admission.disk.free()),
                 "xcor_lease_lost_total": self.leases.lost,
-                "xcor_units_done_total": self.register.units,
+                "xcor_units_done_total": self.registry.days_published,
             }
         )
         if self.config.metrics_file:
@@ -199,55 +199,68 @@ class Daemon:
             print(metrics.emf(self.now()), file=sys.stderr)
 
     def _count_strangers(self, listing: Listing) -> None:
-        if listing.ignored != self._ignored:
-            self._ignored = listing.ignored
-            log.info("%d keys under incoming/ are ignored: no files of a job", listing.ignored)
+        if len(listing.ignored_keys) != self._ignored:
+            self._ignored = len(listing.ignored_keys)
+            log.info(
+                "%d keys under incoming/ are ignored: no files of a job", len(listing.ignored_keys)
+            )
 
     def _cancel(self, job: Job, reason: str) -> None:
-        if job.is_live and not job.verdict:
-            self.register.change(job, verdict=jobs.CANCELLED, reason=reason)
+        if job.is_live and not job.final_state:
+            self.registry.change(job, final_state=jobs.CANCELLED, reason=reason)
 
     # --- what operators ask ---
 
     def _obey(self, queue: list[Waiting]) -> None:
         waiting = {job.id for job in queue}
-        for order in operator_commands.pending(self.work_dir):
-            with self._one_job(order.job_id):
-                if order.job_id in self.register.jobs:
-                    self._order(self.jobs[order.job_id], order)
-                elif order.action == "retry":
-                    self.admission.again.add(order.job_id)
-                    self.register.ended.discard(order.job_id)
-                elif order.action == "hold" and order.job_id in waiting:
-                    self.admission.held.add(order.job_id)
-                elif order.action == "release" and order.job_id in waiting:
-                    self.admission.held.discard(order.job_id)
+        for command in operator_commands.pending(self.work_dir):
+            with self._one_job(command.job_id):
+                if command.job_id in self.registry.jobs:
+                    self._order(self.jobs[command.job_id], command)
+                elif command.action == "retry":
+                    self.admission.again.add(command.job_id)
+                    self.registry.ended.discard(command.job_id)
+                elif command.action == "hold" and command.job_id in waiting:
+                    self.admission.held.add(command.job_id)
+                elif command.action == "release" and command.job_id in waiting:
+                    self.admission.held.discard(command.job_id)
                 else:
-                    log.warning("job %s: no such job here to %s", order.job_id, order.action)
-                operator_commands.done(order)
+                    log.warning("job %s: no such job here to %s", command.job_id, command.action)
+                operator_commands.remove(command)
 
-    def _order(self, job: Job, order: Order) -> None:
-        if order.action == "cancel":
+    def _order(self, job: Job, command: OperatorCommand) -> None:
+        if command.action == "cancel":
             self._cancel(job, "cancelled by the operator of the service")
-        elif order.action in ("hold", "release"):
-            self.register.change(job, is_held=order.action == "hold")
-        elif job.state in (jobs.DONE, jobs.LEFT):
+        elif command.action in ("hold", "release"):
+            self.registry.change(job, is_held=command.action == "hold")
+        elif job.state in (jobs.DONE, jobs.RELINQUISHED):
             log.warning("%s: is %s; send it again to have it done again", job, job.state)
-        elif job.is_live and job.verdict:
-            log.warning("%s: is about to be %s; retry it then", job, job.verdict)
+        elif job.is_live and job.final_state:
+            log.warning("%s: is about to be %s; retry it then", job, job.final_state)
         else:
             self._again(job)
 
     def _again(self, job: Job) -> None:
         """Begin a job anew in its folder, or cut short its wait for another try."""
         if job.is_live:
-            self.register.change(job, not_before=0.0)
+            self.registry.change(job, not_before=0.0)
             return
-        fresh: dict[str, Any] = {"state": jobs.QUEUED, "verdict": "", "reason": "", "problems": ()}
-        fresh |= {"source": "", "failures": 0, "killed": 0, "starved": 0, "past": job.run}
+        fresh: dict[str, Any] = {
+            "state": jobs.QUEUED,
+            "final_state": "",
+            "reason": "",
+            "problems": (),
+        }
+        fresh |= {
+            "source": "",
+            "failures": 0,
+            "killed": 0,
+            "out_of_memory": 0,
+            "previous_runs": job.run,
+        }
         fresh |= {"not_before": 0.0, "is_held": False}
         self.publisher.forget(job.id)
-        self.register.change(job, **fresh)
+        self.registry.change(job, **fresh)
 
     # --- one job's trouble ---
 

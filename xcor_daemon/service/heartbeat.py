@@ -9,7 +9,7 @@ from .. import __version__
 from ..config import Config
 from ..storage.bucket import Bucket
 from ..storage.jobs import QUEUED, RUNNING
-from ..storage.registry import Register
+from ..storage.registry import JobRegistry
 from .publish import iso
 
 _EVERY, _AT_MOST_EVERY = 30.0, 5.0  # s; the longer where nothing has changed
@@ -25,7 +25,7 @@ class Heartbeat:
     _said: tuple[int, int] | None = None
     _when: float = float("-inf")
 
-    def beat(self, register: Register, waiting: int, seconds: float) -> bool:
+    def beat(self, registry: JobRegistry, waiting: int, seconds: float) -> bool:
         """Write the heartbeat where it is due, and say whether it was.
 
         Parameters
@@ -35,7 +35,7 @@ class Heartbeat:
         seconds : float
             What the pass took.
         """
-        counts = register.counts()
+        counts = registry.counts()
         figures = (counts[QUEUED] + waiting, counts[RUNNING])
         if self.now() < self._when + (_EVERY if figures == self._said else _AT_MOST_EVERY):
             return False

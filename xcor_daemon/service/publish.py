@@ -208,7 +208,7 @@ class Publisher:
     def _status(self, job: Job, stage: str) -> dict[str, Any]:
         progress = worker_outputs.read_progress(job.results)
         days, pairs = self._plan(job)
-        is_running = job.state == RUNNING and not job.verdict
+        is_running = job.state == RUNNING and not job.final_state
         return {
             **_unknown(job.id, job.kind),
             "state": job.state,

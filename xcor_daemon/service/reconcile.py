@@ -19,7 +19,7 @@ from ..storage.bucket import Bucket
 from ..storage.disk_space import most_bytes
 from ..storage.jobs import Job
 from ..storage.leases import Leases
-from ..storage.registry import Register
+from ..storage.registry import JobRegistry
 from ..storage.worker_outputs import BrokenOutputs
 from ..workers import launcher
 from ..workers.launcher import Launcher, Worker
@@ -48,7 +48,7 @@ class Course:
     bucket: Bucket
     launcher: Launcher
     config: Config
-    register: Register
+    registry: JobRegistry
     publisher: Publisher
     leases: Leases
     backoff: float
@@ -61,16 +61,16 @@ class Course:
         while job is not before and job.is_live:
             before = job
             self._advance(job)
-            job = self.register.jobs[job.id]
+            job = self.registry.jobs[job.id]
         if not job.is_live:
             self.publisher.forget(job.id)
             self.leases.release(job.id)
 
     def _advance(self, job: Job) -> None:
-        if not self.leases.keep(job.id):
+        if not self.leases.renew(job.id):
             self._leave(job)
             return
-        if job.verdict:
+        if job.final_state:
             self._conclude(job)
             return
         worker = self._inspect(job)
@@ -78,7 +78,7 @@ class Course:
             self._launch(job)
             return
         if job.state == jobs.QUEUED:  # the daemon died between start and record
-            job = self.register.change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
+            job = self.registry.change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
         if worker.state == launcher.RUNNING:
             self._watch(job)
         elif worker.exit_code == 0:
@@ -110,7 +110,7 @@ class Course:
             self._finish(job, standing)
             return
         log.info("%s: another daemon has taken it over", job)
-        self.register.change(job, state=jobs.LEFT)
+        self.registry.change(job, state=jobs.RELINQUISHED)
 
     def _launch(self, job: Job) -> None:
         """Start a worker when the request is good, the time has come and a place is free."""
@@ -124,18 +124,20 @@ class Course:
                 self.publisher.show(job, "fetching the correlations that are to be stacked")
                 return
             job = checked
-        live = self.register.live()
+        live = self.registry.live()
         others = [other for other in live if other.id != job.id and not other.is_held]
         if job.is_held:
             self.publisher.show(job, "held by the operator of the service")
         elif job.not_before > self.now():
             self.publisher.show(job, f"waits until {iso(job.not_before)} to try again")
-        elif self.register.running(but=job.id) >= self.config.max_parallel:
-            ahead = sum((other.seen, other.id) < (job.seen, job.id) for other in others)
+        elif self.registry.running(but=job.id) >= self.config.max_parallel:
+            ahead = sum(
+                (other.submitted_at, other.id) < (job.submitted_at, job.id) for other in others
+            )
             self.publisher.show(job, f"waits for its turn, jobs ahead: {ahead}", ahead)
         else:
             self._start(job)
-            job = self.register.change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
+            job = self.registry.change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
             self.publisher.show(job, "starting")
 
     def _start(self, job: Job) -> None:
@@ -157,8 +159,8 @@ class Course:
             request = draft.request()
             assert isinstance(request, StackRequest)
             corr_id = request.params.job
-            corr = find_corr(self.bucket, job, corr_id, self.register.jobs.get(corr_id))
-            return None if corr is None else self.register.change(job, corr=str(corr))
+            corr = find_corr(self.bucket, job, corr_id, self.registry.jobs.get(corr_id))
+            return None if corr is None else self.registry.change(job, corr=str(corr))
         problems, changes = list(draft.problems), {}
         try:
             name = draft.values.get("source", "")
@@ -174,18 +176,18 @@ class Course:
                 problems += error.problems
         if problems:
             raise RequestError(problems)
-        return self.register.change(job, **changes)
+        return self.registry.change(job, **changes)
 
     def _watch(self, job: Job) -> None:
         """Show how far a running worker is, and publish what is whole."""
         if self.now() > job.launched + self.config.deadline:
             reason = f"it took longer than {self.config.deadline:g} s, the most allowed here"
-            self.register.change(job, verdict=jobs.FAILED, reason=reason)
+            self.registry.change(job, final_state=jobs.FAILED, reason=reason)
             return
         most = most_bytes(job)
         if worker_outputs.size_of(job.results, most) > most:
             reason = f"its files took more than {most:.2g} bytes, far more than was estimated"
-            self.register.change(job, verdict=jobs.FAILED, reason=reason)
+            self.registry.change(job, final_state=jobs.FAILED, reason=reason)
             return
         try:
             self.publisher.upload(job, dict.fromkeys(worker_outputs.whole_files(job.results)))
@@ -227,33 +229,33 @@ class Course:
         if standing["attempt"] != job.attempt:
             log.info("%s: the attempt %s was published first", job, standing["attempt"])
         else:
-            self.register.endings["ok"] += 1
-            self.register.units += standing["units"]["done"]
+            self.registry.worker_ends["ok"] += 1
+            self.registry.days_published += standing["units"]["done"]
         self.publisher.announce(standing, worker_outputs.log_tail(job.folder))
-        self.register.change(job, state=jobs.DONE, verdict="", reason="")
+        self.registry.change(job, state=jobs.DONE, final_state="", reason="")
 
     def _follow(self, job: Job, ending: Ending) -> None:
         """Do what follows from a worker that did not end well."""
-        self.register.endings[ending.kind] += 1
-        if ending.verdict:
-            self.register.change(job, verdict=ending.verdict, reason=ending.reason)
+        self.registry.worker_ends[ending.kind] += 1
+        if ending.final_state:
+            self.registry.change(job, final_state=ending.final_state, reason=ending.reason)
             return
-        counted = {"killed": "killed", "memory": "starved"}.get(ending.kind, "failures")
+        counted = {"killed": "killed", "memory": "out_of_memory"}.get(ending.kind, "failures")
         count = getattr(job, counted) + 1
         if count >= ending.most:
             reason = f"given up after {count} tries: {ending.reason}"
-            self.register.change(job, **{counted: count}, verdict=jobs.FAILED, reason=reason)
+            self.registry.change(job, **{counted: count}, final_state=jobs.FAILED, reason=reason)
             return
         wait = min(self.backoff * 2 ** (count - 1), _LONGEST_WAIT) * random.uniform(0.5, 1)
         later = {"state": jobs.QUEUED, "not_before": self.now() + wait}
-        self.register.change(job, **{counted: count}, **later, reason=ending.reason)
+        self.registry.change(job, **{counted: count}, **later, reason=ending.reason)
 
     def _refuse(self, job: Job, error: RequestError) -> None:
         lines = [str(problem) for problem in error.problems]
         more = f"\nand {len(lines) - 10} more" * (len(lines) > 10)
         reason = "\n".join(line[:500] for line in lines[:10]) + more
         problems = jobs.problems_json(error.problems)
-        self.register.change(job, verdict=jobs.REJECTED, reason=reason, problems=problems)
+        self.registry.change(job, final_state=jobs.REJECTED, reason=reason, problems=problems)
 
     def _conclude(self, job: Job) -> None:
         """Stop the worker and publish an end that brings no results."""
@@ -262,12 +264,12 @@ class Course:
             self.publisher.show(job, "stopping")
             return
         standing = self.bucket.read_manifest(job.id)
-        if standing is not None:  # it was published before the verdict fell
+        if standing is not None:  # it was published before the final_state fell
             self._finish(job, standing)
             return
         if not (job.folder / jobs.LOG_FILE).exists():
-            line = f"job {job.id}: {job.verdict}: {job.reason}\n"
-            with disk_errors(job.folder), fault_injection.step("log.write"):
+            line = f"job {job.id}: {job.final_state}: {job.reason}\n"
+            with disk_errors(job.folder), fault_injection.fault_point("log.write"):
                 write_text(job.folder / jobs.LOG_FILE, line)
         names = [jobs.LOG_FILE]
         if (job.results / worker_outputs.SUMMARY_FILE).exists():  # says why there are no results
@@ -276,5 +278,5 @@ class Course:
             self.publisher.upload(job, dict.fromkeys(names))
         except BrokenOutputs as error:
             log.warning("%s: %s", job, error)
-        self.publisher.show(replace(job, state=job.verdict), job.verdict)
-        self.register.change(job, state=job.verdict)
+        self.publisher.show(replace(job, state=job.final_state), job.final_state)
+        self.registry.change(job, state=job.final_state)

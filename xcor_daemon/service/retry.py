@@ -24,7 +24,7 @@ class Ending:
 
     kind: str  # request | config | remote | disk | killed | memory | pids | crash | bug | broken
     reason: str  # for the user
-    verdict: str  # the job's end; empty where another worker may follow
+    final_state: str  # the job's end; empty where another worker may follow
     most: int  # workers that may end so before the job is given up
 
 

@@ -165,7 +165,7 @@ class Bucket:
         reply = self.s3.call("get_object", MISSING, Key=key)
         if reply is None:
             return None
-        with self.s3.explained("get_object"), closing(reply["Body"]) as body:
+        with self.s3.translate_errors("get_object"), closing(reply["Body"]) as body:
             # A server that does not date this answer has dated the listing of this pass.
             clock = _date(reply) if _is_dated(reply) else self._clock
             age = clock - reply["LastModified"].timestamp()
@@ -185,7 +185,7 @@ class Bucket:
         if there and there["ContentLength"] == size and there["Metadata"].get("sha256") == sha256:
             return
         described = {"ContentType": _content_type(key), "Metadata": {"sha256": sha256}}
-        with fault_injection.step("result.upload"):
+        with fault_injection.fault_point("result.upload"):
             self._upload(key, file, size, sha256, described)
 
     def _upload(
@@ -195,7 +195,7 @@ class Bucket:
             checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
             self.s3.call("put_object", Key=key, Body=file, ChecksumSHA256=checksum, **described)
             return
-        with self.s3.explained("upload"):
+        with self.s3.translate_errors("upload"):
             extra = {**described, "ChecksumAlgorithm": "SHA256"}
             # S3 checks each part by itself; that they are all of one content is seen here.
             self.client.upload_fileobj(_Checked(file, sha256), self.name, key, ExtraArgs=extra)
@@ -203,8 +203,12 @@ class Bucket:
     def download(self, key: str, path: Path, sha256: str) -> None:
         """Copy a published file; it appears whole, with the right content, or not at all."""
         make_folder(path.parent)
-        with disk_errors(path), fault_injection.step("corr.fetch"), open_atomic(path) as file:
-            with self.s3.explained("download"):
+        with (
+            disk_errors(path),
+            fault_injection.fault_point("corr.fetch"),
+            open_atomic(path) as file,
+        ):
+            with self.s3.translate_errors("download"):
                 self.client.download_fileobj(self.name, key, file)
             file.seek(0)
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
@@ -222,7 +226,7 @@ class Bucket:
         options = {"ContentType": "application/json", "IfNoneMatch": "*"}
         body = _to_json(manifest)
         try:
-            with fault_injection.step("manifest.commit"):
+            with fault_injection.fault_point("manifest.commit"):
                 self.s3.call("put_object", _LOST_RACE, Key=key, Body=body, **options)
         except UnreachableError:
             # The answer was lost or ambiguous; what is there now decides.
@@ -248,22 +252,22 @@ class Bucket:
 
     def put_status(self, job_id: str, status: dict[str, Any]) -> None:
         """Write status.json."""
-        with fault_injection.step("view.status"):
+        with fault_injection.fault_point("view.status"):
             self._put_view(_status_key(job_id), _to_json(status))
 
     def put_status_if(self, job_id: str, status: dict[str, Any], etag: str | None) -> str | None:
         """Write status.json on the condition of `put_if`."""
-        with fault_injection.step("view.waiting"):
+        with fault_injection.fault_point("view.waiting"):
             return self.put_if(_status_key(job_id), _to_json(status), etag)
 
     def put_service(self, state: dict[str, Any]) -> None:
         """Write the heartbeat, which tells the page that the service is up."""
-        with fault_injection.step("view.service"):
+        with fault_injection.fault_point("view.service"):
             self._put_view("processed/_service.json", _to_json(state))
 
     def put_files(self, job_id: str, lines: Sequence[str]) -> None:
         """Write files.txt, the original's view: a key a line."""
-        with fault_injection.step("view.files"):
+        with fault_injection.fault_point("view.files"):
             text = "".join(f"{line}\n" for line in lines)
             self._put_view(f"processed/{job_id}/files.txt", text.encode())
 

@@ -30,7 +30,7 @@ def bytes_needed(price: Estimate | None) -> int:
 
 def most_bytes(job: Job) -> float:
     """What a job's folder may take before something must be wrong, downloads included."""
-    return _MOST_OVER + _MOST_TIMES * job.needed
+    return _MOST_OVER + _MOST_TIMES * job.disk_estimate
 
 
 def size_of(folder: Path) -> int:
@@ -80,7 +80,7 @@ class Disk:
         room = self.free() - self.reserve
         if self.quota:
             room = min(room, self.quota - self._used(known, live))
-        return room - sum(max(0, j.needed - live[j.folder]) for j in known if j.is_live)
+        return room - sum(max(0, j.disk_estimate - live[j.folder]) for j in known if j.is_live)
 
     def _used(self, known: Iterable[Job], live: Mapping[Path, int]) -> int:
         """Bytes of the work folder; a folder whose job has ended is looked at only once."""
@@ -120,13 +120,13 @@ def purgeable(known: Collection[Job], now: float | None = None) -> list[Job]:
     now = time.time() if now is None else now
     used = {Path(job.corr).parent for job in known if job.is_live and job.corr}
     ended = [job for job in known if not job.is_live and job.results not in used]
-    kept = [j for j in ended if j.state != jobs.FAILED or j.seen + _KEEP_FAILED < now]
+    kept = [j for j in ended if j.state != jobs.FAILED or j.submitted_at + _KEEP_FAILED < now]
     return sorted(kept, key=lambda job: job.folder.parent.name)
 
 
 def remove(job: Job) -> None:
     """Remove the folder of an ended job; job.json goes first, so that half a folder shows."""
-    with disk_errors(job.folder), fault_injection.step("purge"):
+    with disk_errors(job.folder), fault_injection.fault_point("purge"):
         (job.folder / jobs.JOB_FILE).unlink()
         shutil.rmtree(job.folder)
         if not any(job.folder.parent.iterdir()):

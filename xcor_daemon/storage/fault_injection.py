@@ -53,7 +53,7 @@ _NAP = 1.0  # s that `sleep` takes
 _armed: list[tuple[str, str]] = []  # what is still to happen: points and actions
 
 
-def arm(text: str) -> None:
+def enable(text: str) -> None:
     """Take an order such as ``manifest.commit.after:kill``; an empty one changes nothing.
 
     Raises
@@ -74,7 +74,7 @@ def arm(text: str) -> None:
 
 
 @contextmanager
-def step(name: str) -> Iterator[None]:
+def fault_point(name: str) -> Iterator[None]:
     """Do a step that leaves something behind; what is armed before or after it happens there."""
     _pass(f"{name}.before")
     yield

@@ -29,11 +29,20 @@ RESULTS = "job"  # in a job's folder: all that a container may write
 QUEUED, RUNNING = "queued", "running"
 DONE, FAILED, REJECTED, CANCELLED = "done", "failed", "rejected", "cancelled"
 TERMINAL = (DONE, FAILED, REJECTED, CANCELLED)
-LEFT = "left"  # to another daemon, which has taken it over; nobody is shown this state
+# Another daemon has taken the job over; job.json says so, status.json never does.
+RELINQUISHED = "left"
 
 _STAMP = re.compile(r"[0-9]{8}_[0-9]{6}")
 _ID = re.compile(r"[0-9]{1,16}")
 _ASIDE = "`xcor-daemon rebuild-state` sets it aside and takes the job from S3 again"
+# Attribute of `Job` -> its key in job.json, where they differ.
+_KEYS = {
+    "submitted_at": "seen",
+    "final_state": "verdict",
+    "out_of_memory": "starved",
+    "disk_estimate": "needed",
+    "previous_runs": "past",
+}
 _MAX_LISTED = 200  # problems that a page can use
 
 
@@ -61,9 +70,9 @@ class Job:
     kind: str  # xcor | stack
     attempt: str  # the time-stamped folder's name and random hex: where results go in S3
     inputs: tuple[Input, ...]
-    seen: float  # when the last input was written, by S3's clock (s since 1970)
+    submitted_at: float  # when the last input was written, by S3's clock (s since 1970)
     state: str = QUEUED
-    verdict: str = ""  # the state that is decided but not published yet
+    final_state: str = ""  # decided, but not published yet
     reason: str = ""  # for the user
     problems: tuple[dict[str, Any], ...] = ()  # of a request that was refused
     source: str = ""  # where waveforms come from; empty until the request was checked
@@ -71,12 +80,12 @@ class Job:
     corr: str = ""  # folder of the correlation job that is to be stacked
     failures: int = 0  # workers that ended badly
     killed: int = 0  # workers that somebody killed; not the job's fault
-    starved: int = 0  # workers that ran out of memory; the next works in fewer processes
+    out_of_memory: int = 0  # workers that ran out of memory; the next uses fewer processes
     not_before: float = 0.0  # no new worker earlier (s since 1970)
     started: float = 0.0  # when its first worker was started
     launched: float = 0.0  # when its latest worker was started
-    needed: int = 0  # bytes that its folder may grow to
-    past: int = 0  # workers that had ended when an operator asked for another try
+    disk_estimate: int = 0  # bytes that its folder may grow to
+    previous_runs: int = 0  # workers that had ended when an operator retried the job
     is_held: bool = False  # by an operator: no new worker is started
 
     def __str__(self) -> str:
@@ -86,7 +95,7 @@ class Job:
     @property
     def run(self) -> int:
         """How many workers have ended: the number of the one that runs or comes next."""
-        return self.past + self.failures + self.killed + self.starved
+        return self.previous_runs + self.failures + self.killed + self.out_of_memory
 
     @property
     def results(self) -> Path:
@@ -97,14 +106,14 @@ class Job:
     @property
     def is_live(self) -> bool:
         """Whether something is left to do."""
-        return self.state not in (*TERMINAL, LEFT)
+        return self.state not in (*TERMINAL, RELINQUISHED)
 
     def changed(self, **changes: Any) -> Job:
         """The job with other values, once job.json holds them."""
         job = replace(self, **changes) if changes else self
-        content = asdict(job)
+        content = {_KEYS.get(name, name): value for name, value in asdict(job).items()}
         del content["folder"]
-        with disk_errors(self.folder), fault_injection.step(_step(self, job)):
+        with disk_errors(self.folder), fault_injection.fault_point(_step(self, job)):
             write_json(self.folder / JOB_FILE, content)
         return job
 
@@ -116,8 +125,10 @@ class Job:
             content["inputs"] = tuple(Input(**item) for item in content["inputs"])
             # An older version did not know all fields: those have their defaults.
             content["problems"] = tuple(content.get("problems", ()))
-            newer = content.keys() - cls.__dataclass_fields__.keys()
-            job = cls(folder=folder, **{k: v for k, v in content.items() if k not in newer})
+            names = {_KEYS.get(name, name): name for name in cls.__dataclass_fields__}
+            newer = content.keys() - names.keys()
+            known = {names[key]: value for key, value in content.items() if key not in newer}
+            job = cls(folder=folder, **known)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedError(f"{folder / JOB_FILE} is damaged ({error}); {_ASIDE}.") from error
         if newer:
@@ -147,7 +158,7 @@ def _step(before: Job, after: Job) -> str:
         return "stage.record"
     if not after.is_live:
         return "record.ended"
-    if after.verdict:
+    if after.final_state:
         return "record.verdict"
     if after.run > before.run:
         return "record.retry"
@@ -159,21 +170,29 @@ def create_job(
     job_id: str,
     contents: Mapping[str, bytes],
     inputs: Sequence[Input],
-    seen: float,
-    needed: int = 0,
+    submitted_at: float,
+    disk_estimate: int = 0,
 ) -> Job:
     """Make the folder of a job and its inputs; job.json comes last, so half a folder shows."""
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     folder = work_dir / stamp / job_id
-    with disk_errors(folder), fault_injection.step("stage.folder"):
+    with disk_errors(folder), fault_injection.fault_point("stage.folder"):
         make_folder(folder)
     kind = "stack" if STACKING in contents else "xcor"
     attempt = f"{stamp}-{secrets.token_hex(3)}"
     try:
         for name, content in contents.items():
-            with disk_errors(folder / name), fault_injection.step("stage.input"):
+            with disk_errors(folder / name), fault_injection.fault_point("stage.input"):
                 write_bytes(folder / name, content)
-        job = Job(folder, job_id, kind, attempt, tuple(inputs), seen, needed=needed)
+        job = Job(
+            folder,
+            job_id,
+            kind,
+            attempt,
+            tuple(inputs),
+            submitted_at,
+            disk_estimate=disk_estimate,
+        )
         return job.changed()
     except XcorError:
         # What is not known to this process must not be found by the next one.
@@ -208,7 +227,7 @@ def _folders_named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
 
 
 @contextmanager
-def hold(work_dir: Path) -> Iterator[None]:
+def lock_work_dir(work_dir: Path) -> Iterator[None]:
     """Keep a work folder to this process; the kernel lets go when it dies.
 
     Raises

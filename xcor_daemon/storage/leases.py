@@ -47,7 +47,7 @@ class Leases:
         """Take the lease of a job, if no other daemon holds it."""
         if not self.ttl or job_id in self._held:
             return True
-        if self.is_others(job_id):
+        if self.is_held_by_other(job_id):
             return False
         if self._write(job_id, 1, None):
             return True
@@ -55,14 +55,14 @@ class Leases:
         if found is None:
             return False  # released this moment; the next pass gets it
         owner, generation, _ = self._read(found)
-        if self._note(job_id, found):
+        if self._remember_holder(job_id, found):
             return False
         is_mine = self._write(job_id, generation + 1, found.etag)
         if is_mine and owner != self.owner:
             log.info("job %s: taken over from a daemon that is gone", job_id)
         return is_mine
 
-    def keep(self, job_id: str) -> bool:
+    def renew(self, job_id: str) -> bool:
         """Renew a lease when it is due; False once another daemon has taken it."""
         held = self._held.get(job_id)
         if held is None:
@@ -81,30 +81,30 @@ class Leases:
     def release(self, job_id: str) -> None:
         """Give a lease back at the end of a job."""
         if held := self._held.pop(job_id, None):
-            with fault_injection.step("lease.release"):
+            with fault_injection.fault_point("lease.release"):
                 self.bucket.delete_lease(_key(job_id), held.etag)
 
-    def is_others(self, job_id: str) -> bool:
+    def is_held_by_other(self, job_id: str) -> bool:
         """Whether another daemon held a job when its lease was looked at last."""
         until = self._others.get(job_id)
         return until is not None and self.now() < until
 
-    def is_taken(self, job_id: str) -> bool:
+    def is_held_elsewhere(self, job_id: str) -> bool:
         """Whether another daemon does a job, by its lease as it is now.
 
         Without leases nobody can tell, and a daemon that is not sure leaves the job to the other.
         """
-        if not self.ttl or self.is_others(job_id):
+        if not self.ttl or self.is_held_by_other(job_id):
             return True
         found = self.bucket.find(_key(job_id))
-        return found is not None and self._note(job_id, found)
+        return found is not None and self._remember_holder(job_id, found)
 
-    def forget(self, present: set[str]) -> None:
+    def drop_absent(self, present: set[str]) -> None:
         """Forget what was known of jobs that are no longer under incoming/."""
         for job_id in self._others.keys() - present:
             del self._others[job_id]
 
-    def _note(self, job_id: str, found: Found) -> bool:
+    def _remember_holder(self, job_id: str, found: Found) -> bool:
         """Whether a lease is another daemon's and has not run out; until then it is left alone."""
         owner, _, ttl = self._read(found)
         left = ttl - found.age
@@ -124,7 +124,7 @@ class Leases:
     def _write(self, job_id: str, generation: int, etag: str | None) -> bool:
         content = {"owner": self.owner, "generation": generation, "ttl": self.ttl}
         written = self.now()
-        with fault_injection.step("lease.write"):
+        with fault_injection.fault_point("lease.write"):
             new = self.bucket.put_if(_key(job_id), json.dumps(content).encode(), etag)
         if new is None:
             return False

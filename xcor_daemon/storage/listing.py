@@ -47,8 +47,8 @@ class Waiting:
 
     id: str
     files: Mapping[str, Remote]  # name -> object, the cancel marker apart
-    seen: float  # when the last of them was written (s since 1970, S3's clock)
-    is_quiet: bool  # nothing was written for the settle time, by S3's clock
+    submitted_at: float  # when the last of them was written (s since 1970, S3's clock)
+    is_settled: bool  # nothing was written for the settle time, by S3's clock
     is_cancelled: bool
 
     @cached_property
@@ -64,13 +64,8 @@ class Listing:
     """What one look at incoming/ shows."""
 
     jobs: tuple[Waiting, ...]  # oldest first
-    strangers: tuple[str, ...]  # keys that are no file of a job
+    ignored_keys: tuple[str, ...]  # keys that are no file of a job
     clock: float  # S3's (s since 1970)
-
-    @property
-    def ignored(self) -> int:
-        """How many keys are no file of a job."""
-        return len(self.strangers)
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ class Page:
     """The objects of one page: job -> name -> object, and the keys that are no file of a job."""
 
     jobs: Mapping[str, Mapping[str, Remote]]
-    strangers: tuple[str, ...]
+    ignored_keys: tuple[str, ...]
 
 
 class PageReader:
@@ -145,33 +140,33 @@ class Gatherer:
     ) -> Listing:
         """The jobs of all pages, but for those to skip; what is as it was is the same object."""
         known, self._known = self._known, {}
-        strangers: set[str] = set()
+        ignored_keys: set[str] = set()
         listed: dict[str, Mapping[str, Remote]] = {}
         for page in pages:
-            strangers.update(page.strangers)
+            ignored_keys.update(page.ignored_keys)
             for job_id, files in page.jobs.items():
                 if job_id not in skip:
                     there = listed.get(job_id)
                     listed[job_id] = files if there is None else {**there, **files}
         for job_id, files in listed.items():
             before = known.get(job_id)
-            if before is None or before[0] != files or not before[1].is_quiet:
+            if before is None or before[0] != files or not before[1].is_settled:
                 before = files, _waiting(job_id, files, clock - settle)
             self._known[job_id] = before
         jobs = [waiting for _, waiting in self._known.values()]
         jobs.sort(key=_turn)
-        return Listing(tuple(jobs), tuple(sorted(strangers)), clock)
+        return Listing(tuple(jobs), tuple(sorted(ignored_keys)), clock)
 
 
 def _turn(job: Waiting) -> tuple[float, str]:
     """By what jobs stand in line: first come, first served."""
-    return job.seen, job.id
+    return job.submitted_at, job.id
 
 
 def _waiting(job_id: str, listed: Mapping[str, Remote], latest: float) -> Waiting:
     files = {name: file for name, file in listed.items() if name != CANCEL}
-    seen = max([file.modified for file in files.values()], default=0.0)
-    return Waiting(job_id, files, seen, seen <= latest, CANCEL in listed)
+    submitted_at = max([file.modified for file in files.values()], default=0.0)
+    return Waiting(job_id, files, submitted_at, submitted_at <= latest, CANCEL in listed)
 
 
 def _read_page(section: bytes, is_quoted: bool) -> Page:
@@ -187,11 +182,11 @@ def _fields(item: bytes, is_quoted: bool) -> tuple[str, str, int, datetime]:
 
 def _page(items: Iterable[tuple[str, str, int, datetime]]) -> Page:
     jobs: dict[str, dict[str, Remote]] = {}
-    strangers = []
+    ignored_keys = []
     for key, etag, size, modified in items:
         if match := _INCOMING.fullmatch(key):
             remote = Remote(key, etag, size, modified.timestamp())
             jobs.setdefault(match[1], {})[match[2]] = remote
         else:
-            strangers.append(key)
-    return Page(jobs, tuple(strangers))
+            ignored_keys.append(key)
+    return Page(jobs, tuple(ignored_keys))

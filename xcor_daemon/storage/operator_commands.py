@@ -17,7 +17,7 @@ _NAME = re.compile(r"([0-9]{1,16})\.json")
 
 
 @dataclass(frozen=True)
-class Order:
+class OperatorCommand:
     """One thing to do with one job."""
 
     job_id: str
@@ -26,7 +26,7 @@ class Order:
     content: bytes  # of the file
 
 
-def give(work_dir: Path, job_id: str, action: str) -> None:
+def post(work_dir: Path, job_id: str, action: str) -> None:
     """Leave an order; a later one for the same job replaces it.
 
     Raises
@@ -42,7 +42,7 @@ def give(work_dir: Path, job_id: str, action: str) -> None:
     write_json(path, content, indent=None)
 
 
-def pending(work_dir: Path) -> list[Order]:
+def pending(work_dir: Path) -> list[OperatorCommand]:
     """The orders that nobody has taken yet; what cannot be read is left to lie."""
     found = []
     try:
@@ -57,12 +57,12 @@ def pending(work_dir: Path) -> list[Order]:
             except (ValueError, TypeError, KeyError, FileNotFoundError):
                 continue
             if action in ACTIONS:
-                found.append(Order(match[1], action, path, content))
+                found.append(OperatorCommand(match[1], action, path, content))
     return found
 
 
-def done(order: Order) -> None:
+def remove(command: OperatorCommand) -> None:
     """Take an order away once what it asks is recorded; a later one in its place stays."""
-    with disk_errors(order.path), suppress(FileNotFoundError):
-        if order.path.read_bytes() == order.content:
-            order.path.unlink()
+    with disk_errors(command.path), suppress(FileNotFoundError):
+        if command.path.read_bytes() == command.content:
+            command.path.unlink()

@@ -14,15 +14,15 @@ from .jobs import Job
 log = logging.getLogger(__name__)
 
 
-class Register:
+class JobRegistry:
     """Jobs by id; a job that another daemon has taken over is as good as unknown."""
 
     def __init__(self, work_dir: Path) -> None:
         self.work_dir = work_dir
         self.jobs: dict[str, Job] = {}
         self.ended: set[str] = set()  # ids that came to their end, here or elsewhere
-        self.units = 0  # days of the jobs that were published here
-        self.endings: Counter[str] = Counter()  # how workers ended
+        self.days_published = 0  # days of the jobs that were published here
+        self.worker_ends: Counter[str] = Counter()  # how workers ended
         # Looked at on every pass, which must not cost more the more jobs have ended.
         self._live: dict[str, Job] = {}
         self._states: Counter[str] = Counter()
@@ -34,7 +34,7 @@ class Register:
 
     def add(self, job: Job) -> None:
         """Know a job; of two folders of one job, the later counts."""
-        self._drop(job.id)
+        self._discard(job.id)
         self.jobs[job.id] = job
         self._states[job.state] += 1
         if job.is_live:
@@ -43,10 +43,10 @@ class Register:
 
     def change(self, job: Job, **changes: Any) -> Job:
         """Write a change to job.json, then know it, then say it."""
-        before = job.verdict or job.state
+        before = job.final_state or job.state
         job = job.changed(**changes)
         self.add(job)
-        if (now := job.verdict or job.state) != before:
+        if (now := job.final_state or job.state) != before:
             facts = {"state_from": before, "state_to": now, "reason": job.reason or None}
             reason = f": {job.reason}" if job.reason else ""
             log.info("%s: %s%s", job, now, reason, extra={"facts": facts})
@@ -54,12 +54,12 @@ class Register:
 
     def live(self) -> list[Job]:
         """The jobs that are not at their end, first come first."""
-        return sorted(self._live.values(), key=lambda job: (job.seen, job.id))
+        return sorted(self._live.values(), key=lambda job: (job.submitted_at, job.id))
 
-    def knows(self, job_id: str) -> bool:
+    def has(self, job_id: str) -> bool:
         """Whether a job is this machine's, or was."""
         job = self.jobs.get(job_id)
-        return job is not None and job.state != jobs.LEFT
+        return job is not None and job.state != jobs.RELINQUISHED
 
     def counts(self) -> Counter[str]:
         """How many jobs are in each state."""
@@ -69,12 +69,12 @@ class Register:
         """How many workers run, that of one job apart."""
         return sum(j.state == jobs.RUNNING and j.id != but for j in self._live.values())
 
-    def forget(self, job_ids: Collection[str]) -> None:
+    def drop(self, job_ids: Collection[str]) -> None:
         """Drop jobs whose folders are gone; that they ended stays known."""
         for job_id in job_ids:
-            self._drop(job_id)
+            self._discard(job_id)
 
-    def _drop(self, job_id: str) -> None:
+    def _discard(self, job_id: str) -> None:
         if (job := self.jobs.pop(job_id, None)) is not None:
             self._states[job.state] -= 1
             self._live.pop(job_id, None)

@@ -55,7 +55,7 @@ class S3:
     def call(self, operation: str, absent: tuple[str, ...] = (), **arguments: Any) -> Any:
         """One S3 operation; None where S3 answers with a code of ``absent``."""
         try:
-            with self.explained(operation, absent):
+            with self.translate_errors(operation, absent):
                 return getattr(self.client, operation)(Bucket=self.name, **arguments)
         except _Absent:
             return None
@@ -65,11 +65,11 @@ class S3:
         reply = self.call("get_object", absent, Key=key, **options)
         if reply is None:
             return None
-        with self.explained("get_object"), closing(reply["Body"]) as body:
+        with self.translate_errors("get_object"), closing(reply["Body"]) as body:
             return bytes(body.read())
 
     @contextmanager
-    def explained(self, operation: str, absent: tuple[str, ...] = ()) -> Iterator[None]:
+    def translate_errors(self, operation: str, absent: tuple[str, ...] = ()) -> Iterator[None]:
         """Turn boto's errors into ours, which say what to do."""
         try:
             yield
@@ -78,7 +78,7 @@ class S3:
             if code in absent:
                 raise _Absent from None
             self.errors[code] += 1
-            raise self._refusal(code, operation, error) from error
+            raise self._error_for(code, operation, error) from error
         except boto.NoCredentialsError as error:
             # A client looks for them once: what follows is another start.
             raise CredentialsError(self._no_credentials(error)) from error
@@ -98,7 +98,7 @@ class S3:
         need = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
         return f"no credentials for S3 at {self.endpoint}: {error}; {need}."
 
-    def _refusal(self, code: str, operation: str, error: Exception) -> Exception:
+    def _error_for(self, code: str, operation: str, error: Exception) -> Exception:
         if code == "NoSuchBucket":
             where = f"S3 bucket {self.name!r} does not exist at {self.endpoint}"
             return ConfigError(f"{where}; set XCOR_BUCKET.")

@@ -94,7 +94,7 @@ class DockerLauncher:
         record = {"run": job.run, "container": name, "image": image, "log_from": size}
         _prepare(job)
         write_record(job.folder, record)
-        with fault_injection.step("worker.start"):
+        with fault_injection.fault_point("worker.start"):
             container = self.engine.create(self._network(job), name=name, **options)
             self.engine.start(container)
         write_record(job.folder, {**record, "is_started": True})
@@ -126,7 +126,7 @@ class DockerLauncher:
             return
         asked = self._asked.setdefault(container_name(job), time.monotonic())
         late = time.monotonic() - asked >= self.grace
-        with fault_injection.step("worker.stop"):
+        with fault_injection.fault_point("worker.stop"):
             self.engine.signal(container, "SIGKILL" if late else "SIGTERM")
 
     def _find(self, job: Job) -> Container | None:
@@ -187,7 +187,7 @@ class DockerLauncher:
     def _options(self, job: Job, image: str) -> dict[str, Any]:
         """How a worker's container is made."""
         limits = self.limits
-        processes = max(1, limits.processes >> 2 * job.starved)
+        processes = max(1, limits.processes >> 2 * job.out_of_memory)
         paths = _Paths()
         words = worker_words(job, "/job", paths.source(job.source), "/corr", processes)
         sources = {name: paths.source(text) for name, text in self.config.sources.items()}

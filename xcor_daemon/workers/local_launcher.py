@@ -43,7 +43,7 @@ class LocalLauncher:
         folder = job.folder.absolute()
         program = [sys.executable, "-P", "-m", "xcor_daemon.workers.supervisor"]
         self._asked.pop(job.folder, None)
-        started = fault_injection.step("worker.start")
+        started = fault_injection.fault_point("worker.start")
         with disk_errors(folder), open_log(folder / LOG_FILE) as log, started:
             self._children[job.folder, job.run] = subprocess.Popen(
                 [*program, str(folder), str(job.run), *self.command(job)],
@@ -78,7 +78,7 @@ class LocalLauncher:
             return
         asked = self._asked.setdefault(job.folder, time.monotonic())
         late = time.monotonic() - asked >= self.grace
-        with contextlib.suppress(ProcessLookupError), fault_injection.step("worker.stop"):
+        with contextlib.suppress(ProcessLookupError), fault_injection.fault_point("worker.stop"):
             os.killpg(worker["pid"], signal.SIGKILL if late else signal.SIGTERM)
 
 
