@@ -1,6 +1,6 @@
 """The endpoint that takes jobs, asked in bad faith: as a function and over a socket.
 
-That of the cloud is attacked in tests/test_gateway.py.
+That of the cloud is attacked in tests/web/test_aws_lambda.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 TABLE = (Path(__file__).parent / "README.md").read_text()
-NAMED = set(re.findall(r"((?:attacks/|docker/|aws/|site/)?test_\w+\.py)::(\w+)", TABLE))
+NAMED = set(re.findall(r"((?:[a-z_]+/)*test_\w+\.py)::(\w+)", TABLE))
 OURS = ("test_data.py", "test_requests.py", "test_endpoint.py", "test_outputs.py")
 
 

@@ -19,7 +19,7 @@ from xcor_daemon.workers.docker_engine import Engine
 
 pytestmark = pytest.mark.real
 
-# A worker that does its work in no time: tests/working.py, on /job.
+# A worker that does its work in no time: tests/support/working.py, on /job.
 WORK = f"{inspect.getsource(working)}\nfrom pathlib import Path\njob = Path('/job')\nwork(job)\n"
 # What it says of itself in outputs.json is replaced.
 CLAIM = "outputs = json.loads((job / 'outputs.json').read_text())\n{}\n"

@@ -20,7 +20,7 @@ from typing import Any
 
 import boto3
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from working import ordered, work
 
 from xcor_daemon.config import Config
