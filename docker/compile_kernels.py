@@ -57,7 +57,7 @@ def kernels() -> list[str]:
         module = ".".join([pipeline.__name__, *path.relative_to(package).with_suffix("").parts])
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and any(
-                ast.unparse(decorator).startswith("compiled(") for decorator in node.decorator_list
+                ast.unparse(decorator).startswith("jit(") for decorator in node.decorator_list
             ):
                 found.append(f"{module}.{node.name}")
     return found

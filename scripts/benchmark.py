@@ -39,7 +39,7 @@ from obspy.signal.cross_correlation import correlate as obspy_correlate
 
 import xcor_daemon
 from xcor_daemon.pipeline.correlation import correlate as engine
-from xcor_daemon.pipeline.correlation.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.correlation.correlate import correlate, plan_segments
 from xcor_daemon.pipeline.correlation.tiles import tiles_by_block
 from xcor_daemon.pipeline.datatypes import NS, PairTable, day_start
 from xcor_daemon.pipeline.hdf5 import correlation_file
@@ -97,7 +97,7 @@ def pair_stage(table: Table, name: str, cc_len: float, maxlag: float, n_channels
     """Products, transforms and lags of pair-windows, from block spectra; beside the usual ways."""
     n_samples, n_lags, n_windows = round(cc_len * 10), round(maxlag * 10), 3
     windows = noise(n_channels, n_windows, 1, n_samples)
-    plan = plan_blocks(n_samples, n_lags, circular=False)
+    plan = plan_segments(n_samples, n_lags, circular=False)
     kept = np.ones((n_channels, n_windows), dtype=bool)
     i, j = np.triu_indices(n_channels, 1)
     tiles = tiles_by_block((i, j), n_channels, engine.TILE, n_channels)[0, 0]
@@ -114,7 +114,7 @@ def pair_stage(table: Table, name: str, cc_len: float, maxlag: float, n_channels
 
     def transform() -> None:
         batch._first = -1
-        batch.hold(0, 0, pool)
+        batch.load(0, 0, pool)
 
     def ours() -> None:
         for tile in tiles:
@@ -136,7 +136,7 @@ def pair_stage(table: Table, name: str, cc_len: float, maxlag: float, n_channels
         times = seconds(transform, ours, full_length, obspys)
     prepared = times[0] / (n_channels * n_windows)
     pair, full, peer = (t / n for t, n in zip(times[1:], (i.size * n_windows, 96, 4), strict=True))
-    blocks = f"{plan.n_blocks} blocks, transform of {plan.n_fft}"
+    blocks = f"{plan.n_segments} blocks, transform of {plan.n_fft}"
     table.add(f"{name}: pair-window, {BACKEND}", pair * 1e6, "us", blocks)
     table.add(f"{name}: full-length batched scipy.fft", full * 1e6, "us", f"{full / pair:.1f} x")
     table.add(f"{name}: ObsPy correlate", peer * 1e6, "us", f"{peer / pair:.0f} x")
@@ -148,7 +148,7 @@ def stacks(table: Table, n_channels: int, n_windows: int = 24) -> None:
     windows = noise(n_channels, 1, 36000)
     kept = np.ones((n_channels, n_windows), dtype=bool)
     i, j = np.triu_indices(n_channels, 1)
-    plan = plan_blocks(36000, 1000, circular=False, n_summed=n_windows)
+    plan = plan_segments(36000, 1000, circular=False, n_summed=n_windows)
     square = noise(768, 768).astype(np.complex64)
 
     def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +177,7 @@ def stacks(table: Table, n_channels: int, n_windows: int = 24) -> None:
     engine._correlate_tile = timed(pairs, "pairs")
     engine._Batch.hold = timed(hold, "spectra")
     engine.multiply_tile = timed(multiply, "products")
-    operations = 8 * n_windows * plan.n_blocks * (plan.n_fft // 2 + 1) * i.size
+    operations = 8 * n_windows * plan.n_segments * (plan.n_fft // 2 + 1) * i.size
     rounds = []
     for _ in range(5):
         spent.update(dict.fromkeys(spent, 0.0))
@@ -376,7 +376,7 @@ def many_channels(n_channels: int) -> None:
     windows = noise(16, 1, 36000)
     kept = np.ones((n_channels, n_windows), dtype=bool)
     pairs = np.triu_indices(n_channels, 1)
-    plan = plan_blocks(36000, 1000, circular=False)
+    plan = plan_segments(36000, 1000, circular=False)
 
     def cut(channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         same = np.broadcast_to(windows[channel % 16], (indices.size, 1, 36000))

@@ -349,7 +349,7 @@ def correlate(
     else:
         source = config.source_named(source)
     token = Path(config.earthscope_token) if config.earthscope_token else None
-    access = Access(config.cache_folder, token=token)
+    access = Access(config.cache_folder, token_file=token)
     named = config.sources
     with _progress_of(folder) as report:
         if shard:

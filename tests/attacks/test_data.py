@@ -71,7 +71,7 @@ def served_by_fdsn(body, folder):
 
 def served_by_s3(body, folder):
     class Public:
-        def ask(self, url, body_=None, headers=None):
+        def request(self, url, body_=None, headers=None):
             return type("Reply", (), {"status": 200, "body": body, "total": len(body)})
 
     source = OpenData("SCEDC")
@@ -130,7 +130,7 @@ def test_xml_of_a_stranger_does_not_go_off(bomb):
 @pytest.mark.parametrize("bomb", ["billion laughs", "elsewhere", "hidden in UTF-16", "deep"])
 def test_nor_does_that_of_a_listing(bomb):
     class Public:
-        def ask(self, url, body=None, headers=None):
+        def request(self, url, body=None, headers=None):
             return type("Reply", (), {"status": 200, "body": BOMBS[bomb], "total": 1})
 
     source = OpenData("EARTHSCOPE")

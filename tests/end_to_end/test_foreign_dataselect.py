@@ -33,8 +33,8 @@ def url(tmp_path_factory):
 
 def counted(source):
     """Every channel count of a request from now on."""
-    asked, plain = [], source.client.ask
-    source.client.ask = lambda url, body=None, headers=None: (
+    asked, plain = [], source.client.request
+    source.client.request = lambda url, body=None, headers=None: (
         asked.append(body.count(b"\n")) or plain(url, body, headers)
     )
     return asked

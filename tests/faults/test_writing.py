@@ -265,7 +265,7 @@ def test_days_that_dask_waits_for_end_with_the_disk_that_cannot_keep_them(inputs
 
     disk.clear()
     request = read_request(inputs.job)
-    access = Access(gate=tmp_path, keep=disk.folder / ".downloads")
+    access = Access(lock_folder=tmp_path, download_folder=disk.folder / ".downloads")
     source = open_sources(inputs.centre, request.channels, {}, access)
     plan = DayPlan(disk.folder, request.params, source, source.metadata((), "none"), "key")
     day = request.days[0]

@@ -10,7 +10,7 @@ import pytest
 import reference
 from truth import DAY, MIDNIGHT, PARAMS, SPAN, Noise, record
 
-from xcor_daemon.pipeline.correlation.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.correlation.correlate import correlate, plan_segments
 from xcor_daemon.pipeline.datatypes import Epoch
 from xcor_daemon.pipeline.preprocessing.band import Band
 from xcor_daemon.pipeline.preprocessing.channel import prepare
@@ -42,7 +42,7 @@ def ours(noise, response, fs_raw):
         lambda channel, which: windows(motions[channel], which, CHAIN),
         np.ones((2, CHAIN.n_windows), bool),
         (np.array([0]), np.array([1])),
-        plan_blocks(CHAIN.n_samples, CHAIN.n_lags, circular=False),
+        plan_segments(CHAIN.n_samples, CHAIN.n_lags, circular=False),
         sink,
     )
     return corr

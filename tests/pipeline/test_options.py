@@ -213,8 +213,8 @@ def motion_of(params, channel, tmp_path):
             samples = source.samples(one)
             covered = prepare(samples, epochs, SPAN, DAY, params)
             series = plain[one.id] = covered.motion()
-            weight = time_normalisation.weight(samples, epochs, DAY, params)
-            weight = time_normalisation.heard(series, weight, params)
+            weight = time_normalisation.band_weights(samples, epochs, DAY, params)
+            weight = time_normalisation.day_weights(series, weight, params)
             if params.ram_shared:
                 weights.put(k, weight)
             else:

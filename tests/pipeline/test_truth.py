@@ -10,10 +10,10 @@ import pytest
 import scipy.signal
 from truth import DELAYS, PARAMS, SPAN, Noise, prepared, record
 
-from xcor_daemon.pipeline.correlation.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.correlation.correlate import correlate, plan_segments
 from xcor_daemon.pipeline.datatypes import NS, day_start
 from xcor_daemon.pipeline.preprocessing.channel import prepare
-from xcor_daemon.pipeline.preprocessing.spectral_normalisation import n_parts
+from xcor_daemon.pipeline.preprocessing.spectral_normalisation import n_components
 from xcor_daemon.pipeline.preprocessing.windows import windows
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.request.stations import Channel
@@ -48,9 +48,9 @@ def corr_of(first, second, params=PARAMS):
         lambda channel, indices: windows(motions[channel], indices, params),
         kept,
         (np.array([0]), np.array([1])),
-        plan_blocks(params.n_samples, params.n_lags, params.circular),
+        plan_segments(params.n_samples, params.n_lags, params.circular),
         sink,
-        n_parts=n_parts(params),
+        n_components=n_components(params),
     )
     return corr
 

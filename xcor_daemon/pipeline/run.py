@@ -42,7 +42,7 @@ from .products.summary import OUTPUTS, outputs_of, write_summary
 from .scheduling.progress import PROGRESS, Reporter
 from .scheduling.schedule import Downloads, Schedule, Work, work_through
 from .scheduling.unit_progress import Rates, clear_told, told
-from .sources import NOTHING_SHARED, Access, for_workers, is_centre, open_sources
+from .sources import NOTHING_SHARED, Access, needs_data_centre, open_sources, picklable_for_workers
 from .units.blocks import clear_shelf
 from .units.channels import DayPlan
 from .units.day import DayResult, clear_partial_records
@@ -164,7 +164,7 @@ def correlate_shard(
     days = request.days[number::of]
     reporter = Reporter(folder, report, PROGRESS.replace(".", f"-{number}."))
     # Shards run on many machines: what a data centre allows one user is counted where all see it.
-    access = replace(access, gate=folder / CONNECTIONS)
+    access = replace(access, lock_folder=folder / CONNECTIONS)
     work = _work(folder, request, source, sources or {}, access, processes, reporter)
     schedule = Schedule(work, days)
     _do(schedule, len(days), processes, Crew(), reporter)
@@ -197,8 +197,8 @@ def _work(
 ) -> Work:
     """What the workers of a job must know."""
     reporter.stage("looking up stations and responses")
-    gate = access.gate or _connections(folder, access.cache)
-    access = replace(access, gate=gate, keep=folder / ".downloads")
+    lock_folder = access.lock_folder or _connections(folder, access.cache)
+    access = replace(access, lock_folder=lock_folder, download_folder=folder / ".downloads")
     opened = open_sources(source, request.channels, sources, access)
     metadata = opened.metadata(request.channels, request.params.response)
     units = Units(request)
@@ -251,8 +251,8 @@ def _cluster(schedule: Schedule, crew: Crew, workers: int, stack: ExitStack) -> 
     work, source = schedule.work, schedule.work.plan.source
     plan = replace(work.plan, threads=1)
     if crew.dask_address:
-        plan = replace(plan, source=for_workers(source))
-        if is_centre(source):
+        plan = replace(plan, source=picklable_for_workers(source))
+        if needs_data_centre(source):
             downloads = Downloads(work.plan, work.units.request, schedule.todo)
             schedule.downloads = stack.enter_context(downloads)
     return Cluster(Work(plan, work.units), plan.folder, crew.dask_address, workers)
@@ -377,7 +377,7 @@ def stack_job(
     request = _read(folder, StackRequest, STACKING)
     write_json(folder / REQUEST, request.to_json())
     reporter = Reporter(folder, report)
-    days = correlation_day.in_folder(corr_folder)
+    days = correlation_day.from_folder(corr_folder)
     if not days:
         need = f"has no correlations: there is no DAY.h5 in {corr_folder}"
         raise RequestError([Problem(STACKING, 2, "job", request.params.job, need)])

@@ -10,12 +10,12 @@ from reference import correlate_circular, correlate_windows
 
 from xcor_daemon.pipeline.correlation import correlate as engine
 from xcor_daemon.pipeline.correlation import kernel
-from xcor_daemon.pipeline.correlation.correlate import correlate, plan_blocks
+from xcor_daemon.pipeline.correlation.correlate import correlate, plan_segments
 
 
 def correlate_all(windows, n_lags, *, pairs=None, kept=None, circular=False, **options):
-    """Correlations of arrays (n_channels, n_windows, n_parts, n_samples), as one array."""
-    n_channels, n_windows, n_parts, n_samples = windows.shape
+    """Correlations of arrays (n_channels, n_windows, n_components, n_samples), as one array."""
+    n_channels, n_windows, n_components, n_samples = windows.shape
     kept = np.ones((n_channels, n_windows), dtype=bool) if kept is None else kept
     first, second = np.triu_indices(n_channels) if pairs is None else pairs
     groups = options.get("groups")
@@ -31,8 +31,8 @@ def correlate_all(windows, n_lags, *, pairs=None, kept=None, circular=False, **o
         assert kept[channel, indices].all()
         return windows[channel, indices], windows[channel, indices]
 
-    plan = plan_blocks(n_samples, n_lags, circular, n_parts * n_windows / n_rows)
-    correlate(cut, kept, (first, second), plan, sink, n_parts=n_parts, **options)
+    plan = plan_segments(n_samples, n_lags, circular, n_components * n_windows / n_rows)
+    correlate(cut, kept, (first, second), plan, sink, n_components=n_components, **options)
     assert (calls == 1).all()
     return corr
 
@@ -87,15 +87,15 @@ def test_every_lag_equals_the_full_length_float64_correlation(n_samples, n_lags,
     share=st.floats(0.001, 0.999),
     n_channels=st.integers(1, 22),
     apart=st.integers(0, 3),
-    n_parts=st.integers(1, 2),
+    n_components=st.integers(1, 2),
     circular=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_any_length_lag_and_number_of_channels_is_exact(
-    n_samples, share, n_channels, apart, n_parts, circular, seed
+    n_samples, share, n_channels, apart, n_components, circular, seed
 ):
     n_lags = max(1, min(n_samples - 1, round(share * n_samples)))
-    windows = noise(n_channels, 2, n_parts, n_samples, seed=seed)
+    windows = noise(n_channels, 2, n_components, n_samples, seed=seed)
     i, j = np.triu_indices(n_channels, min(apart, n_channels - 1))
 
     corr = correlate_all(windows, n_lags, pairs=(i, j), circular=circular)
@@ -236,7 +236,7 @@ def test_what_a_sink_raises_reaches_the_caller():
             lambda c, w: (windows[c, w], windows[c, w]),
             np.ones((2, 1), dtype=bool),
             (one, one),
-            plan_blocks(100, 10, False),
+            plan_segments(100, 10, False),
             sink,
         )
 
@@ -259,7 +259,7 @@ def test_shapes_that_do_not_fit_are_refused(kept, pairs, groups, message):
             lambda c, w: (np.zeros((w.size, 1, 50), "f4"),) * 2,
             kept,
             tuple(np.array(p) for p in pairs),
-            plan_blocks(50, 5, False),
+            plan_segments(50, 5, False),
             lambda *_: None,
             groups=groups,
         )
@@ -268,4 +268,4 @@ def test_shapes_that_do_not_fit_are_refused(kept, pairs, groups, message):
 @pytest.mark.parametrize("n_lags", [0, 50, 60])
 def test_lags_outside_the_window_are_refused(n_lags):
     with pytest.raises(ValueError, match="n_lags"):
-        plan_blocks(50, n_lags, False)
+        plan_segments(50, n_lags, False)

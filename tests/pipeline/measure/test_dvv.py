@@ -12,7 +12,7 @@ from xcor_daemon.pipeline.measure.dvv import Coda
 
 JULIA = DATA / "seisnoise/reference_BP.EADB-BP.LCCB-11.jld2"
 LAGS = np.arange(-2000, 2001) / 20
-CODA = Coda(min_lag=10, max_lag=80, freqmin=0.2, freqmax=0.5, largest=0.02)
+CODA = Coda(min_lag=10, max_lag=80, freqmin=0.2, freqmax=0.5, max_dvv=0.02)
 BOTH = sorted(dvv.METHODS)
 
 
@@ -80,7 +80,7 @@ def test_the_error_is_the_scatter_under_noise(method, reference):
     spectrum = np.fft.rfft(random.standard_normal((40, LAGS.size)))
     frequency = np.fft.rfftfreq(LAGS.size, 0.05)
     noise = np.fft.irfft(spectrum * ((frequency > 0.2) & (frequency < 0.5)), LAGS.size)
-    inside = CODA.chosen(LAGS)
+    inside = CODA.lag_mask(LAGS)
     noise *= np.std(reference[inside]) / np.std(noise[:, inside]) * 0.5
     stacks = stretched(reference, 0.001) + noise
 

@@ -17,7 +17,7 @@ import scipy.fft
 from paths import ROOT
 from synthetic import network_job
 
-from xcor_daemon.pipeline.correlation.correlate import Blocks, plan_blocks
+from xcor_daemon.pipeline.correlation.correlate import FftSegments, plan_segments
 from xcor_daemon.pipeline.datatypes import Samples, Segment
 from xcor_daemon.pipeline.numerics import fft
 from xcor_daemon.pipeline.numerics.fft import next_fast_len
@@ -83,10 +83,10 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(backend, n, precision):
 
 
 @cache
-def ordinary_plans() -> list[Blocks]:
+def ordinary_plans() -> list[FftSegments]:
     """How the engine cuts windows, for ordinary parameters."""
     return [
-        plan_blocks(round(cc_len * fs), round(maxlag * fs), circular, summed)
+        plan_segments(round(cc_len * fs), round(maxlag * fs), circular, summed)
         for fs in (1, 10, 20, 50)
         for cc_len in (300, 900, 1800, 3600, 7200)
         for maxlag in (10, 30, 50, 60, 100, 120, 200, 300, 600)

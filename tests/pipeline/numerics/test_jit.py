@@ -16,9 +16,9 @@ print(json.dumps([answer, hits, "numba.np.arraymath" in sys.modules]))
 """
 KERNELS = """
 import numpy as np
-from xcor_daemon.pipeline.numerics.jit import compiled
+from xcor_daemon.pipeline.numerics.jit import jit
 
-@compiled()
+@jit()
 def doubled(values):
     room = np.empty_like(values)  # an array that the kernel itself makes
     for k in range(values.size):

@@ -29,7 +29,7 @@ def job(tmp_path_factory):
     (folder / "CORR").mkdir()
     stations = ["ABCD", "ABCD", "ABD"]
     paths = [write_day(folder / "CORR", d, s) for d, s in zip(DAYS, stations, strict=True)]
-    days = tuple(correlation_day.of_files(folder / "CORR", [path.name for path in paths]))
+    days = tuple(correlation_day.from_files(folder / "CORR", [path.name for path in paths]))
     plan = StackPlan(days, StackParams("linear", None, True, "1"), PARAMS)
     stacked = products.stack_files(folder / "STACK/linear.h5", plan, 1)
     pair_tables.write_pairs(stacked, plan.lags)

@@ -17,9 +17,9 @@ from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.pipeline.datatypes import Metadata
 from xcor_daemon.pipeline.run import correlate_shard
 from xcor_daemon.pipeline.scheduling.schedule import Downloads
-from xcor_daemon.pipeline.sources import Access, for_workers, open_sources
+from xcor_daemon.pipeline.sources import Access, open_sources, picklable_for_workers
 from xcor_daemon.pipeline.sources.archive import Archive
-from xcor_daemon.pipeline.sources.connection_limit import Budget
+from xcor_daemon.pipeline.sources.connection_limit import ConnectionLimit
 from xcor_daemon.pipeline.sources.http_client import CONNECTIONS, PER_SECOND
 from xcor_daemon.pipeline.units.channels import DayPlan, time_of
 from xcor_daemon.request.params import XcorParams
@@ -28,9 +28,9 @@ from xcor_daemon.request.parse import XcorRequest
 PARAMS = XcorParams(1, 0.05, 0.2, 3600, 3600, 60)
 
 
-def downloads(folder, source, channels=(RUSS, WBM), gate=None, days=None, **named):
+def downloads(folder, source, channels=(RUSS, WBM), lock_folder=None, days=None, **named):
     """Of some days of three; all, where none are named."""
-    access = Access(gate=gate or folder / "gate", keep=folder / "kept")
+    access = Access(lock_folder=lock_folder or folder / "gate", download_folder=folder / "kept")
     opened = open_sources(source, channels, named, access)
     request = XcorRequest(tuple(channels), PARAMS)
     plan = DayPlan(folder, PARAMS, opened, Metadata({}), "key")
@@ -44,22 +44,24 @@ def dataselect(log: Path) -> int:
 
 @pytest.mark.real
 def test_what_was_downloaded_within_the_budget_is_what_workers_read_without_asking(tmp_path):
-    log, gate = tmp_path / "asked", tmp_path / "gate"
+    log, lock_folder = tmp_path / "asked", tmp_path / "gate"
     with serve_fdsn(DATA, log) as server:
-        ahead, source = downloads(tmp_path, f"fdsn:{server.url}", gate=gate, days=[DAY])
+        ahead, source = downloads(
+            tmp_path, f"fdsn:{server.url}", lock_folder=lock_folder, days=[DAY]
+        )
         host = urlsplit(server.url).netloc.replace(":", "_")
-        taken = Budget(gate / host, CONNECTIONS, PER_SECOND)
+        taken = ConnectionLimit(lock_folder / host, CONNECTIONS, PER_SECOND)
         with ahead:
             with ExitStack() as others:  # jobs of this machine that have all connections
                 for _ in range(CONNECTIONS):
-                    others.enter_context(taken.turn())
+                    others.enter_context(taken.acquire())
                 assert not ahead.has(DAY, 0.5)
                 assert dataselect(log) == 0
             assert ahead.has(DAY, 60)
     span = time_of(PARAMS, DAY)
 
-    ((_, read),) = for_workers(source).fetch([WBM], *span)  # the server is gone
-    ((_, absent),) = for_workers(source).fetch([replace(WBM, station="NONE")], *span)
+    ((_, read),) = picklable_for_workers(source).fetch([WBM], *span)  # the server is gone
+    ((_, absent),) = picklable_for_workers(source).fetch([replace(WBM, station="NONE")], *span)
 
     ((_, expected),) = Archive(DATA).fetch([WBM], *span)
     assert len(read.segments) == len(expected.segments)

@@ -165,8 +165,8 @@ def test_a_second_look_sees_new_and_changed_files(tmp_path):
 def looked_into(monkeypatch):
     """The files whose headers are read from now on."""
     names = []
-    plain = archive_index._look_into
-    monkeypatch.setattr(archive_index, "_look_into", lambda *a: names.append(a[1]) or plain(*a))
+    plain = archive_index._index_file
+    monkeypatch.setattr(archive_index, "_index_file", lambda *a: names.append(a[1]) or plain(*a))
     return names
 
 

@@ -8,7 +8,7 @@ from truth import utc
 
 from xcor_daemon.errors import NoDataError
 from xcor_daemon.pipeline.datatypes import Epoch, Metadata, ResponseCurve, Samples, Segment
-from xcor_daemon.pipeline.sources.cache import Kept
+from xcor_daemon.pipeline.sources.cache import CachedSource
 from xcor_daemon.request.stations import Channel
 
 SPANS = ((utc("2020-01-01"), utc("2020-01-02")),)
@@ -40,10 +40,10 @@ class Remote:
 
 
 def test_what_was_fetched_is_not_asked_for_again_and_what_failed_is(tmp_path):
-    first = dict(Kept(Remote(), tmp_path).fetch([A, B, C], 0, 100))
+    first = dict(CachedSource(Remote(), tmp_path).fetch([A, B, C], 0, 100))
     remote = Remote()
 
-    again = dict(Kept(remote, tmp_path).fetch([A, B, C], 0, 100))
+    again = dict(CachedSource(remote, tmp_path).fetch([A, B, C], 0, 100))
 
     assert remote.asked == ["C"]
     assert first[A] is SAMPLES
@@ -58,7 +58,7 @@ def test_what_was_fetched_is_not_asked_for_again_and_what_failed_is(tmp_path):
 
 def test_another_time_is_another_file_and_a_day_that_is_done_is_forgotten(tmp_path):
     remote = Remote()
-    kept = Kept(remote, tmp_path)
+    kept = CachedSource(remote, tmp_path)
     list(kept.fetch([A], 0, 100))
 
     list(kept.fetch([A], 0, 101))
@@ -72,7 +72,7 @@ def test_another_time_is_another_file_and_a_day_that_is_done_is_forgotten(tmp_pa
 @pytest.mark.parametrize("content", [b"", b"PK", None])
 def test_a_file_that_is_cut_is_fetched_again(tmp_path, content):
     remote = Remote()
-    kept = Kept(remote, tmp_path)
+    kept = CachedSource(remote, tmp_path)
     list(kept.fetch([A], 0, 100))
     path = tmp_path / "0-100" / "XX.A..BHZ.npz"
     path.write_bytes(path.read_bytes()[:300] if content is None else content)
@@ -101,9 +101,9 @@ class Described(Remote):
 
 
 def test_metadata_are_asked_for_once_a_job_however_often_it_begins(tmp_path):
-    Kept(Described(), tmp_path / "job").metadata([A, B], "velocity")
+    CachedSource(Described(), tmp_path / "job").metadata([A, B], "velocity")
     remote = Described()
-    again = Kept(remote, tmp_path / "job")
+    again = CachedSource(remote, tmp_path / "job")
 
     found = again.metadata([A, B], "velocity")
 
@@ -124,10 +124,10 @@ def test_metadata_are_asked_for_once_a_job_however_often_it_begins(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"x" * 100])
 def test_metadata_that_are_damaged_are_asked_for_again(tmp_path, content):
-    Kept(Described(), tmp_path).metadata([A], "velocity")
+    CachedSource(Described(), tmp_path).metadata([A], "velocity")
     (path,) = tmp_path.glob("metadata-*")
     path.write_bytes(content)
     remote = Described()
 
-    assert Kept(remote, tmp_path).metadata([A], "velocity") is DESCRIBED
+    assert CachedSource(remote, tmp_path).metadata([A], "velocity") is DESCRIBED
     assert remote.asked == ["velocity"]

@@ -52,7 +52,7 @@ def test_one_request_asks_for_all_channels_and_a_blank_location_is_no_wildcard(c
 
 def test_no_more_than_the_budget_of_requests_begin_in_a_second(centre, tmp_path):
     centre.answers = [204]
-    sources = [centre.source(gate=tmp_path / "gate", per_second=4) for _ in range(3)]
+    sources = [centre.source(lock_folder=tmp_path / "gate", per_second=4) for _ in range(3)]
     began = time.monotonic()
 
     for _ in range(3):
@@ -130,7 +130,7 @@ def test_processes_that_share_a_gate_share_its_connections(centre, tmp_path):
         return 204
 
     centre.answers = [answer]
-    sources = [centre.source(connections=2, gate=tmp_path / "gate") for _ in range(6)]
+    sources = [centre.source(connections=2, lock_folder=tmp_path / "gate") for _ in range(6)]
     threads = [
         threading.Thread(target=lambda s=s: list(s.fetch([WBM], START, END))) for s in sources
     ]

@@ -13,7 +13,7 @@ import pytest
 
 from xcor_daemon.errors import ConfigError
 from xcor_daemon.pipeline.sources.archive import Archive
-from xcor_daemon.pipeline.sources.formats import BEGINNING, what_it_is
+from xcor_daemon.pipeline.sources.formats import BEGINNING, describe_bytes
 from xcor_daemon.pipeline.sources.mseed_headers import scan
 
 OBSPY = Path(obspy.io.__file__).parent
@@ -55,7 +55,7 @@ def test_real_files_of_other_formats_are_named(file, name):
         content = path.read_bytes()
 
         assert not scan(content).rows.size
-        assert what_it_is(content[:BEGINNING]).startswith((f"{name},", f"{name};"))
+        assert describe_bytes(content[:BEGINNING]).startswith((f"{name},", f"{name};"))
 
 
 READABLE = ("SAC", "GSE2", "GSE1", "WIN", "SLIST or TSPAIR", "AH", "K-NET")
@@ -65,7 +65,7 @@ READABLE = ("SAC", "GSE2", "GSE1", "WIN", "SLIST or TSPAIR", "AH", "K-NET")
 def test_the_remedy_for_waveforms_works(file, tmp_path):
     """What the message says is done to the file, and the archive then has its channels."""
     (path,) = OBSPY.glob(file)
-    assert "read(FILE)" in what_it_is(path.read_bytes()[:BEGINNING])
+    assert "read(FILE)" in describe_bytes(path.read_bytes()[:BEGINNING])
     stream = obspy.read(path)
 
     stream.write(str(tmp_path / "out.mseed"), "MSEED")
@@ -79,7 +79,7 @@ def test_the_remedy_for_waveforms_works(file, tmp_path):
                          ("RESP", "dataless SEED", "XML-SEED")])  # fmt: skip
 def test_the_remedy_for_responses_works(file, tmp_path):
     (path,) = OBSPY.glob(file)
-    assert "read_inventory(FILE)" in what_it_is(path.read_bytes()[:BEGINNING])
+    assert "read_inventory(FILE)" in describe_bytes(path.read_bytes()[:BEGINNING])
 
     obspy.read_inventory(path).write(str(tmp_path / "out.xml"), "STATIONXML")
 
@@ -109,7 +109,7 @@ def tar() -> bytes:
     ],
 )  # fmt: skip
 def test_other_beginnings(content, said):
-    assert what_it_is(content[:BEGINNING]).startswith(said)
+    assert describe_bytes(content[:BEGINNING]).startswith(said)
 
 
 def test_any_bytes_have_an_answer_of_printable_text():
@@ -117,7 +117,7 @@ def test_any_bytes_have_an_answer_of_printable_text():
     for size in (1, 16, 100, 631, 700, 3599, 3700, 4096):
         for _ in range(30):
             content = random.integers(0, 256, size, np.uint8).tobytes()
-            assert what_it_is(content).isprintable()
+            assert describe_bytes(content).isprintable()
 
 
 def test_an_archive_without_miniseed_says_what_it_has(tmp_path):

@@ -325,7 +325,7 @@ def test_a_file_that_holds_no_token_is_said_to(centre, tmp_path, content):
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/", "data:,x"])
 def test_only_http_is_ever_opened(url):
     with pytest.raises(WebError, match="unknown url type"):
-        Client(sleep=lambda _: None).ask(url)
+        Client(sleep=lambda _: None).request(url)
 
 
 # --- metadata ---
@@ -366,11 +366,11 @@ def test_metadata_that_are_too_many_at_once_are_asked_for_in_halves(centre):
 def test_the_old_name_and_host_of_earthscope_is_its_new_one(monkeypatch):
     asked = []
 
-    def ask(self, url, body=None, headers=None):
+    def request(self, url, body=None, headers=None):
         asked.append(url)
         raise WebError("not here", 400)
 
-    monkeypatch.setattr(Client, "ask", ask)
+    monkeypatch.setattr(Client, "request", request)
     old = "service.iris.edu"
     for place in ("EARTHSCOPE", "IRIS", "iris", f"http://{old}", f"https://{old}/"):
         list(Fdsn(place).fetch([WBM], START, END))

@@ -138,7 +138,7 @@ def test_several_sources_serve_one_job_and_stand_in_its_summary(bucket, tmp_path
 
 
 def test_what_was_downloaded_from_one_source_is_not_taken_for_anothers(tmp_path):
-    access = Access(keep=tmp_path)
+    access = Access(download_folder=tmp_path)
 
     folders = {
         open_sources(text, [WBM], {}, access).folder

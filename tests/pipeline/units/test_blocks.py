@@ -14,7 +14,7 @@ from hosting import wait_until
 from synthetic import all_datasets, datasets, network_job
 
 from xcor_daemon.errors import XcorError
-from xcor_daemon.pipeline.hdf5.correlation_day import in_folder
+from xcor_daemon.pipeline.hdf5.correlation_day import from_folder
 from xcor_daemon.pipeline.run import Crew, correlate_job, correlate_shard, stack_job
 from xcor_daemon.pipeline.scheduling import progress, schedule, unit_progress
 from xcor_daemon.request.csv_table import LIMITS
@@ -48,7 +48,7 @@ def test_days_in_blocks_read_as_one_are_the_whole_days(whole, blocks):
     assert made["units"] == outputs["units"] == {"done": 2, "empty": 0, "failed": []}
     assert made["summary"] == outputs["summary"]
     for one, parts in zip(
-        in_folder(job.folder / "CORR"), in_folder(again.folder / "CORR"), strict=True
+        from_folder(job.folder / "CORR"), from_folder(again.folder / "CORR"), strict=True
     ):
         assert parts.pairs.names == one.pairs.names
         np.testing.assert_array_equal(parts.starts, one.starts)

@@ -16,15 +16,15 @@ from threading import local
 
 import numpy as np
 
-from ..numerics.fft import RATE, irfft, next_fast_len, rfft, side_by_side
+from ..numerics.fft import RATE, default_rows_per_call, irfft, next_fast_len, rfft
 from .kernel import (
     LANE,
     empty_products,
     empty_spectra,
-    fill_narrow,
-    fill_wide,
     multiply_tile,
     n_chunks,
+    segment_first,
+    segment_second,
     spectra_bytes,
     store_spectra,
 )
@@ -40,40 +40,43 @@ _TILE_OF_STACKS, _MANY_BLOCKS = 54, 64
 MEMORY = 1_000_000_000
 _PAIRS = 24  # transformed before they are divided and kept: whole calls of the transform
 # Samples of the blocks that are cut before they are transformed: half of a second-level cache.
-_SAMPLES = 1 << 17
+_SEGMENT_SAMPLES = 1 << 17
 # Output rows at a time: enough for long writes, and little memory that is touched the first time.
 _ROWS = 4
 # Rate of one core (flop/s) that weighs products against transforms (`fft.RATE`) when a block is
 # chosen; only their ratio matters, and only for speed.
 _RATE_PRODUCT = 40e9
 
-# (channel, indices of windows) -> float32 arrays (n, n_parts, n_samples) as first and as second
+# (channel, indices of windows) -> windows as first and as second of a pair, each float32
+# (n, n_components, n_samples)
 Cutter = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
 # (consecutive pair rows, first output row, float32 array (n_pairs, n_rows, n_lags))
 Sink = Callable[[np.ndarray, int, np.ndarray], None]
 
 
 @dataclass(frozen=True)
-class Blocks:
+class FftSegments:
     """How a window is cut."""
 
     n_samples: int  # of a window
     n_lags: int  # on each side of zero
-    n_block: int  # samples of the first channel in a block
+    n_segment: int  # samples of the first channel in a block
     n_fft: int
     circular: bool
 
     @property
-    def n_blocks(self) -> int:
-        """Blocks in a window."""
-        return -(-self.n_samples // self.n_block)
+    def n_segments(self) -> int:
+        """FftSegments in a window."""
+        return -(-self.n_samples // self.n_segment)
 
 
-def plan_blocks(n_samples: int, n_lags: int, circular: bool, n_summed: float = 1.0) -> Blocks:
+def plan_segments(
+    n_samples: int, n_lags: int, circular: bool, n_summed: float = 1.0
+) -> FftSegments:
     """The cheapest exact way to cut a window; ``n_summed`` of them share one transform.
 
-    >>> plan = plan_blocks(n_samples=36000, n_lags=1000, circular=False)
-    >>> plan.n_fft == plan.n_block + 2 * plan.n_lags, plan.n_blocks * plan.n_block >= 36000
+    >>> plan = plan_segments(n_samples=36000, n_lags=1000, circular=False)
+    >>> plan.n_fft == plan.n_segment + 2 * plan.n_lags, plan.n_segments * plan.n_segment >= 36000
     (True, True)
 
     Above a quarter of the window the blocks save nothing, and it is taken whole.
@@ -83,14 +86,14 @@ def plan_blocks(n_samples: int, n_lags: int, circular: bool, n_summed: float = 1
     # Zeros on one side are enough for the wrap-around of a whole window.
     whole = _next_len(n_samples + (2 if circular else 1) * n_lags)
     most = 8 * n_lags + 512  # the products of a tile of longer ones leave the cache
-    plans = [Blocks(n_samples, n_lags, n_samples, whole, circular)]
+    plans = [FftSegments(n_samples, n_lags, n_samples, whole, circular)]
     if 4 * n_lags > n_samples:
         return plans[0]
     if whole > most:
         plans.clear()
     n_fft = _next_len(2 * n_lags + max(n_lags // 2, 16))
     while n_fft < min(most, whole):
-        plans.append(Blocks(n_samples, n_lags, n_fft - 2 * n_lags, n_fft, circular))
+        plans.append(FftSegments(n_samples, n_lags, n_fft - 2 * n_lags, n_fft, circular))
         n_fft = _next_len(n_fft + 2)
     return min(plans, key=lambda plan: _cost(plan, n_summed))
 
@@ -110,9 +113,9 @@ def _next_len(n: int) -> int:
     return n_fft
 
 
-def _cost(plan: Blocks, n_summed: float) -> float:
+def _cost(plan: FftSegments, n_summed: float) -> float:
     """Seconds of one core for one correlation of a pair."""
-    products = 8 * n_summed * plan.n_blocks * n_chunks(plan.n_fft) * LANE / _RATE_PRODUCT
+    products = 8 * n_summed * plan.n_segments * n_chunks(plan.n_fft) * LANE / _RATE_PRODUCT
     return products + 2.5 * plan.n_fft * log2(plan.n_fft) / RATE
 
 
@@ -120,10 +123,10 @@ def correlate(
     cut: Cutter,
     kept: np.ndarray,
     pairs: tuple[np.ndarray, np.ndarray],
-    plan: Blocks,
+    plan: FftSegments,
     sink: Sink,
     *,
-    n_parts: int = 1,
+    n_components: int = 1,
     groups: np.ndarray | None = None,
     threads: int = 1,
 ) -> None:
@@ -136,19 +139,19 @@ def correlate(
     ----------
     cut : callable
         ``cut(channel, indices)`` gives windows of a channel as first and as second of a pair
-        (often one array), float32 of shape (indices.size, n_parts, n_samples). Called from
+        (often one array), float32 of shape (indices.size, n_components, n_samples). Called from
         several threads, only for windows that are kept, once for each.
     kept : bool array, shape (n_channels, n_windows)
         A correlation is NaN where either window is not kept.
     pairs : two int arrays, shape (n_pairs,)
         Channels of every pair, first <= second.
-    plan : Blocks
-        Samples of a window, lags to keep; from `plan_blocks`.
+    plan : FftSegments
+        Samples of a window, lags to keep; from `plan_segments`.
     sink : callable
         Called as ``sink(rows, row, corr)`` with consecutive rows of the pair list, the first
         output row, and a float32 array of shape (rows.size, n, 2 * n_lags + 1) that it must copy
         or write at once; from several threads at a time, each part once.
-    n_parts : int
+    n_components : int
         Correlations are summed over parts.
     groups : int array, shape (n_windows,), optional
         Output row of every window, from 0, not decreasing; windows of one group are averaged
@@ -166,11 +169,11 @@ def correlate(
     if not pairs[0].size or not n_windows:
         return
     rows = np.arange(n_windows) if groups is None else groups
-    n_blocks = int(np.bincount(rows).max()) * n_parts * plan.n_blocks  # of the largest row
-    per_channel = spectra_bytes(1, n_blocks, plan.n_fft)
+    n_segments = int(np.bincount(rows).max()) * n_components * plan.n_segments  # of the largest row
+    per_channel = spectra_bytes(1, n_segments, plan.n_fft)
     # Of more channels than fit, a block at a time meets every block that comes after it.
     width = part_size(n_channels, max(TILE, MEMORY // per_channel))
-    side = part_size(width, TILE if n_blocks <= _MANY_BLOCKS else _TILE_OF_STACKS)
+    side = part_size(width, TILE if n_segments <= _MANY_BLOCKS else _TILE_OF_STACKS)
     tiles = tiles_by_block(pairs, width, side, n_channels)
     scratch = local()
     room: list[np.ndarray] = []
@@ -178,9 +181,9 @@ def correlate(
     with ThreadPoolExecutor(threads) as pool:
         for a, b in _batches(rows, most):
             windows = [np.flatnonzero(rows == row) for row in range(a, b)]
-            batch = _Batch(cut, kept, windows, plan, n_parts, width, scratch, room)
+            batch = _Batch(cut, kept, windows, plan, n_components, width, scratch, room)
             for (i, j), here in tiles.items():
-                batch.hold(i, j, pool)
+                batch.load(i, j, pool)
 
                 def multiply(tile: Tile, batch: _Batch = batch, row: int = a) -> None:
                     corr = _correlate_tile(tile, batch.spectra, plan, side, scratch)
@@ -232,25 +235,25 @@ class _Batch:
         cut: Cutter,
         kept: np.ndarray,
         windows: list[np.ndarray],
-        plan: Blocks,
-        n_parts: int,
+        plan: FftSegments,
+        n_components: int,
         width: int,
         scratch: local,
         room: list[np.ndarray],
     ) -> None:
         self._cut, self._kept, self._windows = cut, kept, windows
-        self._plan, self._n_parts, self._width, self._scratch = plan, n_parts, width, scratch
+        self._plan, self._n_parts, self._width, self._scratch = plan, n_components, width, scratch
         self._first = -1  # the block held as first channels
         self._room = room
         for k, indices in enumerate(windows):
-            n_blocks = indices.size * n_parts * plan.n_blocks
+            n_segments = indices.size * n_components * plan.n_segments
             if k == len(room):
                 room.append(np.empty(0))
-            if room[k].shape[3:4] != (n_blocks,):
-                room[k] = empty_spectra(width, n_blocks, plan.n_fft)
+            if room[k].shape[3:4] != (n_segments,):
+                room[k] = empty_spectra(width, n_segments, plan.n_fft)
         self.spectra: list[_Spectra] = []
 
-    def hold(self, i: int, j: int, pool: ThreadPoolExecutor) -> None:
+    def load(self, i: int, j: int, pool: ThreadPoolExecutor) -> None:
         """Transform what is missing of block i as first and block j as second channels."""
         if self._first != i:  # block i meets itself before any other
             list(pool.map(self._transform_both, self._channels(i)))
@@ -287,19 +290,19 @@ class _Batch:
         sides: tuple[int, ...],
     ) -> None:
         """The block spectra of a channel's windows; of those that are not ``here``, zeros."""
-        n_blocks = self._n_parts * self._plan.n_blocks
+        n_segments = self._n_parts * self._plan.n_segments
         at = channel % self._width
         wanted: list[tuple[np.ndarray, int]] = []  # room and first block of every window here
         position = 0
         for indices, room in zip(self._windows, self._room, strict=False):
             for place in range(indices.size):
                 # Blocks keep the place of their window: both channels of a pair must agree.
-                begin = place * n_blocks
+                begin = place * n_segments
                 if here[position]:
                     wanted.append((room, begin))
                 else:
                     for side in sides:
-                        room[side][:, at, begin : begin + n_blocks] = 0
+                        room[side][:, at, begin : begin + n_segments] = 0
                 position += 1
         if cut is not None:
             for side in sides:
@@ -312,7 +315,7 @@ class _Batch:
         windows: np.ndarray,
         wanted: list[tuple[np.ndarray, int]],
     ) -> None:
-        """The block spectra of windows (n, n_parts, n_samples) of the channel at ``at``.
+        """The block spectra of windows (n, n_components, n_samples) of the channel at ``at``.
 
         Blocks of one window after the other fill whole calls of the transform.
         """
@@ -322,7 +325,7 @@ class _Batch:
         pieces: list[tuple[int, int, np.ndarray, int]] = []  # rows [a, b), where they go
 
         def transform() -> None:
-            rows = filled + -filled % side_by_side(plan.n_fft)
+            rows = filled + -filled % default_rows_per_call(plan.n_fft)
             spectra = rfft(room[:rows]).view(np.float32)
             for a, b, out, block in pieces:
                 store_spectra(spectra[a:b], at, block, out)
@@ -331,12 +334,14 @@ class _Batch:
         for window, (rooms, begin) in zip(windows, wanted, strict=True):
             for part in window:
                 done = 0
-                while done < plan.n_blocks:
-                    a, b = filled, min(filled + plan.n_blocks - done, len(room))
+                while done < plan.n_segments:
+                    a, b = filled, min(filled + plan.n_segments - done, len(room))
                     if side == 0:
-                        fill_narrow(part, done, plan.n_block, room[a:b])
+                        segment_first(part, done, plan.n_segment, room[a:b])
                     else:
-                        fill_wide(part, done, plan.n_block, plan.n_lags, plan.circular, room[a:b])
+                        segment_second(
+                            part, done, plan.n_segment, plan.n_lags, plan.circular, room[a:b]
+                        )
                     pieces.append((a, b, rooms[side], begin))
                     begin, done, filled = begin + b - a, done + b - a, b
                     if filled == len(room):
@@ -346,26 +351,29 @@ class _Batch:
             transform()
 
 
-def _block_room(plan: Blocks, side: int, scratch: local) -> np.ndarray:
+def _block_room(plan: FftSegments, side: int, scratch: local) -> np.ndarray:
     """The thread's own array for blocks, one for each side of a pair: whole calls of `rfft`."""
     if getattr(scratch, "plan", None) != plan:
         scratch.plan = plan
-        together = side_by_side(plan.n_fft)
-        shape = (max(1, _SAMPLES // plan.n_fft // together) * together, plan.n_fft)
+        rows_per_call = default_rows_per_call(plan.n_fft)
+        shape = (
+            max(1, _SEGMENT_SAMPLES // plan.n_fft // rows_per_call) * rows_per_call,
+            plan.n_fft,
+        )
         scratch.blocks = [np.zeros(shape, dtype=np.float32) for _ in range(2)]
     return scratch.blocks[side]
 
 
 def _correlate_tile(
-    tile: Tile, spectra: list[_Spectra], plan: Blocks, side: int, scratch: local
+    tile: Tile, spectra: list[_Spectra], plan: FftSegments, side: int, scratch: local
 ) -> np.ndarray:
     """(n_pairs, n_rows, n_lags) of a tile; the array is the thread's own and used again."""
     n_kept, n_bins = 2 * plan.n_lags + 1, plan.n_fft // 2 + 1
     size = (side * side, len(spectra), n_kept)
-    together = side_by_side(plan.n_fft)
+    rows_per_call = default_rows_per_call(plan.n_fft)
     if getattr(scratch, "corr", np.empty(0)).shape != size:
         scratch.corr = np.empty(size, dtype=np.float32)
-        scratch.product = empty_products(side * side + -(side * side) % together, plan.n_fft)
+        scratch.product = empty_products(side * side + -(side * side) % rows_per_call, plan.n_fft)
         scratch.series = np.empty((_PAIRS, plan.n_fft), dtype=np.float32)
     n_pairs = tile.rows.size
     corr, product = scratch.corr[:n_pairs], scratch.product
@@ -387,7 +395,7 @@ def _correlate_tile(
             scale = np.where(count > 0, 1 / count, np.nan).astype(np.float32)[:, None]
         for a in range(0, n_pairs, _PAIRS):
             b = min(a + _PAIRS, n_pairs)
-            rows = b - a + (a - b) % together  # a whole call, over rows that nobody wants
+            rows = b - a + (a - b) % rows_per_call  # a whole call, over rows that nobody wants
             series = irfft(product[a : a + rows, :n_bins], plan.n_fft, scratch.series[:rows])
             np.multiply(series[: b - a, :n_kept], scale[a:b], out=corr[a:b, w])
     return corr

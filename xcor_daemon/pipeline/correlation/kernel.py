@@ -16,7 +16,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from ..numerics.jit import compiled, intrinsic
+from ..numerics.jit import intrinsic, jit
 
 # What an intrinsic gives numba: the types that it takes and gives, and a function that writes LLVM.
 Generated = tuple[Any, Callable[..., ir.Value]]
@@ -47,10 +47,10 @@ def n_chunks(n_fft: int) -> int:
     return -(-(n_fft // 2 + 1) // LANE)
 
 
-def empty_spectra(n_channels: int, n_blocks: int, n_fft: int) -> np.ndarray:
+def empty_spectra(n_channels: int, n_segments: int, n_fft: int) -> np.ndarray:
     """Room for block spectra as first and as second of a pair, for one output row."""
-    shape = (2, n_chunks(n_fft), n_channels, n_blocks, 2, LANE)
-    return _zeros(spectra_bytes(n_channels, n_blocks, n_fft)).view(np.float32).reshape(shape)
+    shape = (2, n_chunks(n_fft), n_channels, n_segments, 2, LANE)
+    return _zeros(spectra_bytes(n_channels, n_segments, n_fft)).view(np.float32).reshape(shape)
 
 
 def empty_products(n_pairs: int, n_fft: int) -> np.ndarray:
@@ -66,28 +66,28 @@ def _zeros(n_bytes: int) -> np.ndarray:
     return room[begin : begin + n_bytes]
 
 
-def spectra_bytes(n_channels: int, n_blocks: int, n_fft: int) -> int:
+def spectra_bytes(n_channels: int, n_segments: int, n_fft: int) -> int:
     """What `empty_spectra` takes."""
-    return 2 * n_chunks(n_fft) * n_channels * n_blocks * 2 * LANE * 4
+    return 2 * n_chunks(n_fft) * n_channels * n_segments * 2 * LANE * 4
 
 
-@compiled()
-def fill_narrow(window: np.ndarray, first: int, n_block: int, out: np.ndarray) -> None:
+@jit()
+def segment_first(window: np.ndarray, first: int, n_segment: int, out: np.ndarray) -> None:
     """Cut a window (n_samples,) into blocks of a first channel, ready to be transformed.
 
-    ``out`` (n, n_fft) becomes ``n`` blocks of ``n_block`` samples, from block ``first`` on; what
+    ``out`` (n, n_fft) becomes ``n`` blocks of ``n_segment`` samples, from block ``first`` on; what
     lies beyond them must be zero.
     """
     for b in range(out.shape[0]):
-        start = (first + b) * n_block
-        length = min(n_block, window.size - start)
+        start = (first + b) * n_segment
+        length = min(n_segment, window.size - start)
         out[b, :length] = window[start : start + length]
-        out[b, length:n_block] = 0
+        out[b, length:n_segment] = 0
 
 
-@compiled()
-def fill_wide(
-    window: np.ndarray, first: int, n_block: int, n_lags: int, circular: bool, out: np.ndarray
+@jit()
+def segment_second(
+    window: np.ndarray, first: int, n_segment: int, n_lags: int, circular: bool, out: np.ndarray
 ) -> None:
     """Cut a window (n_samples,) into blocks of a second channel, ready to be transformed.
 
@@ -96,7 +96,7 @@ def fill_wide(
     """
     n = window.size
     for b in range(out.shape[0]):
-        begin = (first + b) * n_block - n_lags
+        begin = (first + b) * n_segment - n_lags
         low, high = max(0, -begin), min(out.shape[1], n - begin)
         out[b, low:high] = window[begin + low : begin + high]
         if circular:
@@ -148,11 +148,11 @@ def _store_past_cache(builder: ir.IRBuilder, value: ir.Value, place: ir.Value) -
     stored.set_metadata("nontemporal", streaming)
 
 
-@compiled()
-def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.ndarray) -> None:
+@jit()
+def store_spectra(spectra: np.ndarray, channel: int, first_segment: int, out: np.ndarray) -> None:
     """Put block spectra of a channel where the products read them.
 
-    ``spectra`` is complex64 (n_blocks, n_frequencies), contiguous, seen as float32; ``out`` is
+    ``spectra`` is complex64 (n_segments, n_frequencies), contiguous, seen as float32; ``out`` is
     one side of `empty_spectra`.
 
     Raises
@@ -164,7 +164,7 @@ def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.n
         raise ValueError("out must begin with a line of the cache, as empty_spectra does it")
     n_floats = spectra.shape[1]
     whole = n_floats // (2 * LANE)
-    target = out.ctypes.data + channel * out.strides[1] + first_block * out.strides[2]
+    target = out.ctypes.data + channel * out.strides[1] + first_segment * out.strides[2]
     for c in range(whole):
         for b in range(spectra.shape[0]):
             source = spectra.ctypes.data + b * spectra.strides[0] + c * 8 * LANE
@@ -172,12 +172,14 @@ def store_spectra(spectra: np.ndarray, channel: int, first_block: int, out: np.n
     base = whole * 2 * LANE
     for b in range(spectra.shape[0]):
         for q in range((n_floats - base) // 2):
-            out[whole, channel, first_block + b, 0, q] = spectra[b, base + 2 * q]
-            out[whole, channel, first_block + b, 1, q] = spectra[b, base + 2 * q + 1]
+            out[whole, channel, first_segment + b, 0, q] = spectra[b, base + 2 * q]
+            out[whole, channel, first_segment + b, 1, q] = spectra[b, base + 2 * q + 1]
 
 
 @intrinsic
-def _multiply_3x2(typingctx: Any, x: Any, y: Any, out: Any, n_blocks: Any, fresh: Any) -> Generated:
+def _multiply_3x2(
+    typingctx: Any, x: Any, y: Any, out: Any, n_segments: Any, fresh: Any
+) -> Generated:
     """Sum over blocks of conj(x_i) y_j for three channels by two, LANE frequencies at a time.
 
     ``x`` and ``y`` are addresses of the channels' blocks, ``out`` six addresses of results, real
@@ -186,12 +188,12 @@ def _multiply_3x2(typingctx: Any, x: Any, y: Any, out: Any, n_blocks: Any, fresh
     half as fast. Twelve sums are as many as one multiplication after the other needs, and with
     one channel of either side at a time they fill the sixteen registers of AVX2.
     """
-    signature = types.void(x, y, out, n_blocks, fresh)
+    signature = types.void(x, y, out, n_segments, fresh)
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]
     ) -> ir.Value:
-        x, y, out, n_blocks, fresh = arguments
+        x, y, out, n_segments, fresh = arguments
         vector = ir.VectorType(ir.FloatType(), LANE)
         integer = ir.IntType(64)
         multiply_add = builder.module.globals.get(f"llvm.fma.v{LANE}f32") or ir.Function(
@@ -248,7 +250,7 @@ def _multiply_3x2(typingctx: Any, x: Any, y: Any, out: Any, n_blocks: Any, fresh
         block.add_incoming(following, loop)
         for total, value in zip(sums, new, strict=True):
             total.add_incoming(value, loop)
-        builder.cbranch(builder.icmp_signed("<", following, n_blocks), loop, after)
+        builder.cbranch(builder.icmp_signed("<", following, n_segments), loop, after)
 
         builder.position_at_end(after)
         for k, value in enumerate(new):
@@ -310,7 +312,7 @@ def _prefetch(typingctx: Any, address: Any) -> Generated:
     return signature, generate
 
 
-@compiled()
+@jit()
 def multiply_tile(
     first: np.ndarray,
     second: np.ndarray,
@@ -326,7 +328,7 @@ def multiply_tile(
 
     Parameters
     ----------
-    first, second : float32 arrays, shape (n_chunks, n_channels, n_blocks, 2, LANE)
+    first, second : float32 arrays, shape (n_chunks, n_channels, n_segments, 2, LANE)
         Contiguous, from `empty_spectra`.
     i0, n_i, j0, n_j : int
         First channel and number of channels on either side of the tile.
@@ -346,12 +348,12 @@ def multiply_tile(
     """
     if out.ctypes.data % _LINE:
         raise ValueError("out must begin with a line of the cache, as empty_products does it")
-    n_all, n_blocks = first.shape[0], first.shape[2]
+    n_all, n_segments = first.shape[0], first.shape[2]
     x_chunk, x_channel, block = first.strides[0], first.strides[1], first.strides[2]
     y_chunk, y_channel = second.strides[0], second.strides[1]
     # Blocks at a time; while these are multiplied, the next are on their way.
-    n_steps = -(-n_blocks * block * (n_i + n_j) // _AT_A_TIME)
-    step = -(-n_blocks // n_steps)
+    n_steps = -(-n_segments * block * (n_i + n_j) // _AT_A_TIME)
+    step = -(-n_segments // n_steps)
     # The sums of some chunks side by side: in ``out`` every pair lies on a page of its own.
     n_group = min(8, max(1, _SUMS // (n_i * n_j * 8 * LANE)))
     sums = np.empty((n_group, n_i * n_j, 2, LANE), dtype=np.float32)
@@ -360,13 +362,13 @@ def multiply_tile(
         z = sums.ctypes.data + c % n_group * sums.strides[0]
         x_here = first.ctypes.data + c * x_chunk + i0 * x_channel
         y_here = second.ctypes.data + c * y_chunk + j0 * y_channel
-        for b in range(0, n_blocks, step):
+        for b in range(0, n_segments, step):
             x, y = x_here + b * block, y_here + b * block
-            n_step = min(step, n_blocks - b)
-            is_last = b + step >= n_blocks
+            n_step = min(step, n_segments - b)
+            is_last = b + step >= n_segments
             next_x = x_here + x_chunk if is_last else x + step * block
             next_y = y_here + y_chunk if is_last else y + step * block
-            n_next = (step if is_last else min(step, n_blocks - b - step)) * block // _LINE
+            n_next = (step if is_last else min(step, n_segments - b - step)) * block // _LINE
             for i in range(0, n_i, _ROWS):
                 i1, i2 = min(i + 1, n_i - 1), min(i + 2, n_i - 1)  # at an edge one is done twice
                 # What comes next is asked for line by line, beside the products of this.

@@ -7,7 +7,7 @@ from math import ceil
 
 import numpy as np
 
-from ..numerics.runs import stretches
+from ..numerics.runs import consecutive_runs
 
 
 def part_size(n: int, most: int) -> int:
@@ -77,6 +77,6 @@ def tiles_by_block(
         if (place[inside] != np.arange(rows.size)).any():
             raise ValueError("a pair of channels is in the list twice.")
         found.setdefault((block_i, block_j), []).append(
-            Tile(i0, n_i, j0, n_j, ahead, rows, inside, place, stretches(rows))
+            Tile(i0, n_i, j0, n_j, ahead, rows, inside, place, consecutive_runs(rows))
         )
     return found

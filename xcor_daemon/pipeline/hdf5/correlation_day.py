@@ -12,7 +12,7 @@ import numpy as np
 
 from ...request.params import XcorParams
 from ..datatypes import PairTable
-from ..numerics.runs import stretches
+from ..numerics.runs import consecutive_runs
 from .correlation_file import CorrFile
 
 
@@ -54,7 +54,7 @@ class CorrDay:
         """The parameters that it was made with."""
         return self.parts[0].params
 
-    def pieces(self) -> Iterator[tuple[str, np.ndarray]]:
+    def rows_by_file(self) -> Iterator[tuple[str, np.ndarray]]:
         """Name of every file, below the folder of all days, and which pairs its rows are."""
         _, parts, places = self._table
         for number, part in enumerate(self.parts):
@@ -62,10 +62,10 @@ class CorrDay:
             name = part.path.name if part.path.stem == self.day else f"{self.day}/{part.path.name}"
             yield name, here[np.argsort(places[here])]
 
-    def share(self, other: CorrDay) -> None:
+    def share_table(self, other: CorrDay) -> None:
         """Keep one table where this day has the same as another: there may be thousands of days."""
         mine, its = self._table, other._table
-        if same(mine[0], its[0]) and np.array_equal(mine[1], its[1]):
+        if have_same_pairs(mine[0], its[0]) and np.array_equal(mine[1], its[1]):
             self.__dict__["_table"] = its
 
     def read(self, rows: slice) -> np.ndarray:
@@ -78,13 +78,13 @@ class CorrDay:
         corr = np.empty(shape, dtype=np.float32)
         for number in np.unique(parts):
             here = np.flatnonzero(parts == number)
-            for a, b in stretches(places[here]):
+            for a, b in consecutive_runs(places[here]):
                 first, last = int(places[here[a]]), int(places[here[b - 1]])
                 corr[here[a:b]] = self.parts[number].read(slice(first, last + 1))
         return corr
 
 
-def of_files(folder: Path, names: Iterable[str]) -> list[CorrDay]:
+def from_files(folder: Path, names: Iterable[str]) -> list[CorrDay]:
     """The days of some files below a folder, ``DAY.h5`` or ``DAY/I000-J001.h5``, in order."""
     found: dict[str, list[CorrFile]] = {}
     for name in sorted(names):
@@ -93,10 +93,10 @@ def of_files(folder: Path, names: Iterable[str]) -> list[CorrDay]:
     return [CorrDay(day, tuple(parts)) for day, parts in sorted(found.items())]
 
 
-def in_folder(folder: Path) -> list[CorrDay]:
+def from_folder(folder: Path) -> list[CorrDay]:
     """The days whose correlations lie in a folder, in order."""
     paths = [*folder.glob("*.h5"), *folder.glob("*/*.h5")]
-    return of_files(folder, (path.relative_to(folder).as_posix() for path in paths))
+    return from_files(folder, (path.relative_to(folder).as_posix() for path in paths))
 
 
 def _joined(tables: Sequence[PairTable]) -> tuple[PairTable, np.ndarray, np.ndarray]:
@@ -127,7 +127,7 @@ def _joined(tables: Sequence[PairTable]) -> tuple[PairTable, np.ndarray, np.ndar
 _SITES = ("latitude", "longitude", "elevation")
 
 
-def same(one: PairTable, other: PairTable) -> bool:
+def have_same_pairs(one: PairTable, other: PairTable) -> bool:
     """Whether two tables have the same pairs of the same channels."""
     return one is other or (
         one.channels == other.channels

@@ -28,9 +28,9 @@ class Coda:
     max_lag: float  # s
     freqmin: float  # Hz
     freqmax: float  # Hz
-    largest: float  # dv/v that is looked for, on both sides of 0
+    max_dvv: float  # dv/v that is looked for, on both sides of 0
 
-    def chosen(self, lags: np.ndarray) -> np.ndarray:
+    def lag_mask(self, lags: np.ndarray) -> np.ndarray:
         """Which lags are compared.
 
         Raises
@@ -42,7 +42,7 @@ class Coda:
         away = np.abs(lags)
         length = self.max_lag - self.min_lag
         inside = (away >= self.min_lag - 1e-9) & (away <= self.max_lag + 1e-9)
-        furthest = latest(lags, self.largest)
+        furthest = max_usable_lag(lags, self.max_dvv)
         if length * self.freqmin < 1 or self.max_lag > furthest + 1e-9:
             raise ValueError(
                 f"a coda from {self.min_lag:g} to {self.max_lag:g} s holds no period of "
@@ -61,9 +61,9 @@ class Change:
     correlation: np.ndarray  # of the stack with the reference, once that is stretched
 
 
-def latest(lags: np.ndarray, largest: float) -> float:
+def max_usable_lag(lags: np.ndarray, max_dvv: float) -> float:
     """The last lag that a reference has after a change of velocity of up to ``largest`` (s)."""
-    return float(min(-lags[0], lags[-1])) / (1 + largest)
+    return float(min(-lags[0], lags[-1])) / (1 + max_dvv)
 
 
 def stretching(reference: np.ndarray, stacks: np.ndarray, lags: np.ndarray, coda: Coda) -> Change:
@@ -94,7 +94,7 @@ def stretching(reference: np.ndarray, stacks: np.ndarray, lags: np.ndarray, coda
     Lobkis & Weaver (2003), Phys. Rev. Lett. 90, 254302; Weaver, Hadziioannou, Larose &
     Campillo (2011), Geophys. J. Int. 185, 1384-1392.
     """
-    chosen = coda.chosen(lags)
+    chosen = coda.lag_mask(lags)
     t = np.asarray(lags, dtype=np.float64)[chosen]
     good, current = _usable(reference, stacks, chosen)
     dvv, correlation = np.full(len(stacks), np.nan), np.full(len(stacks), np.nan)
@@ -102,8 +102,8 @@ def stretching(reference: np.ndarray, stacks: np.ndarray, lags: np.ndarray, coda
         return Change(dvv, dvv.copy(), correlation)
     stretched = _stretched(reference, lags, t)
     step = 1 / (_COARSE * coda.freqmax * coda.max_lag)
-    n_side = int(np.ceil(coda.largest / step))
-    grid = np.linspace(-coda.largest, coda.largest, 2 * n_side + 1)
+    n_side = int(np.ceil(coda.max_dvv / step))
+    grid = np.linspace(-coda.max_dvv, coda.max_dvv, 2 * n_side + 1)
     alike = current @ np.array([_normed(stretched(change)) for change in grid]).T
     best = alike.argmax(axis=-1)
     inside = (best > 0) & (best < grid.size - 1)
@@ -156,7 +156,7 @@ def cross_spectrum(
     Poupinet, Ellsworth & Frechet (1984), J. Geophys. Res. 89, 5719-5731; Clarke, Zaccarelli,
     Shapiro & Brenguier (2011), Geophys. J. Int. 186, 867-882.
     """
-    chosen = coda.chosen(lags)
+    chosen = coda.lag_mask(lags)
     t = np.asarray(lags, dtype=np.float64)
     good, current = _usable(reference, stacks, chosen)
     dvv, error = np.full(len(stacks), np.nan), np.full(len(stacks), np.nan)
@@ -166,7 +166,7 @@ def cross_spectrum(
     stretched = _stretched(reference, lags, t[chosen])
     whole = _stretched(reference, lags, t)
     windows = _Windows(t, coda)
-    largest = min(coda.largest, 0.5 / (coda.freqmax * coda.max_lag))
+    largest = min(coda.max_dvv, 0.5 / (coda.freqmax * coda.max_lag))
     for k, index in enumerate(np.flatnonzero(good)):
         change = 0.0
         for _ in range(_ROUNDS):

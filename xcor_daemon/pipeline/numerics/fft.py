@@ -36,7 +36,7 @@ RATE = 20e9 if BACKEND == "ducc0" else 14e9 if _MINOR >= (1, 18) else 7e9
 _Transform = Callable[[np.ndarray, np.ndarray], None]
 
 
-def side_by_side(n: int) -> int:
+def default_rows_per_call(n: int) -> int:
     """Rows of ``n`` samples that are transformed by one call: 8, 4 or, beyond the caches, 1.
 
     Eight fill a register of AVX2. With AVX-512 eight rows of 4500 samples take a tenth less time
@@ -47,20 +47,20 @@ def side_by_side(n: int) -> int:
     return 4 if n <= 1 << 19 else 1
 
 
-def rfft(x: np.ndarray, together: int | None = None) -> np.ndarray:
+def rfft(x: np.ndarray, rows_per_call: int | None = None) -> np.ndarray:
     """Spectra of real signals (n,) or (rows, n) along the last axis, unscaled.
 
-    A row depends on its length and on ``together``, the rows of one call of the library
-    (`side_by_side` unless given; a power of two), and on nothing else. A bare signal may differ
-    from a row in its last digits.
+    A row depends on its length and on ``rows_per_call``, the rows of one call of the library
+    (`default_rows_per_call` unless given; a power of two), and on nothing else. A bare signal may
+    differ from a row in its last digits.
     """
     n = x.shape[-1]
     out = np.empty((*x.shape[:-1], n // 2 + 1), dtype=np.result_type(x.dtype, np.complex64))
-    return _in_groups(_forward, x, out, together or side_by_side(n))
+    return _in_groups(_forward, x, out, rows_per_call or default_rows_per_call(n))
 
 
 def irfft(
-    spectra: np.ndarray, n: int, out: np.ndarray | None = None, together: int | None = None
+    spectra: np.ndarray, n: int, out: np.ndarray | None = None, rows_per_call: int | None = None
 ) -> np.ndarray:
     """Real signals of ``n`` samples from their n // 2 + 1 frequencies, scaled by 1/n.
 
@@ -68,7 +68,7 @@ def irfft(
     """
     if out is None:
         out = np.empty((*spectra.shape[:-1], n), dtype=spectra.real.dtype)
-    return _in_groups(_backward, spectra, out, together or side_by_side(n))
+    return _in_groups(_backward, spectra, out, rows_per_call or default_rows_per_call(n))
 
 
 def _forward(x: np.ndarray, out: np.ndarray) -> None:
@@ -86,22 +86,24 @@ def _backward(spectra: np.ndarray, out: np.ndarray) -> None:
         out[...] = scipy.fft.irfft(spectra, n)
 
 
-def _in_groups(transform: _Transform, x: np.ndarray, out: np.ndarray, together: int) -> np.ndarray:
-    """``out``, filled by calls that all have ``together`` rows, or one bare signal each."""
+def _in_groups(
+    transform: _Transform, x: np.ndarray, out: np.ndarray, rows_per_call: int
+) -> np.ndarray:
+    """``out``, filled by calls that all have ``rows_per_call`` rows, or one bare signal each."""
     if x.ndim == 1:
         transform(x, out)
         return out
-    if together == 1:
+    if rows_per_call == 1:
         for row, result in zip(x, out, strict=True):
             transform(row, result)
         return out
-    whole = len(x) - len(x) % together
-    for k in range(0, whole, together):
-        transform(x[k : k + together], out[k : k + together])
+    whole = len(x) - len(x) % rows_per_call
+    for k in range(0, whole, rows_per_call):
+        transform(x[k : k + rows_per_call], out[k : k + rows_per_call])
     if rest := len(x) - whole:
-        padded = np.zeros((together, x.shape[1]), dtype=x.dtype)
+        padded = np.zeros((rows_per_call, x.shape[1]), dtype=x.dtype)
         padded[:rest] = x[whole:]
-        result = np.empty((together, out.shape[1]), dtype=out.dtype)
+        result = np.empty((rows_per_call, out.shape[1]), dtype=out.dtype)
         transform(padded, result)
         out[whole:] = result[:rest]
     return out

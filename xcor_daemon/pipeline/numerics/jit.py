@@ -46,7 +46,7 @@ class _Cache(FunctionCache):
             log.info("compiled kernels are not kept: %s", error)
 
 
-def compiled() -> Callable[[Callable[..., Any]], Any]:
+def jit() -> Callable[[Callable[..., Any]], Any]:
     """Compile a function with its first call and keep that on disk; it lets go of the GIL.
 
     Sums are taken in the order in which they are written: with numba's ``fastmath`` it would

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 
-def stretches(numbers: np.ndarray, most: int | None = None) -> list[tuple[int, int]]:
+def consecutive_runs(numbers: np.ndarray, most: int | None = None) -> list[tuple[int, int]]:
     """Where in ``numbers`` (n,) each is one more than the last: [a, b), none longer than ``most``.
 
-    >>> stretches(np.array([4, 5, 6, 9])), stretches(np.array([4, 5, 6, 9]), most=2)
+    >>> consecutive_runs(np.array([4, 5, 6, 9])), consecutive_runs(np.array([4, 5, 6, 9]), most=2)
     ([(0, 3), (3, 4)], [(0, 2), (2, 3), (3, 4)])
     """
     if not numbers.size:

@@ -12,7 +12,7 @@ from ...request.params import XcorParams
 from ..datatypes import NS, day_start
 
 TAPER_MOST = 20.0  # s; of a window. As SeisNoise.jl.
-FLATTENING = ("coherence", "deconvolution")  # methods that divide by a spectrum
+SPECTRAL_DIVISION = ("coherence", "deconvolution")  # methods that divide by a spectrum
 
 
 def margin(params: XcorParams) -> float:
@@ -36,29 +36,29 @@ class Band:
     freqmin: float
     freqmax: float
     nyquist: float  # of the grid
-    reach: float = 2.0  # the pre-filter is flat to so many times freqmax
-    skirt_low: float | None = None  # of the whitened band; None is 20 % of the corner
-    skirt_high: float | None = None
+    flat_factor: float = 2.0  # the pre-filter is flat to so many times freqmax
+    taper_low: float | None = None  # of the whitened band; None is 20 % of the corner
+    taper_high: float | None = None
 
     @classmethod
     def of(cls, params: XcorParams) -> Band:
         """The band that the parameters ask for."""
-        reach = 2.0
-        if params.whiten or params.method in FLATTENING:
+        flat_factor = 2.0
+        if params.whiten or params.method in SPECTRAL_DIVISION:
             # What whitening keeps ends at its skirt; without it the band-pass has a longer tail.
-            reach = max(1.25, 1.05 * (1 + (params.skirt_high or 0) / params.freqmax))
-        skirts = params.skirt_low, params.skirt_high
-        return cls(params.freqmin, params.freqmax, params.fs / 2, reach, *skirts)
+            flat_factor = max(1.25, 1.05 * (1 + (params.skirt_high or 0) / params.freqmax))
+        tapers = params.skirt_low, params.skirt_high
+        return cls(params.freqmin, params.freqmax, params.fs / 2, flat_factor, *tapers)
 
     @property
     def flat_top(self) -> float:
         """Upper end of the pre-filter's flat part; the whitening's skirt lies below it."""
-        return max(self.freqmax, min(self.reach * self.freqmax, 0.9 * self.nyquist))
+        return max(self.freqmax, min(self.flat_factor * self.freqmax, 0.9 * self.nyquist))
 
     @property
     def top(self) -> float:
         """Above this nothing is kept."""
-        return min(1.25 * self.reach * self.freqmax, self.nyquist)
+        return min(1.25 * self.flat_factor * self.freqmax, self.nyquist)
 
     def gain(self, frequency: np.ndarray) -> np.ndarray:
         """Pre-filter and band-pass together, real: no phase, hence no delay.
@@ -81,8 +81,8 @@ class Band:
     def whitened(self, frequency: np.ndarray) -> np.ndarray:
         """Modulus of a whitened spectrum: 1 in the band, cos-squared skirts outside."""
         f = np.asarray(frequency, dtype=np.float64)
-        modulus = _ramp(f, self.freqmin - (self.skirt_low or 0.2 * self.freqmin), self.freqmin)
-        above = min(self.freqmax + (self.skirt_high or 0.2 * self.freqmax), self.nyquist)
+        modulus = _ramp(f, self.freqmin - (self.taper_low or 0.2 * self.freqmin), self.freqmin)
+        above = min(self.freqmax + (self.taper_high or 0.2 * self.freqmax), self.nyquist)
         if above > self.freqmax:
             modulus *= _ramp(-f, -above, -self.freqmax)
         return modulus.astype(np.float32)

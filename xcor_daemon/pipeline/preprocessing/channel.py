@@ -32,7 +32,7 @@ class CandidateWindows:
     spectrum: MotionSpectrum | None  # of the ground motion; None without a candidate
     coverage: np.ndarray  # float32 (n_windows,): share of real samples
     candidates: np.ndarray  # bool (n_windows,)
-    band_weights: np.ndarray | None = None  # float32 (n_day,): `time_normalisation.weight`
+    band_weights: np.ndarray | None = None  # float32 (n_day,): `time_normalisation.band_weights`
 
     def motion(self) -> np.ndarray:
         """The time series of the day, float32 (grid.n_day,); zero without a candidate."""
@@ -81,7 +81,7 @@ def prepare_channel_day(
         if params.response != "none" and not epochs:
             raise NoDataError(_NO_METADATA, "refused")
         windows = prepare(samples, epochs, asked, day, params)
-        weights = time_normalisation.weight(samples, epochs, day, params)
+        weights = time_normalisation.band_weights(samples, epochs, day, params)
         accepted, dropped = quality.check_samples(samples, windows.candidates, midnight, params)
     except NoDataError as error:
         return replace(row, status=error.status, reason=str(error)), None

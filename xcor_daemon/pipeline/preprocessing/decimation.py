@@ -10,7 +10,7 @@ from math import ceil, floor, isclose
 import numpy as np
 
 from ..numerics.fft import next_long_len
-from ..numerics.jit import compiled
+from ..numerics.jit import jit
 from ..numerics.ordered_sums import LANES, four_dots
 
 _STOP_BAND = 96.0  # dB of the decimation filter by Kaiser's formula, which is 3 dB too hopeful
@@ -92,12 +92,12 @@ def filter_gain(taps: np.ndarray, frequency: np.ndarray, fs: float) -> np.ndarra
     return float(taps[half]) + b1 * cosine / 2 - b2
 
 
-def fill_up(taps: np.ndarray) -> np.ndarray:
+def pad_taps(taps: np.ndarray) -> np.ndarray:
     """Taps with zeros behind them, up to whole groups of `LANES`."""
     return np.pad(taps, (0, -taps.size % LANES))
 
 
-@compiled()
+@jit()
 def decimate(
     data: np.ndarray,
     reference: float,
@@ -112,7 +112,7 @@ def decimate(
     ``out[m]`` is centred on ``data[first + m factor]`` and written where that is a sample of
     ``data``; data is zero outside its ends. Four outputs at a time are sums along the taps.
 
-    ``taps`` are float32, filled up by `fill_up`, and tap ``half`` is the centre.
+    ``taps`` are float32, filled up by `pad_taps`, and tap ``half`` is the centre.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def decimate(
         If ``taps`` were not filled up.
     """
     if taps.size % LANES:
-        raise ValueError("taps must be filled up to whole groups, as fill_up does it")
+        raise ValueError("taps must be filled up to whole groups, as pad_taps does it")
     n, n_taps = data.size, taps.size
     low = max(0, -(first // factor))
     high = min(out.size, (n - 1 - first) // factor + 1)

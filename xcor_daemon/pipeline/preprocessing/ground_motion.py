@@ -17,9 +17,9 @@ from ...errors import NoDataError
 from ...request.params import XcorParams
 from ..datatypes import NS, Epoch, ResponseCurve, Samples, Segment
 from ..numerics.fft import irfft, rfft
-from ..numerics.jit import compiled
+from ..numerics.jit import jit
 from .band import Band, Grid, taper_seconds
-from .decimation import Rates, decimate, decimation_filter, fill_up, filter_gain, plan_rates
+from .decimation import Rates, decimate, decimation_filter, filter_gain, pad_taps, plan_rates
 from .response import transfer
 from .taper import detrend_taper
 
@@ -28,7 +28,7 @@ from .taper import detrend_taper
 class MotionSpectrum:
     """One channel-day as the spectrum of ground motion, before it becomes a time series."""
 
-    spectrum: np.ndarray  # complex64: of the frequencies k * fs / n_grid of the band
+    spectrum: np.ndarray  # complex64, at the frequencies k * fs / n_grid of the band
     n_grid: int  # samples of the series
 
 
@@ -145,7 +145,7 @@ def _by_epoch(
 def _decimated(group: _Group, rates: Rates, top: float, params: XcorParams) -> np.ndarray:
     """The segments of a group at the middle rate, detrended and tapered, zero in the gaps."""
     taps = decimation_filter(rates.fs_raw, rates.factor, top)
-    filled = fill_up(taps)
+    filled = pad_taps(taps)
     middle = np.zeros(rates.n_middle, dtype=np.float32)
     origin = group.segments[0].start
     for segment in group.segments:
@@ -196,7 +196,7 @@ def _gain(
     return result
 
 
-@compiled()
+@jit()
 def _phase_ramp(n: int, turns_per_bin: float) -> np.ndarray:
     """exp(2 pi i k turns_per_bin) for k < n: an advance in time."""
     ramp = np.empty(n, dtype=np.complex64)

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import NoDataError
 from ...request.params import XcorParams
 from ..datatypes import NS, Samples, Segment
-from ..numerics.jit import compiled
+from ..numerics.jit import jit
 
 _CLIPPED_RUN = 3  # samples in a row at the extreme; a wave's own crest rarely has them
 # Peterson (1993), USGS Open-File Report 93-322, table 3: from a period (s) on, A + B log10(period)
@@ -39,7 +39,7 @@ def low_noise(frequency: np.ndarray) -> np.ndarray:
     return 10 ** ((a + b * np.log10(period)) / 10)
 
 
-def quietest(params: XcorParams) -> float:
+def low_noise_rms(params: XcorParams) -> float:
     """Root mean square of the quietest ground on Earth between freqmin and freqmax."""
     frequency = np.linspace(params.freqmin, min(params.freqmax, 10.0), 1000)
     power = low_noise(frequency) / (2 * np.pi * frequency) ** _POWER[params.response]
@@ -54,7 +54,7 @@ def clock_steps(samples: Samples) -> int:
     return steps
 
 
-@compiled()
+@jit()
 def _run_at(data: np.ndarray, k: int) -> tuple[int, int]:
     """From where to where the samples around the ``k``-th have its value."""
     begin, end = k, k + 1
@@ -65,7 +65,7 @@ def _run_at(data: np.ndarray, k: int) -> tuple[int, int]:
     return begin, end
 
 
-@compiled()
+@jit()
 def _runs(data: np.ndarray, least: int) -> list[tuple[int, int]]:
     """From where to where at least ``least`` samples (2 or more) in a row have one value.
 
@@ -83,7 +83,7 @@ def _runs(data: np.ndarray, least: int) -> list[tuple[int, int]]:
     return found[1:]
 
 
-@compiled()
+@jit()
 def _runs_of(data: np.ndarray, low: float, high: float, least: int) -> list[tuple[int, int]]:
     """From where to where at least ``least`` samples in a row are ``low``, or ``high``."""
     found = [(0, 0)]
@@ -130,7 +130,7 @@ def _touched(spans: Iterator[tuple[int, int]], midnight: int, params: XcorParams
     return touched
 
 
-@compiled()
+@jit()
 def _amplitude(window: np.ndarray) -> tuple[float, float]:
     """Largest distance from the mean, and standard deviation."""
     total = 0.0
@@ -210,10 +210,10 @@ def check_motion(
         return kept, ""
     largest, std = _amplitudes(motion, kept, params)
     median = float(np.median(std[kept]))
-    if params.drop_dead and median < quietest(params) / 2:
+    if params.drop_dead and median < low_noise_rms(params) / 2:
         raise NoDataError(
             f"dead channel; half of its windows move less than {median:.2g} (rms), the quietest "
-            f"ground on Earth {quietest(params):.2g}",
+            f"ground on Earth {low_noise_rms(params):.2g}",
             "refused",
         )
     rules: dict[str, np.ndarray] = {}

@@ -8,15 +8,15 @@ import numpy as np
 
 from ...request.params import XcorParams
 from ..numerics.fft import irfft, rfft
-from ..numerics.jit import compiled
-from .band import FLATTENING, Band
+from ..numerics.jit import jit
+from .band import SPECTRAL_DIVISION, Band
 from .time_normalisation import running_mean
 
 _SMOOTH_BINS = 10  # on each side, of the spectra that coherence and deconvolution divide by
 _TOGETHER = 4  # windows transformed at a time: as many as the engine asks for
 
 
-def n_parts(params: XcorParams) -> int:
+def n_components(params: XcorParams) -> int:
     """Real series that a window becomes: two (of a complex one) for phase correlation."""
     return 1 + (params.method == "phase")
 
@@ -31,7 +31,7 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
 
     Returns
     -------
-    first, second : float32 arrays, shape (n, n_parts, n_samples)
+    first, second : float32 arrays, shape (n, n_components, n_samples)
         The linear correlation of ``first`` of one channel with ``second`` of the other, summed
         over parts, is what the method asks for. One array twice, but for deconvolution.
 
@@ -43,7 +43,7 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     """
     n = params.n_samples
     second = None
-    if params.whiten or params.method in FLATTENING:
+    if params.whiten or params.method in SPECTRAL_DIVISION:
         modulus = _modulus(Band.of(params), n, params.fs)
         if params.whiten:
             for k in range(0, len(windows), _TOGETHER):
@@ -70,7 +70,7 @@ def _modulus(band: Band, n: int, fs: float) -> np.ndarray:
     return band.whitened(np.arange(n // 2 + 1) * (fs / n))
 
 
-@compiled()
+@jit()
 def _whiten(spectra: np.ndarray, modulus: np.ndarray) -> None:
     """Give spectra (n, n_bins) this modulus and leave their phase, in place; 0 stays 0."""
     for spectrum in spectra:
@@ -96,7 +96,7 @@ def _divided(
 
 
 def _parts(windows: np.ndarray, params: XcorParams) -> np.ndarray:
-    """(n, n_parts, n_samples): unit phasors for phase correlation, else the windows themselves."""
+    """Unit phasors for phase correlation, else the windows: (n, n_components, n_samples)."""
     if params.method == "phase":
         spectra = rfft(windows)
         spectra *= np.complex64(-1j)  # a quarter of a period later

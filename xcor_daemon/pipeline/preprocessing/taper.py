@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..numerics.jit import compiled
+from ..numerics.jit import jit
 from ..numerics.ordered_sums import LANES, sum_and_moment
 
 _STRETCH = 1024  # samples; what counts them fits the 32-bit integers that registers can convert
 
 
-@compiled()
+@jit()
 def detrend_taper(data: np.ndarray, n_taper: int, out: np.ndarray) -> None:
     """data less its least-squares line, cosine tapered at both ends, to float32 ``out``.
 
@@ -40,7 +40,7 @@ def detrend_taper(data: np.ndarray, n_taper: int, out: np.ndarray) -> None:
         out[n - 1 - i] *= w
 
 
-@compiled()
+@jit()
 def taper(windows: np.ndarray, n_taper: int) -> None:
     """Cosine taper at both ends of every row, in place."""
     n = windows.shape[1]

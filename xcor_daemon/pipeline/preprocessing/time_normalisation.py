@@ -19,14 +19,14 @@ from .ground_motion import to_grid, to_spectrum
 _LEAST = 1e-3  # of the median of a running mean: where there is no motion, nothing is blown up
 
 
-def weight(
+def band_weights(
     samples: Samples, epochs: Sequence[Epoch], day: date, params: XcorParams
 ) -> np.ndarray | None:
     """Running absolute mean of a channel-day in the band of earthquakes; None where none is asked.
 
     Returns
     -------
-    weight : float32 array, shape (n_day,)
+    weights : float32 array, shape (n_day,)
 
     Raises
     ------
@@ -41,15 +41,17 @@ def weight(
     return running_mean(np.abs(motion), params.ram_half)
 
 
-def heard(series: np.ndarray, weight: np.ndarray | None, params: XcorParams) -> np.ndarray | None:
-    """What a day is to be divided by: what `weight` gave, else its own running absolute mean."""
+def day_weights(
+    series: np.ndarray, weights: np.ndarray | None, params: XcorParams
+) -> np.ndarray | None:
+    """Divisor of a day: the result of `band_weights`, else its own running absolute mean."""
     if not params.ram_of_day:
         return None
-    return running_mean(np.abs(series), params.ram_half) if weight is None else weight
+    return running_mean(np.abs(series), params.ram_half) if weights is None else weights
 
 
 def normalise_day(
-    series: np.ndarray, kept: np.ndarray, weight: np.ndarray | None, params: XcorParams
+    series: np.ndarray, kept: np.ndarray, weights: np.ndarray | None, params: XcorParams
 ) -> np.ndarray:
     """A day muted, or divided by its running absolute mean, or as it is: as ``params`` say.
 
@@ -58,19 +60,19 @@ def normalise_day(
     series : float32 array, shape (n_day,)
     kept : bool array, shape (n_windows,)
         Windows whose loudness counts.
-    weight : float32 array, shape (n_day,), or None
-        What `heard` gave.
+    weights : float32 array, shape (n_day,), or None
+        What `day_weights` gave.
     """
     if params.time_norm == "mute":
         return _muted(series, kept, params)
-    return series if weight is None else divided(series, weight)
+    return series if weights is None else divide_by_weights(series, weights)
 
 
-def divided(data: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def divide_by_weights(data: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Data divided by a running mean, which counts as no less than a share of its median."""
-    heard = weight[weight > 0]
-    floor = np.float32(_LEAST * np.median(heard)) if heard.size else np.float32(1)
-    return data / np.maximum(weight, floor)
+    positive = weights[weights > 0]
+    floor = np.float32(_LEAST * np.median(positive)) if positive.size else np.float32(1)
+    return data / np.maximum(weights, floor)
 
 
 def _muted(series: np.ndarray, kept: np.ndarray, params: XcorParams) -> np.ndarray:

@@ -14,7 +14,7 @@ from ..datatypes import PairTable
 from ..hdf5 import correlation_file
 from ..stack import peak
 from ..stack.files import Stacked
-from ..stack.plan import StackPlan, windows_of
+from ..stack.plan import StackPlan, read_pair_windows
 from ..units.day import DayResult
 from .render_pool import Drawing
 
@@ -110,7 +110,7 @@ def _draw_correlogram(
 ) -> list[Path]:
     return _plot(
         "correlogram",
-        windows_of(plan, pair),
+        read_pair_windows(plan, pair),
         plan.lags,
         np.concatenate([file.starts for file in plan.files]),
         stacked.stack[pair],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...atomic_files import write_csv, write_json
-from ..numerics.runs import stretches
+from ..numerics.runs import consecutive_runs
 from ..stack import apparent_speed, peak
 from ..stack.files import Stacked
 from ..stack.plan import StackPlan
@@ -69,9 +69,9 @@ def write_rows(folder: Path, plan: StackPlan) -> str:
         there = np.flatnonzero(place >= 0)
         members = there[np.argsort(place[there], kind="stable")]
         window = [_progression(run) for run in _even(file.starts)]
-        for name, of_day in file.pieces():
+        for name, of_day in file.rows_by_file():
             some = members[of_day]
-            runs = [[int(some[a]), b - a] for a, b in stretches(some)]
+            runs = [[int(some[a]), b - a] for a, b in consecutive_runs(some)]
             if runs not in rows:
                 rows.append(runs)
             files.append(

@@ -44,7 +44,7 @@ def of_correlation(
     """
     drawings = [images.of_days(folder, results)] if painters else []
     names = [name.removeprefix("CORR/") for result in results for name in result.files]
-    files = tuple(correlation_day.of_files(folder / "CORR", names))
+    files = tuple(correlation_day.from_files(folder / "CORR", names))
     if not files:
         nothing = {"pairs": 0, "windows_kept": 0, "best": []}
         return _draw(folder, drawings, painters), nothing

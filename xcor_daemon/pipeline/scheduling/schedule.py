@@ -14,7 +14,7 @@ from ...errors import DiskError, NoDataError
 from ...request.parse import XcorRequest
 from ...request.units import Unit, Units
 from ..executors import Executor, Outcome
-from ..sources import is_centre, require_downloads, source_of
+from ..sources import needs_data_centre, require_downloads, source_of
 from ..units.blocks import correlate_blocks, done_before, join_day, prepare_block
 from ..units.channels import DayPlan, Report, time_of
 from ..units.day import DayResult, correlate_day, finished
@@ -106,7 +106,7 @@ class Downloads:
 
     def _fetch(self, day: date) -> None:
         source = self._plan.source
-        channels = [c for c in self._request.on(day) if is_centre(source_of(source, c))]
+        channels = [c for c in self._request.on(day) if needs_data_centre(source_of(source, c))]
         for channel, result in source.fetch(channels, *time_of(self._plan.params, day)):
             # The source keeps what came; of what failed a worker knows only that it is not there.
             if isinstance(result, NoDataError) and result.status == "failed":

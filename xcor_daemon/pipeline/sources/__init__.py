@@ -10,8 +10,8 @@ from pathlib import Path
 from ...errors import ConfigError, Problem, RequestError
 from ...request.stations import STATIONS, Channel
 from ..datatypes import Source
-from .cache import Kept, Nowhere
-from .multi import Several
+from .cache import CachedSource, CacheOnlySource
+from .multi import MultiSource
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class Access:
     """
 
     cache: Path | None = None
-    gate: Path | None = None  # of the connections, where not in the cache
-    keep: Path | None = None  # where downloads wait until their day is done; see `Kept`
-    token: Path | None = None  # file with EarthScope's token, where restricted data are wanted
+    lock_folder: Path | None = None  # of the connections, where not in the cache
+    download_folder: Path | None = (
+        None  # where downloads wait until their day is done; see `CachedSource`
+    )
+    token_file: Path | None = None  # file with EarthScope's token, where restricted data are wanted
 
 
 NOTHING_SHARED = Access()
@@ -50,7 +52,7 @@ def open_source(text: str, access: Access = NOTHING_SHARED) -> Source:
         If the text is none of these, the folder is missing or the name is not a known centre's.
     """
     kind, _, place = text.partition(":")
-    gate = access.gate or (access.cache / "connections" if access.cache else None)
+    lock_folder = access.lock_folder or (access.cache / "connections" if access.cache else None)
     if kind == "archive" and place:
         from .archive import Archive
 
@@ -59,12 +61,13 @@ def open_source(text: str, access: Access = NOTHING_SHARED) -> Source:
         from .fdsn import EARTHSCOPE, Fdsn  # ObsPy's list of centres takes a while to import
         from .http_client import Client
 
-        return Fdsn(place, Client(gate, tokens={EARTHSCOPE: access.token} if access.token else {}))
+        tokens = {EARTHSCOPE: access.token_file} if access.token_file else {}
+        return Fdsn(place, Client(lock_folder, tokens=tokens))
     if kind == "s3" and place:
         from .http_client import Client
         from .open_data import OpenData
 
-        return OpenData(place, Client(gate, timeout=60.0))
+        return OpenData(place, Client(lock_folder, timeout=60.0))
     raise ConfigError(f"source {text!r} is neither archive:PATH nor fdsn:URL-or-name nor s3:NAME.")
 
 
@@ -96,10 +99,12 @@ def open_sources(
 
     def opened(text: str) -> Source:
         source = open_source(text, access)
-        if access.keep is None or text.startswith("archive:"):
+        if access.download_folder is None or text.startswith("archive:"):
             return source
         # Under the source's own name: the next run of this folder may take another one.
-        return Kept(source, access.keep / hashlib.sha256(text.encode()).hexdigest()[:16])
+        return CachedSource(
+            source, access.download_folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+        )
 
     default = opened(text)
     others = {}
@@ -111,31 +116,33 @@ def open_sources(
                 raise
             need = "is no data centre that is known here"
             raise RequestError([Problem(STATIONS, 0, "DataCenter", name, need)]) from error
-    return Several(default, others) if others else default
+    return MultiSource(default, others) if others else default
 
 
 def source_of(source: Source, channel: Channel) -> Source:
     """The one source that a channel is asked of."""
-    if isinstance(source, Several):
+    if isinstance(source, MultiSource):
         return source.others.get(channel.data_center, source.default)
     return source
 
 
-def is_centre(source: Source) -> bool:
+def needs_data_centre(source: Source) -> bool:
     """Whether a data centre is asked, which allows a few connections to one user in all."""
     from .fdsn import Fdsn
 
-    return any(isinstance(one.source, Fdsn) for one in _all(source) if isinstance(one, Kept))
+    return any(
+        isinstance(one.source, Fdsn) for one in _all(source) if isinstance(one, CachedSource)
+    )
 
 
 def require_downloads(source: Source) -> None:
     """From now on, downloads that cannot be kept are a `DiskError`: other processes read them."""
     for one in _all(source):
-        if isinstance(one, Kept):
+        if isinstance(one, CachedSource):
             one.is_required = True
 
 
-def for_workers(source: Source) -> Source:
+def picklable_for_workers(source: Source) -> Source:
     """A source as the workers of a cluster take it, which are on many machines.
 
     What a data centre has they read from the downloads, made by the one machine that counts its
@@ -144,24 +151,26 @@ def for_workers(source: Source) -> Source:
     from .fdsn import Fdsn
     from .open_data import OpenData
 
-    if isinstance(source, Several):
-        others = {name: for_workers(one) for name, one in source.others.items()}
-        return Several(for_workers(source.default), others)
-    if not isinstance(source, Kept):
+    if isinstance(source, MultiSource):
+        others = {name: picklable_for_workers(one) for name, one in source.others.items()}
+        return MultiSource(picklable_for_workers(source.default), others)
+    if not isinstance(source, CachedSource):
         return source
     if isinstance(source.source, Fdsn):
-        return Kept(Nowhere(source.name), source.folder)
+        return CachedSource(CacheOnlySource(source.name), source.folder)
     if isinstance(source.source, OpenData):
-        return source.source.counted_alone()
+        return source.source.with_own_limit()
     return source.source
 
 
 def forget(source: Source, start: int, end: int) -> None:
     """What was kept of a time (ns) is not needed again."""
     for one in _all(source):
-        if isinstance(one, Kept):
+        if isinstance(one, CachedSource):
             one.forget(start, end)
 
 
 def _all(source: Source) -> tuple[Source, ...]:
-    return (source.default, *source.others.values()) if isinstance(source, Several) else (source,)
+    return (
+        (source.default, *source.others.values()) if isinstance(source, MultiSource) else (source,)
+    )

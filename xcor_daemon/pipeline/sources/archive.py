@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import ConfigError, NoDataError
 from ...request.stations import Channel
 from ..datatypes import UNREADABLE, Metadata, Samples, time_text
-from .archive_index import HEAD, Entry, load, look_through
+from .archive_index import HEAD, IndexEntry, index_archive, load
 from .miniseed import samples
 from .mseed_headers import Records, parse_heads, scan
 from .segments import count
@@ -36,7 +36,7 @@ class Archive:
     path : str or path
         The folder; links in it are followed, it is the operator's own.
     cache : path, optional
-        Where its index is remembered for other jobs; see `look_through`.
+        Where its index is remembered for other jobs; see `index_archive`.
 
     Raises
     ------
@@ -49,8 +49,8 @@ class Archive:
         if not self.path.is_dir():
             raise ConfigError(f"archive {str(path)!r} is not a folder that can be read.")
         self.name = f"archive:{self.path.resolve().name}"
-        found = look_through(self.path, cache)
-        self.index: dict[str, list[Entry]] = {}
+        found = index_archive(self.path, cache)
+        self.index: dict[str, list[IndexEntry]] = {}
         for file in found:
             for channel_id, entry in file.entries.items():
                 self.index.setdefault(channel_id, []).append(entry)
@@ -120,7 +120,7 @@ class Archive:
                 reason = f"{UNREADABLE}; {entry.file}: {error.strerror or error}."
                 yield channel, NoDataError(reason, "failed")
 
-    def _entries(self, channel: Channel) -> list[Entry]:
+    def _entries(self, channel: Channel) -> list[IndexEntry]:
         return self.index.get(channel.id, [])
 
     def _shared_files(self, channels: list[Channel], start: int, end: int) -> set[str]:
@@ -159,7 +159,7 @@ class Archive:
         more = f" and {len(names) - _LIKE} more of the station" * (len(names) > _LIKE)
         return f"it has {', '.join(names[:_LIKE])}{more}"
 
-    def _read(self, entry: Entry, start: int, end: int) -> Records:
+    def _read(self, entry: IndexEntry, start: int, end: int) -> Records:
         """The records of a file, or those around the few that are wanted of it."""
         path = self.path / entry.file
         wanted = min(end, entry.end) - max(start, entry.start)

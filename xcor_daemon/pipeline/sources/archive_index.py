@@ -16,7 +16,7 @@ import numpy as np
 
 from ...atomic_files import make_folder, open_atomic
 from ...errors import DiskError
-from .formats import BEGINNING, STATIONXML, what_it_is
+from .formats import BEGINNING, STATIONXML, describe_bytes
 from .mseed_headers import channel_id_of, parse_heads, scan
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ Stamp = tuple[int, int, int]  # bytes, and when content and name last changed (n
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexEntry:
     """Where there are records of a channel."""
 
     file: str  # below the archive
@@ -43,17 +43,17 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Found:
+class IndexedFile:
     """What a file is."""
 
     file: str  # below the archive
     stamp: Stamp
-    entries: Mapping[str, Entry] = field(default_factory=dict)  # channel id -> where
+    entries: Mapping[str, IndexEntry] = field(default_factory=dict)  # channel id -> where
     is_metadata: bool = False
     skipped: str = ""  # what it is instead, where it is neither
 
 
-def look_through(folder: Path, cache: Path | None = None) -> list[Found]:
+def index_archive(folder: Path, cache: Path | None = None) -> list[IndexedFile]:
     """Every file below a folder, in order; those that are as they were are not read again.
 
     A file whose SDS name (``NET.STA.LOC.CHA.D.YEAR.DAY``) agrees with its first and last record
@@ -74,7 +74,7 @@ def look_through(folder: Path, cache: Path | None = None) -> list[Found]:
     stamps = dict(_files(folder))
     new = [file for file in stamps if file not in known or known[file].stamp != stamps[file]]
     believed = _sds_entries(folder, new)
-    read = {file: _look_into(folder, file, stamps[file], believed.get(file, {})) for file in new}
+    read = {file: _index_file(folder, file, stamps[file], believed.get(file, {})) for file in new}
     found = [read.get(file) or known[file] for file in stamps]
     if memory and (new or len(known) > len(stamps)):
         # What could not be read may be readable the next time.
@@ -102,7 +102,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Stamp]]:
                 yield str(path.relative_to(folder)), stamp
 
 
-def _remembered(memory: Path) -> dict[str, Found]:
+def _remembered(memory: Path) -> dict[str, IndexedFile]:
     """What was found the last time; nothing where that cannot be read."""
     try:
         with memory.open() as lines:
@@ -116,14 +116,16 @@ def _remembered(memory: Path) -> dict[str, Found]:
         return {}
 
 
-def _parsed(line: str) -> Found:
+def _parsed(line: str) -> IndexedFile:
     file, stamp, entries, is_metadata, skipped = json.loads(line)
     size, modified, changed = map(int, stamp)
-    places = {name: Entry(file, *map(int, place)) for name, place in entries.items()}
-    return Found(str(file), (size, modified, changed), places, bool(is_metadata), str(skipped))
+    places = {name: IndexEntry(file, *map(int, place)) for name, place in entries.items()}
+    return IndexedFile(
+        str(file), (size, modified, changed), places, bool(is_metadata), str(skipped)
+    )
 
 
-def _remember(memory: Path, found: Sequence[Found]) -> None:
+def _remember(memory: Path, found: Sequence[IndexedFile]) -> None:
     """Replace what is remembered at once; that it cannot be is no reason to fail."""
     try:
         make_folder(memory.parent)
@@ -134,12 +136,14 @@ def _remember(memory: Path, found: Sequence[Found]) -> None:
         log.info("the next job indexes the archive again: %s", error)
 
 
-def _plain(found: Found) -> list[Any]:
+def _plain(found: IndexedFile) -> list[Any]:
     places = {name: astuple(entry)[1:] for name, entry in found.entries.items()}
     return [found.file, found.stamp, places, found.is_metadata, found.skipped]
 
 
-def _look_into(folder: Path, file: str, stamp: Stamp, entries: dict[str, Entry]) -> Found:
+def _index_file(
+    folder: Path, file: str, stamp: Stamp, entries: dict[str, IndexEntry]
+) -> IndexedFile:
     """What a file is; ``entries`` are those that are known of it already."""
     path = folder / file
     try:
@@ -147,12 +151,12 @@ def _look_into(folder: Path, file: str, stamp: Stamp, entries: dict[str, Entry])
             with path.open("rb") as opened:
                 beginning = opened.read(8192)
             if b"FDSNStationXML" in beginning:
-                return Found(file, stamp, is_metadata=True)
-            return Found(file, stamp, skipped=what_it_is(beginning))
+                return IndexedFile(file, stamp, is_metadata=True)
+            return IndexedFile(file, stamp, skipped=describe_bytes(beginning))
         entries = entries or _entries(path, file)
-        return Found(file, stamp, entries, skipped="" if entries else _why_not(path))
+        return IndexedFile(file, stamp, entries, skipped="" if entries else _why_not(path))
     except OSError as error:
-        return Found(file, stamp, skipped=f"{_UNREADABLE}: {error.strerror or error}")
+        return IndexedFile(file, stamp, skipped=f"{_UNREADABLE}: {error.strerror or error}")
 
 
 def load(path: Path) -> np.ndarray:
@@ -162,7 +166,7 @@ def load(path: Path) -> np.ndarray:
     return np.fromfile(path, np.uint8)
 
 
-def _entries(path: Path, file: str) -> dict[str, Entry]:
+def _entries(path: Path, file: str) -> dict[str, IndexEntry]:
     """The channels of a file, by a look at all of its headers; none where it is no miniSEED."""
     first = parse_heads(np.fromfile(path, np.uint8, HEAD).tobytes(), HEAD)
     # It may begin with something else, but not for long.
@@ -173,7 +177,7 @@ def _entries(path: Path, file: str) -> dict[str, Entry]:
     even = np.array_equal(records.rows["offset"], np.arange(lengths.size) * lengths[0])
     length = int(lengths[0]) if even and len(records.codes) == 1 else 0
     return {
-        channel_id: Entry(file, start, end, length)
+        channel_id: IndexEntry(file, start, end, length)
         for channel_id, (start, end) in records.spans().items()
     }
 
@@ -184,11 +188,11 @@ def _why_not(path: Path) -> str:
     if records.rows.size:
         return "records of text only"
     with path.open("rb") as opened:
-        found = what_it_is(opened.read(BEGINNING))
+        found = describe_bytes(opened.read(BEGINNING))
     return f"{found}; its name must end in .xml" if found == STATIONXML else found
 
 
-def _sds_entries(folder: Path, files: list[str]) -> dict[str, dict[str, Entry]]:
+def _sds_entries(folder: Path, files: list[str]) -> dict[str, dict[str, IndexEntry]]:
     """The one channel of each file with an SDS name that its first and last record confirm.
 
     All first records are parsed together, then all last ones: a tree has thousands of files.
@@ -210,7 +214,7 @@ def _sds_entries(folder: Path, files: list[str]) -> dict[str, dict[str, Entry]]:
             start = min(int(first["start"]), int(last["start"]), day)
             end = max(int(first["end"]), int(last["end"]), day + _DAY)
             file = str(path.relative_to(folder))
-            entries[file] = {channel_id: Entry(file, start, end, lengths[path])}
+            entries[file] = {channel_id: IndexEntry(file, start, end, lengths[path])}
     return entries
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Kept:
+class CachedSource:
     """A source whose samples are laid down, a file a channel and time, whole or absent.
 
     That a source has no samples is kept as well; a failed download is asked for again.
@@ -99,7 +99,7 @@ class Kept:
         return self.folder / f"{start}-{end}"
 
 
-class Nowhere:
+class CacheOnlySource:
     """A source that is not asked: all that there is was downloaded before.
 
     Parameters

@@ -14,7 +14,7 @@ from ...atomic_files import disk_errors, make_folder, open_log
 
 
 @dataclass
-class Budget:
+class ConnectionLimit:
     """Shared by all that name one folder, whatever process or job they are.
 
     Locks end with their process, however it ends. Without a folder one object counts itself. What
@@ -27,7 +27,7 @@ class Budget:
     _own: list[float] = field(default_factory=list)  # when the latest were begun
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
+    def acquire(self) -> Iterator[None]:
         """Hold one connection."""
         if self.folder is None:
             self._own = self._in_turn(self._own)

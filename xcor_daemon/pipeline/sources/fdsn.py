@@ -13,9 +13,9 @@ from ...errors import ConfigError, NoDataError, UnreachableError
 from ...request.stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
 from ..lazy_imports import postpone
-from .formats import BEGINNING, what_it_is
+from .formats import BEGINNING, describe_bytes
 from .http_client import Client, WebError
-from .miniseed import samples_or_reason
+from .miniseed import channel_samples_or_error
 from .mseed_headers import Records, scan
 from .stationxml import metadata_from_inventory, read_stationxml
 
@@ -103,7 +103,7 @@ class Fdsn:
                         yield channel, reply
                         continue
                     asked = (channel.id, start, end, self.name)
-                    yield channel, samples_or_reason([reply], *asked, "the data centre")
+                    yield channel, channel_samples_or_error([reply], *asked, "the data centre")
 
     def _waveform_replies(
         self, channels: Sequence[Channel], start: int, end: int
@@ -150,7 +150,7 @@ class Fdsn:
         headers = {"Content-Type": "text/plain"}
         nothing = NoDataError("the data centre has no samples of this time.")
         try:
-            reply = self.client.ask(f"{base}/query", content, headers)
+            reply = self.client.request(f"{base}/query", content, headers)
         except ValueError as error:
             raise ConfigError(f"{self.name}: {error}") from error
         except WebError as error:
@@ -158,7 +158,7 @@ class Fdsn:
                 raise
             # The 404 of no data, or that of a wrong address, where no version is told either?
             try:
-                self.client.ask(f"{base}/version")
+                self.client.request(f"{base}/version")
             except WebError as worse:
                 if worse.status != 404:
                     raise
@@ -214,6 +214,6 @@ def _records(reply: bytes) -> Records:
     """The records of a reply; a NoDataError if it has none."""
     records = scan(reply)
     if not records.rows.size:
-        reason = f"the download failed: the reply is {what_it_is(reply[:BEGINNING])}."
+        reason = f"the download failed: the reply is {describe_bytes(reply[:BEGINNING])}."
         raise NoDataError(reason, "failed")
     return records

@@ -22,7 +22,7 @@ _WRITE = ", which is not read; write its waveforms as miniSEED"
 _UNPACK = "; unpack it"
 
 
-def what_it_is(beginning: bytes) -> str:
+def describe_bytes(beginning: bytes) -> str:
     """The format of a file without miniSEED records, and what to do with it.
 
     Parameters

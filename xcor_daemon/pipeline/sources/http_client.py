@@ -27,7 +27,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from ... import __version__
-from .connection_limit import Budget
+from .connection_limit import ConnectionLimit
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _MOST = 1 << 30  # bytes of a reply
 _SLOWEST = 20_000  # bytes/s below which a reply is given up, once the time-out has gone by
 _LONGEST_WAIT = 300.0  # s that a server's Retry-After is obeyed; what is longer fails
 _AGENT = f"xcor-daemon/{__version__} (ambient-noise correlation)"
-_PASSES = (408, 429, 500, 502, 503, 504)  # another try may help
+_TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)  # another try may help
 _WORDS = {
     400: "the request is not understood (400)",
     401: "it needs authentication (401)",
@@ -64,9 +64,9 @@ class WebError(Exception):
         self.wait = wait  # s, from Retry-After
 
     @property
-    def passes(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same request may be answered later."""
-        return not self.status or self.status in _PASSES
+        return not self.status or self.status in _TRANSIENT_STATUSES
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Client:
 
     Parameters
     ----------
-    gate : path, optional
+    lock_folder : path, optional
         Folder for the locks; all clients of a machine that name it share the budgets. Without it
         this object counts only itself, which asks one by one.
     connections, per_second : int
@@ -100,16 +100,16 @@ class Client:
         that it may be renewed meanwhile.
     """
 
-    gate: Path | None = None
+    lock_folder: Path | None = None
     connections: int = CONNECTIONS
     per_second: int = PER_SECOND
     timeout: float = 120.0
     sleep: Callable[[float], None] = time.sleep
     follow: frozenset[str] = frozenset()
     tokens: Mapping[str, Path] = field(default_factory=dict)
-    _budgets: dict[str, Budget] = field(default_factory=dict, init=False)
+    _limits: dict[str, ConnectionLimit] = field(default_factory=dict, init=False)
 
-    def ask(
+    def request(
         self, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
         """GET, or POST where there is a body; again where that may help: after about 1, 2 and 4 s.
@@ -125,22 +125,26 @@ class Client:
         request = urllib.request.Request(url, body, named)
         for attempt in range(ATTEMPTS):
             try:
-                with self._budget(request.host).turn():
+                with self._limit(request.host).acquire():
                     return _once(request, self.timeout, self.follow)
             except WebError as error:
                 wait = 2**attempt * random.uniform(0.5, 1.5) * (5 if error.status == 429 else 1)
                 wait = max(wait, error.wait or 0)
-                if not error.passes or attempt == ATTEMPTS - 1 or wait > _LONGEST_WAIT:
+                if not error.is_transient or attempt == ATTEMPTS - 1 or wait > _LONGEST_WAIT:
                     raise
                 log.info("%s: %s; next try in %.1f s", request.host, error, wait)
                 self.sleep(wait)
         raise AssertionError("the last attempt returns or raises.")
 
-    def _budget(self, host: str) -> Budget:
-        if host not in self._budgets:
-            folder = self.gate / re.sub(r"[^a-z0-9.-]", "_", host.lower()) if self.gate else None
-            self._budgets[host] = Budget(folder, self.connections, self.per_second)
-        return self._budgets[host]
+    def _limit(self, host: str) -> ConnectionLimit:
+        if host not in self._limits:
+            folder = (
+                self.lock_folder / re.sub(r"[^a-z0-9.-]", "_", host.lower())
+                if self.lock_folder
+                else None
+            )
+            self._limits[host] = ConnectionLimit(folder, self.connections, self.per_second)
+        return self._limits[host]
 
     def _token(self, url: str) -> dict[str, str]:
         path = self.tokens.get(_origin(url))
@@ -194,7 +198,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return urllib.request.Request(newurl, req.data, named)
 
 
-class _Prompt(http.client.HTTPConnection):
+class _DeadlineConnection(http.client.HTTPConnection):
     """Gives up a server whose status and headers trickle, byte after byte within the time-out."""
 
     def getresponse(self) -> http.client.HTTPResponse:
@@ -218,7 +222,7 @@ class _Prompt(http.client.HTTPConnection):
                 raise TimeoutError("no whole header in time")
 
 
-class _PromptTLS(_Prompt, http.client.HTTPSConnection):
+class _DeadlineTLSConnection(_DeadlineConnection, http.client.HTTPSConnection):
     """The same over TLS."""
 
 
@@ -229,12 +233,12 @@ def _tls() -> ssl.SSLContext:
 
 class _Http(urllib.request.HTTPHandler):
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Prompt, request)
+        return self.do_open(_DeadlineConnection, request)
 
 
 class _Https(urllib.request.HTTPSHandler):
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_PromptTLS, request, context=_tls())
+        return self.do_open(_DeadlineTLSConnection, request, context=_tls())
 
 
 def _opener(follow: frozenset[str]) -> urllib.request.OpenerDirector:

@@ -13,8 +13,8 @@ import numpy as np
 from ...errors import NoDataError
 from ..datatypes import Samples, Segment
 from .mseed_decode import decode
-from .mseed_headers import Records, alike_rows, distinct, sampled
-from .segments import count, cut, join, runs_of
+from .mseed_headers import Records, distinct, rows_by_code_and_quality, sampled
+from .segments import contiguous_segments, count, cut, join
 
 MAX_BYTES = 1 << 30  # records of one channel, decoded at one time; a day at 1000 Hz has 0.3 GB
 _SAME_RATE = 1e-4  # relative, libmseed's tolerance
@@ -60,10 +60,10 @@ def samples(
     for records, rows in chosen:
         rows = rows[_is_rate(rows["fs"], fs)]
         n_refused += rows.size
-        for alike in alike_rows(rows):
+        for alike in rows_by_code_and_quality(rows):
             for some, data in decode(records.data, alike):
                 n_refused -= some.size
-                runs.extend(runs_of(some, data, fs))
+                runs.extend(contiguous_segments(some, data, fs))
     if n_refused:
         notes.append(f"{count(n_refused, 'record')} could not be decoded")
     joined, more = join(runs)
@@ -76,7 +76,7 @@ def samples(
     return Samples(segments, source, n_bytes, (*notes, *more))
 
 
-def samples_or_reason(
+def channel_samples_or_error(
     parts: Sequence[Records], channel_id: str, start: int, end: int, source: str, who: str
 ) -> Samples | NoDataError:
     """`samples`, or why there are none; ``who`` is said to have none where no record is there."""

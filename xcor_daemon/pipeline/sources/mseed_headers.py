@@ -152,7 +152,7 @@ def distinct(values: np.ndarray) -> list[Any]:
     return list(np.unique(values))
 
 
-def alike_rows(rows: np.ndarray) -> Iterator[np.ndarray]:
+def rows_by_code_and_quality(rows: np.ndarray) -> Iterator[np.ndarray]:
     """Rows apart by codes and quality, as libmseed keeps them apart: each in its order."""
     for code in distinct(rows["code"]):
         of_code = rows[rows["code"] == code]

@@ -9,7 +9,7 @@ from ...request.stations import Channel
 from ..datatypes import Metadata, Samples, Source
 
 
-class Several:
+class MultiSource:
     """Channels with a ``DataCenter`` go to the source of that name, all others to ``default``."""
 
     def __init__(self, default: Source, others: Mapping[str, Source]) -> None:

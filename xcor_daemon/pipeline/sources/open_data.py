@@ -20,9 +20,9 @@ from xml.etree import ElementTree
 from ...errors import ConfigError, NoDataError, UnreachableError
 from ...request.stations import Channel
 from ..datatypes import NS, Metadata, Samples, day_start
-from .formats import BEGINNING, what_it_is
+from .formats import BEGINNING, describe_bytes
 from .http_client import Client, Reply, WebError
-from .miniseed import samples_or_reason
+from .miniseed import channel_samples_or_error
 from .mseed_headers import Records, scan
 from .stationxml import check_xml, metadata_from_inventory, read_stationxml
 
@@ -105,10 +105,10 @@ class OpenData:
         client = client or Client()
         self.client = replace(client, connections=_CONNECTIONS, per_second=_PER_SECOND)
 
-    def counted_alone(self) -> OpenData:
+    def with_own_limit(self) -> OpenData:
         """The same, each copy of which counts its own connections: S3 serves many machines."""
         other = copy(self)
-        other.client = replace(self.client, gate=None)
+        other.client = replace(self.client, lock_folder=None)
         return other
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
@@ -172,7 +172,9 @@ class OpenData:
             reason = f"the download failed: {error}."
             return [(channel, NoDataError(reason, "failed")) for channel in channels]
         times = (start, end, self.name, "the bucket")
-        return [(channel, samples_or_reason(parts, channel.id, *times)) for channel in channels]
+        return [
+            (channel, channel_samples_or_error(parts, channel.id, *times)) for channel in channels
+        ]
 
     def _objects(self, channels: list[Channel], start: int, end: int) -> Iterator[Records]:
         """What the days of a time hold; of a day that is only touched, the touched part."""
@@ -204,7 +206,7 @@ class OpenData:
         if is_part and not _reaches(records, start, min(end, day_start(day) + _DAY), span):
             records = scan(self._get(key).body)
         if not records.rows.size and reply.body:
-            raise WebError(f"{key} is {what_it_is(reply.body[:BEGINNING])}")
+            raise WebError(f"{key} is {describe_bytes(reply.body[:BEGINNING])}")
         return records
 
     def _latest(self, key: str) -> str:
@@ -226,7 +228,7 @@ class OpenData:
         """An object; a NoDataError where there is none."""
         path = key if key.startswith("?") else quote(key)
         try:
-            return self.client.ask(f"{self.url}/{path}", headers=headers)
+            return self.client.request(f"{self.url}/{path}", headers=headers)
         except WebError as error:
             # 403: S3's word for what is not there, to those who may not list.
             if error.status in (403, 404):

@@ -9,7 +9,7 @@ import numpy as np
 from ..datatypes import NS, Segment
 
 
-def runs_of(rows: np.ndarray, data: np.ndarray, fs: float) -> Iterator[Segment]:
+def contiguous_segments(rows: np.ndarray, data: np.ndarray, fs: float) -> Iterator[Segment]:
     """Records that follow each other within half a sample, told by their own clock, as segments."""
     dt = NS / fs
     begin = np.concatenate([[0], np.cumsum(rows["n_samples"])])

@@ -13,22 +13,28 @@ import numpy as np
 
 from ...request.stacking_params import StackParams
 from .additive import (
-    Summed,
+    AdditiveMethod,
     adaptive_covariance_method,
     linear_method,
     nth_root_method,
     phase_weighted_method,
     time_frequency_method,
 )
-from .non_additive import Whole, bootstrap, median_method, robust_method, selective_method
+from .non_additive import (
+    NonAdditiveMethod,
+    bootstrap,
+    median_method,
+    robust_method,
+    selective_method,
+)
 from .snr import apparent_speed, peak, snr
 from .window_arrays import valid_rows
 
 __all__ = [
     "METHODS",
     "Method",
-    "Summed",
-    "Whole",
+    "AdditiveMethod",
+    "NonAdditiveMethod",
     "adaptive_covariance",
     "apparent_speed",
     "bootstrap",
@@ -44,7 +50,7 @@ __all__ = [
     "valid_rows",
 ]
 
-Method = Summed | Whole
+Method = AdditiveMethod | NonAdditiveMethod
 
 
 def linear(windows: np.ndarray) -> np.ndarray:

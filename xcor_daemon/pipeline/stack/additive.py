@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # its parts load when they are first used
 
-from .window_arrays import analytic, blocks, pair_by_pair, scaled
+from .window_arrays import analytic, chunks, pair_by_pair, scaled
 
 # Count of windows and sums over them.
 Sums = tuple[int, tuple[np.ndarray, ...]]
 
 
 @dataclass(frozen=True)
-class Summed:
+class AdditiveMethod:
     """A stack made of sums: ``gather`` some windows, `merge`, then `finish`."""
 
     sums: Callable[[np.ndarray], tuple[np.ndarray, ...]]
@@ -44,12 +44,12 @@ class Summed:
         return pair_by_pair(lambda rows: self.trace(*self.gather(rows)), windows)
 
 
-def linear_method() -> Summed:
+def linear_method() -> AdditiveMethod:
     """``mean(d)``."""
-    return Summed(lambda rows: (_total(rows),), lambda n, sums: sums[0] / n)
+    return AdditiveMethod(lambda rows: (_total(rows),), lambda n, sums: sums[0] / n)
 
 
-def phase_weighted_method(fs: float, phase_smooth: float | None, power: float) -> Summed:
+def phase_weighted_method(fs: float, phase_smooth: float | None, power: float) -> AdditiveMethod:
     """``mean(d) * abs(mean(exp(i phase))) ** power``."""
     n_smooth = 2 * round((phase_smooth or 0.0) * fs / 2) + 1
 
@@ -57,31 +57,31 @@ def phase_weighted_method(fs: float, phase_smooth: float | None, power: float) -
         total, cosine, sine = sums
         return total / n * _smooth(_agreement(n, cosine, sine), n_smooth) ** power
 
-    return Summed(lambda rows: (_total(rows), *_phasors(rows)), trace)
+    return AdditiveMethod(lambda rows: (_total(rows), *_phasors(rows)), trace)
 
 
-def nth_root_method(order: float) -> Summed:
+def nth_root_method(order: float) -> AdditiveMethod:
     """``r = mean(sign(d) abs(d) ** (1 / order))``, then ``sign(r) abs(r) ** order``."""
 
     def sums(rows: np.ndarray) -> tuple[np.ndarray]:
         total = np.zeros(rows.shape[-1])
-        for block in blocks(len(rows)):
-            part = rows[block].astype(np.float64)
+        for chunk in chunks(len(rows)):
+            part = rows[chunk].astype(np.float64)
             total += (np.sign(part) * np.abs(part) ** (1 / order)).sum(axis=0)
         return (total,)
 
-    return Summed(sums, lambda n, sums: np.sign(sums[0]) * np.abs(sums[0] / n) ** order)
+    return AdditiveMethod(sums, lambda n, sums: np.sign(sums[0]) * np.abs(sums[0] / n) ** order)
 
 
-def adaptive_covariance_method(sharpness: float) -> Summed:
+def adaptive_covariance_method(sharpness: float) -> AdditiveMethod:
     """The linear stack through a filter that passes what is coherent between windows."""
 
     def sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         n_fft = _n_filter(rows.shape[-1])
         total = np.zeros(n_fft // 2 + 1, dtype=np.complex128)
         power = np.zeros(n_fft // 2 + 1)
-        for block in blocks(len(rows)):
-            spectra = scipy.fft.rfft(rows[block].astype(np.float64), n_fft)
+        for chunk in chunks(len(rows)):
+            spectra = scipy.fft.rfft(rows[chunk].astype(np.float64), n_fft)
             total += spectra.sum(axis=0)
             power += (spectra.real**2 + spectra.imag**2).sum(axis=0)
         return total, power, _total(rows)
@@ -96,12 +96,12 @@ def adaptive_covariance_method(sharpness: float) -> Summed:
         filtered = total / n * np.clip(gain, 0, 1) ** sharpness
         return scipy.fft.irfft(filtered, _n_filter(plain.size))[: plain.size]
 
-    return Summed(sums, trace)
+    return AdditiveMethod(sums, trace)
 
 
 def time_frequency_method(
     fs: float, power: float, band: tuple[float, float] | None = None
-) -> Summed:
+) -> AdditiveMethod:
     """The linear stack with its S-transform weighted by the coherence in phase.
 
     Only frequencies within ``band`` (Hz) are weighted, all of them without it: the cost is a
@@ -140,7 +140,7 @@ def time_frequency_method(
         half[frequencies] -= ((1 - weight) * transform).sum(axis=-1)
         return scipy.fft.irfft(half, n_fft)[: total.size]
 
-    return Summed(sums, trace)
+    return AdditiveMethod(sums, trace)
 
 
 def _gauss(frequencies: np.ndarray, n_fft: int) -> np.ndarray:
@@ -169,8 +169,8 @@ def _n_filter(n_lags: int) -> int:
 def _phasors(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums of the windows' unit phasors, real and imaginary."""
     cosine, sine = np.zeros(rows.shape[-1]), np.zeros(rows.shape[-1])
-    for block in blocks(len(rows)):
-        real, imaginary = analytic(rows[block])
+    for chunk in chunks(len(rows)):
+        real, imaginary = analytic(rows[chunk])
         # Scaled to 1, so neither squares nor their sum can overflow; tiny ones may be taken
         # for zero, which have no phase and agree with nothing.
         modulus = real * real

@@ -19,8 +19,8 @@ from ..hdf5 import correlation_file, provenance, stack_file
 from ..hdf5.stack_file import StackWriter
 from ..measure.dvv import METHODS as DVV
 from ..measure.dvv import Coda
-from . import Whole, bootstrap, snr, valid_rows
-from .plan import StackPlan, windows_on
+from . import NonAdditiveMethod, bootstrap, snr, valid_rows
+from .plan import StackPlan, read_windows
 from .rotation import rotate
 
 _READ_BYTES = 32_000_000  # of correlations in memory at a time, in each process
@@ -70,7 +70,7 @@ def stack_files(
     counts = np.zeros((n_pairs, len(plan.files)), dtype=np.int32)
     intervals = None if plan.stacking.stack_all else plan.intervals
     variables = _variables(plan)
-    if _is_soon_done(plan):
+    if _is_small(plan):
         processes = 1
     blocks = list(_blocks(plan, processes))
     with stack_file.create_stack(
@@ -143,7 +143,7 @@ def _variables(plan: StackPlan) -> dict[str, tuple[str, str, str]]:
     return held
 
 
-def _is_soon_done(plan: StackPlan) -> bool:
+def _is_small(plan: StackPlan) -> bool:
     """Whether all is added up before other processes have started."""
     s, (pairs, _) = plan.stacking, plan.union
     n_bytes = 4 * pairs.first.size * plan.lags.size * sum(f.starts.size for f in plan.files)
@@ -173,10 +173,10 @@ def _stack_block(plan: StackPlan, rows: slice, writer: StackWriter) -> np.ndarra
     if plan.stacking.bootstrap:
         out["error"] = np.full(shape, np.nan, np.float32)
     counts = np.zeros((n_pairs, len(plan.files)), dtype=np.int32)
-    underway = [_Underway(plan) for _ in range(n_pairs)]
+    underway = [_OpenIntervals(plan) for _ in range(n_pairs)]
     _, places = plan.union
     for k, (file, place) in enumerate(zip(plan.files, places, strict=True)):
-        windows = windows_on(file, place[rows], plan.lags.size)
+        windows = read_windows(file, place[rows], plan.lags.size)
         following = plan.files[k + 1].starts.min() if k + 1 < len(plan.files) else np.inf
         for pair in range(n_pairs):
             counts[pair, k] = underway[pair].add(windows[pair], file.starts)
@@ -199,7 +199,7 @@ def _stack_block(plan: StackPlan, rows: slice, writer: StackWriter) -> np.ndarra
     return counts
 
 
-class _Underway:
+class _OpenIntervals:
     """The intervals of one pair that are not finished, as parts between their boundaries."""
 
     def __init__(self, plan: StackPlan) -> None:
@@ -229,7 +229,7 @@ class _Underway:
 
     @property
     def _keeps_rows(self) -> bool:
-        return bool(self._resamples) or isinstance(self._method, Whole)
+        return bool(self._resamples) or isinstance(self._method, NonAdditiveMethod)
 
     def finished(self, until: float) -> Iterator[tuple[int, np.ndarray, int, np.ndarray | None]]:
         """Index, trace, windows and error of the intervals that end by a time."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from .snr import snr
-from .window_arrays import blocks, mean, pair_by_pair
+from .window_arrays import chunks, mean, pair_by_pair
 
 _LAGS = 64  # lags that are sorted at a time
 
 
 @dataclass(frozen=True)
-class Whole:
+class NonAdditiveMethod:
     """A stack of all windows together: gathered windows are kept until `finish`."""
 
     stack: Callable[[np.ndarray], tuple[np.ndarray, int]]
@@ -36,19 +36,21 @@ class Whole:
         return pair_by_pair(lambda rows: self.stack(rows)[0], windows)
 
 
-def robust_method(tolerance: float, max_iterations: int) -> Whole:
+def robust_method(tolerance: float, max_iterations: int) -> NonAdditiveMethod:
     """Weights that leave out windows unlike the rest (Pavlis & Vernon 2010)."""
     if max_iterations < 1:
         raise ValueError(f"max_iterations={max_iterations}; at least one is needed.")
-    return Whole(lambda rows: (_reweight(rows, tolerance, max_iterations), len(rows)))
+    return NonAdditiveMethod(lambda rows: (_reweight(rows, tolerance, max_iterations), len(rows)))
 
 
-def median_method() -> Whole:
+def median_method() -> NonAdditiveMethod:
     """The median at every lag."""
-    return Whole(lambda rows: (_median(rows), len(rows)))
+    return NonAdditiveMethod(lambda rows: (_median(rows), len(rows)))
 
 
-def selective_method(fs: float, by: str, threshold: float, max_iterations: int = 20) -> Whole:
+def selective_method(
+    fs: float, by: str, threshold: float, max_iterations: int = 20
+) -> NonAdditiveMethod:
     """The mean of the windows that are like the reference, or whose SNR is high enough."""
 
     def stack(rows: np.ndarray) -> tuple[np.ndarray, int]:
@@ -61,7 +63,7 @@ def selective_method(fs: float, by: str, threshold: float, max_iterations: int =
         trace = mean(chosen) if len(chosen) else np.full(rows.shape[-1], np.nan)
         return trace, len(chosen)
 
-    return Whole(stack)
+    return NonAdditiveMethod(stack)
 
 
 def bootstrap(
@@ -115,7 +117,7 @@ def bootstrap(
 def _alike(rows: np.ndarray, threshold: float, max_iterations: int) -> np.ndarray:
     """Which windows correlate with the mean of those that do; zeros correlate with nothing."""
     norms = np.concatenate(
-        [np.linalg.norm(rows[block].astype(np.float64), axis=-1) for block in blocks(len(rows))]
+        [np.linalg.norm(rows[chunk].astype(np.float64), axis=-1) for chunk in chunks(len(rows))]
     )
     good = np.ones(len(rows), dtype=bool)
     for _ in range(max_iterations):
@@ -130,7 +132,7 @@ def _alike(rows: np.ndarray, threshold: float, max_iterations: int) -> np.ndarra
 
 def _dot(rows: np.ndarray, trace: np.ndarray) -> np.ndarray:
     """Every window times a trace, in float64, without a copy of all windows."""
-    return np.concatenate([rows[block].astype(np.float64) @ trace for block in blocks(len(rows))])
+    return np.concatenate([rows[chunk].astype(np.float64) @ trace for chunk in chunks(len(rows))])
 
 
 def _reweight(rows: np.ndarray, tolerance: float, max_iterations: int) -> np.ndarray:
@@ -140,24 +142,24 @@ def _reweight(rows: np.ndarray, tolerance: float, max_iterations: int) -> np.nda
         return np.zeros(rows.shape[-1])
     stack = _unit(_median(rows) / scale)
 
-    def part(block: slice) -> np.ndarray:
+    def part(chunk: slice) -> np.ndarray:
         # float64 and scaled: squares of tiny and huge amplitudes stay finite.
-        return rows[block].astype(np.float64) / scale
+        return rows[chunk].astype(np.float64) / scale
 
-    some = blocks(len(rows))
-    norms = np.concatenate([np.linalg.norm(part(block), axis=-1) for block in some])
-    average = sum(part(block).sum(axis=0) for block in some) / len(rows)
+    some = chunks(len(rows))
+    norms = np.concatenate([np.linalg.norm(part(chunk), axis=-1) for chunk in some])
+    average = sum(part(chunk).sum(axis=0) for chunk in some) / len(rows)
     if not stack.any():  # spikes at different lags have a median of zero
         stack = _unit(average)
     for _ in range(max_iterations):
-        along = np.concatenate([part(block) @ stack for block in some])
+        along = np.concatenate([part(chunk) @ stack for chunk in some])
         # A window equal to the stack would weigh infinitely much.
         across = np.sqrt(np.maximum(norms**2 - along**2, (1e-6 * norms) ** 2))
         below = norms * across
         weight = np.divide(np.abs(along), below, out=np.zeros_like(norms), where=below > 0)
         if not weight.any():
             break
-        average = sum(weight[block] @ part(block) for block in some) / weight.sum()
+        average = sum(weight[chunk] @ part(chunk) for chunk in some) / weight.sum()
         before, stack = stack, _unit(average)
         if np.linalg.norm(stack - before) < tolerance:
             break

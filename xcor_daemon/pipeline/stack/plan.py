@@ -15,9 +15,9 @@ from ...request.params import XcorParams
 from ...request.stacking_params import STACKING, StackParams
 from ..datatypes import PairTable
 from ..hdf5 import correlation_file
-from ..hdf5.correlation_day import CorrDay, same
-from ..measure.dvv import Coda, latest
-from . import METHODS, Method, Whole
+from ..hdf5.correlation_day import CorrDay, have_same_pairs
+from ..measure.dvv import Coda, max_usable_lag
+from . import METHODS, Method, NonAdditiveMethod
 
 _DVV_MAX = 0.02  # dv/v that is looked for unless the request says otherwise
 _DVV_PERIODS = 2  # of freqmin before the coda begins, unless it says otherwise
@@ -44,7 +44,7 @@ class StackPlan:
     def union(self) -> tuple[PairTable, list[np.ndarray]]:
         """All pairs, and their rows in each file."""
         for file, before in zip(self.files[1:], self.files[:-1], strict=True):
-            file.share(before)
+            file.share_table(before)
         return union([file.pairs for file in self.files])
 
     @cached_property
@@ -75,7 +75,9 @@ class StackPlan:
     def keeps_windows(self) -> bool:
         """Whether windows, or sums as large, wait until their interval ends."""
         return bool(
-            isinstance(self.method, Whole) or self.stacking.bootstrap or self.stacking.moving
+            isinstance(self.method, NonAdditiveMethod)
+            or self.stacking.bootstrap
+            or self.stacking.moving
         )
 
     @cached_property
@@ -92,17 +94,17 @@ class StackPlan:
             return None
         largest = s.dvv_max or _DVV_MAX
         begin = _DVV_PERIODS / p.freqmin if s.dvv_min_lag is None else s.dvv_min_lag
-        end = latest(self.lags, largest) if s.dvv_max_lag is None else s.dvv_max_lag
+        end = max_usable_lag(self.lags, largest) if s.dvv_max_lag is None else s.dvv_max_lag
         coda = Coda(begin, end, p.freqmin, p.freqmax, largest)
         try:
-            coda.chosen(self.lags)
+            coda.lag_mask(self.lags)
         except ValueError as error:
             need = f"cannot be measured with maxlag={p.maxlag:g} s: {error}"
             raise RequestError([Problem(STACKING, 2, "dvv", s.dvv, need)]) from error
         return coda
 
 
-def windows_on(file: CorrDay, place: np.ndarray, n_lags: int) -> np.ndarray:
+def read_windows(file: CorrDay, place: np.ndarray, n_lags: int) -> np.ndarray:
     """The windows of some pairs on one day (n_pairs, n_windows, n_lags); NaN where not there."""
     there = np.flatnonzero(place >= 0)
     if not there.size:
@@ -116,12 +118,12 @@ def windows_on(file: CorrDay, place: np.ndarray, n_lags: int) -> np.ndarray:
     return windows
 
 
-def windows_of(plan: StackPlan, pair: int) -> np.ndarray:
+def read_pair_windows(plan: StackPlan, pair: int) -> np.ndarray:
     """All windows of one pair, day after day: float32 (n_windows, n_lags)."""
     _, places = plan.union
     return np.concatenate(
         [
-            windows_on(file, place[pair : pair + 1], plan.lags.size)[0]
+            read_windows(file, place[pair : pair + 1], plan.lags.size)[0]
             for file, place in zip(plan.files, places, strict=True)
         ]
     )
@@ -129,7 +131,7 @@ def windows_of(plan: StackPlan, pair: int) -> np.ndarray:
 
 def union(tables: Sequence[PairTable]) -> tuple[PairTable, list[np.ndarray]]:
     """All pairs of several days, and for each day the row of every pair in it (-1: not there)."""
-    if all(same(table, tables[0]) for table in tables):
+    if all(have_same_pairs(table, tables[0]) for table in tables):
         return tables[0], [np.arange(tables[0].first.size)] * len(tables)
     channels = tuple(sorted({c for table in tables for c in table.channels}))
     number = {c: k for k, c in enumerate(channels)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..datatypes import SAME_PLACE
-from .window_arrays import analytic, blocks
+from .window_arrays import analytic, chunks
 
 
 def snr(
@@ -48,7 +48,7 @@ def snr(
     far = np.broadcast_to(distances, ratios.shape).reshape(-1)
     parts = [
         _snr_rows(flat[rows], np.abs(lags), far[rows, None], speeds, margin)
-        for rows in blocks(len(flat))
+        for rows in chunks(len(flat))
     ]
     ratios.reshape(-1)[:] = np.concatenate(parts) if parts else []
     return ratios

@@ -41,7 +41,7 @@ def mean(rows: np.ndarray) -> np.ndarray:
     return rows.mean(axis=0, dtype=np.float64)
 
 
-def blocks(n: int) -> list[slice]:
+def chunks(n: int) -> list[slice]:
     """Slices of `ROWS` windows."""
     return [slice(start, start + ROWS) for start in range(0, n, ROWS)]
 

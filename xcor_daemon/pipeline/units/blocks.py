@@ -27,9 +27,9 @@ from ...request.units import Unit, Units
 from ..correlation.pairs import pair_table
 from ..datatypes import ChannelDay, PairTable
 from ..hdf5 import correlation_file
-from ..numerics.runs import stretches
+from ..numerics.runs import consecutive_runs
 from ..preprocessing.band import Grid
-from ..preprocessing.spectral_normalisation import n_parts
+from ..preprocessing.spectral_normalisation import n_components
 from ..preprocessing.windows import windows
 from .buffer import Shelf
 from .channels import DayPlan, Made, Report, epoch_of, prepare_all
@@ -229,7 +229,7 @@ def _opened(path: Path) -> BinaryIO:
 
 def _slot(params: XcorParams) -> tuple[int, int, int]:
     """What is kept of a window: as first and as second of a pair where these differ."""
-    return 1 + (params.method == "deconvolution"), n_parts(params), params.n_samples
+    return 1 + (params.method == "deconvolution"), n_components(params), params.n_samples
 
 
 def _write_windows(
@@ -246,7 +246,7 @@ def _write_windows(
         kept = np.flatnonzero(made.kept[channels[channel].id])
         both = windows(shelf.take(channel), kept, params)
         data = np.stack(both[:sides], axis=1)
-        for a, b in stretches(kept):
+        for a, b in consecutive_runs(kept):
             offset = (place * params.n_windows + int(kept[a])) * size
             write_at(file.fileno(), data[a:b], offset)
 
@@ -280,7 +280,7 @@ class _Windows:
         block, place = (0, channel) if channel < self.n_first else (1, channel - self.n_first)
         n_windows, size = self.kept.shape[1], 4 * int(np.prod(self._slot))
         out = np.empty((indices.size, *self._slot), dtype=np.float32)
-        for a, b in stretches(indices):
+        for a, b in consecutive_runs(indices):
             view = out[a:b].data.cast("B")
             offset = (place * n_windows + int(indices[a])) * size
             while view:

@@ -106,7 +106,7 @@ def _prepared(
         series = windows.motion()
         rows[name], kept = apply_quality_rules(rows[name], series, windows.candidates, plan.params)
         if kept.any():
-            weight = time_normalisation.heard(series, windows.band_weights, plan.params)
+            weight = time_normalisation.day_weights(series, windows.band_weights, plan.params)
             if plan.params.ram_shared:
                 assert weight is not None  # running means are shared only where there are some
                 heard.put(place[name], weight)
@@ -174,4 +174,4 @@ def divide_components(shelf: Shelf, heard: Shelf, places: Sequence[int]) -> None
     """Divide the components of a station by the largest of their weights, on their shelf."""
     weight = np.max([heard.take(place) for place in places], axis=0)
     for place in places:
-        shelf.put(place, time_normalisation.divided(shelf.take(place), weight))
+        shelf.put(place, time_normalisation.divide_by_weights(shelf.take(place), weight))

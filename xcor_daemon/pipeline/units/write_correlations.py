@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ...request.params import XcorParams
-from ..correlation.correlate import Cutter, correlate, plan_blocks
+from ..correlation.correlate import Cutter, correlate, plan_segments
 from ..datatypes import NS, PairTable, day_start
 from ..hdf5 import correlation_file
-from ..preprocessing.spectral_normalisation import n_parts
+from ..preprocessing.spectral_normalisation import n_components
 from .channels import Report
 
 
@@ -74,7 +74,7 @@ def fill(
     DiskError
         If the file cannot be written.
     """
-    done, parts = 0, n_parts(params)
+    done, parts = 0, n_components(params)
     n_summed = parts * params.n_windows / params.n_kept
     with correlation_file.create(path, pairs, rows.starts, rows.mean(coverage), params) as file:
 
@@ -88,9 +88,9 @@ def fill(
             lambda channel, indices: windows(channel, rows.used[indices]),
             kept[:, rows.used],
             (pairs.first, pairs.second),
-            plan_blocks(params.n_samples, params.n_lags, params.circular, n_summed),
+            plan_segments(params.n_samples, params.n_lags, params.circular, n_summed),
             sink,
-            n_parts=parts,
+            n_components=parts,
             groups=rows.row_of,
             threads=threads,
         )
