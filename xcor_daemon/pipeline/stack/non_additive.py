@@ -148,7 +148,7 @@ def _reweight(rows: np.ndarray, tolerance: float, max_iterations: int) -> np.nda
 
     some = chunks(len(rows))
     norms = np.concatenate([np.linalg.norm(part(chunk), axis=-1) for chunk in some])
-    average = sum(part(chunk).sum(axis=0) for chunk in some) / len(rows)
+    average = np.sum([part(chunk).sum(axis=0) for chunk in some], axis=0) / len(rows)
     if not stack.any():  # spikes at different lags have a median of zero
         stack = _unit(average)
     for _ in range(max_iterations):

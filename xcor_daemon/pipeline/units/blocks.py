@@ -99,7 +99,7 @@ def correlate_blocks(
         for block in blocks
         if block not in unit.without
     }
-    count = sum(about["kept"].sum(axis=0) for about in prepared.values())
+    count = np.sum([about["kept"].sum(axis=0) for about in prepared.values()], axis=0)
     wanted = sorted({unit.first, unit.second})
     files = [_windows_file(plan.folder, Unit(unit.day, block)) for block in wanted]
     with _Windows(plan.params, files, [prepared[block] for block in wanted]) as held:
