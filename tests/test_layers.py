@@ -14,17 +14,17 @@ PACKAGE = Path(__file__).parents[1] / "xcor_daemon"
 # Package or module of xcor_daemon -> the others of xcor_daemon that it may import, at any place.
 MAY_IMPORT = {
     "errors": set(),
-    "logs": set(),
+    "logs": {"request"},  # the pattern of a job id
     "report": {"errors"},
     "config": {"errors"},
     "atomic_files": {"errors"},
     "request": {"errors"},
-    "results": {"atomic_files", "errors"},
+    "results": {"request", "atomic_files", "errors"},
     "storage": {"request", "config", "atomic_files", "errors"},
     "workers": {"storage", "request", "config", "atomic_files", "errors"},
     "web": {"storage", "request", "config", "atomic_files", "errors"},
     "service": {"workers", "storage", "request", "config", "atomic_files", "errors"},
-    "operations": {"workers", "storage", "logs", "config", "atomic_files", "errors"},
+    "operations": {"workers", "storage", "request", "logs", "config", "atomic_files", "errors"},
     "pipeline": {"request", "atomic_files", "errors"},
     "demo": {"web", "storage", "report", "config", "atomic_files", "errors"},
 }

@@ -9,7 +9,9 @@ import sys
 import time
 from typing import Any
 
-_JOB = re.compile(r"job ([0-9]{1,16})(?: attempt ([0-9a-f_-]+))?: (.*)", re.DOTALL)
+from .request.job_files import JOB_ID
+
+_JOB = re.compile(rf"job ({JOB_ID})(?: attempt ([0-9a-f_-]+))?: (.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

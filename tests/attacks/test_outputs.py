@@ -87,3 +87,35 @@ def test_nothing_from_outside_is_published(end, name, store, tmp_path):
     published = [key for key in keys(store) if "/runs/" in key]
     assert not [key for key in published if SECRET in read(store, key)]
     assert not [key for key in published if key.endswith(name)]
+
+
+DEEP = "[" * 400 + "]" * 400  # json reads it; to write it indented takes as many nested calls
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", DEEP], ids=lambda value: value[:8])
+def test_a_summary_that_json_cannot_hold_fails_its_job_and_no_other(value, store, tmp_path):
+    launcher = OrderedLauncher()
+    config = Config(
+        "xcor", work_dir=tmp_path / "work", source="archive:/data", max_attempts=1, max_parallel=2
+    )
+    daemon = Daemon(store, launcher, config)
+    with daemon.holding():
+        for job_id in ("41", "42"):
+            send(store, job_id)
+        daemon.tick()
+        for job_id in ("41", "42"):
+            job = daemon.jobs[job_id]
+            work(job.folder)
+            (job.folder / "xcor_log.txt").touch()
+            if job_id == "41":
+                text = (job.folder / "outputs.json").read_text()
+                text = text.replace('"pairs": 1', f'"pairs": {value}')
+                (job.folder / "outputs.json").write_text(text)
+            worker = launcher.workers[job_id, job.run]
+            launcher.workers[job_id, job.run] = worker.__class__("ended", 0)
+        daemon.tick()
+
+    failed = store.read_status("41")
+    assert (failed["state"], store.read_manifest("41")) == ("failed", None)
+    assert "outputs.json" in failed["reason"]
+    assert store.read_status("42")["state"] == "done"

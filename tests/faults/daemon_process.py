@@ -24,11 +24,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from working import ordered, work
 
 from xcor_daemon.config import Config
+from xcor_daemon.request.job_files import LOG_FILE
 from xcor_daemon.service.daemon import Daemon
 from xcor_daemon.service.signals import stop_on_signals
 from xcor_daemon.storage import fault_injection
 from xcor_daemon.storage.bucket import Bucket
-from xcor_daemon.storage.jobs import LOG_FILE, Job
+from xcor_daemon.storage.jobs import Job
 from xcor_daemon.workers.launcher import ENDED, NOT_STARTED, Worker
 from xcor_daemon.workers.local_launcher import LocalLauncher
 

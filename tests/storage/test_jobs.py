@@ -12,6 +12,7 @@ from hosting import PARAMS, STATIONS
 
 from xcor_daemon.atomic_files import write_bytes
 from xcor_daemon.errors import BusyError, DiskError, Problem
+from xcor_daemon.request.job_files import JobProgress
 from xcor_daemon.storage import jobs
 from xcor_daemon.storage.jobs import Input, Job, create_job, load_jobs, sweep_unfinished
 from xcor_daemon.storage.worker_outputs import (
@@ -159,8 +160,7 @@ def test_whole_files_are_those_that_got_their_last_name(job):
 def test_a_progress_file_that_makes_no_sense_shows_nothing(job, text):
     (job.folder / "progress.json").write_text(text)
 
-    empty = {"stage": "", "days": None, "pairs": None, "eta_s": None, "warnings": []}
-    assert read_progress(job.folder) == empty
+    assert read_progress(job.folder) == JobProgress()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import boto3
 from moto import mock_aws
 from working import work as work
 
+from xcor_daemon.request.job_files import LOG_FILE
 from xcor_daemon.storage.bucket import Bucket
-from xcor_daemon.storage.jobs import LOG_FILE, Job
+from xcor_daemon.storage.jobs import Job
 from xcor_daemon.workers.launcher import ENDED, NOT_STARTED, RUNNING, Worker
 
 STATIONS = b"""Network,Station,Location,Channel,StartDate,EndDate

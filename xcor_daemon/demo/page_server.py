@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -17,12 +16,12 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from ..web.page import Page
+from ..web.submit import CANCEL_PATH
 
 # Take the body of a POST, or the id of a job; give a status and what to answer as JSON.
 Submit = Callable[[bytes], tuple[int, Mapping[str, Any]]]
 Cancel = Callable[[str], tuple[int, Mapping[str, Any]]]
 
-_CANCEL = re.compile(r"/jobs/([0-9]{1,16})/cancel")
 _MAX_BODY = 6_000_000  # bytes: both CSV files at their limits, as JSON
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -102,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(length))
         path = urlsplit(self.path).path
-        cancelled = _CANCEL.fullmatch(path)
+        cancelled = CANCEL_PATH.fullmatch(path)
         if path != "/jobs" and not cancelled:
             self._send_json(404, {"error": "jobs are sent to /jobs."})
         elif not self._is_ours() or self.headers.get_content_type() != "application/json":

@@ -9,9 +9,10 @@ from typing import Any
 
 from ..config import Config
 from ..errors import UnreachableError, XcorError
+from ..request.job_files import LOG_FILE
 from ..storage import worker_outputs
 from ..storage.bucket import Bucket
-from ..storage.jobs import LOG_FILE, RUNNING, TERMINAL, Job, load_jobs
+from ..storage.jobs import RUNNING, TERMINAL, Job, load_jobs
 from ..storage.listing import Waiting
 
 log = logging.getLogger(__name__)
@@ -126,8 +127,8 @@ def _local(job: Job) -> dict[str, Any]:
         "id": job.id,
         "kind": job.kind,
         "state": job.state,
-        "stage": progress["stage"] if job.state == RUNNING else "",
-        "days": progress["days"],
+        "stage": progress.stage if job.state == RUNNING else "",
+        "days": list(progress.days) if progress.days else None,
         "seen": job.submitted_at,
         "reason": job.reason or None,
     }

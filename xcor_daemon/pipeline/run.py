@@ -27,6 +27,14 @@ from ..errors import (
     XcorError,
     reason_lines,
 )
+from ..request.job_files import (
+    OUTPUTS_FILE,
+    PROGRESS_FILE,
+    REQUEST_FILE,
+    SUMMARY_FILE,
+    DayCounts,
+    FailedDay,
+)
 from ..request.parse import StackRequest, XcorRequest, read_request
 from ..request.stacking_params import STACKING
 from ..request.stations import STATIONS
@@ -38,8 +46,8 @@ from .products import products
 from .products.data_sources import served
 from .products.reasons import failed_day, nothing_made, reasons_of
 from .products.render_pool import Painters
-from .products.summary import OUTPUTS, outputs_of, write_summary
-from .scheduling.progress import PROGRESS, Reporter
+from .products.summary import outputs_of, write_summary
+from .scheduling.progress import Reporter
 from .scheduling.schedule import Downloads, Schedule, Work, work_through
 from .scheduling.unit_progress import Rates, clear_told, told
 from .sources import NOTHING_SHARED, Access, needs_data_centre, open_sources, picklable_for_workers
@@ -50,7 +58,6 @@ from .worker_process import with_one_thread
 
 log = logging.getLogger(__name__)
 
-REQUEST, SUMMARY = "request.json", "summary.csv"
 CONNECTIONS = ".connections"  # of the job folder
 _SMALL = 32e6  # bytes of stacks, days together, of a job whose painters are there from the start
 
@@ -115,7 +122,7 @@ def correlate_job(
         If the disk is full.
     """
     request = _read(folder, XcorRequest, STATIONS)
-    write_json(folder / REQUEST, request.to_json())
+    write_json(folder / REQUEST_FILE, request.to_json())
     reporter = Reporter(folder, report)
     with ExitStack() as stack:
         painters = stack.enter_context(_painters(request, processes)) if images else None
@@ -162,7 +169,7 @@ def correlate_shard(
     number, of = shard
     request = _read(folder, XcorRequest, STATIONS)
     days = request.days[number::of]
-    reporter = Reporter(folder, report, PROGRESS.replace(".", f"-{number}."))
+    reporter = Reporter(folder, report, PROGRESS_FILE.replace(".", f"-{number}."))
     # Shards run on many machines: what a data centre allows one user is counted where all see it.
     access = replace(access, lock_folder=folder / CONNECTIONS)
     work = _work(folder, request, source, sources or {}, access, processes, reporter)
@@ -268,18 +275,18 @@ def _close(
 ) -> dict[str, Any]:
     """What comes when all days are at their end: summary, stacks, images, outputs.json."""
     results = [schedule.results[day] for day in request.days if day in schedule.results]
-    write_summary(folder / SUMMARY, results)
+    write_summary(folder / SUMMARY_FILE, results)
     lost = schedule.lost
     names = [name for result in results for name in result.files]
     if lost and not names:
         raise XcorError(f"no day could be done; the first, {lost[0]['day']}: {lost[0]['reason']}")
     rows = _rows_of(request, schedule)
     whole = [result for result in results if not result.lost]
-    units = {
-        "done": sum(bool(result.files) for result in whole),
-        "empty": sum(not result.files for result in whole),
-        "failed": lost,
-    }
+    days = DayCounts(
+        done=sum(bool(result.files) for result in whole),
+        empty=sum(not result.files for result in whole),
+        failed=tuple(FailedDay(**day) for day in lost),
+    )
     reporter.stage("stacking and drawing" if painters else "stacking")
     made, summary = products.of_correlation(
         folder, results, request.params, _cores(processes), reporter.stacked, painters
@@ -290,8 +297,8 @@ def _close(
     clear_told(folder)
     clear_partial_records(folder)
     is_empty = not names
-    names = [REQUEST, SUMMARY, *names, *made]
-    outputs = _finish(folder, names, units, _cores(processes), reporter, summary)
+    names = [REQUEST_FILE, SUMMARY_FILE, *names, *made]
+    outputs = _finish(folder, names, days, _cores(processes), reporter, summary)
     if is_empty:  # summary.csv says why, and outputs.json lists it
         raise nothing_made(rows)
     return outputs
@@ -375,7 +382,7 @@ def stack_job(
         If no pair has a stack.
     """
     request = _read(folder, StackRequest, STACKING)
-    write_json(folder / REQUEST, request.to_json())
+    write_json(folder / REQUEST_FILE, request.to_json())
     reporter = Reporter(folder, report)
     days = correlation_day.from_folder(corr_folder)
     if not days:
@@ -387,15 +394,15 @@ def stack_job(
         folder, days, request.params, _cores(processes), reporter.stacked
     )
     reporter.progress.days_done = len(days)
-    units = {"done": len(days), "empty": 0, "failed": []}
-    names = [REQUEST, *made]
-    return _finish(folder, names, units, _cores(processes), reporter, summary)
+    names = [REQUEST_FILE, *made]
+    counts = DayCounts(done=len(days), empty=0)
+    return _finish(folder, names, counts, _cores(processes), reporter, summary)
 
 
 def _finish(
     folder: Path,
     names: Sequence[str],
-    units: dict[str, Any],
+    days: DayCounts,
     processes: int,
     reporter: Reporter,
     summary: dict[str, Any],
@@ -403,8 +410,8 @@ def _finish(
     """Write outputs.json, the last act: its presence says that all is there."""
     reporter.stage("checking files")
     warnings = reporter.progress.warnings
-    outputs = outputs_of(folder, names, units, processes, warnings, summary)
+    outputs = outputs_of(folder, names, days, processes, warnings, summary).to_json()
     sync(folder / name for name in names)  # all at once; outputs.json vouches for them
     reporter.stage("finished")
-    write_json(folder / OUTPUTS, outputs)
+    write_json(folder / OUTPUTS_FILE, outputs)
     return outputs

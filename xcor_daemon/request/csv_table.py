@@ -15,11 +15,11 @@ from importlib.resources import files
 from typing import Any
 
 from ..errors import Problem
+from .job_files import is_job_id
 
 LIMITS: dict[str, Any] = json.loads((files(__package__) / "limits.json").read_text("utf-8"))
 
 _NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?", re.ASCII)
-_JOB_ID = re.compile(r"[0-9]{1,16}")
 _INTERVAL = re.compile(r"[1-9][0-9]{0,3}(h|D|ME)")
 _CHANNEL = r"[A-Z0-9]{1,8}\.[A-Z0-9]{1,8}\.[A-Z0-9]{0,2}\.[A-Z0-9]{1,3}"
 _LISTS = {
@@ -119,7 +119,7 @@ def _parse_value(limit: dict[str, Any], text: str) -> Any:
             raise ValueError("is neither all nor a list such as ZZ;NN or Z?;?Z")
         return () if text == "all" else parts
     if kind == "job":
-        if not _JOB_ID.fullmatch(text):
+        if not is_job_id(text):
             raise ValueError("is not the id of a job; write its 1 to 16 digits")
         return text
     if kind == "interval":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError, NoDataError
+from ..request.job_files import SUMMARY_FILE
 from .concat import join
 from .remote import HttpStore, S3Store, read_manifest
 from .tables import dvv_table, has_dvv, read_table
@@ -19,8 +20,6 @@ from .tables import dvv_table, has_dvv, read_table
 if TYPE_CHECKING:
     import pandas
     import xarray
-
-_SUMMARY = "summary.csv"
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class Results:
         NoDataError
             If the job has no summary; a stacking job has none.
         """
-        return self._table(_SUMMARY)
+        return self._table(SUMMARY_FILE)
 
     def dvv(self, method: str = "linear") -> pandas.DataFrame:
         """Relative change of velocity of every pair and interval of a stack file.
@@ -246,7 +245,7 @@ def open_results(where: str | Path) -> Results:
         folder = Path(where)
         openers = {
             name: partial(str, path)
-            for path in (folder / _SUMMARY, *_below(folder, "CORR"), *_below(folder, "STACK"))
+            for path in (folder / SUMMARY_FILE, *_below(folder, "CORR"), *_below(folder, "STACK"))
             if _is_result(name := path.relative_to(folder).as_posix()) and path.is_file()
         }
     if not any(name.endswith(".h5") for name in openers):
@@ -262,4 +261,4 @@ def _is_result(name: str) -> bool:
     """Whether a file is opened here: HDF5, the table beside a stack, or the summary."""
     folder, _, file = name.partition("/")
     is_array = folder in ("CORR", "STACK") and file.endswith(".h5")
-    return is_array or (folder == "STACK" and file.endswith(".csv")) or name == _SUMMARY
+    return is_array or (folder == "STACK" and file.endswith(".csv")) or name == SUMMARY_FILE

@@ -11,11 +11,12 @@ from typing import Any
 
 from .. import __version__
 from ..request.cost import estimate
+from ..request.job_files import LOG_FILE, OUTPUTS_FILE, JobOutputs
 from ..request.parse import XcorRequest, read_request
 from ..storage import worker_outputs
 from ..storage.bucket import Bucket, manifest_key, result_key
-from ..storage.jobs import DONE, LOG_FILE, QUEUED, RUNNING, Job
-from ..storage.worker_outputs import OUTPUTS_FILE, BrokenOutputs
+from ..storage.jobs import DONE, QUEUED, RUNNING, Job
+from ..storage.worker_outputs import BrokenOutputs
 
 SLICE = 10.0  # s of a pass in which files of one job are moved; the rest comes with the next pass
 _REFRESH = 30.0  # s after which status.json is written again though nothing changed
@@ -137,20 +138,18 @@ class Publisher:
         """Remember nothing of a job that is at its end, or that begins again."""
         self._memories.pop(job_id, None)
 
-    def commit(
-        self, job: Job, result: Mapping[str, Any], image: str | None = None
-    ) -> dict[str, Any]:
+    def commit(self, job: Job, outputs: JobOutputs, image: str | None = None) -> dict[str, Any]:
         """Publish a job whose files are uploaded, once; gives the manifest that stands.
 
         Parameters
         ----------
-        result : mapping
-            The content of outputs.json.
+        outputs : JobOutputs
+            Of the worker.
         image : str, optional
             That the worker ran from.
         """
         published = self._memory(job).published
-        arrays = {file["name"]: file["arrays"] for file in result["files"]}
+        arrays = {file.name: list(file.arrays) for file in outputs.files}
         files = [
             {
                 "key": result_key(job.id, job.attempt, name),
@@ -170,9 +169,7 @@ class Publisher:
             "request": read_request(job.folder).to_json(),
             "inputs": [asdict(item) for item in job.inputs],
             "started": iso(job.started),
-            "units": result["units"],
-            "warnings": result["warnings"],
-            "summary": result["summary"],
+            **{key: value for key, value in outputs.to_json().items() if key != "files"},
             "files": files,
         }
         return self.bucket.commit_manifest(job.id, manifest)
@@ -212,14 +209,14 @@ class Publisher:
         return {
             **_unknown(job.id, job.kind),
             "state": job.state,
-            "stage": (is_running and progress["stage"]) or stage,
-            "days": progress["days"] or [0, days],
-            "pairs": pairs if progress["pairs"] is None else progress["pairs"],
-            "eta_s": progress["eta_s"] if is_running else None,
+            "stage": (is_running and progress.stage) or stage,
+            "days": list(progress.days or (0, days)),
+            "pairs": pairs if progress.pairs is None else progress.pairs,
+            "eta_s": progress.eta if is_running else None,
             "started": iso(job.started) if job.started else None,
             "reason": job.reason or None,
             "problems": list(job.problems),
-            "warnings": progress["warnings"],
+            "warnings": [warning.to_json() for warning in progress.warnings],
             "log_tail": worker_outputs.log_tail(job.folder),
         }
 

@@ -12,6 +12,7 @@ from ..atomic_files import disk_errors, write_text
 from ..config import Config
 from ..errors import ConfigError, Problem, RequestError, XcorError
 from ..request.cost import examine_files
+from ..request.job_files import LOG_FILE, SUMMARY_FILE, DayCounts
 from ..request.params import PARAMS
 from ..request.parse import StackRequest, XcorRequest, read_files, read_request
 from ..storage import fault_injection, jobs, worker_outputs
@@ -198,16 +199,16 @@ class Course:
     def _collect(self, job: Job, worker: Worker) -> None:
         """Publish what a worker made that says that all went well, if that is true."""
         try:
-            result = worker_outputs.read_outputs(job.results)
-            self._count_units(job, result["units"])
-            if worker.is_starved and result["units"]["failed"]:
+            outputs = worker_outputs.read_outputs(job.results)
+            self._count_days(job, outputs.days)
+            if worker.is_starved and outputs.days.failed:
                 self._follow(job, self._classify(job, worker))
                 return
             most = most_bytes(job)
-            if (size := sum(file["size"] for file in result["files"])) > most:
+            if (size := sum(file.size for file in outputs.files)) > most:
                 raise BrokenOutputs(f"its results take {size:.2g} bytes; at most {most:.2g}.")
-            expected = {f["name"]: (f["size"], f["sha256"]) for f in result["files"]}
-            is_all_there = self.publisher.upload(job, {**expected, jobs.LOG_FILE: None})
+            expected = {f.name: (f.size, f.sha256) for f in outputs.files}
+            is_all_there = self.publisher.upload(job, {**expected, LOG_FILE: None})
         except BrokenOutputs as error:
             reason = f"the worker ended well, but {error}"
             self._follow(job, Ending("broken", reason, "", self.config.max_attempts))
@@ -215,14 +216,13 @@ class Course:
         if not is_all_there:
             self.publisher.show(job, "publishing the results")
             return
-        self._finish(job, self.publisher.commit(job, result, worker.image))
+        self._finish(job, self.publisher.commit(job, outputs, worker.image))
 
-    def _count_units(self, job: Job, units: dict[str, Any]) -> None:
-        """Every day that was asked for must have come to some end."""
+    def _count_days(self, job: Job, days: DayCounts) -> None:
+        """The worker must account for every day of the request."""
         request = read_request(job.folder)
-        counted = units["done"] + units["empty"] + len(units["failed"])
-        if isinstance(request, XcorRequest) and counted != len(request.days):
-            raise BrokenOutputs(f"it accounts for {counted} of {len(request.days)} days.")
+        if isinstance(request, XcorRequest) and days.total != len(request.days):
+            raise BrokenOutputs(f"it accounts for {days.total} of {len(request.days)} days.")
 
     def _finish(self, job: Job, standing: dict[str, Any]) -> None:
         """A job that is published, by this attempt or by another one."""
@@ -267,13 +267,13 @@ class Course:
         if standing is not None:  # it was published before the final_state fell
             self._finish(job, standing)
             return
-        if not (job.folder / jobs.LOG_FILE).exists():
+        if not (job.folder / LOG_FILE).exists():
             line = f"job {job.id}: {job.final_state}: {job.reason}\n"
             with disk_errors(job.folder), fault_injection.fault_point("log.write"):
-                write_text(job.folder / jobs.LOG_FILE, line)
-        names = [jobs.LOG_FILE]
-        if (job.results / worker_outputs.SUMMARY_FILE).exists():  # says why there are no results
-            names.append(worker_outputs.SUMMARY_FILE)
+                write_text(job.folder / LOG_FILE, line)
+        names = [LOG_FILE]
+        if (job.results / SUMMARY_FILE).exists():  # says why there are no results
+            names.append(SUMMARY_FILE)
         try:
             self.publisher.upload(job, dict.fromkeys(names))
         except BrokenOutputs as error:

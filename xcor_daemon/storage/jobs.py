@@ -21,10 +21,11 @@ from typing import Any
 
 from ..atomic_files import disk_errors, make_folder, remove, write_bytes, write_json, write_text
 from ..errors import BusyError, Problem, XcorError
+from ..request.job_files import JOB_ID
 from ..request.stacking_params import STACKING
 from . import fault_injection
 
-JOB_FILE, LOG_FILE = "job.json", "xcor_log.txt"
+JOB_FILE = "job.json"
 RESULTS = "job"  # in a job's folder: all that a container may write
 QUEUED, RUNNING = "queued", "running"
 DONE, FAILED, REJECTED, CANCELLED = "done", "failed", "rejected", "cancelled"
@@ -33,7 +34,7 @@ TERMINAL = (DONE, FAILED, REJECTED, CANCELLED)
 RELINQUISHED = "left"
 
 _STAMP = re.compile(r"[0-9]{8}_[0-9]{6}")
-_ID = re.compile(r"[0-9]{1,16}")
+_ID = re.compile(JOB_ID)
 _ASIDE = "`xcor-daemon rebuild-state` sets it aside and takes the job from S3 again"
 # Attribute of `Job` -> its key in job.json, where they differ.
 _KEYS = {

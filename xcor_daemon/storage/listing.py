@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote_plus
 
+from ..request.job_files import JOB_ID
 from ..request.pairs import PAIRS
 from ..request.params import PARAMS
 from ..request.parse import PARAMS_ALIAS
@@ -25,7 +26,7 @@ from ..request.stations import STATIONS
 
 CANCEL = "cancel"
 _NAMES = "|".join(map(re.escape, (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKING, CANCEL)))
-_INCOMING = re.compile(rf"incoming/([0-9]{{1,16}})/({_NAMES})")
+_INCOMING = re.compile(rf"incoming/({JOB_ID})/({_NAMES})")
 _FIELD = re.compile(rb"<(Key|ETag|Size|LastModified)>([^<]*)</")
 _FIRST, _LAST = b"<Contents>", b"</Contents>"
 _OBJECTS = "XcorObjects"  # where a page's objects are found in botocore's answer

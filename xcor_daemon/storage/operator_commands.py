@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ..atomic_files import disk_errors, make_folder, write_json
 from ..errors import XcorError
+from ..request.job_files import JOB_ID, is_job_id
 
 ACTIONS = ("cancel", "retry", "hold", "release")
-_NAME = re.compile(r"([0-9]{1,16})\.json")
+_NAME = re.compile(rf"({JOB_ID})\.json")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def post(work_dir: Path, job_id: str, action: str) -> None:
     XcorError
         If that is no id of a job.
     """
-    if not _NAME.fullmatch(f"{job_id}.json"):
+    if not is_job_id(job_id):
         raise XcorError(f"{ascii(job_id)[:40]} is no id of a job: 1 to 16 digits.")
     path = work_dir / ".orders" / f"{job_id}.json"
     make_folder(path.parent)

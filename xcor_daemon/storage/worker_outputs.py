@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import XcorError
-from .jobs import LOG_FILE
-
-OUTPUTS_FILE, PROGRESS_FILE = "outputs.json", "progress.json"
-SUMMARY_FILE = "summary.csv"
+from ..request.job_files import (
+    LOG_FILE,
+    OUTPUTS_FILE,
+    PROGRESS_FILE,
+    RESULT_FOLDERS,
+    JobOutputs,
+    JobProgress,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
-_RESULT_FOLDERS = ("CORR", "STACK", "PLOT")
 # A file of holes costs its writer nothing, and whoever reads or uploads it everything.
 _LARGE, _MOST_HOLES = 1_000_000_000, 100  # bytes; size over what is on the disk
 _MAX_JSON = 64_000_000  # bytes
-_MAX_WARNINGS = 1000  # that a page can use
 
 
 class BrokenOutputs(XcorError):
@@ -73,7 +75,7 @@ def sha256_of(file: BufferedReader) -> str:
 
 def whole_files(folder: Path) -> list[str]:
     """Names of the results that are whole, while the worker goes on."""
-    tops = [folder / name for name in _RESULT_FOLDERS if not (folder / name).is_symlink()]
+    tops = [folder / name for name in RESULT_FOLDERS if not (folder / name).is_symlink()]
     paths = [Path(d, file) for top in tops for d, _, files in os.walk(top) for file in files]
     return sorted(
         path.relative_to(folder).as_posix()
@@ -82,28 +84,9 @@ def whole_files(folder: Path) -> list[str]:
     )
 
 
-def read_progress(folder: Path) -> dict[str, Any]:
-    """progress.json with every field of the right kind; what is missing or odd is left empty."""
-    content = _read_json(folder, PROGRESS_FILE)
-    days = content.get("days")
-    eta = content.get("eta_s")
-    is_pair = isinstance(days, list) and len(days) == 2 and all(type(n) is int for n in days)
-    return {
-        "stage": str(content.get("stage", ""))[:200],
-        "days": days if is_pair else None,
-        "pairs": content["pairs"] if type(content.get("pairs")) is int else None,
-        "eta_s": eta if isinstance(eta, int | float) and 0 <= eta < 1e9 else None,
-        "warnings": _warnings(content),
-    }
-
-
-def _warnings(content: dict[str, Any]) -> list[dict[str, str]]:
-    found = content.get("warnings")
-    return [
-        {key: str(warning.get(key, ""))[:300] for key in ("code", "channel", "day", "text")}
-        for warning in (found if isinstance(found, list) else [])[:_MAX_WARNINGS]
-        if isinstance(warning, dict)
-    ]
+def read_progress(folder: Path) -> JobProgress:
+    """The content of progress.json; without the file, or with one that is not JSON, empty."""
+    return JobProgress.from_json(_read_json(folder, PROGRESS_FILE))
 
 
 def size_of(folder: Path, most: float) -> int:
@@ -120,37 +103,21 @@ def size_of(folder: Path, most: float) -> int:
     return total
 
 
-def read_outputs(folder: Path) -> dict[str, Any]:
-    """outputs.json, its shape checked: units, files, warnings and a summary.
+def read_outputs(folder: Path) -> JobOutputs:
+    """The content of outputs.json, checked.
 
     Raises
     ------
     BrokenOutputs
-        If it is missing or not as the contract says.
+        If the file is missing, is not JSON or has another shape.
     """
-    outputs = _read_json(folder, OUTPUTS_FILE)
-    files, units = outputs.get("files"), outputs.get("units")
-    if not isinstance(files, list) or not isinstance(units, dict):
-        raise BrokenOutputs(f"{OUTPUTS_FILE} is missing or lists neither files nor units.")
-    if any(
-        type(units.get(k)) is not t for k, t in {"done": int, "empty": int, "failed": list}.items()
-    ):
-        raise BrokenOutputs(f"{OUTPUTS_FILE} does not count its units: {ascii(units)[:120]}.")
-    kinds = {"name": str, "size": int, "sha256": str}
-    for file in files:
-        if not isinstance(file, dict) or any(type(file.get(k)) is not t for k, t in kinds.items()):
-            raise BrokenOutputs(f"{OUTPUTS_FILE} describes a file as {ascii(file)[:120]}.")
-        if not isinstance(file.setdefault("arrays", []), list):
-            raise BrokenOutputs(f"{OUTPUTS_FILE} has no list of arrays for {file['name'][:120]}.")
-    if len({file["name"] for file in files}) < len(files):
-        raise BrokenOutputs(f"{OUTPUTS_FILE} lists a file twice.")
-    summary = outputs.get("summary")
-    return {
-        "units": units,
-        "files": files,
-        "warnings": _warnings(outputs),
-        "summary": summary if isinstance(summary, dict) else {},
-    }
+    content = _read_json(folder, OUTPUTS_FILE)
+    if content is None:
+        raise BrokenOutputs(f"{OUTPUTS_FILE} is missing, or is not JSON.")
+    try:
+        return JobOutputs.from_json(content)
+    except ValueError as error:
+        raise BrokenOutputs(f"{OUTPUTS_FILE} {error}.") from error
 
 
 def _is_regular(path: Path) -> bool:
@@ -160,14 +127,13 @@ def _is_regular(path: Path) -> bool:
         return False
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object that a worker wrote; empty where there is none."""
+def _read_json(folder: Path, name: str) -> Any:
+    """What a worker wrote as JSON; None where there is no such file or it is not JSON."""
     try:
         with open_output(folder, name) as file:
-            content = json.loads(file.read(_MAX_JSON))
+            return json.loads(file.read(_MAX_JSON))
     except (BrokenOutputs, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None
 
 
 def log_tail(folder: Path, most: int = 50) -> list[str]:

@@ -10,7 +10,6 @@ import functools
 import json
 import logging
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,10 @@ from ..config import Config
 from ..errors import ConfigError, UnreachableError
 from ..storage.bucket import Bucket
 from .quota import Quota
-from .submit import handle, handle_cancel, id_of_launch
+from .submit import CANCEL_PATH, handle, handle_cancel, id_of_launch
 
 log = logging.getLogger(__name__)
 
-_CANCEL = re.compile(r"/jobs/([0-9]{1,16})/cancel")
 _ONE_DAY = 86400  # s
 
 
@@ -66,7 +64,7 @@ class Gateway:
             return _reply(415, {"error": "POST a request as application/json."}, origin)
         if http["path"] == "/jobs":
             return _reply(*self._submit(http["sourceIp"], _body(event)), origin)
-        if cancelled := _CANCEL.fullmatch(http["path"]):
+        if cancelled := CANCEL_PATH.fullmatch(http["path"]):
             return _reply(*handle_cancel(self.bucket, cancelled[1]), origin)
         return _reply(404, {"error": "jobs are sent to /jobs."}, origin)
 

@@ -23,6 +23,7 @@ from typing import Any
 from ..errors import ConfigError, RequestError, UnreachableError
 from ..request.cost import check_files
 from ..request.csv_table import LIMITS
+from ..request.job_files import JOB_ID, is_job_id
 from ..request.pairs import PAIRS
 from ..request.params import PARAMS
 from ..request.parse import PARAMS_ALIAS
@@ -41,7 +42,7 @@ _FILES = {
     "params": PARAMS,
     "stacking_params": STACKING,
 }
-_ID = re.compile(r"[0-9]{1,16}")
+CANCEL_PATH = re.compile(rf"/jobs/({JOB_ID})/cancel")  # of a URL
 _LAUNCH = re.compile(r"[0-9a-f]{32}")
 _AWAY = "the job store is out of reach; try again in a minute."
 _TRIES = 5  # ids to draw before it cannot be chance that all are taken
@@ -137,7 +138,7 @@ def cancel(bucket: Bucket, job_id: str) -> bool:
     UnreachableError
         If S3 does not take it.
     """
-    if not _ID.fullmatch(job_id):
+    if not is_job_id(job_id):
         return False
     status = bucket.read_status(job_id)
     if status is None and not bucket.has_inputs(job_id):

@@ -21,9 +21,10 @@ from docker.types import Mount, Ulimit
 
 from ..atomic_files import disk_errors, make_folder, open_atomic, write_bytes
 from ..config import Config
+from ..request.job_files import LOG_FILE
 from ..request.parse import XcorRequest, read_request
 from ..storage import fault_injection
-from ..storage.jobs import JOB_FILE, LOG_FILE, RESULTS, Job
+from ..storage.jobs import JOB_FILE, RESULTS, Job
 from .docker_engine import Engine, LaunchError
 from .launcher import ENDED, NOT_STARTED, RUNNING, Worker, worker_words
 from .supervisor import read_record, write_record

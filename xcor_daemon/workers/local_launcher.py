@@ -17,8 +17,9 @@ from pathlib import Path
 
 from ..atomic_files import disk_errors, open_log
 from ..errors import DiskError
+from ..request.job_files import LOG_FILE
 from ..storage import fault_injection
-from ..storage.jobs import LOG_FILE, Job
+from ..storage.jobs import Job
 from .launcher import ENDED, NOT_STARTED, RUNNING, Worker, worker_environ
 from .supervisor import is_alive, read_record
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from ...atomic_files import write_csv
 from ...errors import DiskError, XcorError
+from ...request.job_files import MAX_WARNINGS, DayCounts, JobOutputs, JobWarning, OutputFile
 from ..datatypes import ChannelDay
 from ..executors import run_units
 from ..hdf5 import correlation_file
 from ..units.day import DayResult
 
-OUTPUTS = "outputs.json"
 _LITTLE = 100e6  # bytes of files that are read faster than processes start to read them
 
 
@@ -36,12 +36,12 @@ def cell(value: Any) -> Any:
 def outputs_of(
     folder: Path,
     names: Sequence[str],
-    units: dict[str, Any],
+    days: DayCounts,
     processes: int,
     warnings: Sequence[dict[str, str]],
     summary: dict[str, Any],
-) -> dict[str, Any]:
-    """What outputs.json holds: the files with their sizes and digests, and what became of all."""
+) -> JobOutputs:
+    """The content of outputs.json: days, warnings, and the files with their sizes and digests."""
     if sum((folder / name).stat().st_size for name in names) < _LITTLE:
         processes = 1
     about: dict[str, dict[str, Any]] = {}
@@ -53,9 +53,9 @@ def outputs_of(
         if outcome.result is None:
             raise XcorError(f"{outcome.unit}: {outcome.error}") from outcome.error
         about[outcome.unit] = outcome.result
-    return {
-        "units": units,
-        "files": [{"name": name, **about[name]} for name in names],
-        "warnings": warnings[:1000],
-        "summary": summary,
-    }
+    return JobOutputs(
+        days,
+        tuple(OutputFile(name, **about[name]) for name in names),
+        tuple(JobWarning(**warning) for warning in warnings[:MAX_WARNINGS]),
+        summary,
+    )

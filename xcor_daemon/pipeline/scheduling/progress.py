@@ -7,13 +7,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from ...request.job_files import MAX_WARNINGS, PROGRESS_FILE, JobProgress, JobWarning
 from ...request.units import Unit
 from ..datatypes import Progress
 from ..units.day import DayResult
 from .schedule import Schedule
 from .unit_progress import Told, write_progress
 
-PROGRESS = "progress.json"
 _SHOW_EVERY, _WRITE_EVERY = 0.1, 0.5  # s between two reports, and two writes of progress.json
 _LEAST_SHARE, _LEAST_TIME = 0.02, 1.0  # of the cost, and s, that foretell the time that is left
 _LEAST_RATE = 0.001  # 1/s; a slower one is not worth a figure
@@ -23,7 +23,7 @@ class Reporter:
     """Tells whoever waits how far the job is: the caller, and progress.json for the host."""
 
     def __init__(
-        self, folder: Path, report: Callable[[Progress], None], name: str = PROGRESS
+        self, folder: Path, report: Callable[[Progress], None], name: str = PROGRESS_FILE
     ) -> None:
         self.progress = Progress()
         self._path, self._report = folder / name, report
@@ -93,9 +93,8 @@ class Reporter:
 
     def _content(self) -> dict[str, Any]:
         p = self.progress
-        days = [p.days_done, p.days]
-        return {"stage": p.stage, "days": days, "pairs": p.pairs, "eta_s": p.eta,
-                "warnings": p.warnings[-1000:]}  # fmt: skip
+        warnings = tuple(JobWarning(**warning) for warning in p.warnings[-MAX_WARNINGS:])
+        return JobProgress(p.stage, (p.days_done, p.days), p.pairs, p.eta, warnings).to_json()
 
 
 def _sentence(underway: Mapping[Unit, Told]) -> str:
