@@ -1,4 +1,4 @@
-"""The README's commands do what it says."""
+"""The commands and programs of README.md and docs/formats.md run and print what they show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLOCK = re.compile(r"<!-- run(?:: fails with (\d+))? -->\n```(console|python)\n(
 
 
 def blocks():
-    text = (ROOT / "README.md").read_text()
+    text = "".join((ROOT / name).read_text() for name in ("README.md", "docs/formats.md"))
     return [(int(code or 0), kind, body) for code, kind, body in BLOCK.findall(text)]
 
 
@@ -42,9 +42,19 @@ def run(command, folder):
     )  # fmt: skip
 
 
-def test_the_readmes_commands_print_what_it_shows(folder):
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_link_between_the_pages_leads_to_a_file():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_commands_of_the_docs_print_the_output_they_show(folder):
     same = doctest.OutputChecker().check_output
-    assert len(blocks()) >= 4
+    assert len(blocks()) >= 3
     for code, kind, body in blocks():
         if kind == "python":
             done = subprocess.run([sys.executable, "-c", body], cwd=folder, check=True,

@@ -40,7 +40,7 @@ class Config:
     lease: float = _setting(
         120.0,
         SERVICE,
-        "Seconds without a sign of life after which another daemon takes over a job; 0: no leases",
+        "Seconds after which a lease expires that is not renewed; 0: no leases",
     )
     reserve: float = _setting(1e9, SERVICE, "Disk space that stays free, in bytes")
     quota: float = _setting(

@@ -63,7 +63,7 @@ def idle() -> list[tuple[str, str, float]]:
         (f"machine, {MACHINE}", f"{HOURS} h", HOURS * usd(MACHINE)),
         ("its address", f"{HOURS} h", HOURS * usd("address")),
         ("its disk", f"{DISK_GIB} GB", DISK_GIB * usd("disk")),
-        ("looking into the bucket", f"{lists:,.0f} LIST", lists / 1000 * usd("put")),
+        ("listing the bucket", f"{lists:,.0f} LIST", lists / 1000 * usd("put")),
         ("heartbeat", f"{puts:,.0f} PUT", puts / 1000 * usd("put")),
         ("figures and EC2's own", f"{_FIGURES + 7} metrics", (_FIGURES + 7) * usd("metric")),
         ("log", f"{logs:.2f} GB", logs * usd("logs")),
@@ -126,11 +126,11 @@ def tables() -> dict[str, str]:
     month = idle()
     made = {
         "prices": table(
-            ("what", "USD", "per", "AWS's page"),
+            ("item", "USD", "per", "AWS's page"),
             [(name, f"{p['price']:g}", p["per"], p["source"]) for name, p in PRICES["usd"].items()],
         ),
         "idle": table(
-            ("what", "how much", "USD"),
+            ("item", "amount", "USD"),
             [(what, how, f"{cost:.2f}") for what, how, cost in month]
             + [("**together**", "", f"**{sum(cost for *_, cost in month):.2f}**")],
         ),
@@ -143,7 +143,7 @@ def tables() -> dict[str, str]:
             ],
         ),
     }  # fmt: skip
-    head = ("what", "how much", "USD")
+    head = ("item", "amount", "USD")
     made["ten"] = table(head, campaign_rows(10, 365, _DEFAULTS))
     made["thousand"] = table(head, campaign_rows(1000, 3652, _DAILY))
     return made

@@ -25,7 +25,7 @@ _RENAMED = {
     "scripts/install-release": "install",
 }
 _KEPT = ("scripts/xcor-cron", "scripts/aws/forward-logs", "scripts/aws/forward-xcor-logs.service",
-         "docs/operations.md", "LICENSE")  # fmt: skip
+         "docs/operations.md", "docs/settings.md", "docs/commands.md", "LICENSE")  # fmt: skip
 _OF_THE_FUNCTION = ("request", "storage", "web")  # packages; modules beside them are in, too
 
 

@@ -399,7 +399,7 @@ def test_the_operators_page_says_what_every_alarm_and_most_parameters_mean():
     made = template()
 
     alarms = [*made.resources("AWS::CloudWatch::Alarm"), *made.resources("AWS::Budgets::Budget")]
-    rows = re.findall(r"^\| `(\w+)` \|", page.partition("## What an alarm means")[2], re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", page.partition("## Alarms")[2], re.MULTILINE)
     assert set(alarms) <= set(rows)
     documented = set(re.findall(r"`(\w+)`", page))
     filled_in = {"Version", "Releases", "ImagesArn", "Image", "SubmitCode", "ConnectTo",

@@ -53,7 +53,7 @@ def test_an_engine_that_is_down_fails_and_the_rest_is_looked_at(tmp_path):
 
 
 def test_the_units_and_the_docs_name_every_setting_of_containers():
-    text = (ROOT / "docs/container.md").read_text()
+    text = (ROOT / "docs/settings.md").read_text()
     for name in ("LAUNCHER", "IMAGE", "WORKER_MEMORY", "WORKER_CPUS", "WORKER_PIDS"):
         assert f"`XCOR_{name}`" in text
     assert "`XCOR_WORKER_NETWORK`" in text
