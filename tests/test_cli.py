@@ -252,7 +252,7 @@ def test_a_folder_that_is_no_job_ends_the_worker_with_65(tmp_path, norsar):
     done = run("correlate", tmp_path, "--source", f"archive:{norsar}")
 
     assert done.returncode == 65
-    assert "is no job" in done.stderr
+    assert "is not a job folder" in done.stderr
 
 
 @pytest.mark.real

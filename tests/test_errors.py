@@ -29,9 +29,9 @@ def test_every_error_is_reported_by_an_exit_code_that_a_shell_can_tell():
     [
         (
             ("stations.csv", 4, "EndDate", "2006-13-01", "is not a date"),
-            "stations.csv line 4: EndDate '2006-13-01' is not a date",
+            "stations.csv line 4: EndDate = 2006-13-01 is not a date",
         ),
-        (("params.csv", 0, "fs", "", "is missing"), "params.csv: fs '' is missing"),
+        (("params.csv", 0, "fs", "", "is missing"), "params.csv: fs is missing"),
         (("params.csv", 0, "", "", "is empty"), "params.csv: is empty"),
         (("params.csv", 1, "", "fmin", "is no column"), "params.csv line 1: 'fmin' is no column"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,25 +70,31 @@ class NoDataError(XcorError):
         self.status = status
 
 
+# Values that a message shows as they are: numbers, dates, codes, lists of them.
+_PLAIN = re.compile(r"[A-Za-z0-9_.:;|?+-]{1,40}")
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a request: where it stands, what it says, what is needed."""
+    """One error in a request: its place, the value, and the rule that the value breaks."""
 
     file: str
     line: int  # 1 is the first line of the file; 0 speaks of the whole file
     column: str  # as in the header; empty where the whole line is meant
     value: str
-    need: str  # what is needed, to read after the value
+    need: str  # the rest of the sentence, to be read after the value
 
     def __str__(self) -> str:
         where = self.file if not self.line else f"{self.file} line {self.line}"
-        what = " ".join(part for part in (self.column, self._shown()) if part)
-        return f"{where}: {what} {self.need}" if what else f"{where}: {self.need}"
+        subject = " = ".join(part for part in (self.column, self._shown_value()) if part)
+        return f"{where}: {subject} {self.need}" if subject else f"{where}: {self.need}"
 
-    def _shown(self) -> str:
-        """The value in quotes, printable and short enough for a message."""
-        if not self.value and not self.column:
+    def _shown_value(self) -> str:
+        """The value, printable and short enough for a message; in quotes unless it is plain."""
+        if not self.value:
             return ""
+        if self.column and _PLAIN.fullmatch(self.value):
+            return self.value
         shown = self.value if len(self.value) <= 40 else self.value[:37] + "..."
         return ascii(shown)
 

@@ -112,7 +112,7 @@ def test_stacks_of_all_original_methods_appear_and_bad_requests_are_refused(
         assert_results(service, job, corr == norsar, method, stack_all == "true")
     status = service.wait_for(nothing)
     assert status["state"] == "rejected"
-    assert f"'TA.N16K..LHZ|TA.X..LHZ' is not in job {ta}; it has 1" in status["reason"]
+    assert f"TA.N16K..LHZ|TA.X..LHZ is not in job {ta}; it has 1" in status["reason"]
     assert service.wait_for(change)["state"] == "done"
     with open_results(f"{service.bucket.url}/processed/{change}") as results:
         assert np.isfinite(results.stack()["dvv"].values).sum() >= 4
@@ -122,9 +122,9 @@ def test_stacks_of_all_original_methods_appear_and_bad_requests_are_refused(
 def refused_before_they_are_jobs(page: Page, corr: str) -> None:
     """What the page is told at once, with the column and what is needed."""
     for row, reason in (
-        (f"mean,,true,{corr}", "type 'mean' is not one of linear, phase-weighted, robust"),
-        (f"linear,2,true,{corr}", "phase_smooth '2' goes with type=phase-weighted only"),
-        ("linear,,true,", "job '' is not the id of a job"),
+        (f"mean,,true,{corr}", "type = mean is not one of linear, phase-weighted, robust"),
+        (f"linear,2,true,{corr}", "phase_smooth = 2 applies only with type=phase-weighted"),
+        ("linear,,true,", "job is not a job id"),
     ):
         status, answer = page.post(stacking_params=f"{HEAD}\n{row}\n")
         assert status == 422

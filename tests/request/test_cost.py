@@ -99,7 +99,8 @@ def test_a_job_beyond_a_limit_is_refused_with_the_figures(limit, words, monkeypa
     monkeypatch.setitem(LIMITS["job"], limit, measured)
     assert price(network(20)) == got
     monkeypatch.setitem(LIMITS["job"], limit, measured - 1)
-    with pytest.raises(RequestError, match=f"makes {measured:,.0f} {words}; at most") as caught:
+    text = f"amounts to {measured:,.0f} {words}; at most"
+    with pytest.raises(RequestError, match=text) as caught:
         price(network(20))
 
     assert len(caught.value.problems) == 1

@@ -68,10 +68,10 @@ def test_without_the_file_all_pairs_are_made():
     ("pairs", "message"),
     [
         (b"First,Second\nXX.A..BHZ\n", "line 2: has 1 fields"),
-        (b"First,Second\nXX.A..BHZ,XX.B.BHZ\n", r"line 2: Second 'XX.B.BHZ' is no channel"),
-        (b"First,Second\nXX.A,XX.Q\n", ": 'XX.A XX.Q' names XX.Q, which stations.csv"),
-        (b"First,Second\nXX.A..BHZ,XX.A..BHZ\n", ": 'XX.A..BHZ XX.A..BHZ' makes no pair with"),
-        (b"First,Second\n", "holds no pair"),
+        (b"First,Second\nXX.A..BHZ,XX.B.BHZ\n", r"line 2: Second = XX.B.BHZ is not a channel"),
+        (b"First,Second\nXX.A,XX.Q\n", ": 'XX.A XX.Q' names XX.Q, which is not in stations.csv"),
+        (b"First,Second\nXX.A..BHZ,XX.A..BHZ\n", ": 'XX.A..BHZ XX.A..BHZ' yields no pair with"),
+        (b"First,Second\n", "contains no pair"),
         (b"", "is empty"),
     ],
 )

@@ -128,27 +128,27 @@ def test_the_message_of_the_contract():
     got = refusal(stations, *rows, "TA,C,,BHZ,2006-01-01,2006-13-01")
 
     assert got == [
-        "stations.csv line 4: EndDate '2006-13-01' is not a date; write YYYY-MM-DDThh:mm:ss"
+        "stations.csv line 4: EndDate = 2006-13-01 is not a date; write YYYY-MM-DDThh:mm:ss"
     ]
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("ta,A,,BHZ,2006-01-01,2006-02-01", "Network 'ta' is not a network code"),
-        ("TA,*,,BHZ,2006-01-01,2006-02-01", r"Station '\*' is not a station code"),
+        ("ta,A,,BHZ,2006-01-01,2006-02-01", "Network = ta is not a network code"),
+        ("TA,*,,BHZ,2006-01-01,2006-02-01", r"Station = '\*' is not a station code"),
         ("TA,../../etc,,BHZ,2006-01-01,2006-02-01", "is not a station code"),
-        ("TA,A,?,BHZ,2006-01-01,2006-02-01", "Location '[?]' is not a location code"),
+        ("TA,A,?,BHZ,2006-01-01,2006-02-01", "Location = [?] is not a location code"),
         ("TA,A,,B*,2006-01-01,2006-02-01", "is not a channel code"),
-        ("TA,A,,,2006-01-01,2006-02-01", "Channel '' is not a channel code"),
-        ("TA,A,,BHZ,,2006-02-01", "StartDate '' is not a date"),
-        ("TA,A,,BHZ,2006-02-30,2006-03-01", "StartDate '2006-02-30' is not a date"),
-        ("TA,A,,BHZ,2006-02-01T00:00:00T00:00:00,2006-03-01", "StartDate '.*' is not a date"),
+        ("TA,A,,,2006-01-01,2006-02-01", "Channel is not a channel code"),
+        ("TA,A,,BHZ,,2006-02-01", "StartDate is not a date"),
+        ("TA,A,,BHZ,2006-02-30,2006-03-01", "StartDate = 2006-02-30 is not a date"),
+        ("TA,A,,BHZ,2006-02-01T00:00:00T00:00:00,2006-03-01", "StartDate = .* is not a date"),
         ("TA,A,,BHZ,2006-02-01T00:00:00+02:00,2006-03-01", "is not a date"),
-        ("TA,A,,BHZ,1969-12-31,1970-01-02", "StartDate '1969-12-31' is before 1970"),
-        ("TA,A,,BHZ,2006-01-01,2006-01-01", "EndDate '2006-01-01' is not after StartDate"),
+        ("TA,A,,BHZ,1969-12-31,1970-01-02", "StartDate = 1969-12-31 is before 1970"),
+        ("TA,A,,BHZ,2006-01-01,2006-01-01", "EndDate = 2006-01-01 must be later than StartDate"),
         ("TA,A,,BHZ,2006-01-01,2599-12-31", "span of 216953 days; at most 3700"),
-        ("TA,A,,BHZ,2006-01-01", "line 2: has 5 fields; 6 are needed"),
+        ("TA,A,,BHZ,2006-01-01", "line 2: has 5 fields instead of 6"),
         ("TA,A,,BHZ,2006-01-01,2006-02-01,", "line 2: has 7 fields"),
         ('TA,"A,,BHZ,2006-01-01,2006-02-01', "is not CSV"),
     ],
@@ -170,7 +170,7 @@ def test_a_latitude_that_is_none_is_refused(value):
     ("header", "message"),
     [
         (HEADER.replace("EndDate", "End"), "lacks the column EndDate"),
-        (HEADER + ",Network", "'Network' stands twice"),
+        (HEADER + ",Network", "Network appears twice"),
         (HEADER + ",Colour", "'Colour' is not a column of this file"),
         (HEADER + ",", "' ' is not a column"),
     ],
@@ -195,7 +195,7 @@ def test_every_mistake_of_a_file_is_found():
         "stations.csv line 4",
         "stations.csv line 5",
     ]
-    assert "stations.csv line 4: repeats line 3; delete one of them" in got
+    assert "stations.csv line 4: repeats line 3; delete one of the two" in got
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_every_mistake_of_a_file_is_found():
     [
         (b"", "is empty"),
         (b"\n\n , \n", "is empty"),
-        (HEADER.encode(), "holds no channel"),
+        (HEADER.encode(), "contains no channel"),
         (TWO.encode("utf-16"), "is UTF-16"),
         (b"\xff\xff", "is not UTF-8 text .byte 0."),
         (TWO.encode() + b"\0", "NUL bytes"),
@@ -332,15 +332,19 @@ def test_optional_columns_are_read(column, text, value):
 @pytest.mark.parametrize(
     ("column", "text", "message"),
     [
-        ("response", "Velocity", "response 'Velocity' is not one of velocity, displacement"),
-        ("whiten", "yes", "whiten 'yes' is neither true nor false"),
-        ("components", "Z", "components 'Z' is neither all nor a list such as ZZ;NN"),
+        ("response", "Velocity", "response = Velocity is not one of velocity, displacement"),
+        ("whiten", "yes", "whiten = yes is neither true nor false"),
+        ("components", "Z", "components = Z is neither all nor a list such as ZZ;NN"),
         ("components", "ZZ;;NN", "is neither all nor"),
-        ("max_distance", "0", "max_distance '0' km is not above 0 and at most 20100"),
-        ("min_coverage", "0", "min_coverage '0' is not above 0 and at most 1"),
-        ("substack", "60", "shorter than cc_step=450 s, so it averages nothing"),
-        ("source", "fdsn:http://evil", "is not the name of a data source"),
-        ("method,normalisation", "phase,coefficient", "cannot go with method=phase"),
+        (
+            "max_distance",
+            "0",
+            r"max_distance = 0 km is out of range \(above 0 and at most 20100 km\)",
+        ),
+        ("min_coverage", "0", r"min_coverage = 0 is out of range \(above 0 and at most 1\)"),
+        ("substack", "60", r"shorter than cc_step \(450 s\), so it averages no windows"),
+        ("source", "fdsn:http://evil", "is not a valid name of a data source"),
+        ("method,normalisation", "phase,coefficient", "cannot be combined with method=phase"),
         ("colour", "red", "'colour' is not a column of this file"),
     ],
 )
@@ -352,26 +356,32 @@ def test_a_wrong_optional_value_is_refused(column, text, message):
 @pytest.mark.parametrize(
     ("six", "message"),
     [
-        ("10,0.1,6,450,1800,60", "freqmax '6' Hz is above 5 Hz, the Nyquist frequency of fs=10 Hz"),
-        ("10,0.2,0.2,450,1800,60", "freqmax '0.2' Hz is not above freqmin=0.2 Hz"),
-        ("10,0,0.2,450,1800,60", "freqmin '0' Hz is not above 0"),
-        ("10,0.1,0.2,0,1800,60", "cc_step '0' s is not above 0"),
-        ("10,0.1,0.2,450,86400.1,60", "cc_len '86400.1' s is not above 0 and at most 86400"),
-        ("10,0.1,0.2,450,1800.05,60", "18000.5 samples at fs=10 Hz; it must be a whole number"),
-        ("10,0.1,0.2,0.01,1800,60", "cc_step '0.01' s is 0.1 samples"),
-        ("10,0.1,0.2,450,1800,1800", "maxlag '1800' s is not below cc_len=1800 s"),
-        ("10,0.1,0.2,450,1800,1799.99", "is not below cc_len"),
-        ("10,0.1,0.2,450,1800,0.01", "maxlag '0.01' s is less than one sample"),
-        ("10,0.1,0.2,450,9,1", "less than one period of freqmin=0.1 Hz; write at least 10 s"),
-        ("ten,0.1,0.2,450,1800,60", "fs 'ten' is not a finite number"),
+        (
+            "10,0.1,6,450,1800,60",
+            r"freqmax = 6 Hz exceeds the Nyquist frequency \(5 Hz at fs = 10 Hz\)",
+        ),
+        ("10,0.2,0.2,450,1800,60", r"freqmax = 0.2 Hz must be higher than freqmin \(0.2 Hz\)"),
+        ("10,0,0.2,450,1800,60", "freqmin = 0 Hz is out of range"),
+        ("10,0.1,0.2,0,1800,60", "cc_step = 0 s is out of range"),
+        (
+            "10,0.1,0.2,450,86400.1,60",
+            r"cc_len = 86400.1 s is out of range \(above 0 and at most 86400 s\)",
+        ),
+        ("10,0.1,0.2,450,1800.05,60", "18000.5 samples at fs = 10 Hz; it must be a whole number"),
+        ("10,0.1,0.2,0.01,1800,60", "cc_step = 0.01 s is 0.1 samples"),
+        ("10,0.1,0.2,450,1800,1800", r"maxlag = 1800 s must be shorter than cc_len \(1800 s\)"),
+        ("10,0.1,0.2,450,1800,1799.99", "must be shorter than cc_len"),
+        ("10,0.1,0.2,450,1800,0.01", "maxlag = 0.01 s is shorter than one sample"),
+        ("10,0.1,0.2,450,9,1", r"shorter than one period of freqmin \(0.1 Hz\); set at least 10 s"),
+        ("ten,0.1,0.2,450,1800,60", "fs = ten is not a finite number"),
         ("\u0661\u0660,0.1,0.2,450,1800,60", "is not a finite number"),
         ("nan,0.1,0.2,450,1800,60", "is not a finite number"),
         ("1e400,0.1,0.2,450,1800,60", "is not a finite number"),
-        (",0.1,0.2,450,1800,60", "fs '' is not a finite number"),
+        (",0.1,0.2,450,1800,60", "fs is not a finite number"),
         ("10,0.1,0.2,450,1800", "has 5 fields"),
         (
             "10,0.1,0.2,450,1800,60\n10,0.1,0.2,450,1800,60",
-            "has 2 rows of values; it must have one",
+            "has 2 rows of values; it must have exactly one",
         ),
     ],
 )
@@ -395,7 +405,7 @@ def test_parameters_made_in_python_are_checked_alike(name, value):
 
 
 def test_a_frequency_of_zero_is_refused_and_not_divided_by():
-    with pytest.raises(RequestError, match="freqmin '0' Hz is not above 0"):
+    with pytest.raises(RequestError, match="freqmin = 0 Hz is out of range"):
         replace(PARAMS, freqmin=0.0)
 
 
@@ -471,14 +481,14 @@ def test_the_stacking_row_of_the_contract_is_read():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("mean,,false,1", "type 'mean' is not one of linear, phase-weighted, robust"),
-        ("linear,2,false,1", "line 2: phase_smooth '2' goes with type=phase-weighted only"),
-        ("phase-weighted,-1,false,1", "phase_smooth '-1' s is not from 0"),
-        ("linear,,maybe,1", "stack_all 'maybe' is neither true nor false"),
-        ("linear,,true,", "job '' is not the id of a job"),
-        ("linear,,true,../1", "is not the id of a job"),
-        ("linear,,true,12345678901234567", "write its 1 to 16 digits"),
-        ("linear,,true,\u0661", "is not the id of a job"),
+        ("mean,,false,1", "type = mean is not one of linear, phase-weighted, robust"),
+        ("linear,2,false,1", "line 2: phase_smooth = 2 applies only with type=phase-weighted"),
+        ("phase-weighted,-1,false,1", "phase_smooth = -1 s is out of range"),
+        ("linear,,maybe,1", "stack_all = maybe is neither true nor false"),
+        ("linear,,true,", "job is not a job id"),
+        ("linear,,true,../1", "is not a job id"),
+        ("linear,,true,12345678901234567", "1 to 16 digits"),
+        ("linear,,true,\u0661", "is not a job id"),
     ],
 )
 def test_a_wrong_stacking_row_is_refused(row, message):
@@ -491,26 +501,29 @@ def test_a_wrong_stacking_row_is_refused(row, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"type": "linear", "power": 2}, "power '2' goes with type=phase-weighted or tf-"),
-        ({"type": "median", "select": "snr"}, "select 'snr' goes with type=selective only"),
-        ({"threshold": 0.5}, "threshold '0.5' goes with type=selective only"),
-        ({"type": "nth-root", "power": 0.5}, "is no order of a root"),
-        ({"type": "selective", "threshold": 2}, "more than any correlation"),
-        ({"bootstrap": 1}, "write 0, or a whole number from 2 on"),
-        ({"bootstrap": 2.5}, "write 0, or a whole number from 2 on"),
-        ({"type": "robust", "bootstrap": 20}, "takes a window drawn twice for agreement"),
-        ({"stack_all": "true", "interval": "7D"}, "interval '7D' has no meaning with stack_all"),
-        ({"stack_all": "true", "moving": "7D"}, "moving '7D' has no meaning with stack_all"),
+        ({"type": "linear", "power": 2}, "power = 2 applies only with type=phase-weighted or tf-"),
+        ({"type": "median", "select": "snr"}, "select = snr applies only with type=selective"),
+        ({"threshold": 0.5}, "threshold = 0.5 applies only with type=selective"),
+        ({"type": "nth-root", "power": 0.5}, "is not a valid order of a root"),
+        ({"type": "selective", "threshold": 2}, "exceeds 1, the largest correlation"),
+        ({"bootstrap": 1}, "set 0 or a whole number of at least 2"),
+        ({"bootstrap": 2.5}, "set 0 or a whole number of at least 2"),
+        ({"type": "robust", "bootstrap": 20}, "takes a repeated window for agreement"),
+        ({"stack_all": "true", "interval": "7D"}, "interval = 7D does not apply with stack_all"),
+        ({"stack_all": "true", "moving": "7D"}, "moving = 7D does not apply with stack_all"),
         ({"interval": "7"}, "is not a number of hours, days or months"),
         ({"interval": "0D"}, "is not a number of hours, days or months"),
-        ({"moving": "1D"}, "not shorter than interval=1D"),
-        ({"interval": "1ME", "moving": "7D"}, "months go with months only"),
-        ({"stack_all": "true", "dvv": "stretching"}, "compares intervals with each other"),
-        ({"dvv_min_lag": 5}, "has no meaning without dvv"),
-        ({"dvv": "stretching", "dvv_min_lag": 9, "dvv_max_lag": 9}, "is not above dvv_min_lag=9"),
+        ({"moving": "1D"}, "must be shorter than interval=1D"),
+        ({"interval": "1ME", "moving": "7D"}, "months combine only with months"),
+        ({"stack_all": "true", "dvv": "stretching"}, "compares intervals, but stack_all=true"),
+        ({"dvv_min_lag": 5}, "applies only with dvv=stretching"),
+        (
+            {"dvv": "stretching", "dvv_min_lag": 9, "dvv_max_lag": 9},
+            "must be larger than dvv_min_lag .9 s",
+        ),
         ({"dvv": "both"}, "is not one of none, stretching, cross-spectrum"),
         ({"pairs": "A-B"}, "is not a list of pairs such as"),
-        ({"shots": ";".join(["NO.A..BHZ"] * 21)}, "names 21 channels; at most 20 are drawn"),
+        ({"shots": ";".join(["NO.A..BHZ"] * 21)}, "lists 21 channels; at most 20 are plotted"),
     ],
 )
 def test_columns_of_a_stacking_job_that_contradict_each_other_are_refused(changes, message):
@@ -573,7 +586,7 @@ def test_the_mistakes_of_both_files_are_named_at_once():
     [
         (["stations.csv"], "params.csv: is missing"),
         (["params.csv"], "stations.csv: is missing"),
-        (["stacking_params.csv", "stations.csv"], "stands beside stations.csv"),
+        (["stacking_params.csv", "stations.csv"], "is present with stations.csv"),
     ],
 )
 def test_a_job_with_a_file_too_few_or_too_many_is_refused(names, message):
@@ -583,7 +596,7 @@ def test_a_job_with_a_file_too_few_or_too_many_is_refused(names, message):
 
 
 def test_a_folder_is_read_and_the_pages_own_name_of_params_is_known(tmp_path):
-    assert "is no job" in refusal(read_request, tmp_path)[0]
+    assert "is not a job folder" in refusal(read_request, tmp_path)[0]
     (tmp_path / "stations.csv").write_text(TWO)
     (tmp_path / "xcor_params.csv").write_text(DEFAULTS)
     (tmp_path / "job.json").write_text("{}")
@@ -624,7 +637,7 @@ def test_a_job_that_makes_no_pair_is_refused(rows, header, values):
 
     assert (
         "pair" in refusal(parse_request, content)[0]
-        or "needs two" in refusal(parse_request, content)[0]
+        or "requires two" in refusal(parse_request, content)[0]
     )
 
 
@@ -771,7 +784,7 @@ def test_a_request_for_more_days_than_allowed_is_refused_however_they_are_spread
     rows = [f"XX,S{k},,BHZ,{1970 + k * 10}-01-01,{1975 + k * 10}-01-01" for k in range(5)]
 
     assert refusal(stations, *rows) == [
-        "stations.csv: asks for 9132 days; at most 3700 are allowed in one job"
+        "stations.csv: requests 9132 days; at most 3700 are allowed in one job"
     ]
 
 
@@ -785,7 +798,7 @@ def test_more_rows_or_channels_than_allowed_are_refused():
     rows = [f"XX,S{k:04d},,BHZ,2006-01-01,2006-01-02" for k in range(5001)]
 
     assert refusal(stations, *rows) == [
-        "stations.csv: names 5001 channels; at most 5000 are allowed in one job"
+        "stations.csv: contains 5001 channels; at most 5000 are allowed in one job"
     ]
     assert "has more than 20000 rows" in refusal(stations, *["x"] * 30000)[0]
 

@@ -160,94 +160,95 @@ def test_of_any_mistakes_none_is_reported_twice(drawn):
         (  # a column that is missing hides no other column, nor the rules without it
             {"params.csv": b"fs,freqmin,freqmax,cc_len,maxlag\n10,0.3,0.2,1800,1800\n"},
             ["params.csv line 1: lacks the column cc_step",
-             "params.csv line 2: freqmax '0.2' Hz is not above freqmin=0.3 Hz",
-             "params.csv line 2: maxlag '1800' s is not below cc_len=1800 s"],
+             "params.csv line 2: freqmax = 0.2 Hz must be higher than freqmin (0.3 Hz)",
+             "params.csv line 2: maxlag = 1800 s must be shorter than cc_len (1800 s)"],
         ),
         (  # a column that stands twice has no value, and no default either
             {"params.csv": b"fs,freqmin,freqmax,cc_step,cc_len,maxlag,whiten,method,whiten\n"
                            b"10,0.1,8,450,1800,60,true,coherence,false\n"},
-            ["params.csv line 1: whiten 'whiten' stands twice in the header",
-             "params.csv line 2: freqmax '8' Hz is above 5 Hz, the Nyquist frequency of fs=10 Hz; "
-             "lower freqmax or raise fs"],
+            ["params.csv line 1: whiten appears twice in the header",
+             "params.csv line 2: freqmax = 8 Hz exceeds the Nyquist frequency (5 Hz at fs = 10 Hz)"
+             "; lower freqmax or raise fs"],
         ),
         (  # of two rows neither is the job's, but both are read
             {"params.csv": b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n10,nan,0.2,450,1800,60\n"
                            b"10,0.1,8,450,1800,60\n"},
-            ["params.csv: has 2 rows of values; it must have one",
-             "params.csv line 2: freqmin 'nan' is not a finite number (lower corner of the band, "
-             "in Hz)",
-             "params.csv line 3: freqmax '8' Hz is above 5 Hz, the Nyquist frequency of fs=10 Hz; "
-             "lower freqmax or raise fs"],
+            ["params.csv: has 2 rows of values; it must have exactly one",
+             "params.csv line 2: freqmin = nan is not a finite number (lower corner frequency of "
+             "the band, in Hz)",
+             "params.csv line 3: freqmax = 8 Hz exceeds the Nyquist frequency (5 Hz at fs = 10 Hz)"
+             "; lower freqmax or raise fs"],
         ),
         (  # a quote hides its line only, and what its line may have named is not missed elsewhere
             {"stations.csv": b"Network,Station,Location,Channel,StartDate,EndDate\n"
                              b'XX,"A,,BHZ,2020-01-01,2020-01-02\nXX,B,,BH,2020-01-01,2020-01-02\n',
              "pairs.csv": b"First,Second\nXX.A,XX.B..BHZ\n"},
-            ["stations.csv line 2: is not CSV: a quoted cell does not end with its quote",
-             "stations.csv line 3: Channel 'BH' is not a channel code; write 3 capitals or digits, "
-             "such as BHZ"],
+            ["stations.csv line 2: is not CSV: a quoted cell has no closing quote",
+             "stations.csv line 3: Channel = BH is not a channel code (3 capital letters or digits"
+             ", such as BHZ)"],
         ),
         (  # a channel whose date is wrong is a channel: its pairs are no mistake
             {"stations.csv": b"XX,A,,BHZ,2020-01-01,2020-13-01\nXX,B,,BHZ,2020-01-01,2020-01-02\n",
              "pairs.csv": b"XX.A,XX.B\nXX.A,XX.Q\nXX.B,XX.B\n"},
-            ["stations.csv line 1: EndDate '2020-13-01' is not a date; write YYYY-MM-DDThh:mm:ss",
-             "pairs.csv line 2: 'XX.A XX.Q' names XX.Q, which stations.csv does not",
-             "pairs.csv line 3: 'XX.B XX.B' makes no pair with components, same_station and "
+            ["stations.csv line 1: EndDate = 2020-13-01 is not a date; write YYYY-MM-DDThh:mm:ss",
+             "pairs.csv line 2: 'XX.A XX.Q' names XX.Q, which is not in stations.csv",
+             "pairs.csv line 3: 'XX.B XX.B' yields no pair with components, same_station and "
              "autocorrelations of params.csv"],
         ),
         (  # the number of channels does not depend on frequencies
             {"stations.csv": b"XX,A,,BHZ,2020-01-01,2020-01-02\n",
              "params.csv": b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n10,nan,8,450,1800,60\n"},
-            ["params.csv line 2: freqmin 'nan' is not a finite number (lower corner of the band, "
-             "in Hz)",
-             "params.csv line 2: freqmax '8' Hz is above 5 Hz, the Nyquist frequency of fs=10 Hz; "
-             "lower freqmax or raise fs",
-             "stations.csv: names one channel only (XX.A..BHZ); a correlation needs two, or "
+            ["params.csv line 2: freqmin = nan is not a finite number (lower corner frequency of "
+             "the band, in Hz)",
+             "params.csv line 2: freqmax = 8 Hz exceeds the Nyquist frequency (5 Hz at fs = 10 Hz)"
+             "; lower freqmax or raise fs",
+             "stations.csv: contains only one channel (XX.A..BHZ); a correlation requires two, or "
              "autocorrelations=true"],
         ),
         (  # nor do windows
             {"stations.csv": b"XX,A,,BHZ,2020-01-01,2020-01-01T00:20:00\n"
                              b"XX,B,,BHZ,2020-01-01,2020-01-01T00:20:00\n",
              "params.csv": b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n10,nan,0.2,450,1800,60\n"},
-            ["params.csv line 2: freqmin 'nan' is not a finite number (lower corner of the band, "
-             "in Hz)",
-             "stations.csv: asks for no whole window of cc_len=1800 s: windows start at midnight "
-             "and every cc_step=450 s from there, and its longest span has 1200 s; ask for longer "
-             "times, or for shorter windows"],
+            ["params.csv line 2: freqmin = nan is not a finite number (lower corner frequency of "
+             "the band, in Hz)",
+             "stations.csv: contains no complete window of cc_len = 1800 s: windows start at "
+             "midnight and every cc_step = 450 s after it, and the longest span is 1200 s; request "
+             "longer spans or shorten cc_len"],
         ),
         (  # spans that meet only between two windows
             {"stations.csv": b"XX,A,,BHZ,2020-01-01,2020-01-01T01:00:00\n"
                              b"XX,B,,BHZ,2020-01-01T00:40:00,2020-01-01T02:00:00\n"},
-            ["stations.csv: makes no pair: no two of its 2 channels (XX.A..BHZ, XX.B..BHZ ...) "
-             "share a window and fit components, same_station and autocorrelations of params.csv"],
+            ["stations.csv: yields no pair: no two of its 2 channels (XX.A..BHZ, XX.B..BHZ ...) "
+             "share a window and match components, same_station and autocorrelations of "
+             "params.csv"],
         ),
         (  # one channel, which is not wanted with itself
             {"stations.csv": b"XX,A,,BHZ,2020-01-01,2020-01-02\n",
              "params.csv": b"fs,freqmin,freqmax,cc_step,cc_len,maxlag,autocorrelations,components\n"
                            b"10,0.1,0.2,450,1800,60,true,NN\n"},
-            ["stations.csv: makes no pair: its one channel (XX.A..BHZ) with itself is not among "
-             "the components"],
+            ["stations.csv: yields no pair: components excludes its only channel (XX.A..BHZ) "
+             "with itself"],
         ),
         (  # no channel is fast enough
             {"stations.csv": b"Network,Station,Location,Channel,StartDate,EndDate,SampleRate\n"
                              b"XX,A,,BHZ,2020-01-01,2020-01-02,1\nXX,B,,BHZ,2020-01-01,2020-01-02,"
                              b"\nXX,C,,BHZ,2020-01-01,2020-01-02,4\n",
              "params.csv": b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n10,0.1,3,450,1800,60\n"},
-            ["params.csv: freqmax '3' Hz leaves no pair: a channel holds frequencies up to half "
-             "its SampleRate of stations.csv, 2 Hz at most; lower freqmax, or take faster "
+            ["params.csv: freqmax = 3 Hz leaves no pair: it exceeds the highest Nyquist frequency "
+             "of the channels (2 Hz, by SampleRate of stations.csv); lower freqmax or add faster "
              "channels"],
         ),
         (  # a job of two kinds is read as both
             {"stacking_params.csv": b"type,phase_smooth,stack_all,job,power\nlinear,,maybe,1,2\n",
              "params.csv": b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n10,0.1,8,450,1800,60\n"},
-            ["stacking_params.csv: stands beside params.csv; a job either correlates or stacks, "
-             "send two jobs",
-             "stacking_params.csv line 2: stack_all 'maybe' is neither true nor false",
-             "stacking_params.csv line 2: power '2' goes with type=phase-weighted or "
-             "tf-phase-weighted or nth-root or adaptive-covariance only, not with linear; leave it "
+            ["stacking_params.csv: is present with params.csv; a job either correlates or stacks: "
+             "submit two jobs",
+             "stacking_params.csv line 2: stack_all = maybe is neither true nor false",
+             "stacking_params.csv line 2: power = 2 applies only with type=phase-weighted or "
+             "tf-phase-weighted or nth-root or adaptive-covariance, not with linear; leave it "
              "empty",
-             "params.csv line 2: freqmax '8' Hz is above 5 Hz, the Nyquist frequency of fs=10 Hz; "
-             "lower freqmax or raise fs"],
+             "params.csv line 2: freqmax = 8 Hz exceeds the Nyquist frequency (5 Hz at fs = 10 Hz)"
+             "; lower freqmax or raise fs"],
         ),
     ],
 )  # fmt: skip
@@ -272,8 +273,8 @@ def test_a_job_that_is_too_large_is_told_beside_its_mistakes():
         )  # fmt: skip
 
     first, *others = [str(problem) for problem in caught.value.problems]
-    assert first.startswith("params.csv line 1: freqmin 'nan'")
-    assert [text.split(";")[0].split("makes ")[1].split(" ", 1)[1] for text in others] == [
+    assert first.startswith("params.csv line 1: freqmin = nan")
+    assert [text.split(";")[0].split("amounts to ")[1].split(" ", 1)[1] for text in others] == [
         "pair-days", "bytes of correlations",
     ]  # fmt: skip
 

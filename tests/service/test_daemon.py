@@ -212,7 +212,7 @@ def test_a_refused_job_tells_its_user_every_reason(host, store):
         ("stations.csv", 3, "EndDate"),
         ("params.csv", 2, "freqmax"),
     }
-    assert "stations.csv line 2: EndDate '2018-13-01T00:00:00' is not a date" in shown["reason"]
+    assert "stations.csv line 2: EndDate = 2018-13-01T00:00:00 is not a date" in shown["reason"]
     assert lines(store)[-1] == "done"
     assert "rejected" in read(store, lines(store)[0]).decode(), "xcor_log.txt"
     assert host.launcher.workers == {}
@@ -235,7 +235,7 @@ def test_a_source_that_is_not_configured_is_refused_by_name(host, store):
     host.tick()
 
     assert status(store)["state"] == "rejected"
-    assert "source 'elsewhere' cannot be used" in status(store)["reason"]
+    assert "source = elsewhere cannot be used" in status(store)["reason"]
 
 
 def test_a_job_is_refused_with_every_error_whoever_finds_it(host, store):
@@ -840,21 +840,21 @@ def test_correlations_of_another_machine_are_fetched(make_host, store):
 def test_correlations_that_cannot_be_stacked_are_explained(host, store):
     send(store, "50", stacking_params=STACKING)
     host.tick()
-    assert "job '41' is not a job of this service" in status(store, "50")["reason"]
+    assert "job = 41 is not a job of this service" in status(store, "50")["reason"]
 
     send(store, "41")
     host.tick()
     send(store, "51", stacking_params=STACKING)
     host.tick()
     assert status(store, "51")["state"] == "rejected"
-    assert "job '41' is still running" in status(store, "51")["reason"]
+    assert "job = 41 is still running" in status(store, "51")["reason"]
 
     send(store, "41", cancel=b"")
     host.tick()
     host.tick()
     send(store, "52", stacking_params=STACKING)
     host.tick()
-    assert "job '41' was cancelled" in status(store, "52")["reason"]
+    assert "job = 41 was cancelled" in status(store, "52")["reason"]
 
 
 def test_a_stack_cannot_be_stacked(host, store):
@@ -863,7 +863,7 @@ def test_a_stack_cannot_be_stacked(host, store):
     send(store, "60", stacking_params=STACKING.replace(b"41", b"50"))
     host.tick()
 
-    assert "job '50' has no correlations to stack" in status(store, "60")["reason"]
+    assert "job = 50 has no correlations to stack" in status(store, "60")["reason"]
 
 
 # --- loops ---

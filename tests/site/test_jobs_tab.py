@@ -110,8 +110,8 @@ STATES = {
         ["Failed", "given up after 2 tries", "more memory than it may have", "Traceback"],
     ),
     "refused": (
-        {"state": "rejected", "reason": "stations.csv line 2: EndDate '2019-13-01' is not a date\n"
-         "stations.csv line 3: Station 'nao1' is no code"},
+        {"state": "rejected", "reason": "stations.csv line 2: EndDate = 2019-13-01 is not a date\n"
+         "stations.csv line 3: Station = nao1 is no code"},
         ["Refused", "stations.csv line 3", "Correct what is named above"],
     ),
     "markup": (

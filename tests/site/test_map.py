@@ -272,7 +272,7 @@ def test_a_list_is_pasted_or_uploaded_and_its_mistakes_are_told(page, site, shoo
         "TA I07A -- BHZ 2006-07-21 2006-07-22\nTA i08 -- BHZ 1 2\n"
     )
     dialog.get_by_role("button", name="Append").click()
-    expect(dialog).to_contain_text("the list line 2: Station 'i08' is not a station code")
+    expect(dialog).to_contain_text("the list line 2: Station = i08 is not a station code")
     check_access(page)
     shoot(page, "map-list")
 

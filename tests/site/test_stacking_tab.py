@@ -270,7 +270,9 @@ def test_a_stack_is_asked_for_watched_seen_and_downloaded(
     panel = open_request(page, demo, done, "phase-weighted")
     panel.get_by_label("Smooth the phases over").fill("-2")
     stack(panel)
-    expect(panel.get_by_text("-2 s is not from 0 and at most 3600")).to_be_visible()
+    expect(
+        panel.get_by_text("-2 s is out of range (at least 0 and at most 3600 s)")
+    ).to_be_visible()
     expect(panel.get_by_label("Smooth the phases over")).to_be_focused()
     panel.get_by_text("Errors, dv/v and images").click()
     check_access(page)
@@ -301,7 +303,7 @@ def test_a_refusal_of_the_service_stands_at_its_field(visitor, page, demo, year)
     panel.get_by_label("Power").fill("17")
     stack(panel)
 
-    expect(panel.get_by_text("is not from 0 and at most 16")).to_be_visible()
+    expect(panel.get_by_text("is out of range (at least 0 and at most 16)")).to_be_visible()
     expect(panel.get_by_label("Power")).to_be_focused()
 
 

@@ -53,9 +53,7 @@ def test_the_defaults_are_those_of_the_original_with_units_and_help(
     }.items():
         expect(field(page, name)).to_have_value(value)
     expect(field(page, "fs")).to_have_accessible_name("fs (Hz)")
-    expect(field(page, "maxlag")).to_have_accessible_description(
-        "Largest lag that is kept, shorter than cc_len"
-    )
+    expect(field(page, "maxlag")).to_have_accessible_description("Maximum lag, shorter than cc_len")
     expect(page.get_by_text("Save channels in the tab Map")).to_be_visible()
     expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
     shoot(page, "xcor-empty")
@@ -67,23 +65,23 @@ def test_values_are_checked_as_they_are_typed_against_each_other_and_the_channel
     start(page, site.url)
     field(page, "freqmax").fill("6")
     expect(field(page, "freqmax")).to_have_accessible_description(
-        "Upper corner of the band, at most fs/2 6 Hz is above 5 Hz, the Nyquist frequency of "
-        "fs=10 Hz; lower freqmax or raise fs"
+        "Upper corner frequency of the band, at most fs/2 6 Hz exceeds the Nyquist frequency "
+        "(5 Hz at fs = 10 Hz); lower freqmax or raise fs"
     )
     expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
     shoot(page, "xcor-wrong")
 
     field(page, "freqmin").fill("9")
     expect(field(page, "freqmax")).to_have_accessible_description(
-        "Upper corner of the band, at most fs/2 6 Hz is not above freqmin=9 Hz; 6 Hz is above "
-        "5 Hz, the Nyquist frequency of fs=10 Hz; lower freqmax or raise fs"
+        "Upper corner frequency of the band, at most fs/2 6 Hz must be higher than freqmin (9 Hz); "
+        "6 Hz exceeds the Nyquist frequency (5 Hz at fs = 10 Hz); lower freqmax or raise fs"
     )
 
     field(page, "freqmin").fill("0.1")
     field(page, "fs").fill("30")
     field(page, "freqmax").fill("11")
     expect(page.get_by_text("XX.B..BHZ recorded at less, from 20 Hz on")).to_be_visible()
-    expect(page.get_by_text("11 Hz leaves no pair: a channel holds frequencies")).to_be_visible()
+    expect(page.get_by_text("11 Hz leaves no pair: it exceeds the highest")).to_be_visible()
     expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
     expect(page.get_by_text("Their sampling rates differ: 20, 40 Hz")).to_be_visible()
     expect(page.get_by_text("On 1 day there is only one channel")).to_be_visible()
@@ -127,7 +125,7 @@ def test_a_job_that_is_too_large_or_makes_no_pair_is_told_before_it_is_sent(page
     many = "".join(f"XX,S{k:04},,BHZ,2010-01-01,2019-12-31,40\n" for k in range(300))
     start(page, site.url, HEAD + many)
 
-    expect(page.get_by_text("are allowed in one job: take fewer channels").first).to_be_visible()
+    expect(page.get_by_text("are allowed in one job: choose fewer channels").first).to_be_visible()
     expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
 
 
@@ -239,11 +237,10 @@ def test_what_the_service_refuses_is_shown_at_the_field(visitor, page, site, sho
     launch(page)
 
     expect(field(page, "maxlag")).to_have_accessible_description(
-        "Largest lag that is kept, shorter than cc_len "
-        "maxlag '60' s is more than this service keeps"
+        "Maximum lag, shorter than cc_len maxlag = 60 s is more than this service keeps"
     )
     expect(field(page, "source")).to_be_focused()
-    expect(page.get_by_text("stations.csv line 3: Station 'B' is closed to")).to_be_visible()
+    expect(page.get_by_text("stations.csv line 3: Station = B is closed to")).to_be_visible()
     shoot(page, "xcor-refused")
 
 

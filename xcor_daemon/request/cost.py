@@ -136,8 +136,8 @@ def _too_large(found: Estimate) -> list[Problem]:
             0,
             "",
             "",
-            f"with params.csv makes {getattr(found, name):,.0f} {words}; at most {most:,.0f} are "
-            "allowed in one job: take fewer channels or days, or a longer cc_step",
+            f"with params.csv amounts to {getattr(found, name):,.0f} {words}; at most {most:,.0f} "
+            "are allowed in one job: choose fewer channels or days, or a longer cc_step",
         )
         for name, words, most in (
             ("pair_days", "pair-days", LIMITS["job"]["max_pair_days"]),

@@ -28,7 +28,7 @@ _LISTS = {
 }
 _MAX_LISTED = 20
 _ROWS_READ = 10  # of a file that must have one
-_BAD_QUOTES = "a quoted cell does not end with its quote"
+_BAD_QUOTES = "a quoted cell has no closing quote"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def value_rows(
     table = rows_of(file, content, required, optional)
     problems = list(table.problems)
     if table.n_rows != 1 and (table.n_rows or not problems):
-        need = f"has {table.n_rows} rows of values; it must have one"
+        need = f"has {table.n_rows} rows of values; it must have exactly one"
         problems.append(Problem(file, 0, "", "", need))
     rows = []
     for line, row in table.rows[:_ROWS_READ]:
@@ -120,7 +120,7 @@ def _parse_value(limit: dict[str, Any], text: str) -> Any:
         return () if text == "all" else parts
     if kind == "job":
         if not is_job_id(text):
-            raise ValueError("is not the id of a job; write its 1 to 16 digits")
+            raise ValueError("is not a job id (1 to 16 digits)")
         return text
     if kind == "interval":
         if not _INTERVAL.fullmatch(text):
@@ -132,10 +132,10 @@ def _parse_value(limit: dict[str, Any], text: str) -> Any:
         if not all(re.fullmatch(pattern, part) for part in parts):
             raise ValueError(f"is not a list of {kind} such as {example}")
         if len(parts) > _MAX_LISTED:
-            raise ValueError(f"names {len(parts)} {kind}; at most {_MAX_LISTED} are drawn")
+            raise ValueError(f"lists {len(parts)} {kind}; at most {_MAX_LISTED} are plotted")
         return parts
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
-        raise ValueError("is not the name of a data source")
+        raise ValueError("is not a valid name of a data source (up to 32 letters, digits, _ or -)")
     return text
 
 
@@ -145,9 +145,10 @@ def out_of(limit: dict[str, Any], number: float) -> str:
     inside = (number > low if "above" in limit else number >= low) and number <= limit["max"]
     if inside and math.isfinite(number):
         return ""
-    unit = "" if limit["unit"] == "1" else f"{limit['unit']} "
-    bound = "above" if "above" in limit else "from"
-    return f"{unit}is not {bound} {low:g} and at most {limit['max']:g}"
+    unit = "" if limit["unit"] == "1" else limit["unit"]
+    bound = "above" if "above" in limit else "at least"
+    most = f"{limit['max']:g} {unit}".strip()
+    return f"{unit} is out of range ({bound} {low:g} and at most {most})".strip()
 
 
 def parse_number(text: str) -> float | None:
@@ -193,7 +194,7 @@ def rows_of(file: str, content: bytes, required: Sequence[str], optional: Sequen
     rows = []
     for line, cells in table:
         if len(cells) != len(header):
-            need = f"has {len(cells)} fields; {len(header)} are needed: {','.join(header)}"
+            need = f"has {len(cells)} fields instead of {len(header)}: {','.join(header)}"
             problems.append(Problem(file, line, "", "", need))
         else:
             fields = zip(header, cells, known, strict=True)
@@ -213,10 +214,10 @@ def _header_problems(
     ]
     for position, name in enumerate(header):
         if name not in (*required, *optional):
-            need = f"is not a column of this file; it may have {', '.join([*required, *optional])}"
+            need = f"is not a column of this file; allowed: {', '.join([*required, *optional])}"
             problems.append(Problem(file, line, "", name or " ", need))
         elif name in header[:position]:
-            problems.append(Problem(file, line, name, name, "stands twice in the header"))
+            problems.append(Problem(file, line, name, "", "appears twice in the header"))
     return problems
 
 
@@ -228,7 +229,7 @@ def _decode(content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError("is UTF-16; save it as UTF-8")
     if b"\0" in content:
-        raise ValueError("holds NUL bytes; it must be text in UTF-8")
+        raise ValueError("contains NUL bytes; it must be UTF-8 text")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -55,12 +55,12 @@ def read_pairs(content: bytes) -> PairRows:
     problems, rows = list(table.problems), []
     for line, row in table.rows:
         wrong = [name for name in row if not _NAME.fullmatch(row[name])]
-        need = "is no channel or station; write NET.STA.LOC.CHA or NET.STA"
+        need = "is not a channel or station; write NET.STA.LOC.CHA or NET.STA"
         problems += [Problem(PAIRS, line, column, row[column], need) for column in wrong]
         if not wrong and row.keys() >= {*_COLUMNS}:
             rows.append((line, row["First"], row["Second"]))
     if not problems and not rows:
-        problems.append(Problem(PAIRS, 0, "", "", "holds no pair"))
+        problems.append(Problem(PAIRS, 0, "", "", "contains no pair"))
     return PairRows(tuple(rows), tuple(problems))
 
 
@@ -73,9 +73,9 @@ def check_pairs(
     for line, *row in rows:
         need = ""
         if unknown := [name for name in row if name not in members]:
-            need = f"names {unknown[0]}, which stations.csv does not"
+            need = f"names {unknown[0]}, which is not in stations.csv"
         elif choice is not None and not any(_combined(row, members, channels, choice)):
-            need = "makes no pair with components, same_station and autocorrelations of params.csv"
+            need = "yields no pair with components, same_station and autocorrelations of params.csv"
         if need:
             problems.append(Problem(PAIRS, line, "", " ".join(row), need))
     return problems

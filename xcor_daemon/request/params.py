@@ -34,14 +34,14 @@ RULES = Rules()  # between the values of a row
 
 @RULES.about("freqmax")
 def _corners(freqmin: float, freqmax: float) -> str:
-    return "" if freqmin < freqmax else f"Hz is not above freqmin={freqmin:g} Hz"
+    return "" if freqmin < freqmax else f"Hz must be higher than freqmin ({freqmin:g} Hz)"
 
 
 @RULES.about("freqmax")
 def _nyquist(freqmax: float, fs: float) -> str:
     if freqmax <= fs / 2:
         return ""
-    limit = f"Hz is above {fs / 2:g} Hz, the Nyquist frequency of fs={fs:g} Hz"
+    limit = f"Hz exceeds the Nyquist frequency ({fs / 2:g} Hz at fs = {fs:g} Hz)"
     return f"{limit}; lower freqmax or raise fs"
 
 
@@ -54,7 +54,7 @@ def is_whole(seconds: float, fs: float) -> bool:
 def _whole(seconds: float, fs: float) -> str:
     if is_whole(seconds, fs):
         return ""
-    return f"s is {seconds * fs:.9g} samples at fs={fs:g} Hz; it must be a whole number of them"
+    return f"s is {seconds * fs:.9g} samples at fs = {fs:g} Hz; it must be a whole number"
 
 
 for _name in ("cc_len", "cc_step"):
@@ -64,26 +64,26 @@ for _name in ("cc_len", "cc_step"):
 @RULES.about("maxlag")
 def _longest_lag(maxlag: float, cc_len: float, fs: float) -> str:
     is_below = maxlag < cc_len and n_lags(maxlag, fs) < round(cc_len * fs)
-    return "" if is_below else f"s is not below cc_len={cc_len:g} s"
+    return "" if is_below else f"s must be shorter than cc_len ({cc_len:g} s)"
 
 
 @RULES.about("maxlag")
 def _shortest_lag(maxlag: float, fs: float) -> str:
-    return "" if maxlag * fs >= 0.5 else f"s is less than one sample at fs={fs:g} Hz"
+    return "" if maxlag * fs >= 0.5 else f"s is shorter than one sample at fs = {fs:g} Hz"
 
 
 @RULES.about("cc_len")
 def _period(cc_len: float, freqmin: float) -> str:
     if cc_len * freqmin >= 1:
         return ""
-    need = f"s holds less than one period of freqmin={freqmin:g} Hz"
-    return f"{need}; write at least {1 / freqmin:g} s"
+    need = f"s is shorter than one period of freqmin ({freqmin:g} Hz)"
+    return f"{need}; set at least {1 / freqmin:g} s"
 
 
 @RULES.about("normalisation")
 def _normalised_by_itself(normalisation: str, method: str) -> str:
     if method == "phase" and normalisation == "coefficient":
-        return "cannot go with method=phase, which is normalised by itself; write none"
+        return "cannot be combined with method=phase, which is already normalised; set none"
     return ""
 
 
@@ -91,7 +91,7 @@ def _normalised_by_itself(normalisation: str, method: str) -> str:
 def _averages(substack: float, cc_step: float) -> str:
     if not substack or substack >= cc_step:
         return ""
-    return f"s is shorter than cc_step={cc_step:g} s, so it averages nothing; write 0"
+    return f"s is shorter than cc_step ({cc_step:g} s), so it averages no windows; set 0"
 
 
 def _goes_with(name: str, column: str, values: tuple[str | bool, ...]) -> None:
@@ -100,7 +100,7 @@ def _goes_with(name: str, column: str, values: tuple[str | bool, ...]) -> None:
     def check(given: Any, other: Any) -> str:
         if given == default or other in values:
             return ""
-        return f"goes with {column}={' or '.join(map(format_value, values))} only"
+        return f"applies only with {column}={' or '.join(map(format_value, values))}"
 
     RULES.add(name, (name, column), check)
 
@@ -112,7 +112,7 @@ for _name, _condition in _GOES_WITH.items():
 def _skirt(skirt: float | None, whiten: bool, method: str) -> str:
     if not skirt or whiten or method in _DIVIDING:
         return ""
-    return "goes with whiten=true, method=coherence or method=deconvolution only"
+    return "applies only with whiten=true, method=coherence or method=deconvolution"
 
 
 for _name in ("skirt_low", "skirt_high"):
@@ -122,41 +122,41 @@ for _name in ("skirt_low", "skirt_high"):
 @RULES.about("method")
 def _divides(method: str, whiten: bool) -> str:
     if whiten and method in _DIVIDING:
-        return "divides by a spectrum that whiten=true makes flat; write whiten=false"
+        return "divides by a spectrum that whiten=true has flattened; set whiten=false"
     return ""
 
 
 @RULES.about("normalisation")
 def _ratio(normalisation: str, method: str) -> str:
     if method == "deconvolution" and normalisation == "coefficient":
-        return "undoes the ratio of amplitudes that method=deconvolution is after; write none"
+        return "removes the amplitude ratio that method=deconvolution measures; set none"
     return ""
 
 
 @RULES.about("clamp")
 def _clamped(clamp: float | None, time_norm: str) -> str:
     if time_norm == "clamp" and clamp is None:
-        return "is needed by time_norm=clamp; write an amplitude"
+        return "is required by time_norm=clamp; set an amplitude"
     return ""
 
 
 @RULES.about("drop_dead")
 def _motion(drop_dead: bool, response: str) -> str:
     if drop_dead and response == "none":
-        return "looks at ground motion; response=none keeps counts"
+        return "requires ground motion, but response=none keeps counts"
     return ""
 
 
 @RULES.about("drop_dead")
 def _noise_model(drop_dead: bool, freqmin: float) -> str:
     if drop_dead and freqmin >= 10:
-        return "needs freqmin below 10 Hz, where Peterson's model ends"
+        return "requires freqmin below 10 Hz, the upper limit of Peterson's model"
     return ""
 
 
 def _second_corner(corner: float | None, other: float | None, time_norm: str) -> str:
     if time_norm == "ram" and corner is None and other is not None:
-        return "is needed: a band has two corners"
+        return "is required: a band has two corners"
     return ""
 
 
@@ -168,7 +168,7 @@ RULES.add("ram_freqmax", ("ram_freqmax", "ram_freqmin", "time_norm"), _second_co
 def _all_components(rotate: bool, components: tuple[str, ...]) -> str:
     choice = PairChoice(components=components)
     if rotate and not all(choice.wants_ends(a, b) for a in "ENZ" for b in "ENZ"):
-        return "needs all nine of EE, EN ... ZZ; write components=all"
+        return "requires all nine of EE, EN ... ZZ; set components=all"
     return ""
 
 
@@ -176,14 +176,14 @@ def _all_components(rotate: bool, components: tuple[str, ...]) -> str:
 def _ram_band(ram_freqmin: float | None, ram_freqmax: float | None, fs: float) -> str:
     if not ram_freqmin or not ram_freqmax or ram_freqmin < ram_freqmax <= fs / 2:
         return ""
-    return f"Hz is not above ram_freqmin={ram_freqmin:g} Hz and <= fs/2"
+    return f"Hz must be higher than ram_freqmin ({ram_freqmin:g} Hz) and at most fs/2"
 
 
 @RULES.about("skirt_low")
 def _pre_filter(skirt_low: float | None, freqmin: float) -> str:
     if not skirt_low or skirt_low <= freqmin / 2:
         return ""
-    return f"Hz is more than half of freqmin={freqmin:g} Hz, where the pre-filter ends"
+    return f"Hz exceeds half of freqmin ({freqmin:g} Hz), where the pre-filter ends"
 
 
 @dataclass(frozen=True)

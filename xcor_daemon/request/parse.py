@@ -101,7 +101,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
     names = (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKING)
     present = [name for name in names if (folder / name).is_file()]
     if not present:
-        need = f"is no job: it holds neither {STATIONS} with {PARAMS}, nor {STACKING}"
+        need = f"is not a job folder: it contains neither {STATIONS} with {PARAMS} nor {STACKING}"
         raise RequestError([Problem(str(folder), 0, "", "", need)])
     return {name: _read_bounded(folder / name) for name in present}
 
@@ -144,8 +144,8 @@ class Draft:
         self._contents = contents
         kinds = {STACKING} & contents.keys(), contents.keys() - {STACKING}
         if all(kinds):
-            both = f"stands beside {min(kinds[1])}; a job either correlates or stacks"
-            need = f"{both}, send two jobs"
+            both = f"is present with {min(kinds[1])}; a job either correlates or stacks"
+            need = f"{both}: submit two jobs"
             self.problems.append(Problem(STACKING, 0, "", "", need))
         self._read_files(is_complete=not all(kinds))
         if not kinds[0]:
@@ -211,8 +211,8 @@ class Draft:
         named = self.stations.named
         is_one = self.stations.has_all_codes and len(named) == 1
         if is_one and self.values.get("autocorrelations") is False:
-            only = f"names one channel only ({named[0].id})"
-            need = f"{only}; a correlation needs two, or autocorrelations=true"
+            only = f"contains only one channel ({named[0].id})"
+            need = f"{only}; a correlation requires two, or autocorrelations=true"
             return [*problems, Problem(STATIONS, 0, "", "", need)]
         if self.periods is not None and not self.periods.with_pairs:
             problems.append(Problem(STATIONS, 0, "", "", _no_pair(self.periods)))
@@ -247,15 +247,15 @@ def _no_pair(periods: Periods) -> str:
     if not any(periods.runs):
         longest = max((end - start).total_seconds() for c in channels for start, end in c.spans)
         return (
-            f"asks for no whole window of cc_len={windows.cc_len:g} s: windows start at midnight "
-            f"and every cc_step={windows.cc_step:g} s from there, and its longest span has "
-            f"{longest:g} s; ask for longer times, or for shorter windows"
+            f"contains no complete window of cc_len = {windows.cc_len:g} s: windows start at "
+            f"midnight and every cc_step = {windows.cc_step:g} s after it, and the longest span "
+            f"is {longest:g} s; request longer spans or shorten cc_len"
         )
     if len(channels) == 1:
-        return f"makes no pair: its one channel ({ids}) with itself is not among the components"
+        return f"yields no pair: components excludes its only channel ({ids}) with itself"
     return (
-        f"makes no pair: no two of its {len(channels)} channels ({ids} ...) share a window and "
-        "fit components, same_station and autocorrelations of params.csv"
+        f"yields no pair: no two of its {len(channels)} channels ({ids} ...) share a window and "
+        "match components, same_station and autocorrelations of params.csv"
     )
 
 
@@ -268,8 +268,8 @@ def _too_slow(periods: Periods, freqmax: float) -> list[Problem]:
         return []
     highest = max(c.sample_rate or 0 for c in periods.channels)
     need = (
-        f"Hz leaves no pair: a channel holds frequencies up to half its SampleRate of {STATIONS}, "
-        f"{highest / 2:g} Hz at most; lower freqmax, or take faster channels"
+        "Hz leaves no pair: it exceeds the highest Nyquist frequency of the channels "
+        f"({highest / 2:g} Hz, by SampleRate of {STATIONS}); lower freqmax or add faster channels"
     )
     return [Problem(PARAMS, 0, "freqmax", format_value(freqmax), need)]
 

@@ -23,7 +23,7 @@ def _of_types(name: str, types: tuple[str, ...]) -> None:
     def check(given: Any, type: str) -> str:
         if given is None or type in types:
             return ""
-        return f"goes with type={' or '.join(types)} only, not with {type}; leave it empty"
+        return f"applies only with type={' or '.join(types)}, not with {type}; leave it empty"
 
     STACKING_RULES.add(name, (name, "type"), check)
 
@@ -40,36 +40,36 @@ for _name, _types in (
 @STACKING_RULES.about("power")
 def _order(power: float | None, type: str) -> str:
     if type == "nth-root" and power is not None and power < 1:
-        return "is no order of a root; write 1 or more"
+        return "is not a valid order of a root; set 1 or more"
     return ""
 
 
 @STACKING_RULES.about("threshold")
 def _highest(threshold: float | None, select: str | None) -> str:
     if (select or "correlation") == "correlation" and (threshold or 0) > 1:
-        return "is more than any correlation; write up to 1"
+        return "exceeds 1, the largest correlation coefficient; set at most 1"
     return ""
 
 
 @STACKING_RULES.about("bootstrap")
 def _resamples(bootstrap: float) -> str:
     if bootstrap == 1 or bootstrap % 1:
-        return "is no number of resamples; write 0, or a whole number from 2 on"
+        return "is not a valid number of resamples; set 0 or a whole number of at least 2"
     return ""
 
 
 @STACKING_RULES.about("bootstrap")
 def _not_robust(bootstrap: float, type: str) -> str:
     if bootstrap and type == "robust":
-        need = "cannot go with type=robust, which takes a window drawn twice for agreement"
-        return f"{need}; write 0"
+        need = "cannot be combined with type=robust, which takes a repeated window for agreement"
+        return f"{need}; set 0"
     return ""
 
 
 def _of_intervals(given: str, stack_all: bool) -> str:
     if given and stack_all:
-        need = "has no meaning with stack_all=true, which makes one trace of all days"
-        return f"{need}; write false, or leave it empty"
+        need = "does not apply with stack_all=true, which stacks all days into one trace"
+        return f"{need}; set stack_all=false, or leave it empty"
     return ""
 
 
@@ -84,15 +84,15 @@ def _moves(moving: str, interval: str, stack_all: bool) -> str:
     every = interval or "1D"
     (length, unit), (step, step_unit) = _interval(every), _interval(moving)
     if unit != step_unit:
-        return f"is not in the unit of interval={every}; months go with months only"
+        return f"must have the unit of interval={every}; months combine only with months"
     if step >= length:
-        return f"is not shorter than interval={every}, so nothing moves; leave it empty"
+        return f"must be shorter than interval={every}; leave it empty for consecutive intervals"
     return ""
 
 
 def _of_dvv(given: float | None, dvv: str) -> str:
     if given is not None and dvv == "none":
-        return "has no meaning without dvv; write stretching or cross-spectrum there"
+        return "applies only with dvv=stretching or dvv=cross-spectrum"
     return ""
 
 
@@ -103,15 +103,15 @@ for _name in ("dvv_min_lag", "dvv_max_lag", "dvv_max"):
 @STACKING_RULES.about("dvv")
 def _compares(dvv: str, stack_all: bool) -> str:
     if dvv != "none" and stack_all:
-        need = "compares intervals with each other, and stack_all=true makes one trace of all"
-        return f"{need}; write false"
+        need = "compares intervals, but stack_all=true stacks all days into one trace"
+        return f"{need}; set stack_all=false"
     return ""
 
 
 @STACKING_RULES.about("dvv_max_lag")
 def _coda(dvv_max_lag: float | None, dvv_min_lag: float | None, dvv: str) -> str:
     if dvv != "none" and dvv_max_lag is not None and (dvv_min_lag or 0) >= dvv_max_lag:
-        return f"s is not above dvv_min_lag={dvv_min_lag:g} s"
+        return f"s must be larger than dvv_min_lag ({dvv_min_lag:g} s)"
     return ""
 
 

@@ -15,17 +15,20 @@ STATIONS = "stations.csv"
 STATION_COLUMNS = ("Network", "Station", "Location", "Channel", "StartDate", "EndDate")
 OPTIONAL_STATION_COLUMNS = ("Latitude", "Longitude", "Elevation", "SampleRate", "DataCenter")
 _CODES = {
-    "Network": (r"[A-Z0-9]{1,8}", "is not a network code; write 1 to 8 capitals or digits"),
+    "Network": (r"[A-Z0-9]{1,8}", "is not a network code (1 to 8 capital letters or digits)"),
     "Station": (
         r"[A-Z0-9][A-Z0-9-]{0,7}",
-        "is not a station code; write 1 to 8 capitals or digits",
+        "is not a station code (1 to 8 capital letters or digits)",
     ),
     "Location": (
         r"(--|[A-Z0-9]{0,8})",
-        "is not a location code; write 2 capitals or digits, or nothing",
+        "is not a location code (2 capital letters or digits, or empty)",
     ),
-    "Channel": (r"[A-Z0-9]{3}", "is not a channel code; write 3 capitals or digits, such as BHZ"),
-    "DataCenter": (r"[A-Za-z0-9_-]{0,32}", "is not the name of a data centre"),
+    "Channel": (r"[A-Z0-9]{3}", "is not a channel code (3 capital letters or digits, such as BHZ)"),
+    "DataCenter": (
+        r"[A-Za-z0-9_-]{0,32}",
+        "is not a valid name of a data centre (up to 32 letters, digits, _ or -)",
+    ),
 }
 _ID_COLUMNS = frozenset(("Network", "Station", "Location", "Channel"))
 _RANGES = {
@@ -110,7 +113,7 @@ def read_stations(content: bytes) -> Stations:
     has_all_codes = len(table.rows) == table.n_rows and not table.unknown & _ID_COLUMNS
     for line, row in table.rows:
         if (first := lines.setdefault(tuple(row.values()), line)) != line:
-            need = f"repeats line {first}; delete one of them"
+            need = f"repeats line {first}; delete one of the two"
             problems.append(Problem(STATIONS, line, "", "", need))
             continue
         channel, wrong = _station_row(row)
@@ -124,7 +127,7 @@ def read_stations(content: bytes) -> Stations:
     found = {code: replace(channel, spans=_merge(spans[code])) for code, channel in found.items()}
     problems.extend(_too_many(found.values(), len(table.rows)))
     if not problems and not found:
-        problems.append(Problem(STATIONS, 0, "", "", "holds no channel"))
+        problems.append(Problem(STATIONS, 0, "", "", "contains no channel"))
     named = tuple(sorted(found.values(), key=lambda channel: channel.id))
     return Stations(named, tuple(problems), has_all_codes)
 
@@ -178,10 +181,10 @@ def _station_row(row: dict[str, str]) -> tuple[Channel | None, list[tuple[str, s
 def _span_need(start: datetime, end: datetime, written: str) -> str:
     """What a span needs; empty where it is right. ``written`` is its start in the file."""
     if not start < end:
-        return f"is not after StartDate {written}"
+        return f"must be later than StartDate ({written})"
     days = (end - start) / timedelta(days=1)
     if days > (most := LIMITS["stations"]["max_days"]):
-        return f"makes a span of {days:.0f} days; at most {most} are allowed, write an end"
+        return f"gives a span of {days:.0f} days; at most {most} are allowed"
     return ""
 
 
@@ -238,12 +241,12 @@ def _too_many(channels: Iterable[Channel], n_rows: int) -> Iterable[Problem]:
         need = f"has {n_rows} rows; at most {limits['max_rows']} are allowed"
         yield Problem(STATIONS, 0, "", "", need)
     if (n := len(channels)) > limits["max_channels"]:
-        need = f"names {n} channels; at most {limits['max_channels']} are allowed in one job"
+        need = f"contains {n} channels; at most {limits['max_channels']} are allowed in one job"
         yield Problem(STATIONS, 0, "", "", need)
     all_spans = _merge([span for channel in channels for span in channel.spans])
     n_days = sum(last - first + 1 for first, last in day_ranges(all_spans))
     if n_days > limits["max_days"]:
-        need = f"asks for {n_days} days; at most {limits['max_days']} are allowed in one job"
+        need = f"requests {n_days} days; at most {limits['max_days']} are allowed in one job"
         yield Problem(STATIONS, 0, "", "", need)
 
 

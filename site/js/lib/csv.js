@@ -3,7 +3,7 @@
 // What Python's str.splitlines takes for the end of a line.
 // eslint-disable-next-line no-control-regex -- these are line ends to Python
 const LINE_END = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
-const BAD_QUOTES = "a quoted cell does not end with its quote";
+const BAD_QUOTES = "a quoted cell has no closing quote";
 
 /**
  * Split a CSV into rows.

@@ -73,7 +73,7 @@ function estimateOf(periods, lags, rates) {
 }
 
 function onlyOne({ id }) {
-  return `names one channel only (${id}); a correlation needs two, or autocorrelations=true`;
+  return `contains only one channel (${id}); a correlation requires two, or autocorrelations=true`;
 }
 
 /** Why no pair can be made. */
@@ -83,17 +83,17 @@ function noPair({ windows, channels, runs }) {
       .flatMap((c) => c.spans)
       .reduce((most, [a, b]) => Math.max(most, b - a), 0);
     return (
-      `asks for no whole window of cc_len=${general(windows.ccLen)} s: windows start at midnight ` +
-      `and every cc_step=${general(windows.ccStep)} s from there, and its longest span has ` +
-      `${general(longest / 1000)} s; ask for longer times, or for shorter windows`
+      `contains no complete window of cc_len = ${general(windows.ccLen)} s: windows start at ` +
+      `midnight and every cc_step = ${general(windows.ccStep)} s after it, and the longest span ` +
+      `is ${general(longest / 1000)} s; request longer spans or shorten cc_len`
     );
   }
   const ids = channels.slice(0, 3).map((c) => c.id);
   if (ids.length === 1)
-    return `makes no pair: its one channel (${ids[0]}) with itself is not among the components`;
+    return `yields no pair: components excludes its only channel (${ids[0]}) with itself`;
   return (
-    `makes no pair: no two of its ${channels.length} channels (${ids.join(", ")} ...) share a ` +
-    "window and fit components, same_station and autocorrelations of params.csv"
+    `yields no pair: no two of its ${channels.length} channels (${ids.join(", ")} ...) share a ` +
+    "window and match components, same_station and autocorrelations of params.csv"
   );
 }
 
@@ -104,8 +104,8 @@ function tooSlow({ channels, windows, choice }, freqmax) {
     return [];
   const highest = channels.reduce((most, c) => Math.max(most, c.sampleRate ?? 0), 0);
   const need =
-    `Hz leaves no pair: a channel holds frequencies up to half its SampleRate of ${STATIONS}, ` +
-    `${general(highest / 2)} Hz at most; lower freqmax, or take faster channels`;
+    "Hz leaves no pair: it exceeds the highest Nyquist frequency of the channels " +
+    `(${general(highest / 2)} Hz, by SampleRate of ${STATIONS}); lower freqmax or add faster channels`;
   return [problem(PARAMS, 0, "freqmax", formatValue(freqmax), need)];
 }
 
@@ -123,8 +123,8 @@ function tooLarge(price, limits) {
         0,
         "",
         "",
-        `with params.csv makes ${grouped(price[name])} ${words}; at most ${grouped(most)} are ` +
-          "allowed in one job: take fewer channels or days, or a longer cc_step",
+        `with params.csv amounts to ${grouped(price[name])} ${words}; at most ${grouped(most)} are ` +
+          "allowed in one job: choose fewer channels or days, or a longer cc_step",
       ),
     );
 }

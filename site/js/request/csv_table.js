@@ -12,17 +12,19 @@ const LISTS = {
   pairs: [new RegExp(`^${CHANNEL}\\|${CHANNEL}$`), "NO.NAO00..BHZ|NO.NAO01..BHZ"],
 };
 const MAX_LISTED = 20;
+// Values that a message shows as they are: numbers, dates, codes, lists of them.
+const PLAIN = /^[A-Za-z0-9_.:;|?+-]{1,40}$/;
 const ROWS_READ = 10; // of a file that must have one
 
 /**
- * One thing wrong in a file.
+ * One error in a file.
  *
  * @typedef {Object} Problem
  * @property {string} file
  * @property {number} line    1 is the first line; 0 speaks of the whole file
  * @property {string} column  as in the header; empty where the whole line is meant
  * @property {string} value
- * @property {string} need    what is needed, to read after the value
+ * @property {string} need    the rest of the sentence, to be read after the value
  */
 
 /** @returns {Problem} */
@@ -33,13 +35,15 @@ export function problem(file, line, column, value, need) {
 /** A problem as a sentence, the one that the worker would write. */
 export function problemText({ file, line, column, value, need }) {
   const where = line ? `${file} line ${line}` : file;
-  const what = [
-    column,
-    value || column ? ascii(value.length <= 40 ? value : `${value.slice(0, 37)}...`) : "",
-  ]
-    .filter(Boolean)
-    .join(" ");
-  return what ? `${where}: ${what} ${need}` : `${where}: ${need}`;
+  const subject = [column, shownValue(column, value)].filter(Boolean).join(" = ");
+  return subject ? `${where}: ${subject} ${need}` : `${where}: ${need}`;
+}
+
+/** A value, printable and short enough for a message; in quotes unless it is plain. */
+function shownValue(column, value) {
+  if (!value) return "";
+  if (column && PLAIN.test(value)) return value;
+  return ascii(value.length <= 40 ? value : `${value.slice(0, 37)}...`);
 }
 
 /** A text in quotes, as Python's `ascii` shows it. */
@@ -85,7 +89,7 @@ export function rowsOf(file, text, required, optional, limits) {
   const no = (need) => none([problem(file, 0, "", "", need)]);
   if (new Blob([text]).size > limits.max_bytes)
     return no(`is larger than ${limits.max_bytes} bytes`);
-  if (text.includes("\0")) return no("holds NUL bytes; it must be text in UTF-8");
+  if (text.includes("\0")) return no("contains NUL bytes; it must be UTF-8 text");
   const lines = parseCsv(text);
   if (lines.length > limits.max_rows + 1) return no(`has more than ${limits.max_rows} rows`);
   const problems = lines
@@ -120,7 +124,7 @@ export function rowsOf(file, text, required, optional, limits) {
       const fields = header.map((name, k) => [name, cells[k]]);
       rows.push([line, Object.fromEntries(fields.filter(([name]) => isKnown(name)))]);
     } else {
-      const need = `has ${cells.length} fields; ${header.length} are needed: ${header.join(",")}`;
+      const need = `has ${cells.length} fields instead of ${header.length}: ${header.join(",")}`;
       problems.push(problem(file, line, "", "", need));
     }
   }
@@ -141,11 +145,11 @@ function headerProblems(file, line, header, required, known) {
           line,
           "",
           name || " ",
-          `is not a column of this file; it may have ${known.join(", ")}`,
+          `is not a column of this file; allowed: ${known.join(", ")}`,
         ),
       );
     } else if (header.indexOf(name) < k) {
-      problems.push(problem(file, line, name, name, "stands twice in the header"));
+      problems.push(problem(file, line, name, "", "appears twice in the header"));
     }
   });
   return problems;
@@ -175,7 +179,9 @@ export function oneRow(file, text, section, limits, together) {
   );
   const problems = [...table.problems];
   if (nRows !== 1 && (nRows || !problems.length))
-    problems.push(problem(file, 0, "", "", `has ${nRows} rows of values; it must have one`));
+    problems.push(
+      problem(file, 0, "", "", `has ${nRows} rows of values; it must have exactly one`),
+    );
   const read = rows
     .slice(0, ROWS_READ)
     .map(([line, row]) => [line, checkRow(row, section, unknown)]);
@@ -249,8 +255,7 @@ function parseValue(limit, text) {
       throw new RangeError("is neither all nor a list such as ZZ;NN or Z?;?Z");
     },
     job() {
-      if (!JOB_ID.test(text))
-        throw new RangeError("is not the id of a job; write its 1 to 16 digits");
+      if (!JOB_ID.test(text)) throw new RangeError("is not a job id (1 to 16 digits)");
       return text;
     },
     interval() {
@@ -259,7 +264,9 @@ function parseValue(limit, text) {
     },
     name() {
       if (!/^[A-Za-z0-9_-]{1,32}$/.test(text))
-        throw new RangeError("is not the name of a data source");
+        throw new RangeError(
+          "is not a valid name of a data source (up to 32 letters, digits, _ or -)",
+        );
       return text;
     },
   };
@@ -272,7 +279,7 @@ function parseList(kind, text) {
   if (!parts.every((part) => pattern.test(part)))
     throw new RangeError(`is not a list of ${kind} such as ${example}`);
   if (parts.length > MAX_LISTED)
-    throw new RangeError(`names ${parts.length} ${kind}; at most ${MAX_LISTED} are drawn`);
+    throw new RangeError(`lists ${parts.length} ${kind}; at most ${MAX_LISTED} are plotted`);
   return parts;
 }
 
@@ -281,8 +288,10 @@ export function outOf(limit, number) {
   const low = limit.above ?? limit.min;
   const isInside = ("above" in limit ? number > low : number >= low) && number <= limit.max;
   if (isInside && Number.isFinite(number)) return "";
-  const unit = limit.unit === "1" ? "" : `${limit.unit} `;
-  return `${unit}is not ${"above" in limit ? "above" : "from"} ${general(low)} and at most ${general(limit.max)}`;
+  const unit = limit.unit === "1" ? "" : limit.unit;
+  const bound = "above" in limit ? "above" : "at least";
+  const most = `${general(limit.max)} ${unit}`.trim();
+  return `${unit} is out of range (${bound} ${general(low)} and at most ${most})`.trim();
 }
 
 /** A finite number in plain or exponent notation, else null. */

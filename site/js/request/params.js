@@ -64,7 +64,7 @@ export function isWhole(seconds, fs) {
 
 const isSecondCorner = (corner, other) => (values) =>
   values.time_norm === "ram" && values[corner] === null && values[other] !== null
-    ? "is needed: a band has two corners"
+    ? "is required: a band has two corners"
     : "";
 
 /**
@@ -76,80 +76,84 @@ const isSecondCorner = (corner, other) => (values) =>
 export function rulesOf(section) {
   return [
     rule("freqmax", ["freqmin", "freqmax"], ({ freqmin, freqmax }) =>
-      freqmin < freqmax ? "" : `Hz is not above freqmin=${general(freqmin)} Hz`,
+      freqmin < freqmax ? "" : `Hz must be higher than freqmin (${general(freqmin)} Hz)`,
     ),
     rule("freqmax", ["freqmax", "fs"], ({ freqmax, fs }) =>
       freqmax <= fs / 2
         ? ""
-        : `Hz is above ${general(fs / 2)} Hz, the Nyquist frequency of fs=${general(fs)} Hz; ` +
+        : `Hz exceeds the Nyquist frequency (${general(fs / 2)} Hz at fs = ${general(fs)} Hz); ` +
           "lower freqmax or raise fs",
     ),
     ...["cc_len", "cc_step"].map((name) =>
       rule(name, [name, "fs"], ({ [name]: seconds, fs }) =>
         isWhole(seconds, fs)
           ? ""
-          : `s is ${general(seconds * fs, 9)} samples at fs=${general(fs)} Hz; ` +
-            "it must be a whole number of them",
+          : `s is ${general(seconds * fs, 9)} samples at fs = ${general(fs)} Hz; ` +
+            "it must be a whole number",
       ),
     ),
     rule("maxlag", ["maxlag", "cc_len", "fs"], ({ maxlag, cc_len, fs }) =>
       maxlag < cc_len && nLags({ maxlag, fs }) < roundEven(cc_len * fs)
         ? ""
-        : `s is not below cc_len=${general(cc_len)} s`,
+        : `s must be shorter than cc_len (${general(cc_len)} s)`,
     ),
     rule("maxlag", ["maxlag", "fs"], ({ maxlag, fs }) =>
-      maxlag * fs >= 0.5 ? "" : `s is less than one sample at fs=${general(fs)} Hz`,
+      maxlag * fs >= 0.5 ? "" : `s is shorter than one sample at fs = ${general(fs)} Hz`,
     ),
     rule("cc_len", ["cc_len", "freqmin"], ({ cc_len, freqmin }) =>
       cc_len * freqmin >= 1
         ? ""
-        : `s holds less than one period of freqmin=${general(freqmin)} Hz; ` +
-          `write at least ${general(1 / freqmin)} s`,
+        : `s is shorter than one period of freqmin (${general(freqmin)} Hz); ` +
+          `set at least ${general(1 / freqmin)} s`,
     ),
     rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
       method === "phase" && normalisation === "coefficient"
-        ? "cannot go with method=phase, which is normalised by itself; write none"
+        ? "cannot be combined with method=phase, which is already normalised; set none"
         : "",
     ),
     rule("substack", ["substack", "cc_step"], ({ substack, cc_step }) =>
       !substack || substack >= cc_step
         ? ""
-        : `s is shorter than cc_step=${general(cc_step)} s, so it averages nothing; write 0`,
+        : `s is shorter than cc_step (${general(cc_step)} s), so it averages no windows; set 0`,
     ),
     ...Object.entries(GOES_WITH).map(([name, [column, those]]) =>
       rule(name, [name, column], ({ [name]: given, [column]: other }) =>
         given === defaultOf(section[name]) || those.includes(other)
           ? ""
-          : `goes with ${column}=${those.join(" or ")} only`,
+          : `applies only with ${column}=${those.join(" or ")}`,
       ),
     ),
     ...["skirt_low", "skirt_high"].map((name) =>
       rule(name, [name, "whiten", "method"], ({ [name]: skirt, whiten, method }) =>
         !skirt || whiten || DIVIDING.includes(method)
           ? ""
-          : "goes with whiten=true, method=coherence or method=deconvolution only",
+          : "applies only with whiten=true, method=coherence or method=deconvolution",
       ),
     ),
     rule("method", ["method", "whiten"], ({ method, whiten }) =>
       whiten && DIVIDING.includes(method)
-        ? "divides by a spectrum that whiten=true makes flat; write whiten=false"
+        ? "divides by a spectrum that whiten=true has flattened; set whiten=false"
         : "",
     ),
     rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
       method === "deconvolution" && normalisation === "coefficient"
-        ? "undoes the ratio of amplitudes that method=deconvolution is after; write none"
+        ? "removes the amplitude ratio that method=deconvolution measures; set none"
         : "",
     ),
     rule("clamp", ["clamp", "time_norm"], ({ clamp, time_norm }) =>
       time_norm === "clamp" && clamp === null
-        ? "is needed by time_norm=clamp; write an amplitude"
+        ? "is required by time_norm=clamp; set an amplitude"
         : "",
     ),
     rule("drop_dead", ["drop_dead", "response"], ({ drop_dead, response }) =>
-      drop_dead && response === "none" ? "looks at ground motion; response=none keeps counts" : "",
+      drop_dead && response === "none"
+        ? "requires ground motion, but response=none keeps counts"
+        : "",
     ),
     rule("drop_dead", ["drop_dead", "freqmin"], ({ drop_dead, freqmin }) =>
-      drop_dead && freqmin >= 10 ? "needs freqmin below 10 Hz, where Peterson's model ends" : "",
+      drop_dead && freqmin >= 10
+        ? "requires freqmin below 10 Hz, the upper limit of Peterson's model"
+        : "",
     ),
     rule(
       "ram_freqmin",
@@ -163,7 +167,7 @@ export function rulesOf(section) {
     ),
     rule("rotate", ["rotate", "components"], ({ rotate, components }) =>
       rotate && !ENDS.every((a) => ENDS.every((b) => wantsEnds({ components }, a, b)))
-        ? "needs all nine of EE, EN ... ZZ; write components=all"
+        ? "requires all nine of EE, EN ... ZZ; set components=all"
         : "",
     ),
     rule(
@@ -172,12 +176,12 @@ export function rulesOf(section) {
       ({ ram_freqmin: low, ram_freqmax: high, fs }) =>
         !low || !high || (low < high && high <= fs / 2)
           ? ""
-          : `Hz is not above ram_freqmin=${general(low)} Hz and <= fs/2`,
+          : `Hz must be higher than ram_freqmin (${general(low)} Hz) and at most fs/2`,
     ),
     rule("skirt_low", ["skirt_low", "freqmin"], ({ skirt_low, freqmin }) =>
       !skirt_low || skirt_low <= freqmin / 2
         ? ""
-        : `Hz is more than half of freqmin=${general(freqmin)} Hz, where the pre-filter ends`,
+        : `Hz exceeds half of freqmin (${general(freqmin)} Hz), where the pre-filter ends`,
     ),
   ];
 }

@@ -32,9 +32,9 @@ function needOfMoving({ moving, interval: length, stack_all }) {
   const [whole, unit] = interval(every);
   const [step, stepUnit] = interval(moving);
   if (unit !== stepUnit)
-    return `is not in the unit of interval=${every}; months go with months only`;
+    return `must have the unit of interval=${every}; months combine only with months`;
   return step >= whole
-    ? `is not shorter than interval=${every}, so nothing moves; leave it empty`
+    ? `must be shorter than interval=${every}; leave it empty for consecutive intervals`
     : "";
 }
 
@@ -44,34 +44,34 @@ export const RULES = [
     rule(name, [name, "type"], ({ [name]: given, type }) =>
       given === null || types.includes(type)
         ? ""
-        : `goes with type=${types.join(" or ")} only, not with ${type}; leave it empty`,
+        : `applies only with type=${types.join(" or ")}, not with ${type}; leave it empty`,
     ),
   ),
   rule("power", ["power", "type"], ({ power, type }) =>
     type === "nth-root" && power !== null && power < 1
-      ? "is no order of a root; write 1 or more"
+      ? "is not a valid order of a root; set 1 or more"
       : "",
   ),
   rule("threshold", ["threshold", "select"], ({ threshold, select }) =>
     (select ?? "correlation") === "correlation" && (threshold ?? 0) > 1
-      ? "is more than any correlation; write up to 1"
+      ? "exceeds 1, the largest correlation coefficient; set at most 1"
       : "",
   ),
   rule("bootstrap", ["bootstrap"], ({ bootstrap }) =>
     bootstrap === 1 || bootstrap % 1
-      ? "is no number of resamples; write 0, or a whole number from 2 on"
+      ? "is not a valid number of resamples; set 0 or a whole number of at least 2"
       : "",
   ),
   rule("bootstrap", ["bootstrap", "type"], ({ bootstrap, type }) =>
     bootstrap && type === "robust"
-      ? "cannot go with type=robust, which takes a window drawn twice for agreement; write 0"
+      ? "cannot be combined with type=robust, which takes a repeated window for agreement; set 0"
       : "",
   ),
   ...["interval", "moving"].map((name) =>
     rule(name, [name, "stack_all"], ({ [name]: given, stack_all }) =>
       given && stack_all
-        ? "has no meaning with stack_all=true, which makes one trace of all days; write false, " +
-          "or leave it empty"
+        ? "does not apply with stack_all=true, which stacks all days into one trace; " +
+          "set stack_all=false, or leave it empty"
         : "",
     ),
   ),
@@ -79,14 +79,14 @@ export const RULES = [
   ...["dvv_min_lag", "dvv_max_lag", "dvv_max"].map((name) =>
     rule(name, [name, "dvv"], ({ [name]: given, dvv }) =>
       given !== null && dvv === "none"
-        ? "has no meaning without dvv; write stretching or cross-spectrum there"
+        ? "applies only with dvv=stretching or dvv=cross-spectrum"
         : "",
     ),
   ),
   rule("dvv", ["dvv", "stack_all"], ({ dvv, stack_all }) =>
     dvv !== "none" && stack_all
-      ? "compares intervals with each other, and stack_all=true makes one trace of all; " +
-        "write false"
+      ? "compares intervals, but stack_all=true stacks all days into one trace; " +
+        "set stack_all=false"
       : "",
   ),
   rule(
@@ -94,7 +94,7 @@ export const RULES = [
     ["dvv_max_lag", "dvv_min_lag", "dvv"],
     ({ dvv_max_lag: high, dvv_min_lag: low, dvv }) =>
       dvv !== "none" && high !== null && (low ?? 0) >= high
-        ? `s is not above dvv_min_lag=${general(low)} s`
+        ? `s must be larger than dvv_min_lag (${general(low)} s)`
         : "",
   ),
 ];

@@ -12,14 +12,17 @@ export const DAY = 86_400_000; // ms
 const MINUTE = 60_000; // ms
 const MICROSECOND = 0.001; // ms
 const CODES = {
-  Network: [/^[A-Z0-9]{1,8}$/, "is not a network code; write 1 to 8 capitals or digits"],
-  Station: [/^[A-Z0-9][A-Z0-9-]{0,7}$/, "is not a station code; write 1 to 8 capitals or digits"],
+  Network: [/^[A-Z0-9]{1,8}$/, "is not a network code (1 to 8 capital letters or digits)"],
+  Station: [/^[A-Z0-9][A-Z0-9-]{0,7}$/, "is not a station code (1 to 8 capital letters or digits)"],
   Location: [
     /^(--|[A-Z0-9]{0,8})$/,
-    "is not a location code; write 2 capitals or digits, or nothing",
+    "is not a location code (2 capital letters or digits, or empty)",
   ],
-  Channel: [/^[A-Z0-9]{3}$/, "is not a channel code; write 3 capitals or digits, such as BHZ"],
-  DataCenter: [/^[A-Za-z0-9_-]{0,32}$/, "is not the name of a data centre"],
+  Channel: [/^[A-Z0-9]{3}$/, "is not a channel code (3 capital letters or digits, such as BHZ)"],
+  DataCenter: [
+    /^[A-Za-z0-9_-]{0,32}$/,
+    "is not a valid name of a data centre (up to 32 letters, digits, _ or -)",
+  ],
 };
 const ID_COLUMNS = ["Network", "Station", "Location", "Channel"];
 const RANGES = {
@@ -68,7 +71,13 @@ export function parseStations(text, limits) {
     const written = Object.values(row).join("\n");
     if (lines.has(written)) {
       problems.push(
-        problem(STATIONS, line, "", "", `repeats line ${lines.get(written)}; delete one of them`),
+        problem(
+          STATIONS,
+          line,
+          "",
+          "",
+          `repeats line ${lines.get(written)}; delete one of the two`,
+        ),
       );
       continue;
     }
@@ -85,7 +94,7 @@ export function parseStations(text, limits) {
   );
   problems.push(...tooMany(named, table.rows.length, limits.stations));
   if (!problems.length && !named.length)
-    problems.push(problem(STATIONS, 0, "", "", "holds no channel"));
+    problems.push(problem(STATIONS, 0, "", "", "contains no channel"));
   return { channels: problems.length ? [] : named, named, hasAllCodes, problems };
 }
 
@@ -152,9 +161,9 @@ function endOfSpan(end) {
 /** What a span needs; empty where it is right. `written` is its start in the file. */
 function spanNeed(start, end, written, limits) {
   const days = (end - start) / DAY;
-  if (days <= 0) return `is not after StartDate ${written}`;
+  if (days <= 0) return `must be later than StartDate (${written})`;
   if (days <= limits.max_days) return "";
-  return `makes a span of ${roundEven(days)} days; at most ${limits.max_days} are allowed, write an end`;
+  return `gives a span of ${roundEven(days)} days; at most ${limits.max_days} are allowed`;
 }
 
 /**
@@ -227,12 +236,14 @@ function tooMany(channels, nRows, limits) {
   const add = (need) => problems.push(problem(STATIONS, 0, "", "", need));
   if (nRows > limits.max_rows) add(`has ${nRows} rows; at most ${limits.max_rows} are allowed`);
   if (channels.length > limits.max_channels) {
-    add(`names ${channels.length} channels; at most ${limits.max_channels} are allowed in one job`);
+    add(
+      `contains ${channels.length} channels; at most ${limits.max_channels} are allowed in one job`,
+    );
   }
   const ranges = dayRanges(merge(channels.flatMap((channel) => channel.spans)));
   const nDays = ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
   if (nDays > limits.max_days)
-    add(`asks for ${nDays} days; at most ${limits.max_days} are allowed in one job`);
+    add(`requests ${nDays} days; at most ${limits.max_days} are allowed in one job`);
   return problems;
 }
 

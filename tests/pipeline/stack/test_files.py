@@ -137,8 +137,8 @@ def test_a_coda_that_the_lags_do_not_have_is_refused(days, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"pairs": ("XX.A..BHZ|XX.X..BHZ",)}, "XX.A..BHZ|XX.X..BHZ' is not in job 1; it has 3"),
-        ({"shots": ("XX.X..BHZ",)}, "shots 'XX.X..BHZ' is not in job 1; it has 3, such as XX.A"),
+        ({"pairs": ("XX.A..BHZ|XX.X..BHZ",)}, "XX.A..BHZ|XX.X..BHZ is not in job 1; it has 3"),
+        ({"shots": ("XX.X..BHZ",)}, "shots = XX.X..BHZ is not in job 1; it has 3, such as XX.A"),
     ],
 )
 def test_a_selection_that_the_job_does_not_have_is_refused(days, tmp_path, columns, message):
