@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hosting import PARAMS, STACKING, STATIONS, bucket_of_moto, wait_until
 
+from xcor_daemon import __version__
 from xcor_daemon.cli import SECTIONS, main
 from xcor_daemon.storage.jobs import Input, create_job
 
@@ -199,7 +200,7 @@ def test_status_shows_the_jobs_here_and_in_s3(call, tmp_path, s3):
     assert (one["days"], one["folder"]) == ([3, 12], str(here.folder.relative_to(tmp_path)))
 
 
-def test_a_bug_keeps_its_traceback(folder):
+def test_a_bug_keeps_its_traceback_below_the_versions(folder):
     code = (
         "from xcor_daemon.request import parse; parse.read_files = lambda folder: 1 / 0\n"
         "from xcor_daemon.cli import main; main()"
@@ -208,7 +209,9 @@ def test_a_bug_keeps_its_traceback(folder):
     result = subprocess.run(command, capture_output=True, text=True)
 
     assert result.returncode == 1
-    assert "ZeroDivisionError" in result.stderr
+    first, *_, last = result.stderr.splitlines()
+    assert first.startswith(f"this is a bug in xcor-daemon {__version__} (Python 3.")
+    assert last == "ZeroDivisionError: division by zero"
 
 
 # --- the worker's commands, on real data ---

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import __version__
 from .atomic_files import explain
 from .config import Config, check_source, option_help
 from .errors import XcorError
@@ -94,20 +95,40 @@ class _Commands(click.Group):
             sys.stdout.flush()
         except XcorError as error:
             code = _explain(error)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
         except OSError as error:
             if error.errno not in _OF_A_DISK:
+                _report_bug()
                 raise
-            # Not a file of this package: the output of a command, or a cache of a library.
-            name = (
-                error.filename if isinstance(error.filename, str) else "the output of this command"
-            )
-            code = _explain(explain(Path(name), error))
+            code = _explain(_disk_error(error))
+        except Exception:
+            _report_bug()
+            raise
         _let_go_of_full_streams()
         if code:
             ctx.exit(code)
 
 
 _OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def _disk_error(error: OSError) -> XcorError:
+    """A full or broken disk under a file of another package, or under the command's output."""
+    name = error.filename if isinstance(error.filename, str) else "the output of this command"
+    return explain(Path(name), error)
+
+
+def _report_bug() -> None:
+    """Print the versions that a report of a bug needs, above its traceback."""
+    import platform
+
+    system = f"Python {platform.python_version()}, {platform.platform()}"
+    with suppress(OSError):
+        text = (
+            f"this is a bug in xcor-daemon {__version__} ({system}); report it with the traceback:"
+        )
+        click.echo(text, err=True)
 
 
 def _explain(error: XcorError) -> int:
