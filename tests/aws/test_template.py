@@ -83,7 +83,7 @@ def test_the_submit_function_writes_what_is_sent_and_counts_it():
 
 def test_the_docs_list_the_rights_and_s3s_refusal_points_to_them():
     text = (ROOT / "docs/operations.md").read_text()
-    title = re.search(r"the rights under '([^']+)' in docs/operations\.md", refusal())[1]
+    title = re.search(r"the permissions of '([^']+)' in docs/operations\.md", refusal())[1]
     section = text[text.index(f"**{title}.**") :]
     listed: dict[str, set[tuple[str, str]]] = {"daemon": set(), "submit": set()}
     for action, *places in re.findall(r"^\| `(s3:\w+)` \|(.*)\|(.*)\|$", section, re.MULTILINE):

@@ -186,7 +186,7 @@ RESULT = "result = job / 'CORR/2019-01-01.h5'\nresult.unlink()\n"
         (RESULT + "import os; os.mkfifo(result)", "is not a regular file"),
         (RESULT + "import socket; socket.socket(socket.AF_UNIX).bind(str(result))", "cannot be"),
         (RESULT, "cannot be opened as a file: No such file"),
-        (CLAIM.format("outputs['files'][-1]['name'] = '../job.json'"), "is no name of a result"),
+        (CLAIM.format("outputs['files'][-1]['name'] = '../job.json'"), "not a valid name of a"),
         (CLAIM.format("outputs['files'][-1]['size'] = 10**15"), "its results take 1e"),
     ],
 )  # fmt: skip

@@ -103,7 +103,7 @@ def test_credentials_that_cannot_be_renewed_for_a_while_delay_jobs_and_no_more(s
     service.send("41")
     service.proxy.on("PUT", "processed/41/runs/.*", go_down)  # in the middle of an upload
     daemon = service.start()
-    wait_until(lambda: "cannot be renewed now" in service.log)
+    wait_until(lambda: "could not be renewed" in service.log)
     service.send("42")
     wait_until(lambda: "no pass, next try" in service.log)
     assert daemon.poll() is None

@@ -151,7 +151,7 @@ def test_a_held_job_waits_and_takes_nobodys_place(host):
 
 
 def test_an_order_for_no_job_is_refused_or_dropped(host, caplog):
-    assert "is no id of a job" in host.call("cancel", "../../etc").stderr
+    assert "is not a job id" in host.call("cancel", "../../etc").stderr
     host.call("cancel", "99")
     host.tick()
 

@@ -381,7 +381,7 @@ def broken_count(folder: Path) -> None:
         (broken_hash, "is not the file that outputs.json describes"),
         (broken_link, "cannot be opened as a file"),
         (broken_list, "outputs.json is missing"),
-        (broken_name, "no name of a result"),
+        (broken_name, "not a valid name of a result file"),
         (broken_count, "accounts for 0 of 1 days"),
     ],
 )

@@ -17,11 +17,11 @@ from xcor_daemon.storage import jobs
 from xcor_daemon.storage.jobs import Input, Job, create_job, load_jobs, sweep_unfinished
 from xcor_daemon.storage.worker_outputs import (
     BrokenOutputs,
+    complete_files,
     log_tail,
     open_output,
     read_outputs,
     read_progress,
-    whole_files,
 )
 
 
@@ -131,7 +131,7 @@ def test_a_problem_is_cut_to_what_a_page_can_show():
 def test_a_result_cannot_be_named_out_of_its_folder(job, name):
     (job.folder.parent / "secret").write_text("x")
 
-    with pytest.raises(BrokenOutputs, match="no name of a result"):
+    with pytest.raises(BrokenOutputs, match="not a valid name of a result file"):
         open_output(job.folder, name)
 
 
@@ -145,7 +145,7 @@ def test_links_pipes_and_folders_are_no_results(job, tmp_path):
     for name in ("link.h5", "CORR/secret", "pipe.h5", "STACK", "missing.h5"):
         with pytest.raises(BrokenOutputs):
             open_output(job.folder, name)
-    assert whole_files(job.folder) == []
+    assert complete_files(job.folder) == []
 
 
 def test_whole_files_are_those_that_got_their_last_name(job):
@@ -153,7 +153,7 @@ def test_whole_files_are_those_that_got_their_last_name(job):
         (job.folder / name).parent.mkdir(exist_ok=True)
         (job.folder / name).touch()
 
-    assert whole_files(job.folder) == ["CORR/2019-01-01.h5", "PLOT/map.png"]
+    assert complete_files(job.folder) == ["CORR/2019-01-01.h5", "PLOT/map.png"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"days": "x", "warnings": [1]}'])

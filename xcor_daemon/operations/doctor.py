@@ -102,7 +102,7 @@ def _work_dir(config: Config) -> tuple[str, str]:
 def _disk(config: Config) -> tuple[str, str]:
     here = disk_space.Disk(config.work_dir, config.reserve, config.quota)
     with disk_errors(config.work_dir):
-        room = here.room(jobs.load_jobs(config.work_dir))
+        room = here.available(jobs.load_jobs(config.work_dir))
     if room <= 0:
         need = "no job is taken until there is more; see XCOR_RESERVE and XCOR_QUOTA, or add disk"
         return FAIL, f"{here.free():,} bytes free, {config.reserve:,.0f} to stay free; {need}"

@@ -189,8 +189,8 @@ class Admission:
     def _has_room(self, prospect: _Prospect) -> bool:
         if not self.disk.could_ever_hold(prospect.needed):
             return True  # to be refused
-        self.registry.drop(self.disk.make_room(prospect.needed, self.registry.jobs.values()))
-        if self.disk.room(self.registry.jobs.values()) < prospect.needed:
+        self.registry.drop(self.disk.purge_until(prospect.needed, self.registry.jobs.values()))
+        if self.disk.available(self.registry.jobs.values()) < prospect.needed:
             self._too_big = prospect.needed
             return False
         return True

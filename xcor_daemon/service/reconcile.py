@@ -191,7 +191,7 @@ class Course:
             self.registry.change(job, final_state=jobs.FAILED, reason=reason)
             return
         try:
-            self.publisher.upload(job, dict.fromkeys(worker_outputs.whole_files(job.results)))
+            self.publisher.upload(job, dict.fromkeys(worker_outputs.complete_files(job.results)))
         except BrokenOutputs as error:
             log.warning("%s: %s", job, error)
         self.publisher.show(job, "running")

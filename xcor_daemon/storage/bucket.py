@@ -1,6 +1,6 @@
-"""S3: what waits under incoming/, how it is staged, and how results are published.
+"""The bucket: jobs under incoming/, conditional writes, and results under processed/.
 
-Keys under incoming/ are strangers' input. Nothing is ever deleted here but leases.
+Keys under incoming/ are untrusted input. Only leases are ever deleted.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ..request.stacking_params import STACKING
 from ..request.stations import STATIONS
 from . import fault_injection
 from . import s3_client as s3
-from .listing import Gatherer, Listing, PageReader, Waiting, objects_of
+from .listing import Listing, ListingBuilder, PageReader, Waiting, objects_of
 from .s3_client import MISSING, S3
 
-# 409: another conditional write was under way; the next pass sees what came of it.
+# 409: another conditional write was in progress; the next pass reads its outcome.
 _LOST_RACE = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", *MISSING)
 _CHANGED = ("PreconditionFailed", "412", *MISSING)
 _TYPES = {
@@ -37,13 +37,13 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".png": "image/png",
 }
-PAGE = 1000  # keys that one listing gives
+PAGE = 1000  # keys in one response of a listing
 _MULTIPART_FROM = 256 * 2**20  # bytes; one PUT takes 5 GiB at most
 
 
 @dataclass(frozen=True)
 class Found:
-    """An object as it is now."""
+    """An object and its state."""
 
     content: bytes
     etag: str
@@ -59,9 +59,9 @@ class Bucket:
     settle: float = 2.0  # s
     multipart_from: int = field(default=_MULTIPART_FROM)
     s3: S3 = field(init=False)
-    _clock: float = 0.0  # S3's, at the last listing (s since 1970)
+    _clock: float = 0.0  # S3's time at the last listing (s since 1970)
     _pages: PageReader = field(default_factory=PageReader)
-    _gatherer: Gatherer = field(default_factory=Gatherer)
+    _builder: ListingBuilder = field(default_factory=ListingBuilder)
 
     def __post_init__(self) -> None:
         self.s3 = S3(self.client, self.name)
@@ -69,24 +69,24 @@ class Bucket:
 
     @classmethod
     def connect(cls, config: Config) -> Bucket:
-        """The bucket of a configuration; nothing is asked of it yet."""
+        """The bucket of a configuration; sends no request."""
         name = config.need_bucket()
         return cls(s3.connect(config), name, config.settle)
 
     @property
     def endpoint(self) -> str:
-        """Where the S3 server is."""
+        """URL of the S3 server."""
         return self.s3.endpoint
 
     @property
     def errors(self) -> Counter[str]:
-        """How often S3 gave which code of an error."""
+        """Error code -> count."""
         return self.s3.errors
 
     # --- incoming ---
 
     def waiting(self, skip: Collection[str] = ()) -> Listing:
-        """The jobs under incoming/, but for those to skip; other keys are only counted."""
+        """The jobs under incoming/ except ``skip``, and the keys that belong to no job."""
         pages, tokens = [], [""]
         while True:
             token: dict[str, Any] = {"ContinuationToken": tokens[-1]} if tokens[-1] else {}
@@ -97,14 +97,16 @@ class Bucket:
                 break
             tokens.append(answer.get("NextContinuationToken", ""))
             if tokens[-1] in tokens[:-1]:
-                raise UnreachableError(f"S3 at {self.endpoint} gave a listing without its end.")
+                raise UnreachableError(
+                    f"S3 at {self.endpoint} returned a listing that repeats itself."
+                )
         self._clock = _date(answer)
-        return self._gatherer.gather(pages, self._clock, self.settle, skip)
+        return self._builder.build(pages, self._clock, self.settle, skip)
 
     def fetch(self, job: Waiting) -> dict[str, bytes] | None:
-        """The files of a job exactly as they were listed; None where one changed since.
+        """The files of a job exactly as listed; None where one has changed since.
 
-        Of a file beyond the limit come the limit and one byte, enough to refuse it.
+        Of a file beyond the size limit, one byte more than the limit is read: enough to reject it.
         """
         most = LIMITS["stations"]["max_bytes"]
         contents = {}
@@ -117,35 +119,35 @@ class Bucket:
         return contents
 
     def put_input(self, job_id: str, name: str, content: bytes) -> bool:
-        """Write a file of a new job; False where another job has it already."""
+        """Write a file of a new job; False where the job id is taken."""
         key = f"incoming/{job_id}/{name}"
         options = {"ContentType": _content_type(name), "IfNoneMatch": "*"}
         if self.s3.call("put_object", ("PreconditionFailed",), Key=key, Body=content, **options):
             return True
-        # A PUT whose answer was lost is sent again and then meets itself.
+        # A PUT whose response was lost is sent again and then finds its own object.
         return self.s3.read(key) == content
 
     def has_inputs(self, job_id: str) -> bool:
-        """Whether a job with this id was sent, be it in part."""
+        """Whether any file of a job with this id was submitted."""
         return any(
             self.s3.call("head_object", MISSING, Key=f"incoming/{job_id}/{name}") is not None
             for name in (STATIONS, STACKING)
         )
 
     def names(self, prefix: str) -> list[str]:
-        """The first `PAGE` keys below a prefix."""
+        """The first `PAGE` keys with a prefix."""
         answer = self.s3.call("list_objects_v2", Prefix=prefix, MaxKeys=PAGE)
         return [item["Key"] for item in answer.get("Contents", ())]
 
     # --- conditions ---
 
     def put_if(self, key: str, content: bytes, etag: str | None) -> str | None:
-        """Write a view or a lease if it is still as ``etag`` says, or not there where that is None.
+        """Write an object whose ETag is still ``etag``; with None, one that does not exist.
 
         Returns
         -------
         str or None
-            The new ETag; None where it was not as expected and nothing was written.
+            The new ETag; None where the condition was false and nothing was written.
         """
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         described = {"ContentType": _content_type(key), "CacheControl": "no-cache"}
@@ -154,35 +156,35 @@ class Bucket:
         return reply["ETag"] if reply else None
 
     def find_status(self, job_id: str) -> tuple[dict[str, Any], str | None]:
-        """The status.json that the page sees, empty where there is none, and its ETag."""
+        """The content of status.json and its ETag; empty and None where it does not exist."""
         found = self.find(_status_key(job_id))
         if found is None:
             return {}, None
         return self._parse(_status_key(job_id), found.content), found.etag
 
     def find(self, key: str) -> Found | None:
-        """An object with its ETag and age; None where there is none."""
+        """An object with its ETag and age; None where it does not exist."""
         reply = self.s3.call("get_object", MISSING, Key=key)
         if reply is None:
             return None
         with self.s3.translate_errors("get_object"), closing(reply["Body"]) as body:
-            # A server that does not date this answer has dated the listing of this pass.
+            # A server without a Date in this response has sent one with the listing of this pass.
             clock = _date(reply) if _is_dated(reply) else self._clock
             age = clock - reply["LastModified"].timestamp()
             return Found(body.read(), reply["ETag"], age)
 
     def delete_lease(self, key: str, etag: str) -> None:
-        """Delete a lease that is still as it was written; the one thing that is ever deleted."""
+        """Delete a lease that has not changed since it was written."""
         self.s3.call("delete_object", _LOST_RACE, Key=key, IfMatch=etag)
 
     # --- processed ---
 
     def publish_file(self, key: str, file: BinaryIO, sha256: str) -> None:
-        """Upload an open file, unless the same is there already."""
+        """Upload an open file, unless the same content is in S3 already."""
         size = file.seek(0, 2)
         file.seek(0)
-        there = self.s3.call("head_object", MISSING, Key=key)
-        if there and there["ContentLength"] == size and there["Metadata"].get("sha256") == sha256:
+        head = self.s3.call("head_object", MISSING, Key=key)
+        if head and head["ContentLength"] == size and head["Metadata"].get("sha256") == sha256:
             return
         described = {"ContentType": _content_type(key), "Metadata": {"sha256": sha256}}
         with fault_injection.fault_point("result.upload"):
@@ -197,11 +199,11 @@ class Bucket:
             return
         with self.s3.translate_errors("upload"):
             extra = {**described, "ChecksumAlgorithm": "SHA256"}
-            # S3 checks each part by itself; that they are all of one content is seen here.
+            # S3 checks each part; `_Checked` checks the whole content.
             self.client.upload_fileobj(_Checked(file, sha256), self.name, key, ExtraArgs=extra)
 
     def download(self, key: str, path: Path, sha256: str) -> None:
-        """Copy a published file; it appears whole, with the right content, or not at all."""
+        """Download a published file atomically; its content is checked."""
         make_folder(path.parent)
         with (
             disk_errors(path),
@@ -212,15 +214,17 @@ class Bucket:
                 self.client.download_fileobj(self.name, key, file)
             file.seek(0)
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise UnreachableError(f"S3 at {self.endpoint} gave {key} with another content.")
+                raise UnreachableError(
+                    f"S3 at {self.endpoint} returned {key} with another sha256 than published."
+                )
 
     def commit_manifest(self, job_id: str, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Publish a job, once for all time.
+        """Publish a job; the first manifest is final.
 
         Returns
         -------
         dict
-            The manifest that stands; its ``attempt`` tells who published.
+            The manifest in S3, which may be that of another attempt.
         """
         key = manifest_key(job_id)
         options = {"ContentType": "application/json", "IfNoneMatch": "*"}
@@ -229,25 +233,27 @@ class Bucket:
             with fault_injection.fault_point("manifest.commit"):
                 self.s3.call("put_object", _LOST_RACE, Key=key, Body=body, **options)
         except UnreachableError:
-            # The answer was lost or ambiguous; what is there now decides.
+            # The response was lost or ambiguous; the object in S3 decides.
             if (standing := self.read_manifest(job_id)) is None:
                 raise
             return standing
         standing = self.read_manifest(job_id)
         if standing is None:
-            raise UnreachableError(f"S3 at {self.endpoint} lost {key}.")
+            raise UnreachableError(
+                f"S3 at {self.endpoint} does not return {key} after it was written."
+            )
         return standing
 
     def read_manifest(self, job_id: str) -> dict[str, Any] | None:
-        """The manifest of a published job."""
+        """The manifest of a published job; None where it is not published."""
         return self._read_json(manifest_key(job_id))
 
     def read_status(self, job_id: str) -> dict[str, Any] | None:
-        """The status.json that the page sees."""
+        """The content of status.json; None where it does not exist."""
         return self._read_json(_status_key(job_id))
 
     def read_files(self, job_id: str) -> list[str]:
-        """The lines of files.txt; none where there is none."""
+        """The lines of files.txt; empty where it does not exist."""
         return (self.s3.read(f"processed/{job_id}/files.txt") or b"").decode().splitlines()
 
     def put_status(self, job_id: str, status: dict[str, Any]) -> None:
@@ -261,12 +267,12 @@ class Bucket:
             return self.put_if(_status_key(job_id), _to_json(status), etag)
 
     def put_service(self, state: dict[str, Any]) -> None:
-        """Write the heartbeat, which tells the page that the service is up."""
+        """Write the heartbeat, from which the page concludes that the service is up."""
         with fault_injection.fault_point("view.service"):
             self._put_view("processed/_service.json", _to_json(state))
 
     def put_files(self, job_id: str, lines: Sequence[str]) -> None:
-        """Write files.txt, the original's view: a key a line."""
+        """Write files.txt, one key per line, as the original service does."""
         with fault_injection.fault_point("view.files"):
             text = "".join(f"{line}\n" for line in lines)
             self._put_view(f"processed/{job_id}/files.txt", text.encode())
@@ -289,9 +295,9 @@ class Bucket:
 
 
 class _Checked:
-    """A file to be read once, from start to end; the end of another content is an error.
+    """A file to be read once, from start to end; the last read fails where the sha256 differs.
 
-    An upload in parts that meets it is aborted, so what S3 says of its sha256 is true.
+    Then the multipart upload is aborted, so that the sha256 in the metadata of an object is right.
     """
 
     def __init__(self, file: BinaryIO, sha256: str) -> None:
@@ -302,12 +308,12 @@ class _Checked:
         part = self._file.read(size)
         self._digest.update(part)
         if not part and self._digest.hexdigest() != self._sha256:
-            raise XcorError("a result was written while it was uploaded; it is looked at anew.")
+            raise XcorError("a result file changed during its upload; it will be uploaded again.")
         return part
 
 
 def manifest_key(job_id: str) -> str:
-    """Where the manifest of a job stands."""
+    """S3 key of the manifest of a job."""
     return f"processed/{job_id}/manifest.json"
 
 
@@ -316,7 +322,7 @@ def _status_key(job_id: str) -> str:
 
 
 def result_key(job_id: str, attempt: str, name: str) -> str:
-    """Where a result of an attempt stands."""
+    """S3 key of a result file of an attempt."""
     return f"processed/{job_id}/runs/{attempt}/{name}"
 
 
@@ -325,7 +331,7 @@ def _is_dated(reply: Mapping[str, Any]) -> bool:
 
 
 def _date(reply: Mapping[str, Any]) -> float:
-    """S3's clock when it answered (s since 1970)."""
+    """S3's time in a response (s since 1970)."""
     return parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
 
 

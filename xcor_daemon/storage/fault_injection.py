@@ -1,7 +1,7 @@
-"""Faults to order: ``XCOR_FAULT=POINT:ACTION`` makes the daemon fail once, at a named point.
+"""Fault injection: ``XCOR_FAULT=POINT:ACTION`` makes the daemon fail once, at a named point.
 
-Every step that leaves something behind, on the disk, in S3 or as a process, is listed here; a
-point lies before and one after each.
+Every step with a lasting effect on the disk, in S3 or on a process is listed here; there is a fault
+point before and after each.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ from ..errors import ConfigError, UnreachableError
 
 log = logging.getLogger(__name__)
 
-# Steps that write to the work folder; only there a disk can be full.
+# Steps that write to the work folder, the only ones at which a disk can be full.
 ON_DISK = {
-    "stage.folder": "the folder of a job is made",
-    "stage.input": "a file of the request is copied to the folder",
-    "stage.record": "the first job.json: from now on the job is this machine's",
+    "stage.folder": "the folder of a job is created",
+    "stage.input": "a file of the request is written to the folder",
+    "stage.record": "the first job.json: from now on the job belongs to this machine",
     "record.queued": "job.json: the request was checked",
     "record.running": "job.json: a worker was started",
-    "record.retry": "job.json: a worker ended badly and another one follows",
-    "record.verdict": "job.json: the end is decided",
-    "record.ended": "job.json: the end is published",
+    "record.retry": "job.json: a worker failed and another one will be started",
+    "record.verdict": "job.json: the final state is decided",
+    "record.ended": "job.json: the final state is published",
     "purge": "the folder of an ended job is removed",
-    "corr.fetch": "a file of another job is copied to the folder",
-    "log.write": "the log of a job that never had a worker is written",
+    "corr.fetch": "a correlation file of another job is downloaded to the folder",
+    "log.write": "the log of a job that had no worker is written",
 }
 ELSEWHERE = {
     "worker.start": "a supervisor process is started",
     "worker.stop": "a worker is sent a signal",
-    "result.upload": "a result is put under the attempt's prefix",
-    "manifest.commit": "manifest.json is put: the job is published",
-    "lease.write": "leases/ID.json is put: this daemon does the job",
+    "result.upload": "a result file is uploaded under the prefix of the attempt",
+    "manifest.commit": "manifest.json is uploaded: the job is published",
+    "lease.write": "leases/ID.json is uploaded: this daemon runs the job",
     "lease.release": "leases/ID.json is deleted",
-    "view.files": "files.txt is put",
-    "view.waiting": "status.json of a job that nobody has taken is put",
-    "view.service": "_service.json is put",
-    "view.status": "status.json is put",
+    "view.files": "files.txt is uploaded",
+    "view.waiting": "status.json of a job that waits in the queue is uploaded",
+    "view.service": "_service.json is uploaded",
+    "view.status": "status.json is uploaded",
 }
 STEPS = {**ON_DISK, **ELSEWHERE}
 POINTS = tuple(f"{name}.{when}" for name in STEPS for when in ("before", "after"))
 ACTIONS = ("kill", "raise", "sleep", "hang", "enospc")
 
-_NAP = 1.0  # s that `sleep` takes
+_SLEEP = 1.0  # s
 
-_armed: list[tuple[str, str]] = []  # what is still to happen: points and actions
+_enabled: list[tuple[str, str]] = []  # points and actions that have not happened yet
 
 
 def enable(text: str) -> None:
-    """Take an order such as ``manifest.commit.after:kill``; an empty one changes nothing.
+    """Enable a fault such as ``manifest.commit.after:kill``; an empty text enables none.
 
     Raises
     ------
     ConfigError
-        If there is no such point or action.
+        If the point or the action is unknown.
     """
     if not text:
         return
@@ -69,32 +69,34 @@ def enable(text: str) -> None:
         need = f"POINT:ACTION with a point of {points} and one of {', '.join(ACTIONS)}"
         raise ConfigError(f"XCOR_FAULT={text!r}; write {need}.")
     if action == "enospc" and point.rpartition(".")[0] not in ON_DISK:
-        raise ConfigError(f"XCOR_FAULT={text!r}; nothing is written to the disk there.")
-    _armed.append((point, action))
+        raise ConfigError(
+            f"XCOR_FAULT={text!r}; enospc is possible only at steps that write to the disk."
+        )
+    _enabled.append((point, action))
 
 
 @contextmanager
 def fault_point(name: str) -> Iterator[None]:
-    """Do a step that leaves something behind; what is armed before or after it happens there."""
-    _pass(f"{name}.before")
+    """Enclose a step; faults that are enabled before or after it happen there."""
+    _reach(f"{name}.before")
     yield
-    _pass(f"{name}.after")
+    _reach(f"{name}.after")
 
 
-def _pass(point: str) -> None:
-    action = next((action for armed, action in _armed if armed == point), None)
+def _reach(point: str) -> None:
+    action = next((action for enabled, action in _enabled if enabled == point), None)
     if action is None:
         return
-    _armed.remove((point, action))
-    log.warning("fault: %s at %s", action, point)
+    _enabled.remove((point, action))
+    log.warning("injected fault: %s at %s", action, point)
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif action == "raise":
-        raise UnreachableError(f"a fault was ordered at {point}.")
+        raise UnreachableError(f"injected fault at {point}.")
     elif action == "enospc":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     elif action == "hang":
-        while True:  # until the service manager's watchdog ends it
+        while True:  # until the watchdog of the service manager kills it
             signal.pause()
     else:
-        time.sleep(_NAP)
+        time.sleep(_SLEEP)

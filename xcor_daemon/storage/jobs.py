@@ -1,6 +1,6 @@
 """A job: a folder WORK/YYYYMMDD_HHMMSS/ID/ and its job.json.
 
-job.json holds only what the world cannot tell; the rest is looked at again on every pass.
+job.json holds only what cannot be observed; the daemon observes the rest on every pass.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..request.stacking_params import STACKING
 from . import fault_injection
 
 JOB_FILE = "job.json"
-RESULTS = "job"  # in a job's folder: all that a container may write
+RESULTS = "job"  # in a job's folder: the only part that a container may write
 QUEUED, RUNNING = "queued", "running"
 DONE, FAILED, REJECTED, CANCELLED = "done", "failed", "rejected", "cancelled"
 TERMINAL = (DONE, FAILED, REJECTED, CANCELLED)
@@ -35,7 +35,7 @@ RELINQUISHED = "left"
 
 _STAMP = re.compile(r"[0-9]{8}_[0-9]{6}")
 _ID = re.compile(JOB_ID)
-_ASIDE = "`xcor-daemon rebuild-state` sets it aside and takes the job from S3 again"
+_REBUILD = "run `xcor-daemon rebuild-state` to set its folder aside and stage the job again"
 # Attribute of `Job` -> its key in job.json, where they differ.
 _KEYS = {
     "submitted_at": "seen",
@@ -44,12 +44,12 @@ _KEYS = {
     "disk_estimate": "needed",
     "previous_runs": "past",
 }
-_MAX_LISTED = 200  # problems that a page can use
+_MAX_LISTED = 200  # problems in status.json
 
 
 @dataclass(frozen=True)
 class Input:
-    """A file of the request, as it was staged."""
+    """A file of the request, as it was staged from S3."""
 
     key: str
     etag: str
@@ -64,53 +64,53 @@ class Input:
 
 @dataclass(frozen=True)
 class Job:
-    """One job on this machine; every change goes through `changed`, which writes job.json."""
+    """A job on this machine; every change goes through `changed`, which writes job.json."""
 
     folder: Path
     id: str
     kind: str  # xcor | stack
-    attempt: str  # the time-stamped folder's name and random hex: where results go in S3
+    attempt: str  # the folder's time stamp and random hex: the prefix of its results in S3
     inputs: tuple[Input, ...]
     submitted_at: float  # when the last input was written, by S3's clock (s since 1970)
     state: str = QUEUED
     final_state: str = ""  # decided, but not published yet
     reason: str = ""  # for the user
-    problems: tuple[dict[str, Any], ...] = ()  # of a request that was refused
-    source: str = ""  # where waveforms come from; empty until the request was checked
-    executor: str = ""  # who does its units, as ``source``
-    corr: str = ""  # folder of the correlation job that is to be stacked
-    failures: int = 0  # workers that ended badly
-    killed: int = 0  # workers that somebody killed; not the job's fault
+    problems: tuple[dict[str, Any], ...] = ()  # of a rejected request
+    source: str = ""  # of waveforms; empty until the request was checked
+    executor: str = ""  # processes or dask; empty as ``source``
+    corr: str = ""  # folder of the correlations that a stacking job reads
+    failures: int = 0  # workers that failed
+    killed: int = 0  # workers that were killed from outside, which is not the job's fault
     out_of_memory: int = 0  # workers that ran out of memory; the next uses fewer processes
-    not_before: float = 0.0  # no new worker earlier (s since 1970)
-    started: float = 0.0  # when its first worker was started
-    launched: float = 0.0  # when its latest worker was started
+    not_before: float = 0.0  # earliest start of the next worker (s since 1970)
+    started: float = 0.0  # start of its first worker (s since 1970)
+    launched: float = 0.0  # start of its latest worker (s since 1970)
     disk_estimate: int = 0  # bytes that its folder may grow to
     previous_runs: int = 0  # workers that had ended when an operator retried the job
-    is_held: bool = False  # by an operator: no new worker is started
+    is_held: bool = False  # by an operator: no worker is started
 
     def __str__(self) -> str:
-        """As every line of the log begins that is about a job."""
+        """The start of every log line about the job."""
         return f"job {self.id} attempt {self.attempt}"
 
     @property
     def run(self) -> int:
-        """How many workers have ended: the number of the one that runs or comes next."""
+        """The number of workers that have ended, which is that of the current or next worker."""
         return self.previous_runs + self.failures + self.killed + self.out_of_memory
 
     @property
     def results(self) -> Path:
-        """Where its worker reads and writes: the folder itself, or a container's part of it."""
+        """The folder in which its worker reads and writes: its own, or a container's part of it."""
         inner = self.folder / RESULTS
         return inner if inner.is_dir() else self.folder
 
     @property
     def is_live(self) -> bool:
-        """Whether something is left to do."""
+        """Whether the job has not ended yet."""
         return self.state not in (*TERMINAL, RELINQUISHED)
 
     def changed(self, **changes: Any) -> Job:
-        """The job with other values, once job.json holds them."""
+        """Write job.json and return the job with other values."""
         job = replace(self, **changes) if changes else self
         content = {_KEYS.get(name, name): value for name, value in asdict(job).items()}
         del content["folder"]
@@ -124,18 +124,19 @@ class Job:
         try:
             content = json.loads((folder / JOB_FILE).read_bytes())
             content["inputs"] = tuple(Input(**item) for item in content["inputs"])
-            # An older version did not know all fields: those have their defaults.
+            # Older versions lack some fields, which then have their defaults.
             content["problems"] = tuple(content.get("problems", ()))
             names = {_KEYS.get(name, name): name for name in cls.__dataclass_fields__}
             newer = content.keys() - names.keys()
             known = {names[key]: value for key, value in content.items() if key not in newer}
             job = cls(folder=folder, **known)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DamagedError(f"{folder / JOB_FILE} is damaged ({error}); {_ASIDE}.") from error
+            raise DamagedError(f"{folder / JOB_FILE} is damaged ({error}); {_REBUILD}.") from error
         if newer:
-            what = f"is of a newer version of xcor-daemon, which knows {', '.join(sorted(newer))}"
-            need = f"install that one again, or: {_ASIDE}"
-            raise DamagedError(f"{folder / JOB_FILE} {what}; {need}.")
+            fields = ", ".join(sorted(newer))
+            cause = f"was written by a newer version of xcor-daemon (unknown fields: {fields})"
+            remedy = f"install that version, or {_REBUILD}"
+            raise DamagedError(f"{folder / JOB_FILE} {cause}; {remedy}.")
         return job
 
 
@@ -146,7 +147,7 @@ class DamagedError(XcorError):
 
 
 def owner_name(work_dir: Path) -> str:
-    """What the daemons of a work folder are known by; drawn by the first of them."""
+    """The random name of a work folder's daemons in leases; made by the first of them."""
     path = work_dir / ".owner"
     if not path.exists():
         write_text(path, secrets.token_hex(8))
@@ -154,7 +155,7 @@ def owner_name(work_dir: Path) -> str:
 
 
 def _step(before: Job, after: Job) -> str:
-    """Which step of fault_injection.py the change of a job is."""
+    """The fault point of a change of a job."""
     if before is after:
         return "stage.record"
     if not after.is_live:
@@ -174,7 +175,7 @@ def create_job(
     submitted_at: float,
     disk_estimate: int = 0,
 ) -> Job:
-    """Make the folder of a job and its inputs; job.json comes last, so half a folder shows."""
+    """Create the folder of a job with its inputs; job.json last, so that it marks completeness."""
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     folder = work_dir / stamp / job_id
     with disk_errors(folder), fault_injection.fault_point("stage.folder"):
@@ -196,26 +197,26 @@ def create_job(
         )
         return job.changed()
     except XcorError:
-        # What is not known to this process must not be found by the next one.
+        # The next process must not load a job that this one does not have.
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
 def load_jobs(work_dir: Path) -> list[Job]:
-    """Every job of a work folder, oldest folder first; unfinished stagings are left out."""
+    """All jobs of a work folder, oldest folder first, without incomplete stagings."""
     return [Job.load(folder) for folder in job_folders(work_dir) if (folder / JOB_FILE).is_file()]
 
 
 def sweep_unfinished(work_dir: Path) -> list[Path]:
-    """Remove stagings that a crash cut short; their jobs wait in S3 and are staged again."""
-    halves = [folder for folder in job_folders(work_dir) if not (folder / JOB_FILE).is_file()]
-    for folder in halves:
+    """Remove the folders of stagings that a crash interrupted; the jobs are staged again."""
+    incomplete = [folder for folder in job_folders(work_dir) if not (folder / JOB_FILE).is_file()]
+    for folder in incomplete:
         remove(folder)
-    return halves
+    return incomplete
 
 
 def job_folders(work_dir: Path) -> Iterator[Path]:
-    """Every folder that is named as a job's is, oldest first."""
+    """All folders with the name of a job's folder, oldest first."""
     for stamp in _folders_named(work_dir, _STAMP):
         yield from _folders_named(stamp, _ID)
 
@@ -229,28 +230,28 @@ def _folders_named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
 
 @contextmanager
 def lock_work_dir(work_dir: Path) -> Iterator[None]:
-    """Keep a work folder to this process; the kernel lets go when it dies.
+    """Lock a work folder for this process; the kernel releases the lock when the process ends.
 
     Raises
     ------
     BusyError
-        If another process holds it.
+        If another process has the lock.
     """
     with disk_errors(work_dir):
         make_folder(work_dir)
-        # For reading: a lock that is open for writing would keep the disk from being remounted.
+        # Read-only: a lock file open for writing would prevent remounting the disk.
         lock = os.fdopen(os.open(work_dir / ".lock", os.O_RDONLY | os.O_CREAT, 0o600))
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            need = "stop it or set XCOR_WORK_DIR"
-            raise BusyError(f"another xcor-daemon works in {work_dir}; {need}.") from None
+            remedy = "stop it or set XCOR_WORK_DIR"
+            raise BusyError(f"another xcor-daemon is using {work_dir}; {remedy}.") from None
         yield
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
-    """A problem as the page gets it, its value cut to what can be shown."""
+    """A problem as in status.json, its value shortened for display."""
     return {
         "file": problem.file,
         "line": problem.line,
@@ -261,5 +262,5 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def problems_json(problems: Sequence[Problem]) -> tuple[dict[str, Any], ...]:
-    """The first problems of a request, as many as a page can use."""
+    """The first problems of a request, as in status.json."""
     return tuple(problem_json(problem) for problem in problems[:_MAX_LISTED])

@@ -1,8 +1,8 @@
-"""Which daemon does a job: leases/ID.json, written on conditions.
+"""Which daemon runs a job: leases/ID.json, written conditionally.
 
-A lease saves the work of a second worker and nothing else: whatever happens to it, results are
-kept apart by attempt and published once. It runs out ``ttl`` seconds after S3 says that it was
-written, by the clock of S3's answers; this machine's clock is never compared with another one.
+A lease only avoids duplicate work. Correctness does not depend on it: results are separate for each
+attempt and are published once. A lease expires ``ttl`` seconds after its LastModified, by the Date
+of S3's responses; the clocks of two machines are never compared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def boot_seconds() -> float:
-    """Seconds since the machine was started, those that it slept included."""
+    """Seconds since the machine was booted, time in suspend included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -33,7 +33,7 @@ class _Held:
 
 @dataclass
 class Leases:
-    """The leases of one daemon, known by ``owner``; none are used where ``ttl`` is 0."""
+    """The leases of one daemon, named ``owner``; with ``ttl`` = 0 no leases are used."""
 
     bucket: Bucket
     owner: str
@@ -41,10 +41,12 @@ class Leases:
     now: Callable[[], float] = boot_seconds
     lost: int = 0  # leases that another daemon took over
     _held: dict[str, _Held] = field(default_factory=dict)
-    _others: dict[str, float] = field(default_factory=dict)  # not to be asked for until then
+    _others: dict[str, float] = field(
+        default_factory=dict
+    )  # job id -> boot_seconds until which another daemon holds it
 
     def claim(self, job_id: str) -> bool:
-        """Take the lease of a job, if no other daemon holds it."""
+        """Acquire the lease of a job unless another daemon holds it."""
         if not self.ttl or job_id in self._held:
             return True
         if self.is_held_by_other(job_id):
@@ -53,17 +55,17 @@ class Leases:
             return True
         found = self.bucket.find(_key(job_id))
         if found is None:
-            return False  # released this moment; the next pass gets it
+            return False  # just released; the next pass can acquire it
         owner, generation, _ = self._read(found)
         if self._remember_holder(job_id, found):
             return False
         is_mine = self._write(job_id, generation + 1, found.etag)
         if is_mine and owner != self.owner:
-            log.info("job %s: taken over from a daemon that is gone", job_id)
+            log.info("job %s: took over the expired lease of another daemon", job_id)
         return is_mine
 
     def renew(self, job_id: str) -> bool:
-        """Renew a lease when it is due; False once another daemon has taken it."""
+        """Renew a lease that is due; False once another daemon has taken it over."""
         held = self._held.get(job_id)
         if held is None:
             return self.claim(job_id)
@@ -71,7 +73,7 @@ class Leases:
             return True
         if self._write(job_id, held.generation, held.etag):
             return True
-        # Not as it was: taken over, deleted, or written by a PUT whose answer was lost.
+        # It was taken over or deleted, or a PUT whose response was lost has written it.
         del self._held[job_id]
         if self.claim(job_id):
             return True
@@ -79,20 +81,20 @@ class Leases:
         return False
 
     def release(self, job_id: str) -> None:
-        """Give a lease back at the end of a job."""
+        """Delete the lease of a job that has ended."""
         if held := self._held.pop(job_id, None):
             with fault_injection.fault_point("lease.release"):
                 self.bucket.delete_lease(_key(job_id), held.etag)
 
     def is_held_by_other(self, job_id: str) -> bool:
-        """Whether another daemon held a job when its lease was looked at last."""
+        """Whether another daemon held the lease of a job when it was last read."""
         until = self._others.get(job_id)
         return until is not None and self.now() < until
 
     def is_held_elsewhere(self, job_id: str) -> bool:
-        """Whether another daemon does a job, by its lease as it is now.
+        """Whether another daemon holds the lease of a job now.
 
-        Without leases nobody can tell, and a daemon that is not sure leaves the job to the other.
+        True without leases: then the holder is unknown, and the job is left to the other daemon.
         """
         if not self.ttl or self.is_held_by_other(job_id):
             return True
@@ -100,12 +102,12 @@ class Leases:
         return found is not None and self._remember_holder(job_id, found)
 
     def drop_absent(self, present: set[str]) -> None:
-        """Forget what was known of jobs that are no longer under incoming/."""
+        """Drop the holders of jobs that are no longer under incoming/."""
         for job_id in self._others.keys() - present:
             del self._others[job_id]
 
     def _remember_holder(self, job_id: str, found: Found) -> bool:
-        """Whether a lease is another daemon's and has not run out; until then it is left alone."""
+        """Whether another daemon holds an unexpired lease; if so, remember until when."""
         owner, _, ttl = self._read(found)
         left = ttl - found.age
         if owner == self.owner or left <= 0:
@@ -114,7 +116,7 @@ class Leases:
         return True
 
     def _read(self, found: Found) -> tuple[str, int, float]:
-        """Owner, generation and life (s); a lease that nobody can read lives as long as ours."""
+        """Owner, generation and lifetime (s); a lease that cannot be parsed has our lifetime."""
         try:
             content = json.loads(found.content)
             return str(content["owner"]), int(content["generation"]), float(content["ttl"])

@@ -1,8 +1,7 @@
-"""What lies under incoming/, from S3's listing; read fast, since it is asked for every second.
+"""The jobs under incoming/, from S3's listing; parsed fast, since it is read every second.
 
-botocore takes 0.36 s of a processor for the 2000 keys of 1000 jobs. Here the listing is read by
-two regular expressions, a page that is as it was is not read again, and a job that is as it was
-stays the same object.
+botocore needs 0.36 s of CPU time for the 2000 keys of 1000 jobs. Here two regular expressions parse
+the listing, an unchanged page is not parsed again, and an unchanged job stays the same object.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ _NAMES = "|".join(map(re.escape, (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKIN
 _INCOMING = re.compile(rf"incoming/({JOB_ID})/({_NAMES})")
 _FIELD = re.compile(rb"<(Key|ETag|Size|LastModified)>([^<]*)</")
 _FIRST, _LAST = b"<Contents>", b"</Contents>"
-_OBJECTS = "XcorObjects"  # where a page's objects are found in botocore's answer
+_OBJECTS = "XcorObjects"  # key of a page's objects in botocore's response
 
 
 @dataclass(frozen=True)
 class Remote:
-    """An object as the listing shows it."""
+    """An object of the listing."""
 
     key: str
     etag: str
     size: int
-    modified: float  # s since 1970, S3's clock
+    modified: float  # s since 1970, by S3's clock
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,14 @@ class Waiting:
     """A job under incoming/."""
 
     id: str
-    files: Mapping[str, Remote]  # name -> object, the cancel marker apart
-    submitted_at: float  # when the last of them was written (s since 1970, S3's clock)
-    is_settled: bool  # nothing was written for the settle time, by S3's clock
+    files: Mapping[str, Remote]  # name -> object, without the cancel marker
+    submitted_at: float  # when the last file was written (s since 1970, by S3's clock)
+    is_settled: bool  # no file was written during the settle time, by S3's clock
     is_cancelled: bool
 
     @cached_property
     def is_complete(self) -> bool:
-        """Whether all files of a job are there."""
+        """Whether all files of a job exist."""
         return STACKING in self.files or (
             STATIONS in self.files and bool({PARAMS, PARAMS_ALIAS} & self.files.keys())
         )
@@ -62,23 +61,23 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Listing:
-    """What one look at incoming/ shows."""
+    """The content of incoming/ at one time."""
 
     jobs: tuple[Waiting, ...]  # oldest first
-    ignored_keys: tuple[str, ...]  # keys that are no file of a job
-    clock: float  # S3's (s since 1970)
+    ignored_keys: tuple[str, ...]  # keys that do not name a file of a job
+    clock: float  # S3's time (s since 1970)
 
 
 @dataclass(frozen=True)
 class Page:
-    """The objects of one page: job -> name -> object, and the keys that are no file of a job."""
+    """The objects of one page: job -> name -> object, and the keys that name no file of a job."""
 
     jobs: Mapping[str, Mapping[str, Remote]]
     ignored_keys: tuple[str, ...]
 
 
 class PageReader:
-    """Reads listings in botocore's place and remembers the pages of the last one."""
+    """Parses listings instead of botocore and caches the pages of the last one."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Page] = {}
@@ -86,8 +85,8 @@ class PageReader:
         self._is_reading = False
 
     def attach(self, client: Any) -> None:
-        """Have those of a boto3 client's listings read here that are asked for in `reading`."""
-        # botocore's own handler of before-parse.s3.* parses the whole answer too, to look for
+        """Parse the listings of a boto3 client here that are requested within `reading`."""
+        # botocore's own handler of before-parse.s3.* parses the whole response too, to find
         # errors in it; only handlers of this pattern are called before that one.
         client.meta.events.register_first("before-parse.*.ListObjectsV2", self._before_parse)
 
@@ -111,7 +110,7 @@ class PageReader:
 
     @contextmanager
     def reading(self, is_first: bool) -> Iterator[None]:
-        """Read the page that is asked for; the first one forgets what the last listing lacked."""
+        """Parse the page that is requested; the first page drops pages not in the last listing."""
         if is_first:
             self._known, self._used = self._used, {}
         self._is_reading = True
@@ -122,7 +121,7 @@ class PageReader:
 
 
 def objects_of(answer: Mapping[str, Any]) -> Page:
-    """The objects of a page that botocore gave, read here or by botocore itself."""
+    """The objects of a page in botocore's response, parsed here or by botocore."""
     read_here: Page | None = answer.get(_OBJECTS)
     if read_here is not None:
         return read_here
@@ -130,16 +129,16 @@ def objects_of(answer: Mapping[str, Any]) -> Page:
     return _page((i["Key"], i["ETag"], i["Size"], i["LastModified"]) for i in items)
 
 
-class Gatherer:
-    """Puts the pages of a listing together and remembers the jobs of the last one."""
+class ListingBuilder:
+    """Combines the pages of a listing and caches the jobs of the last one."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Mapping[str, Remote], Waiting]] = {}
 
-    def gather(
+    def build(
         self, pages: Iterable[Page], clock: float, settle: float, skip: Collection[str]
     ) -> Listing:
-        """The jobs of all pages, but for those to skip; what is as it was is the same object."""
+        """The jobs of all pages except ``skip``; an unchanged job is the same object as before."""
         known, self._known = self._known, {}
         ignored_keys: set[str] = set()
         listed: dict[str, Mapping[str, Remote]] = {}
@@ -147,20 +146,20 @@ class Gatherer:
             ignored_keys.update(page.ignored_keys)
             for job_id, files in page.jobs.items():
                 if job_id not in skip:
-                    there = listed.get(job_id)
-                    listed[job_id] = files if there is None else {**there, **files}
+                    earlier = listed.get(job_id)
+                    listed[job_id] = files if earlier is None else {**earlier, **files}
         for job_id, files in listed.items():
             before = known.get(job_id)
             if before is None or before[0] != files or not before[1].is_settled:
                 before = files, _waiting(job_id, files, clock - settle)
             self._known[job_id] = before
         jobs = [waiting for _, waiting in self._known.values()]
-        jobs.sort(key=_turn)
+        jobs.sort(key=_age_order)
         return Listing(tuple(jobs), tuple(sorted(ignored_keys)), clock)
 
 
-def _turn(job: Waiting) -> tuple[float, str]:
-    """By what jobs stand in line: first come, first served."""
+def _age_order(job: Waiting) -> tuple[float, str]:
+    """The sort key of the queue: first come, first served."""
     return job.submitted_at, job.id
 
 

@@ -1,4 +1,4 @@
-"""What an operator asks of the daemon: a file in WORK/.orders/, which the next pass takes."""
+"""Commands of an operator: files in WORK/.orders/, which the daemon runs on its next pass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME = re.compile(rf"({JOB_ID})\.json")
 
 @dataclass(frozen=True)
 class OperatorCommand:
-    """One thing to do with one job."""
+    """An action on a job."""
 
     job_id: str
     action: str
@@ -28,15 +28,15 @@ class OperatorCommand:
 
 
 def post(work_dir: Path, job_id: str, action: str) -> None:
-    """Leave an order; a later one for the same job replaces it.
+    """Post a command; it replaces an earlier one for the same job.
 
     Raises
     ------
     XcorError
-        If that is no id of a job.
+        If ``job_id`` is not a job id.
     """
     if not is_job_id(job_id):
-        raise XcorError(f"{ascii(job_id)[:40]} is no id of a job: 1 to 16 digits.")
+        raise XcorError(f"{ascii(job_id)[:40]} is not a job id (1 to 16 digits).")
     path = work_dir / ".orders" / f"{job_id}.json"
     make_folder(path.parent)
     content = {"action": action, "given": time.time()}
@@ -44,7 +44,7 @@ def post(work_dir: Path, job_id: str, action: str) -> None:
 
 
 def pending(work_dir: Path) -> list[OperatorCommand]:
-    """The orders that nobody has taken yet; what cannot be read is left to lie."""
+    """The commands that have not been run; files that cannot be read are ignored."""
     found = []
     try:
         paths = sorted((work_dir / ".orders").iterdir())
@@ -63,7 +63,7 @@ def pending(work_dir: Path) -> list[OperatorCommand]:
 
 
 def remove(command: OperatorCommand) -> None:
-    """Take an order away once what it asks is recorded; a later one in its place stays."""
+    """Remove a command once its effect is recorded, unless a later one has replaced it."""
     with disk_errors(command.path), suppress(FileNotFoundError):
         if command.path.read_bytes() == command.content:
             command.path.unlink()

@@ -1,4 +1,4 @@
-"""The jobs that this machine knows, and every change of them; what is at its end elsewhere."""
+"""The jobs of this machine and every change of their state; the ids of jobs that have ended."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ log = logging.getLogger(__name__)
 
 
 class JobRegistry:
-    """Jobs by id; a job that another daemon has taken over is as good as unknown."""
+    """Jobs by id; a job that another daemon has taken over counts as absent."""
 
     def __init__(self, work_dir: Path) -> None:
         self.work_dir = work_dir
         self.jobs: dict[str, Job] = {}
-        self.ended: set[str] = set()  # ids that came to their end, here or elsewhere
-        self.days_published = 0  # days of the jobs that were published here
+        self.ended: set[str] = set()  # ids of jobs that ended, here or elsewhere
+        self.days_published = 0  # of all jobs that this process published
         self.worker_ends: Counter[str] = Counter()  # how workers ended
-        # Looked at on every pass, which must not cost more the more jobs have ended.
+        # Read on every pass, whose cost must not grow with the number of ended jobs.
         self._live: dict[str, Job] = {}
         self._states: Counter[str] = Counter()
 
     def load(self) -> None:
-        """Know what an earlier daemon left in the work folder."""
+        """Load the jobs that an earlier daemon left in the work folder."""
         for job in jobs.load_jobs(self.work_dir):
             self.add(job)
 
     def add(self, job: Job) -> None:
-        """Know a job; of two folders of one job, the later counts."""
+        """Add a job; of two folders of the same job, the later one counts."""
         self._discard(job.id)
         self.jobs[job.id] = job
         self._states[job.state] += 1
@@ -42,7 +42,7 @@ class JobRegistry:
         (self.ended.add if job.state in jobs.TERMINAL else self.ended.discard)(job.id)
 
     def change(self, job: Job, **changes: Any) -> Job:
-        """Write a change to job.json, then know it, then say it."""
+        """Persist a change to job.json, then update the registry and log the transition."""
         before = job.final_state or job.state
         job = job.changed(**changes)
         self.add(job)
@@ -53,24 +53,24 @@ class JobRegistry:
         return job
 
     def live(self) -> list[Job]:
-        """The jobs that are not at their end, first come first."""
+        """The jobs that have not ended, oldest first."""
         return sorted(self._live.values(), key=lambda job: (job.submitted_at, job.id))
 
     def has(self, job_id: str) -> bool:
-        """Whether a job is this machine's, or was."""
+        """Whether a job belongs to this machine, live or ended."""
         job = self.jobs.get(job_id)
         return job is not None and job.state != jobs.RELINQUISHED
 
     def counts(self) -> Counter[str]:
-        """How many jobs are in each state."""
+        """The number of jobs in each state."""
         return self._states
 
     def running(self, but: str = "") -> int:
-        """How many workers run, that of one job apart."""
+        """The number of running workers, without that of the job ``but``."""
         return sum(j.state == jobs.RUNNING and j.id != but for j in self._live.values())
 
     def drop(self, job_ids: Collection[str]) -> None:
-        """Drop jobs whose folders are gone; that they ended stays known."""
+        """Drop jobs whose folders were removed; their ids stay in ``ended``."""
         for job_id in job_ids:
             self._discard(job_id)
 

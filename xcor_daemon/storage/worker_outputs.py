@@ -1,4 +1,4 @@
-"""What a worker leaves in the job's folder, read with distrust: bounded, checked, by no link."""
+"""Reads the files of a worker without trusting it: bounded, checked, never through links."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ..request.job_files import (
 )
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
-# A file of holes costs its writer nothing, and whoever reads or uploads it everything.
-_LARGE, _MOST_HOLES = 1_000_000_000, 100  # bytes; size over what is on the disk
+# A sparse file costs its writer nothing, but the daemon would read and upload all of it.
+_LARGE, _MOST_HOLES = 1_000_000_000, 100  # bytes; ratio of size and bytes on the disk
 _MAX_JSON = 64_000_000  # bytes
 
 
 class BrokenOutputs(XcorError):
-    """What a worker left is not what it said."""
+    """The files of a worker are missing or not as described in outputs.json."""
 
 
 def open_output(folder: Path, name: str) -> BufferedReader:
@@ -37,44 +37,46 @@ def open_output(folder: Path, name: str) -> BufferedReader:
     Raises
     ------
     BrokenOutputs
-        If it is not there, not a regular file, or reached through a link.
+        If it is missing, not a regular file, or reached through a link.
     """
     *parents, last = name.split("/")
     if not all(_NAME.fullmatch(part) for part in (*parents, last)):
-        raise BrokenOutputs(f"{ascii(name)[:80]} is no name of a result.")
+        raise BrokenOutputs(f"{ascii(name)[:80]} is not a valid name of a result file.")
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for parent in parents:
             inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
             os.close(directory)
             directory = inner
-        # O_NONBLOCK: a pipe must not hold us up.
+        # O_NONBLOCK: opening a pipe must not block.
         descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except OSError as error:
         raise BrokenOutputs(f"{name} cannot be opened as a file: {error.strerror}.") from error
     finally:
         os.close(directory)
     about = os.fstat(descriptor)
-    # A second name may be that of a file outside the folder.
+    # A hard link may name a file outside the folder.
     if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
         os.close(descriptor)
-        raise BrokenOutputs(f"{name} is not a regular file of its own.")
+        raise BrokenOutputs(f"{name} is not a regular file, or has hard links.")
     if about.st_size > _LARGE and about.st_blocks * 512 < about.st_size // _MOST_HOLES:
         os.close(descriptor)
-        raise BrokenOutputs(f"{name} says it has {about.st_size} bytes and holds next to none.")
+        raise BrokenOutputs(
+            f"{name} is sparse: {about.st_size} bytes, of which almost none are on the disk."
+        )
     return os.fdopen(descriptor, "rb")
 
 
 def sha256_of(file: BufferedReader) -> str:
-    """Hash a file from its start and go back there."""
+    """SHA-256 of a whole file (hexadecimal); the position is then at its start."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
     return digest
 
 
-def whole_files(folder: Path) -> list[str]:
-    """Names of the results that are whole, while the worker goes on."""
+def complete_files(folder: Path) -> list[str]:
+    """Names of the result files that are complete while the worker is running."""
     tops = [folder / name for name in RESULT_FOLDERS if not (folder / name).is_symlink()]
     paths = [Path(d, file) for top in tops for d, _, files in os.walk(top) for file in files]
     return sorted(
@@ -90,7 +92,7 @@ def read_progress(folder: Path) -> JobProgress:
 
 
 def size_of(folder: Path, most: float) -> int:
-    """Bytes of the files in a folder, holes included; counted no further than ``most``."""
+    """Bytes of the files in a folder, holes included; stops counting beyond ``most``."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -137,7 +139,7 @@ def _read_json(folder: Path, name: str) -> Any:
 
 
 def log_tail(folder: Path, most: int = 50) -> list[str]:
-    """The last lines of the worker's log."""
+    """The last lines of the worker's log, without line ends."""
     try:
         with open_output(folder, LOG_FILE) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 64_000))
