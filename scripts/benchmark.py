@@ -47,7 +47,7 @@ from xcor_daemon.pipeline.numerics.fft import BACKEND
 from xcor_daemon.pipeline.preprocessing import quality
 from xcor_daemon.pipeline.preprocessing.band import margin
 from xcor_daemon.pipeline.preprocessing.channel import prepare as prepare_channel
-from xcor_daemon.pipeline.preprocessing.windows import windows as windows_of
+from xcor_daemon.pipeline.preprocessing.windows import paired_windows
 from xcor_daemon.pipeline.sources import open_source
 from xcor_daemon.pipeline.units.day import DayPlan, correlate_day
 from xcor_daemon.pipeline.worker_process import set_up_worker_process
@@ -253,7 +253,7 @@ def channel_day(table: Table, folder: Path, fs: float) -> None:
 
     def windows() -> None:
         for series in held["motion"]:
-            windows_of(series, np.arange(BASE.n_windows), BASE)
+            paired_windows(series, np.arange(BASE.n_windows), BASE)
 
     def checks() -> None:
         """All rules of quality."""

@@ -14,7 +14,7 @@ from xcor_daemon.pipeline.correlation.correlate import correlate, plan_segments
 from xcor_daemon.pipeline.datatypes import Epoch
 from xcor_daemon.pipeline.preprocessing.band import Band
 from xcor_daemon.pipeline.preprocessing.channel import prepare
-from xcor_daemon.pipeline.preprocessing.windows import windows
+from xcor_daemon.pipeline.preprocessing.windows import paired_windows
 from xcor_daemon.pipeline.sources.stationxml import curve
 
 CHAIN = replace(PARAMS, response="velocity", cc_step=3600, maxlag=100)
@@ -39,7 +39,7 @@ def ours(noise, response, fs_raw):
         corr[row : row + part.shape[1]] = part[0]
 
     correlate(
-        lambda channel, which: windows(motions[channel], which, CHAIN),
+        lambda channel, which: paired_windows(motions[channel], which, CHAIN),
         np.ones((2, CHAIN.n_windows), bool),
         (np.array([0]), np.array([1])),
         plan_segments(CHAIN.n_samples, CHAIN.n_lags, circular=False),

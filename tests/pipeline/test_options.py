@@ -13,7 +13,7 @@ from xcor_daemon.errors import RequestError
 from xcor_daemon.pipeline.datatypes import NS, Epoch, Metadata, ResponseCurve, Samples, Segment
 from xcor_daemon.pipeline.preprocessing import time_normalisation
 from xcor_daemon.pipeline.preprocessing.channel import prepare
-from xcor_daemon.pipeline.preprocessing.windows import cut
+from xcor_daemon.pipeline.preprocessing.windows import preprocess_windows
 from xcor_daemon.pipeline.products.products import of_correlation
 from xcor_daemon.pipeline.units import channels
 from xcor_daemon.pipeline.units.buffer import Shelf
@@ -269,9 +269,9 @@ def test_a_clamp_and_a_clip_bound_the_windows():
     motion = np.random.default_rng(0).normal(0, 1, 1800 * 4).astype(np.float32)
     starts = np.arange(4) * 1800
 
-    clamped = cut(motion, starts, replace(BASE, time_norm="clamp", clamp=0.7))
-    clipped = cut(motion, starts, replace(BASE, time_norm="clip", clip_factor=1.5))
-    plain = cut(motion, starts, BASE)
+    clamped = preprocess_windows(motion, starts, replace(BASE, time_norm="clamp", clamp=0.7))
+    clipped = preprocess_windows(motion, starts, replace(BASE, time_norm="clip", clip_factor=1.5))
+    plain = preprocess_windows(motion, starts, BASE)
 
     assert np.abs(clamped).max() == np.float32(0.7)
     assert np.abs(clipped).max() == pytest.approx(1.5 * plain.std(), rel=0.1)

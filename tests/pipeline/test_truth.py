@@ -14,7 +14,7 @@ from xcor_daemon.pipeline.correlation.correlate import correlate, plan_segments
 from xcor_daemon.pipeline.datatypes import NS, day_start
 from xcor_daemon.pipeline.preprocessing.channel import prepare
 from xcor_daemon.pipeline.preprocessing.spectral_normalisation import n_components
-from xcor_daemon.pipeline.preprocessing.windows import windows
+from xcor_daemon.pipeline.preprocessing.windows import paired_windows
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.request.stations import Channel
 
@@ -45,7 +45,7 @@ def corr_of(first, second, params=PARAMS):
         corr[row : row + part.shape[1]] = part[0]
 
     correlate(
-        lambda channel, indices: windows(motions[channel], indices, params),
+        lambda channel, indices: paired_windows(motions[channel], indices, params),
         kept,
         (np.array([0]), np.array([1])),
         plan_segments(params.n_samples, params.n_lags, params.circular),
@@ -143,7 +143,7 @@ def test_a_day_has_47_windows_of_an_hour_every_half_hour_and_189_at_the_defaults
 
 def test_an_autocorrelation_is_largest_at_zero_lag_and_there_the_sum_of_squares(early):
     params = replace(PARAMS, whiten=False)
-    cut, _ = windows(prepared(early, params).motion(), np.arange(params.n_windows), params)
+    cut, _ = paired_windows(prepared(early, params).motion(), np.arange(params.n_windows), params)
 
     corr = corr_of(early, early, params)
 

@@ -17,7 +17,7 @@ from xcor_daemon.pipeline.preprocessing.channel import prepare, real_samples
 from xcor_daemon.pipeline.preprocessing.decimation import decimation_filter, filter_gain, plan_rates
 from xcor_daemon.pipeline.preprocessing.spectral_normalisation import normalise
 from xcor_daemon.pipeline.preprocessing.time_normalisation import running_mean
-from xcor_daemon.pipeline.preprocessing.windows import cut
+from xcor_daemon.pipeline.preprocessing.windows import preprocess_windows
 from xcor_daemon.pipeline.sources.stationxml import curve
 
 
@@ -153,7 +153,7 @@ def test_windows_are_detrended_and_tapered_over_20_s():
     ramp = np.linspace(5, 9, 864000).astype(np.float32)
     wave = np.sin(2 * np.pi * np.arange(864000) / 50).astype(np.float32)
 
-    made = cut(ramp + wave, np.array([0, 18000]), params)
+    made = preprocess_windows(ramp + wave, np.array([0, 18000]), params)
 
     inside = slice(200, -200)
     assert np.abs(made[0] - (wave[:36000] - wave[:36000].mean()))[inside].max() < 2e-3
@@ -161,7 +161,7 @@ def test_windows_are_detrended_and_tapered_over_20_s():
 
 
 def test_whitened_windows_have_the_modulus_asked_for_and_their_own_phase(noise):
-    made = cut(prepared(record(noise, 0.0)).motion(), np.array([36000]), PARAMS)
+    made = preprocess_windows(prepared(record(noise, 0.0)).motion(), np.array([36000]), PARAMS)
     modulus = Band.of(PARAMS).whitened(np.fft.rfftfreq(36000, 0.1))
 
     white, _ = normalise(made.copy(), PARAMS)
@@ -174,7 +174,7 @@ def test_whitened_windows_have_the_modulus_asked_for_and_their_own_phase(noise):
 @pytest.mark.parametrize("method", ["cross-correlation", "coherence", "deconvolution"])
 def test_the_unit_of_a_window_divides_out(noise, scale, method):
     params = replace(PARAMS, whiten=method == "cross-correlation", method=method)
-    made = cut(prepared(record(noise, 0.0)).motion(), np.array([36000]), PARAMS)
+    made = preprocess_windows(prepared(record(noise, 0.0)).motion(), np.array([36000]), PARAMS)
     made /= np.abs(made).max()
     powers = (-1, 1) if method == "deconvolution" else (0, 0)  # as first, as second
 
@@ -219,9 +219,9 @@ def test_a_window_does_not_depend_on_the_windows_beside_it(changes):
     params = replace(PARAMS, **changes)
     starts = np.arange(9) * params.n_step
     motion = np.random.default_rng(0).standard_normal(starts[-1] + params.n_samples, np.float32)
-    together = normalise(cut(motion, starts, params), params)
+    together = normalise(preprocess_windows(motion, starts, params), params)
 
     for n in range(1, 9):
-        alone = normalise(cut(motion, starts[9 - n :], params), params)
+        alone = normalise(preprocess_windows(motion, starts[9 - n :], params), params)
         for side, whole in zip(alone, together, strict=True):
             assert side.tobytes() == whole[9 - n :].tobytes()

@@ -21,7 +21,7 @@ from truth import PARAMS, SPAN, utc
 
 from xcor_daemon.pipeline.datatypes import NS, day_start
 from xcor_daemon.pipeline.preprocessing.channel import prepare
-from xcor_daemon.pipeline.preprocessing.windows import windows
+from xcor_daemon.pipeline.preprocessing.windows import paired_windows
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.miniseed import samples
 from xcor_daemon.pipeline.sources.mseed_headers import scan
@@ -162,7 +162,7 @@ def test_whatever_is_read_becomes_windows_of_finite_numbers(name):
         some = np.flatnonzero(covered.candidates)[:3]
 
         assert np.isfinite(motion).all()
-        assert np.isfinite(windows(motion, some, params_for(one.fs))[0]).all()
+        assert np.isfinite(paired_windows(motion, some, params_for(one.fs))[0]).all()
 
 
 def params_for(fs):

@@ -11,7 +11,7 @@ import numpy as np
 from ...request.params import XcorParams
 from ..datatypes import NS, day_start
 
-TAPER_MOST = 20.0  # s; of a window. As SeisNoise.jl.
+MAX_TAPER = 20.0  # s; of a window. As SeisNoise.jl.
 SPECTRAL_DIVISION = ("coherence", "deconvolution")  # methods that divide by a spectrum
 
 
@@ -26,7 +26,7 @@ def margin(params: XcorParams) -> float:
 
 def taper_seconds(params: XcorParams) -> float:
     """Length of the taper at each end of a contiguous segment (s)."""
-    return max(TAPER_MOST, 1 / params.lowest)
+    return max(MAX_TAPER, 1 / params.lowest)
 
 
 @dataclass(frozen=True)

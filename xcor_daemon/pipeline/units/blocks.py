@@ -30,7 +30,7 @@ from ..hdf5 import correlation_file
 from ..numerics.runs import consecutive_runs
 from ..preprocessing.band import Grid
 from ..preprocessing.spectral_normalisation import n_components
-from ..preprocessing.windows import windows
+from ..preprocessing.windows import paired_windows
 from .buffer import Shelf
 from .channels import DayPlan, Made, Report, epoch_of, prepare_all
 from .day import DayResult, forget_records, read_record, save_record, settle
@@ -244,7 +244,7 @@ def _write_windows(
     def write(place: int) -> None:
         channel = present[place]
         kept = np.flatnonzero(made.kept[channels[channel].id])
-        both = windows(shelf.take(channel), kept, params)
+        both = paired_windows(shelf.take(channel), kept, params)
         data = np.stack(both[:sides], axis=1)
         for a, b in consecutive_runs(kept):
             offset = (place * params.n_windows + int(kept[a])) * size

@@ -23,7 +23,7 @@ from ..correlation.pairs import pair_table
 from ..datatypes import ChannelDay
 from ..hdf5 import correlation_file
 from ..preprocessing.band import Grid
-from ..preprocessing.windows import windows
+from ..preprocessing.windows import paired_windows
 from ..sources import forget
 from .buffer import Shelf
 from .channels import DayPlan, Report, epoch_of, prepare_all, time_of
@@ -78,7 +78,7 @@ def correlate_day(
                 plan.folder / name,
                 pairs,
                 Rows.of(day, kept.sum(axis=0), params),
-                lambda k, indices: windows(shelf.take(present[k]), indices, params),
+                lambda k, indices: paired_windows(shelf.take(present[k]), indices, params),
                 kept,
                 np.array([made.coverage[c.id] for c in some]),
                 params,
