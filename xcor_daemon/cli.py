@@ -219,7 +219,7 @@ def _daemon(config: Config) -> Iterator[tuple[Daemon, threading.Event]]:
     launcher = _launcher_of(config)
     notifier = Notifier(os.environ)
     daemon = Daemon(Bucket.connect(config), launcher, config, notifier=notifier)
-    with daemon.holding():
+    with daemon.locked():
         yield daemon, stop
 
 
@@ -291,7 +291,7 @@ def estimate(folder: Path, as_json: bool) -> None:
                 )
             ]
         )
-    cost = asdict(found) | asdict(requirements(request, found))
+    cost = asdict(found) | requirements(request, found).to_json()
     lines = [f"{name:16}{value:>20,}" for name, value in cost.items()]
     click.echo(json.dumps(cost, indent=1) if as_json else "\n".join(lines))
 
@@ -350,7 +350,7 @@ def correlate(
         from .pipeline.run import Crew, correlate_job, correlate_shard
         from .pipeline.sources import Access
     from .request.parse import XcorRequest, read_files, read_request
-    from .workers.placement import PROCESSES, check_address, place
+    from .workers.placement import PROCESSES, check_address, choose_executor
 
     config = replace(config, **{name: value for name, value in flags.items() if value is not None})
     if config.dask_address:
@@ -361,7 +361,7 @@ def correlate(
     else:
         request, found = check_files(read_files(folder))
         if isinstance(request, XcorRequest) and found is not None:
-            executor = place(request, found, config)
+            executor = choose_executor(request, found, config)
     if isinstance(request, XcorRequest):
         source = request.params.source if source is None else source
     source = source or ""

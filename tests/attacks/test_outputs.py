@@ -11,7 +11,7 @@ import json
 import os
 
 import pytest
-from hosting import OrderedLauncher, keys, read, send, work
+from hosting import FakeLauncher, keys, read, send, work
 
 from xcor_daemon.config import Config
 from xcor_daemon.service.daemon import Daemon
@@ -65,12 +65,12 @@ def test_nothing_from_outside_is_published(end, name, store, tmp_path):
     secret = tmp_path / "outside/secret"
     secret.parent.mkdir()
     secret.write_bytes(SECRET)
-    launcher = OrderedLauncher()
+    launcher = FakeLauncher()
     config = Config("xcor", work_dir=tmp_path / "work", source="archive:/data", max_attempts=1)
     daemon = Daemon(store, launcher, config)
-    with daemon.holding():
+    with daemon.locked():
         send(store, "41")
-        daemon.tick()
+        daemon.run_pass()
         job = daemon.jobs["41"]
         outputs = work(job.folder)
         path = job.folder / name
@@ -79,9 +79,9 @@ def test_nothing_from_outside_is_published(end, name, store, tmp_path):
         end(path, secret)
         outputs["files"].append({"name": "PLOT/extra.png", "size": 5, "sha256": "0" * 64})
         (job.folder / "outputs.json").write_text(json.dumps(outputs))
-        daemon.tick()  # while the worker runs, what is whole is published
+        daemon.run_pass()  # while the worker runs, what is whole is published
         launcher.workers["41", job.run] = launcher.workers["41", job.run].__class__("ended", 0)
-        daemon.tick()
+        daemon.run_pass()
 
     assert store.read_status("41")["state"] == "failed"
     published = [key for key in keys(store) if "/runs/" in key]
@@ -94,15 +94,15 @@ DEEP = "[" * 400 + "]" * 400  # json reads it; to write it indented takes as man
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", DEEP], ids=lambda value: value[:8])
 def test_a_summary_that_json_cannot_hold_fails_its_job_and_no_other(value, store, tmp_path):
-    launcher = OrderedLauncher()
+    launcher = FakeLauncher()
     config = Config(
         "xcor", work_dir=tmp_path / "work", source="archive:/data", max_attempts=1, max_parallel=2
     )
     daemon = Daemon(store, launcher, config)
-    with daemon.holding():
+    with daemon.locked():
         for job_id in ("41", "42"):
             send(store, job_id)
-        daemon.tick()
+        daemon.run_pass()
         for job_id in ("41", "42"):
             job = daemon.jobs[job_id]
             work(job.folder)
@@ -113,7 +113,7 @@ def test_a_summary_that_json_cannot_hold_fails_its_job_and_no_other(value, store
                 (job.folder / "outputs.json").write_text(text)
             worker = launcher.workers[job_id, job.run]
             launcher.workers[job_id, job.run] = worker.__class__("ended", 0)
-        daemon.tick()
+        daemon.run_pass()
 
     failed = store.read_status("41")
     assert (failed["state"], store.read_manifest("41")) == ("failed", None)

@@ -23,7 +23,7 @@ from xcor_daemon.request.parse import format_params, parse_request
 from xcor_daemon.request.stations import parse_stations
 from xcor_daemon.storage.bucket import Bucket
 from xcor_daemon.storage.jobs import Input, create_job
-from xcor_daemon.workers.launcher import worker_command, worker_environ
+from xcor_daemon.workers.launcher import worker_command, worker_environment
 
 FILES = {"stations.csv", "pairs.csv", "params.csv", "xcor_params.csv", "stacking_params.csv",
          "cancel"}  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_workers_environment_holds_names_of_a_list_only():
     names = ["AWS_SECRET_ACCESS_KEY", "XCOR_BUCKET", "XCOR_ENDPOINT_URL", "LD_PRELOAD", "PATH",
              "PYTHONPATH", "PYTHONSTARTUP", "BASH_ENV", "XCOR_SOURCES2"]  # fmt: skip
 
-    assert worker_environ(dict.fromkeys(names, "x")) == {"PATH": "x"}
+    assert worker_environment(dict.fromkeys(names, "x")) == {"PATH": "x"}
 
 
 # --- numbers ---

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hosting import OrderedLauncher, bucket_of_moto
+from hosting import FakeLauncher, bucket_of_moto
 from template import Template
 
 from xcor_daemon.config import Config
@@ -64,9 +64,9 @@ def test_an_idle_month_is_that_of_the_template_and_the_daemon(tmp_path, capfd):
     assert heartbeat._EVERY == cost._BEAT
     with bucket_of_moto() as bucket:
         config = Config(bucket="xcor", work_dir=tmp_path / "work", log_format="json")
-        made = Daemon(bucket, OrderedLauncher(), config)
-        with made.holding():
-            made.tick()
+        made = Daemon(bucket, FakeLauncher(), config)
+        with made.locked():
+            made.run_pass()
 
     (line,) = [line for line in capfd.readouterr().err.splitlines() if "_aws" in line]
     metrics = json.loads(line)["_aws"]["CloudWatchMetrics"][0]["Metrics"]

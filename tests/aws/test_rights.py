@@ -11,7 +11,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError
-from hosting import PARAMS, STATIONS, OrderedLauncher, keys, send, work
+from hosting import PARAMS, STATIONS, FakeLauncher, keys, send, work
 from template import Template
 
 from xcor_daemon.config import Config
@@ -134,18 +134,18 @@ def test_the_submit_function_takes_and_cancels_jobs_and_counts_them(submits, rig
 def test_the_daemon_does_a_job_from_its_lease_to_its_manifest(daemons, rights, tmp_path):
     send(Bucket(rights.owner, BUCKET), "41")
     store = Bucket(daemons, BUCKET, settle=0, multipart_from=2**20)
-    launcher = OrderedLauncher()
+    launcher = FakeLauncher()
     config = Config(bucket=BUCKET, work_dir=tmp_path / "work", source="archive:/data", lease=60)
     daemon = Daemon(store, launcher, config)
 
-    with daemon.holding():
+    with daemon.locked():
         while "41" not in launcher.jobs:
-            daemon.tick()
+            daemon.run_pass()
         assert keys(store, "leases/41.json")
         work(launcher.jobs["41"].folder, content=bytes(6 * 2**20))
         launcher.end("41")
         while daemon.jobs["41"].is_live:
-            daemon.tick()
+            daemon.run_pass()
 
     assert store.read_manifest("41")["id"] == "41"
     assert not keys(store, "leases/41.json")

@@ -40,7 +40,7 @@ class Service:
 
     def new_daemon(self) -> Daemon:
         daemon = Daemon(self.store, self.launcher, self.config, now=lambda: self.time)
-        with daemon.holding():
+        with daemon.locked():
             return daemon
 
     def job(self, job_id: str = "41"):
@@ -54,8 +54,8 @@ class Service:
 
         def one_pass() -> bool:
             self.time += 4000
-            self.daemon._troubles.clear()
-            self.daemon.tick()
+            self.daemon._failures.clear()
+            self.daemon.run_pass()
             return until()
 
         wait_until(one_pass, 240)
@@ -133,7 +133,7 @@ def test_a_worker_that_is_late_and_ignores_sigterm_is_killed_and_its_log_kept(se
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(600)"
     service = serve(code, deadline=5)
     service.launcher.grace = 0.3
-    service.daemon.tick()
+    service.daemon.run_pass()
     wait_until(lambda: b"up" in find(engine, service.job()).logs())
 
     status = service.run_to_its_end()
@@ -147,7 +147,7 @@ def test_a_worker_that_is_late_and_ignores_sigterm_is_killed_and_its_log_kept(se
 def test_a_container_that_is_killed_from_outside_is_followed_by_another(serve, engine):
     code = "import os, time\nif not os.path.exists('/job/once'):\n"
     service = serve(WORK + code + "    open('/job/once', 'w'); print('up'); time.sleep(600)\n")
-    service.daemon.tick()
+    service.daemon.run_pass()
     wait_until(lambda: b"up" in find(engine, service.job()).logs())
 
     find(engine, service.job()).kill()
@@ -158,11 +158,11 @@ def test_a_container_that_is_killed_from_outside_is_followed_by_another(serve, e
 
 def test_a_daemon_that_starts_again_adopts_the_container(serve, engine):
     service = serve(WORK + "import time\nwhile not (job / 'go').exists():\n    time.sleep(0.05)\n")
-    service.daemon.tick()
+    service.daemon.run_pass()
     first = find(engine, service.job()).id
 
     service.daemon = service.new_daemon()
-    service.daemon.tick()
+    service.daemon.run_pass()
     assert find(engine, service.job()).id == first
     (service.job().results / "go").touch()
 
@@ -241,7 +241,7 @@ def test_without_its_image_a_job_waits_no_more_are_taken_and_all_go_on_once_it_i
 
 def test_a_worker_outlives_an_engine_that_is_out_of_reach_for_a_while(serve, docker_host):
     service = serve(WORK + "import time\nwhile not (job / 'go').exists():\n    time.sleep(0.05)\n")
-    service.daemon.tick()
+    service.daemon.run_pass()
     there = service.launcher.engine
     service.launcher.engine = Engine({"DOCKER_HOST": "tcp://127.0.0.1:9"})
     for _ in range(3):

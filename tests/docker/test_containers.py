@@ -15,7 +15,7 @@ from hosting import wait_until
 from xcor_daemon.errors import UnreachableError
 from xcor_daemon.workers.docker_engine import Engine, EngineError, LaunchError
 from xcor_daemon.workers.docker_launcher import DockerLauncher, container_name
-from xcor_daemon.workers.launcher import Worker
+from xcor_daemon.workers.launcher import WorkerState
 
 pytestmark = pytest.mark.real
 
@@ -23,7 +23,7 @@ SLEEP = "print('up', flush=True); import time; time.sleep(60)"
 IGNORE = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 
 
-def wait_for_end(launcher: DockerLauncher, job) -> Worker:
+def wait_for_end(launcher: DockerLauncher, job) -> WorkerState:
     wait_until(lambda: launcher.inspect(job).state == "ended", 60)
     return launcher.inspect(job)
 
@@ -128,10 +128,10 @@ def test_the_end_the_words_and_the_image_of_a_worker_are_kept_and_no_container(
     launcher.start(job)
     image = engine.images.get(launcher.config.image).id
 
-    assert wait_for_end(launcher, job) == Worker("ended", 1, False, image)
+    assert wait_for_end(launcher, job) == WorkerState("ended", 1, False, image)
     assert sorted(log_of(job).splitlines()) == [b"err", b"out"]
     assert find(engine, job) is None
-    assert launcher.inspect(job) == Worker("ended", 1, False, image)
+    assert launcher.inspect(job) == WorkerState("ended", 1, False, image)
 
 
 def test_a_job_without_a_worker_is_not_started(containers, job):
@@ -158,7 +158,7 @@ def test_a_worker_without_enough_memory_is_known_by_it(containers, job):
     worker = wait_for_end(launcher, job)
 
     assert worker.exit_code == 137
-    assert worker.is_starved
+    assert worker.is_out_of_memory
 
 
 def test_a_process_of_a_worker_that_ran_out_of_memory_shows_though_the_worker_ends_well(
@@ -172,7 +172,7 @@ def test_a_process_of_a_worker_that_ran_out_of_memory_shows_though_the_worker_en
 
     assert log_of(job) == b"9\n"
     assert worker.exit_code == 0
-    assert worker.is_starved
+    assert worker.is_out_of_memory
 
 
 def test_a_worker_that_starts_too_many_processes_ends_by_itself(containers, job):
@@ -209,7 +209,7 @@ def test_a_container_that_somebody_removed_was_killed_from_outside(containers, e
     launcher.start(job)
     find(engine, job).remove(force=True)
 
-    assert launcher.inspect(job) == Worker("ended", None)
+    assert launcher.inspect(job) == WorkerState("ended", None)
 
 
 def test_a_worker_is_asked_to_end_first(containers, engine, job):

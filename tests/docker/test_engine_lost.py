@@ -74,7 +74,7 @@ def test_a_worker_whose_engine_was_killed(folder, tmp_path, live_restore):
     worker = launcher.inspect(job)
     said = (job.folder / "xcor_log.txt").read_text()
     assert (worker.exit_code, said) == ((5, "up\nwent on\n") if live_restore else (None, "up\n"))
-    assert not worker.is_starved
+    assert not worker.is_out_of_memory
     for one in (client, launcher.engine.client):
         one.close()
     gc.collect()

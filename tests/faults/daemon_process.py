@@ -30,7 +30,7 @@ from xcor_daemon.service.signals import stop_on_signals
 from xcor_daemon.storage import fault_injection
 from xcor_daemon.storage.bucket import Bucket
 from xcor_daemon.storage.jobs import Job
-from xcor_daemon.workers.launcher import ENDED, NOT_STARTED, Worker
+from xcor_daemon.workers.launcher import ENDED, NOT_STARTED, WorkerState
 from xcor_daemon.workers.local_launcher import LocalLauncher
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -118,8 +118,8 @@ class InstantLauncher:
         work(job.folder, ordered(self.witness))
         self._end(job).touch()
 
-    def inspect(self, job: Job) -> Worker:
-        return Worker(ENDED, 0) if self._end(job).exists() else Worker(NOT_STARTED)
+    def inspect(self, job: Job) -> WorkerState:
+        return WorkerState(ENDED, 0) if self._end(job).exists() else WorkerState(NOT_STARTED)
 
     def _end(self, job: Job) -> Path:
         return job.folder / f"ended.{job.run}"
@@ -153,7 +153,7 @@ def run(
     bucket = Bucket.connect(config)
     bucket.multipart_from = multipart_from
     daemon = Daemon(bucket, launcher, config, backoff=backoff)
-    with daemon.holding():
+    with daemon.locked():
         if mode == "wait":
             daemon.run_once(wait=True, stop=stop)
         else:

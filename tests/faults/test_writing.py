@@ -437,19 +437,19 @@ def test_a_supervisor_that_cannot_write_who_it_is_says_so_by_74(disk):
     wait_until(lambda: launcher.inspect(job).state == ENDED)
 
     worker = launcher.inspect(job)
-    ending = classify(worker.exit_code, log_tail(job.folder), 3)
+    end = classify(worker.exit_code, log_tail(job.folder), 3)
 
     assert worker.exit_code == 74
-    assert (ending.kind, ending.final_state) == ("disk", "")
-    assert ending.reason == "the disk of the job's folder is full or cannot be written"
+    assert (end.kind, end.final_state) == ("disk", "")
+    assert end.reason == "the disk of the job's folder is full or cannot be written"
 
 
 def test_the_line_of_a_worker_that_met_the_disk_is_the_reason_of_its_end():
     line = "/job/CORR/1.h5 cannot be written: No space left on device; 3 MB needed, 1 MB free"
 
-    ending = classify(74, ["day 1", f"error: {line}"], 3)
+    end = classify(74, ["day 1", f"error: {line}"], 3)
 
-    assert (ending.kind, ending.reason) == ("disk", line)
+    assert (end.kind, end.reason) == ("disk", line)
 
 
 def test_the_demo_names_the_room_that_it_needs(disk):

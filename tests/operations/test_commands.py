@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
-from hosting import PARAMS, STATIONS, OrderedLauncher, bucket_of_moto, send, work
+from hosting import PARAMS, STATIONS, FakeLauncher, bucket_of_moto, send, work
 
 from xcor_daemon import logs
 from xcor_daemon.cli import main
@@ -26,13 +26,13 @@ class Host:
     """A daemon, the commands of its operator, and workers to order."""
 
     def __init__(self, store: Bucket, folder: Path, **settings) -> None:
-        self.store, self.folder, self.launcher, self.time = store, folder, OrderedLauncher(), 1.8e9
+        self.store, self.folder, self.launcher, self.time = store, folder, FakeLauncher(), 1.8e9
         base = {"bucket": "xcor", "work_dir": folder, "source": "archive:/data", "settle": 0.0}
         self.config = Config(**base, **settings)
         self.daemon = Daemon(store, self.launcher, self.config, now=lambda: self.time)
-        with self.daemon.holding():
+        with self.daemon.locked():
             pass
-        self.tick = self.daemon.tick
+        self.run_pass = self.daemon.run_pass
 
     def call(self, *arguments: str) -> Result:
         command = ["--bucket", "xcor", "--work-dir", str(self.folder), *arguments]
@@ -46,15 +46,15 @@ class Host:
 
     def fail(self, job_id: str = "41", times: int = 3) -> None:
         for _ in range(times):
-            self.tick()
+            self.run_pass()
             self.launcher.end(job_id, 1)
-            self.tick()
+            self.run_pass()
             self.time += 7200
 
     def finish(self, job_id: str = "41") -> None:
         work(self.job(job_id).folder)
         self.launcher.end(job_id)
-        self.tick()
+        self.run_pass()
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_job_that_failed_is_tried_again(host):
     assert host.state() == "failed"
 
     assert host.call("retry", "41").exit_code == 0
-    host.tick()
+    host.run_pass()
 
     assert host.launcher.running == ["41"], "a worker of its own number"
     assert host.state() == "running"
@@ -89,21 +89,21 @@ def test_a_job_that_failed_elsewhere_is_tried_again_here(make_host, tmp_path):
     send(first.store, "41")
     first.fail()
     other = Host(first.store, tmp_path / "other")
-    assert other.tick() == 0
+    assert other.run_pass() == 0
 
     other.call("retry", "41")
-    other.tick()
-    other.tick()
+    other.run_pass()
+    other.run_pass()
 
     assert other.launcher.running == ["41"]
 
 
 def test_a_published_job_is_not_tried_again(host, caplog):
     send(host.store, "41")
-    host.tick()
+    host.run_pass()
     host.finish()
     host.call("retry", "41")
-    host.tick()
+    host.run_pass()
 
     assert "send it again" in caplog.text
     assert host.state() == "done"
@@ -111,10 +111,10 @@ def test_a_published_job_is_not_tried_again(host, caplog):
 
 def test_an_operator_cancels_a_job(host):
     send(host.store, "41")
-    host.tick()
+    host.run_pass()
     host.call("cancel", "41")
-    host.tick()
-    host.tick()
+    host.run_pass()
+    host.run_pass()
 
     assert host.state() == "cancelled"
     assert "by the operator" in host.store.read_status("41")["reason"]
@@ -138,22 +138,22 @@ def test_a_held_job_waits_and_takes_nobodys_place(host):
     send(host.store, "41")
     send(host.store, "42")
     host.call("hold", "41")
-    host.tick()
+    host.run_pass()
 
     assert host.launcher.running == ["42"]
     assert host.store.read_status("41")["stage"] == "held by the operator of the service"
     host.finish("42")
-    assert host.tick() == 0, "a held job is nothing to wait for"
+    assert host.run_pass() == 0, "a held job is nothing to wait for"
 
     host.call("release", "41")
-    host.tick()
+    host.run_pass()
     assert host.launcher.running == ["41"]
 
 
 def test_an_order_for_no_job_is_refused_or_dropped(host, caplog):
     assert "is not a job id" in host.call("cancel", "../../etc").stderr
     host.call("cancel", "99")
-    host.tick()
+    host.run_pass()
 
     assert "no such job here to cancel" in caplog.text
     assert operator_commands.pending(host.folder) == []
@@ -161,7 +161,7 @@ def test_an_order_for_no_job_is_refused_or_dropped(host, caplog):
 
 def test_the_log_of_a_job_is_read_here_or_from_s3(host, tmp_path):
     send(host.store, "41")
-    host.tick()
+    host.run_pass()
     host.finish()
 
     assert host.call("logs", "41").stdout == "one line\nthe end\n"
@@ -175,7 +175,7 @@ def test_gc_removes_what_ended_and_keeps_what_failed(host):
         send(host.store, job_id)
     host.fail("41")
     host.daemon.jobs["41"] = host.job("41").changed(submitted_at=4e9)  # not long ago
-    host.tick()
+    host.run_pass()
     host.finish("42")
     folder = host.job("42").folder
 
@@ -190,7 +190,7 @@ def test_gc_removes_what_ended_and_keeps_what_failed(host):
 def test_a_damaged_job_is_set_aside_and_taken_from_s3_again(make_host):
     host = make_host()
     send(host.store, "41")
-    host.tick()
+    host.run_pass()
     (host.job().folder / "job.json").write_bytes(b"{")
     with pytest.raises(Exception, match="rebuild-state"):
         make_host()
@@ -199,17 +199,17 @@ def test_a_damaged_job_is_set_aside_and_taken_from_s3_again(make_host):
 
     assert "job 41: set aside" in told
     again = make_host()
-    again.tick()
+    again.run_pass()
     assert again.launcher.running == ["41"]
 
 
 def test_sync_tells_what_would_be_copied_and_why_not(host):
     send(host.store, "41")
-    host.tick()
+    host.run_pass()
     send(host.store, "42")
     send(host.store, "43", stations=STATIONS)
     send(host.store, "44")
-    host.tick()
+    host.run_pass()
     send(host.store, "44", params=PARAMS.replace(b"0.12", b"0.13"))
     send(host.store, "45")
     host.store.client.put_object(Bucket="xcor", Key="incoming/999/../7/params.csv", Body=b"")
@@ -291,7 +291,7 @@ def test_status_is_shown_again_and_again_until_ctrl_c(host, monkeypatch):
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
-        host.tick()
+        host.run_pass()
         if len(waits) == 3:
             raise KeyboardInterrupt
 
@@ -338,7 +338,7 @@ def test_what_a_stranger_wrote_cannot_begin_a_line():
 def test_figures_are_written_for_prometheus(make_host, tmp_path):
     host = make_host(metrics_file=str(tmp_path / "xcor.prom"))
     send(host.store, "41")
-    host.tick()
+    host.run_pass()
 
     text = (tmp_path / "xcor.prom").read_text()
 

@@ -14,7 +14,7 @@ from xcor_daemon.request.params import XcorParams
 from xcor_daemon.request.parse import XcorRequest
 from xcor_daemon.request.stations import Channel
 from xcor_daemon.request.units import Units
-from xcor_daemon.workers.placement import DASK, PROCESSES, local_limit, place
+from xcor_daemon.workers.placement import DASK, PROCESSES, choose_executor, local_limit
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 DAY = START.date()
@@ -34,7 +34,7 @@ def test_a_small_day_is_one_unit_and_one_file():
 
     assert [unit.name for unit in units.of(DAY)[0]] == ["2020-01-01"]
     assert units.of(DAY)[1] == []
-    assert (units.n_units, units.n_files, units.bytes_waiting) == (3, 3, 0)
+    assert (units.n_units, units.n_files, units.scratch_bytes) == (3, 3, 0)
 
 
 def test_a_day_of_many_channels_is_cut_into_equal_blocks():
@@ -103,11 +103,11 @@ def test_a_job_within_the_limit_is_done_here_and_a_larger_one_by_the_cluster():
     small, large = Config(local_limit=hours * 0.9), Config(local_limit=hours * 1.1)
     cluster = replace(small, dask_address="tls://10.0.0.1:8786")
 
-    assert place(job, price, large) == PROCESSES
-    assert place(job, price, cluster) == DASK
-    assert place(job, price, replace(small, executor="processes")) == PROCESSES
+    assert choose_executor(job, price, large) == PROCESSES
+    assert choose_executor(job, price, cluster) == DASK
+    assert choose_executor(job, price, replace(small, executor="processes")) == PROCESSES
     with pytest.raises(RequestError, match=rf"about {hours:,.0f} core-hours, .*docs/scale.md"):
-        place(job, price, small)
+        choose_executor(job, price, small)
 
 
 def test_without_a_setting_the_limit_is_what_the_processes_do_until_the_deadline():
@@ -121,5 +121,6 @@ def test_what_a_job_needs_is_counted_as_by_hand():
 
     assert takes.files == 10 * 10  # four blocks of 250
     assert takes.units == 10 * 14
-    assert takes.bytes_waiting == 2 * 1000 * 24 * 36000 * 4
+    assert takes.scratch_bytes == 2 * 1000 * 24 * 36000 * 4
+    assert takes.to_json()["bytes_waiting"] == takes.scratch_bytes
     assert takes.days_of_download == pytest.approx(price.bytes_in / 40e6 / 86400, abs=0.01)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hosting import PARAMS, STACKING, STATIONS, OrderedLauncher, keys, read, send, wait_until, work
+from hosting import PARAMS, STACKING, STATIONS, FakeLauncher, keys, read, send, wait_until, work
 from paths import SUPPORT
 
 from xcor_daemon.config import Config
@@ -33,18 +33,18 @@ class Host:
     """One machine: a work folder, a launcher, a daemon and a clock of its own."""
 
     def __init__(self, store: Bucket, work_dir: Path, **settings) -> None:
-        self.store, self.launcher, self.time = store, OrderedLauncher(), 1.8e9
+        self.store, self.launcher, self.time = store, FakeLauncher(), 1.8e9
         self.config = Config(bucket="xcor", work_dir=work_dir, source="archive:/data", **settings)
         self.start()
 
     def start(self) -> None:
         """A new daemon, as after a crash; the workers are as they were."""
         self.daemon = Daemon(self.store, self.launcher, self.config, now=lambda: self.time)
-        with self.daemon.holding():
+        with self.daemon.locked():
             pass
 
-    def tick(self) -> int:
-        return self.daemon.tick()
+    def run_pass(self) -> int:
+        return self.daemon.run_pass()
 
     def job(self, job_id: str = "41") -> Job:
         return self.daemon.jobs[job_id]
@@ -56,9 +56,9 @@ class Host:
 
     def run_job(self, job_id: str = "41", **files: bytes) -> None:
         send(self.store, job_id, **files)
-        self.tick()
+        self.run_pass()
         self.finish(job_id)
-        self.tick()
+        self.run_pass()
 
 
 @pytest.fixture(autouse=True)
@@ -114,10 +114,10 @@ def test_a_job_is_published_with_all_its_files(host, store):
 def test_the_status_has_the_fields_of_the_contract_in_every_state(host, store):
     names = "id kind state stage days pairs eta_s started updated reason warnings log_tail"
     send(store, "41")
-    host.tick()
+    host.run_pass()
     running = status(store)
     host.finish()
-    host.tick()
+    host.run_pass()
 
     assert {*names.split(), "manifest", "version"} <= set(running)
     assert set(status(store)) == set(running)
@@ -134,11 +134,11 @@ def test_inputs_stay_as_they_were_sent(host, store):
 
 def test_a_half_uploaded_job_waits(host, store):
     send(store, "41", stations=STATIONS)
-    assert host.tick() == 0
+    assert host.run_pass() == 0
     assert host.daemon.jobs == {}
 
     send(store, "41", params=PARAMS)
-    assert host.tick() == 1
+    assert host.run_pass() == 1
     assert host.launcher.running == ["41"]
 
 
@@ -147,17 +147,17 @@ def test_a_job_that_has_not_settled_waits(store, tmp_path):
     host = Host(store, tmp_path)
     send(store, "41")
 
-    assert host.tick() == 1, "it counts as something left to do"
+    assert host.run_pass() == 1, "it counts as something left to do"
     assert host.daemon.jobs == {}
 
 
 def test_a_later_edit_of_incoming_changes_nothing(host, store):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     send(store, "41", params=b"nonsense")
-    host.tick()
+    host.run_pass()
     host.finish()
-    host.tick()
+    host.run_pass()
 
     assert (host.job().folder / "params.csv").read_bytes() == PARAMS
     assert status(store)["state"] == "done"
@@ -165,14 +165,14 @@ def test_a_later_edit_of_incoming_changes_nothing(host, store):
 
 def test_progress_and_results_show_while_the_worker_runs(host, store):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     folder = host.job().folder
     progress = {"stage": "2019-01-01", "days": [0, 1], "pairs": 7, "eta_s": 3.5, "warnings": []}
     (folder / "progress.json").write_text(json.dumps(progress))
     (folder / "CORR").mkdir()
     (folder / "CORR/2019-01-01.h5").write_bytes(b"whole")
     (folder / "CORR/2019-01-02.h5.partial").write_bytes(b"half")
-    host.tick()
+    host.run_pass()
 
     assert lines(store) == [f"processed/41/runs/{host.job().attempt}/CORR/2019-01-01.h5"]
     shown = status(store)
@@ -184,15 +184,15 @@ def test_jobs_run_in_their_order_and_no_more_at_a_time_than_allowed(make_host, s
     host = make_host(max_parallel=2)
     for job_id in ("1", "2", "3"):
         send(store, job_id)
-    host.tick()
+    host.run_pass()
     assert host.launcher.running == ["1", "2"]
     assert status(store, "3")["state"] == "queued"
     assert status(store, "3")["stage"] == "waits for its turn, jobs ahead: 2"
     assert status(store, "3")["ahead"] == 2
 
     host.finish("1")
-    host.tick()
-    host.tick()
+    host.run_pass()
+    host.run_pass()
 
     assert host.launcher.running == ["2", "3"]
 
@@ -203,7 +203,7 @@ def test_jobs_run_in_their_order_and_no_more_at_a_time_than_allowed(make_host, s
 def test_a_refused_job_tells_its_user_every_reason(host, store):
     stations = STATIONS.replace(b"2019-01-02", b"2018-13-01")
     send(store, "41", stations=stations, params=PARAMS.replace(b"0.35", b"9"))
-    host.tick()
+    host.run_pass()
 
     shown = status(store)
     assert shown["state"] == "rejected"
@@ -223,7 +223,7 @@ def test_a_job_that_is_too_large_is_refused(host, store):
     rows = [f"NO,S{k:04},,BHZ,2000-01-01T00:00:00,2000-01-09T00:00:00" for k in range(3000)]
     header = STATIONS.splitlines()[0].decode()
     send(store, "41", stations="\n".join([header, *rows]).encode(), params=PARAMS)
-    host.tick()
+    host.run_pass()
 
     assert status(store)["state"] == "rejected"
     assert "pair-days" in status(store)["reason"]
@@ -232,7 +232,7 @@ def test_a_job_that_is_too_large_is_refused(host, store):
 def test_a_source_that_is_not_configured_is_refused_by_name(host, store):
     params = b"fs,freqmin,freqmax,cc_step,cc_len,maxlag,source\n4,0.1,0.3,300,600,60,elsewhere\n"
     send(store, "41", stations=STATIONS, params=params)
-    host.tick()
+    host.run_pass()
 
     assert status(store)["state"] == "rejected"
     assert "source = elsewhere cannot be used" in status(store)["reason"]
@@ -242,7 +242,7 @@ def test_a_job_is_refused_with_every_error_whoever_finds_it(host, store):
     params = b"fs,freqmin,freqmax,cc_step,cc_len,maxlag,source\n4,nan,3,300,600,60,elsewhere\n"
     rows = [f"XX,S{k:04},,BHZ,2010-01-01,2019-12-31" for k in range(300)]
     send(store, "41", stations="\n".join(rows).encode(), params=params)
-    host.tick()
+    host.run_pass()
 
     found = [(one["file"], one["column"]) for one in status(store)["problems"]]
     assert found == [
@@ -257,9 +257,9 @@ def test_a_job_is_refused_with_every_error_whoever_finds_it(host, store):
 
 def test_a_worker_that_refuses_the_data_rejects_the_job(host, store):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     host.launcher.end("41", 65, "error: no station has data")
-    host.tick()
+    host.run_pass()
 
     assert status(store)["state"] == "rejected"
     assert status(store)["reason"] == "no station has data"
@@ -280,10 +280,10 @@ NOTHING = (
 def test_a_job_that_made_nothing_fails_at_once_with_the_reasons_and_their_summary(host, store):
     text = NOTHING.format(reason="the archive does not have this channel")
     send(store, "41")
-    host.tick()
+    host.run_pass()
     (host.job().folder / "summary.csv").write_bytes(b"day,channel,status\n")
     host.launcher.end("41", 65, text)
-    host.tick()
+    host.run_pass()
 
     shown = status(store)
     assert (shown["state"], shown["manifest"]) == ("failed", None)
@@ -292,21 +292,21 @@ def test_a_job_that_made_nothing_fails_at_once_with_the_reasons_and_their_summar
     assert lines(store) == [f"{prefix}xcor_log.txt", f"{prefix}summary.csv", "done"]
     assert read(store, f"{prefix}summary.csv") == b"day,channel,status\n"
     host.time += 1e5
-    host.tick()
+    host.run_pass()
     assert host.launcher.running == []
 
 
 def test_a_job_whose_source_was_out_of_reach_is_tried_as_often_as_any_such(host, store):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     for count in range(1, 9):
         assert host.launcher.running == ["41"]
         host.launcher.end("41", 69, NOTHING.format(reason="the download failed: 500"))
-        host.tick()
+        host.run_pass()
         assert status(store)["state"] == ("failed" if count == 8 else "queued")
         assert "no correlation was made: the download failed: 500" in status(store)["reason"]
         host.time += 7200
-        host.tick()
+        host.run_pass()
 
     assert host.launcher.running == []
     assert status(store)["reason"].startswith("given up after 8 tries: no correlation was made: ")
@@ -314,9 +314,9 @@ def test_a_job_whose_source_was_out_of_reach_is_tried_as_often_as_any_such(host,
 
 def test_every_line_of_a_refusal_by_the_worker_reaches_its_user(host, store):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     host.launcher.end("41", 65, "error: params.csv line 2: fs is wrong\nparams.csv line 2: too")
-    host.tick()
+    host.run_pass()
 
     assert status(store)["state"] == "rejected"
     assert status(store)["reason"] == "params.csv line 2: fs is wrong\nparams.csv line 2: too"
@@ -335,13 +335,13 @@ def test_every_line_of_a_refusal_by_the_worker_reaches_its_user(host, store):
 )  # fmt: skip
 def test_a_job_that_is_done_says_how_much_came_to_nothing(host, store, reasons, stage):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     outputs = json.loads(json.dumps(work(host.job().folder)))
     if reasons is not None:
         outputs["summary"]["reasons"] = reasons
     (host.job().folder / "outputs.json").write_text(json.dumps(outputs))
     host.launcher.end("41")
-    host.tick()
+    host.run_pass()
 
     assert (status(store)["state"], status(store)["stage"]) == ("done", stage)
 
@@ -388,10 +388,10 @@ def broken_count(folder: Path) -> None:
 def test_success_that_is_not_true_is_a_failure(make_host, store, breaking, reason):
     host = make_host(max_attempts=1)
     send(store, "41")
-    host.tick()
+    host.run_pass()
     host.finish()
     breaking(host.job().folder)
-    host.tick()
+    host.run_pass()
 
     assert status(store)["state"] == "failed"
     assert reason in status(store)["reason"]
@@ -406,14 +406,14 @@ def test_a_job_is_given_up_after_as_many_workers_as_its_trouble_deserves(
     host, store, exit_code, runs
 ):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     for count in range(1, runs + 1):
         assert host.launcher.running == ["41"]
         host.launcher.end("41", exit_code)
-        host.tick()
+        host.run_pass()
         assert status(store)["state"] == ("failed" if count == runs else "queued")
         host.time += 7200
-        host.tick()
+        host.run_pass()
 
     assert host.launcher.running == []
     assert status(store)["reason"]
@@ -422,36 +422,36 @@ def test_a_job_is_given_up_after_as_many_workers_as_its_trouble_deserves(
 
 def test_the_next_worker_waits_longer_each_time_and_after_a_restart_too(host, store):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     host.launcher.end("41", 1)
-    host.tick()
+    host.run_pass()
     first = host.job().not_before - host.time
 
     host.start()
-    host.tick()
+    host.run_pass()
     assert 15 <= first <= 30
     assert host.launcher.running == []
     assert "to try again" in status(store)["stage"]
     assert "status 1: the end" in status(store)["reason"]
 
     host.time += first + 1
-    host.tick()
+    host.run_pass()
     assert host.launcher.running == ["41"]
     host.launcher.end("41", 1)
-    host.tick()
+    host.run_pass()
     assert 30 <= host.job().not_before - host.time <= 60
 
 
 def test_a_second_worker_publishes_under_the_same_attempt(host, store):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     attempt = host.job().attempt
     host.launcher.end("41", None)
-    host.tick()
+    host.run_pass()
     host.time += 60
-    host.tick()
+    host.run_pass()
     host.finish()
-    host.tick()
+    host.run_pass()
 
     assert store.read_manifest("41")["attempt"] == attempt
     assert status(store)["reason"] is None
@@ -461,10 +461,10 @@ def test_a_second_worker_publishes_under_the_same_attempt(host, store):
 def test_a_worker_that_takes_too_long_is_stopped(make_host, store):
     host = make_host(deadline=100.0)
     send(store, "41")
-    host.tick()
+    host.run_pass()
     host.time += 101
-    host.tick()
-    host.tick()
+    host.run_pass()
+    host.run_pass()
 
     assert host.launcher.stopped == ["41"]
     assert status(store)["state"] == "failed"
@@ -476,10 +476,10 @@ def test_a_worker_that_takes_too_long_is_stopped(make_host, store):
 
 def test_a_running_job_is_cancelled(host, store):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     send(store, "41", cancel=b"")
-    host.tick()
-    host.tick()
+    host.run_pass()
+    host.run_pass()
 
     assert host.launcher.stopped == ["41"]
     assert status(store)["state"] == "cancelled"
@@ -489,9 +489,9 @@ def test_a_running_job_is_cancelled(host, store):
 def test_a_job_that_waits_for_its_turn_is_cancelled(host, store):
     send(store, "40")
     send(store, "41")
-    host.tick()
+    host.run_pass()
     send(store, "41", cancel=b"")
-    host.tick()
+    host.run_pass()
 
     assert status(store)["state"] == "cancelled"
     assert host.launcher.running == ["40"]
@@ -499,7 +499,7 @@ def test_a_job_that_waits_for_its_turn_is_cancelled(host, store):
 
 def test_a_job_that_is_cancelled_before_it_was_seen_never_runs(host, store):
     send(store, "41", stations=STATIONS, params=PARAMS, cancel=b"")
-    host.tick()
+    host.run_pass()
 
     assert status(store)["state"] == "cancelled"
     assert host.launcher.workers == {}
@@ -508,9 +508,9 @@ def test_a_job_that_is_cancelled_before_it_was_seen_never_runs(host, store):
 def test_a_published_job_cannot_be_cancelled(host, store):
     host.run_job()
     send(store, "41", cancel=b"")
-    host.tick()
+    host.run_pass()
     host.start()
-    host.tick()
+    host.run_pass()
 
     assert status(store)["state"] == "done"
 
@@ -518,7 +518,7 @@ def test_a_published_job_cannot_be_cancelled(host, store):
 def test_a_marker_without_a_job_makes_no_job(host, store):
     send(store, "41", cancel=b"")
 
-    assert host.tick() == 0
+    assert host.run_pass() == 0
     assert keys(store, "processed/41/") == []
 
 
@@ -530,7 +530,7 @@ def test_trouble_with_one_job_does_not_delay_another(host, store, monkeypatch, c
         send(store, job_id)
     host.config = replace(host.config, max_parallel=2)
     host.start()
-    host.tick()
+    host.run_pass()
     host.finish("1")
     host.finish("2")
     publish = Bucket.publish_file
@@ -541,20 +541,20 @@ def test_trouble_with_one_job_does_not_delay_another(host, store, monkeypatch, c
         publish(self, key, file, sha256)
 
     monkeypatch.setattr(Bucket, "publish_file", refuse_one)
-    host.tick()
+    host.run_pass()
     assert status(store, "2")["state"] == "done"
     assert f"job 1 attempt {host.job('1').attempt}: S3 cannot do that now" in caplog.text
 
     monkeypatch.undo()
-    host.tick()
+    host.run_pass()
     assert status(store, "1")["state"] == "done"
 
 
 def test_keys_of_strangers_are_counted_in_the_log_once(host, store, caplog):
     caplog.set_level(logging.INFO)
     store.client.put_object(Bucket="xcor", Key="incoming/999/../777/params.csv", Body=b"")
-    host.tick()
-    host.tick()
+    host.run_pass()
+    host.run_pass()
 
     assert caplog.text.count("1 keys under incoming/ are ignored") == 1
     assert {path.name for path in host.config.work_dir.iterdir()} == {".lock", ".owner"}
@@ -582,7 +582,7 @@ def test_one_jobs_failure_delays_no_others_publication_by_a_pass(
     for job_id in ("1", "2"):
         send(store, job_id)
     if what != "start":
-        host.tick()
+        host.run_pass()
         host.finish("1")
         host.finish("2")
     owners = {"write_json": jobs, "read_outputs": worker_outputs, "start": host.launcher}
@@ -597,17 +597,17 @@ def test_one_jobs_failure_delays_no_others_publication_by_a_pass(
         return whole(*arguments, **named)
 
     monkeypatch.setattr(owner, what, fail_the_first)
-    host.tick()
+    host.run_pass()
     if what == "start":
         host.finish("2")
-        host.tick()
+        host.run_pass()
 
     assert status(store, "2")["state"] == "done"
     assert failed
     send(store, "3")
-    host.tick()
+    host.run_pass()
     host.finish("3")
-    host.tick()
+    host.run_pass()
     assert status(store, "3")["state"] == "done", "a job that comes later is not held up either"
 
 
@@ -617,15 +617,15 @@ def test_one_jobs_failure_delays_no_others_publication_by_a_pass(
 def test_a_place_in_the_queue_is_told_again_after_a_restart(host, store):
     for number in range(8):
         send(store, f"4{number}")
-    host.tick()
+    host.run_pass()
     assert status(store, "47")["stage"] == "waits for its turn, jobs ahead: 7"
 
     host.start()
     for _ in range(2):
         host.finish(host.launcher.running[0])
-        host.tick()
+        host.run_pass()
     host.time += 30
-    host.tick()
+    host.run_pass()
 
     assert status(store, "47")["stage"] == "waits for its turn, jobs ahead: 5"
 
@@ -633,15 +633,15 @@ def test_a_place_in_the_queue_is_told_again_after_a_restart(host, store):
 def test_a_place_in_the_queue_is_not_told_of_a_job_that_another_daemon_has(make_host, store):
     first, second = make_host("one"), make_host("two", max_parallel=1)
     send(store, "41")
-    first.tick()
+    first.run_pass()
     first.launcher.end("41", 1)
-    first.tick()  # it waits for another try
+    first.run_pass()  # it waits for another try
     shown = status(store)["stage"]
     for number in range(6):
         send(store, f"3{number}")
-    second.tick()
+    second.run_pass()
     second.time += 60
-    second.tick()
+    second.run_pass()
 
     assert status(store)["stage"] == shown
 
@@ -654,7 +654,7 @@ def test_disk_of_the_daemon_stays_within_its_quota(make_host, store):
         send(store, str(100 + number))
     used = []
     for _ in range(20):
-        host.tick()
+        host.run_pass()
         for job_id in host.launcher.running:
             work(host.job(job_id).folder, b"x" * 1_500_000)
             used.append(size_of(host.config.work_dir))
@@ -681,24 +681,24 @@ def test_a_file_replaced_between_listing_and_copy_is_taken_with_the_next_pass(ho
     listing = store.waiting()
     send(store, "41", params=PARAMS.replace(b"0.12", b"0.13"))
     store.waiting, whole = lambda skip: listing, store.waiting
-    host.tick()
+    host.run_pass()
     assert host.daemon.jobs == {}
 
     store.waiting = whole
-    host.tick()
+    host.run_pass()
     assert b"0.13" in (host.job().folder / "params.csv").read_bytes()
 
 
 def test_a_worker_that_was_started_but_not_recorded_is_adopted(host, store):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     host.job().changed(state="queued")  # as if the daemon had died before it wrote
     host.start()
     host.launcher.start = None
-    host.tick()
+    host.run_pass()
 
     assert host.job().state == "running"
-    host.tick()
+    host.run_pass()
     assert status(store)["state"] == "running", "its deadline counts from when it was found"
 
 
@@ -710,7 +710,7 @@ def test_a_job_is_published_once_wherever_the_daemon_dies(
     host, store, monkeypatch, operation, is_after
 ):
     send(store, "41")
-    host.tick()
+    host.run_pass()
     host.finish()
     original = getattr(Bucket, operation)
 
@@ -721,11 +721,11 @@ def test_a_job_is_published_once_wherever_the_daemon_dies(
 
     monkeypatch.setattr(Bucket, operation, die)
     with pytest.raises(KeyboardInterrupt):
-        host.tick()
+        host.run_pass()
     monkeypatch.undo()
     before = store.read_manifest("41")
     host.start()
-    host.tick()
+    host.run_pass()
 
     assert status(store)["state"] == host.job().state == "done"
     assert before in (None, store.read_manifest("41"))
@@ -736,10 +736,10 @@ def test_of_two_daemons_one_publishes_and_both_say_so(make_host, store):
     first, second = make_host("one", lease=0.0), make_host("two", lease=0.0)
     send(store, "41")
     for host in (first, second):
-        host.tick()
+        host.run_pass()
         host.finish()
-    first.tick()
-    second.tick()
+    first.run_pass()
+    second.run_pass()
 
     assert first.job().attempt != second.job().attempt
     assert store.read_manifest("41")["attempt"] == first.job().attempt
@@ -751,10 +751,10 @@ def test_of_two_daemons_one_publishes_and_both_say_so(make_host, store):
 def test_a_failure_does_not_hide_what_another_daemon_published(make_host, store):
     first, second = make_host("one", lease=0.0), make_host("two", max_attempts=1, lease=0.0)
     send(store, "41")
-    second.tick()
+    second.run_pass()
     first.run_job()
     second.launcher.end("41", 1)
-    second.tick()
+    second.run_pass()
 
     assert status(store)["state"] == "done"
     assert second.job().state == "done"
@@ -763,21 +763,21 @@ def test_a_failure_does_not_hide_what_another_daemon_published(make_host, store)
 def test_a_job_that_ended_elsewhere_is_not_run_again(make_host, store):
     make_host("one").run_job()
     send(store, "42", stations=STATIONS, params=b"nonsense")
-    make_host("one").tick()
+    make_host("one").run_pass()
 
     other = make_host("two")
 
-    assert other.tick() == 0
+    assert other.run_pass() == 0
     assert other.daemon.jobs == {}
     other.store.read_status = None  # it is not asked a second time
-    assert other.tick() == 0
+    assert other.run_pass() == 0
 
 
 def test_a_manifest_without_its_views_gets_them(make_host, store):
     make_host("one").run_job()
     for name in ("status.json", "files.txt"):
         store.client.delete_object(Bucket="xcor", Key=f"processed/41/{name}")
-    make_host("two").tick()
+    make_host("two").run_pass()
 
     assert status(store)["state"] == "done"
     assert lines(store)[-1] == "done"
@@ -786,27 +786,27 @@ def test_a_manifest_without_its_views_gets_them(make_host, store):
 def test_a_job_whose_machine_was_lost_is_run_again(make_host, store, monkeypatch):
     send(store, "41")
     lost = make_host("one")
-    lost.tick()
+    lost.run_pass()
     assert status(store)["state"] == "running"
 
     other = make_host("two")
-    assert other.tick() == 0, "another daemon does it, as far as anybody can know"
+    assert other.run_pass() == 0, "another daemon does it, as far as anybody can know"
     assert other.launcher.running == []
     find = store.find
     monkeypatch.setattr(store, "find", lambda key: replace(find(key), age=1e9))  # s, by S3's clock
     other.daemon.leases.now = lambda: 1e9  # and by the machine's own
-    assert other.tick() == 1
+    assert other.run_pass() == 1
     assert other.launcher.running == ["41"]
 
     other.finish()
-    other.tick()
+    other.run_pass()
     assert status(store)["state"] == "done"
 
 
 def test_a_work_folder_belongs_to_one_daemon(host):
     other = Daemon(host.store, host.launcher, host.config)
 
-    with host.daemon.holding(), pytest.raises(BusyError), other.holding():
+    with host.daemon.locked(), pytest.raises(BusyError), other.locked():
         pass
 
 
@@ -816,12 +816,12 @@ def test_a_work_folder_belongs_to_one_daemon(host):
 def test_a_stacking_job_gets_the_folder_of_the_correlations(host, store):
     host.run_job("41")
     send(store, "50", stacking_params=STACKING)
-    host.tick()
+    host.run_pass()
 
     assert host.job("50").kind == "stack"
     assert host.launcher.jobs["50"].corr == str(host.job("41").folder / "CORR")
     host.finish("50")
-    host.tick()
+    host.run_pass()
     assert status(store, "50")["state"] == "done"
     assert status(store, "50")["kind"] == "stack"
 
@@ -830,7 +830,7 @@ def test_correlations_of_another_machine_are_fetched(make_host, store):
     make_host("one").run_job("41")
     send(store, "50", stacking_params=STACKING)
     host = make_host("two")
-    host.tick()
+    host.run_pass()
 
     corr = Path(host.launcher.jobs["50"].corr)
     assert corr == host.job("50").folder / "input/CORR"
@@ -839,21 +839,21 @@ def test_correlations_of_another_machine_are_fetched(make_host, store):
 
 def test_correlations_that_cannot_be_stacked_are_explained(host, store):
     send(store, "50", stacking_params=STACKING)
-    host.tick()
+    host.run_pass()
     assert "job = 41 is not a job of this service" in status(store, "50")["reason"]
 
     send(store, "41")
-    host.tick()
+    host.run_pass()
     send(store, "51", stacking_params=STACKING)
-    host.tick()
+    host.run_pass()
     assert status(store, "51")["state"] == "rejected"
     assert "job = 41 is still running" in status(store, "51")["reason"]
 
     send(store, "41", cancel=b"")
-    host.tick()
-    host.tick()
+    host.run_pass()
+    host.run_pass()
     send(store, "52", stacking_params=STACKING)
-    host.tick()
+    host.run_pass()
     assert "job = 41 was cancelled" in status(store, "52")["reason"]
 
 
@@ -861,7 +861,7 @@ def test_a_stack_cannot_be_stacked(host, store):
     host.run_job("41")
     host.run_job("50", stacking_params=STACKING)
     send(store, "60", stacking_params=STACKING.replace(b"41", b"50"))
-    host.tick()
+    host.run_pass()
 
     assert "job = 50 has no correlations to stack" in status(store, "60")["reason"]
 
@@ -886,7 +886,7 @@ def test_passes_follow_sooner_while_there_is_work_and_not_in_step(
         def is_set(self) -> bool:
             return len(waits) == 300
 
-    host.daemon.tick = lambda: left
+    host.daemon.run_pass = lambda: left
     host.daemon.run_forever(Stop())
 
     assert low <= min(waits) <= max(waits) <= high
@@ -907,7 +907,7 @@ def test_passes_follow_more_and_more_slowly_while_s3_is_away(make_host):
     def away() -> int:
         raise UnreachableError("away")
 
-    host.daemon.tick = away
+    host.daemon.run_pass = away
     host.daemon.run_forever(Stop())
 
     for number, wait in enumerate(waits):
@@ -931,7 +931,7 @@ def test_run_once_waits_until_nothing_is_left(make_host, store):
 def test_the_daemon_outlives_an_outage_of_s3(make_host, store):
     host, stop, calls = make_host(interval=0.05), threading.Event(), []
 
-    def tick() -> int:
+    def run_pass() -> int:
         calls.append(len(calls))
         if len(calls) == 4:
             stop.set()
@@ -941,7 +941,7 @@ def test_the_daemon_outlives_an_outage_of_s3(make_host, store):
             raise ConfigError("the rights are gone")
         return 0
 
-    host.daemon.tick = tick
+    host.daemon.run_pass = run_pass
     host.daemon.run_forever(stop)
 
     assert calls == [0, 1, 2, 3]
@@ -973,7 +973,7 @@ config = Config(bucket=name, endpoint_url=endpoint, work_dir=Path(work_dir), set
 stop = stop_on_signals()
 launcher = LocalLauncher(lambda job: [sys.executable, worker, str(job.folder)], {})
 daemon = Daemon(Bucket.connect(config), launcher, config, backoff=0.1)
-with daemon.holding():
+with daemon.locked():
     daemon.run_forever(stop)
 """
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import boto3
 import pytest
-from hosting import PARAMS, STATIONS, OrderedLauncher, bucket_of_moto, send
+from hosting import PARAMS, STATIONS, FakeLauncher, bucket_of_moto, send
 from moto import mock_aws
 
 from xcor_daemon.config import Config
@@ -55,9 +55,9 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
     client.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
     store = Bucket(client, thousand.name, settle=0)
     config = Config(bucket=thousand.name, work_dir=tmp_path, source="archive:/data")
-    daemon = Daemon(store, OrderedLauncher(), config, now=lambda: 1.8e9)
-    with daemon.holding():
-        daemon.audit._when = daemon.heartbeat._when = 1.8e9
+    daemon = Daemon(store, FakeLauncher(), config, now=lambda: 1.8e9)
+    with daemon.locked():
+        daemon.view_repair._when = daemon.heartbeat._when = 1.8e9
         monkeypatch.setattr(daemon.admission, "_free_places", lambda: 0)
         files = {"stations.csv": STATIONS, "params.csv": PARAMS}
         with monkeypatch.context() as known:  # what each job is, and that its user was told
@@ -66,24 +66,24 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
             known.setattr(store, "read_manifest", lambda _: None)
             known.setattr(store, "find_status", lambda _: ({}, None))
             known.setattr(store, "put_status_if", lambda *_: '"0"')
-            prospects = daemon.admission._prospects
+            candidates = daemon.admission._candidates
             # A busy machine needs some passes: each looks at jobs for two seconds at most.
-            while len(prospects) < 1000 or any(p.ahead < 0 for p in prospects.values()):
-                assert daemon.tick() == 1000
+            while len(candidates) < 1000 or any(c.ahead < 0 for c in candidates.values()):
+                assert daemon.run_pass() == 1000
         for what, most in (("waiting", 30), ("finished", 11)):
             if what == "finished":
                 daemon.registry.ended.update(str(4000 + number) for number in range(1000))
-                assert daemon.tick() == 0
+                assert daemon.run_pass() == 0
             asked.clear()
             spent = []
             for _ in range(20):
                 began = time.process_time()
-                daemon.tick()
+                daemon.run_pass()
                 spent.append(time.process_time() - began)
 
             # S3 lists a thousand keys at a time.
             assert asked == ["ListObjectsV2"] * 2 * 20
-            milliseconds, n_calls = statistics.median(spent) * 1000, calls_of(daemon.tick)
+            milliseconds, n_calls = statistics.median(spent) * 1000, calls_of(daemon.run_pass)
             told = f"a poll of 1000 {what} jobs: {milliseconds:.1f} ms of CPU, {n_calls} calls"
             record_property("report", f"{told}, 2 requests")
             # Milliseconds change with the machine's mood: 26 and 9 calls a job were 10 to 16 and
@@ -116,7 +116,7 @@ def test_memory_is_flat_over_ten_thousand_passes(tmp_path, monkeypatch):
         client = boto3.client("s3", region_name="us-east-1")
         store = Bucket(client, "xcor", settle=0)
     config = Config(bucket="xcor", work_dir=tmp_path, source="archive:/data")
-    daemon = Daemon(store, OrderedLauncher(), config, now=lambda: 1.8e9)
+    daemon = Daemon(store, FakeLauncher(), config, now=lambda: 1.8e9)
     passes = iter(range(10**6))
 
     def answer(operation, absent=(), **arguments):
@@ -134,13 +134,13 @@ def test_memory_is_flat_over_ten_thousand_passes(tmp_path, monkeypatch):
         return {"ResponseMetadata": headers, **custom}
 
     monkeypatch.setattr(store.s3, "call", answer)
-    with daemon.holding():
+    with daemon.locked():
         for _ in range(200):
-            daemon.tick()
+            daemon.run_pass()
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(10_000):
-            daemon.tick()
+            daemon.run_pass()
         grown = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
 

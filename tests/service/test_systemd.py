@@ -10,7 +10,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from hosting import OrderedLauncher, bucket_of_moto, send
+from hosting import FakeLauncher, bucket_of_moto, send
 
 from xcor_daemon.config import Config
 from xcor_daemon.errors import UnreachableError
@@ -47,9 +47,9 @@ def manager(request, tmp_path: Path) -> Iterator[Manager]:
 
 
 def test_the_first_good_pass_makes_the_service_ready(manager):
-    manager.notifier.passed("jobs to do: 2")
-    manager.notifier.passed("jobs to do: 1")
-    manager.notifier.alive()
+    manager.notifier.pass_completed("jobs to do: 2")
+    manager.notifier.pass_completed("jobs to do: 1")
+    manager.notifier.step_completed()
     manager.notifier.stopping()
 
     assert manager.heard() == [
@@ -61,9 +61,9 @@ def test_the_first_good_pass_makes_the_service_ready(manager):
 
 
 def test_trouble_at_the_start_asks_for_patience_and_later_only_says_so(manager):
-    manager.notifier.trouble("S3 is away")
-    manager.notifier.passed("jobs to do: 0")
-    manager.notifier.trouble("S3 is away")
+    manager.notifier.pass_failed("S3 is away")
+    manager.notifier.pass_completed("jobs to do: 0")
+    manager.notifier.pass_failed("S3 is away")
 
     first, _, last = manager.heard()
     assert first == "WATCHDOG=1\nSTATUS=S3 is away\nEXTEND_TIMEOUT_USEC=300000000"
@@ -71,18 +71,18 @@ def test_trouble_at_the_start_asks_for_patience_and_later_only_says_so(manager):
 
 
 def test_a_message_of_several_lines_is_no_order_to_the_manager(manager):
-    manager.notifier.trouble("S3 said\nMAINPID=1")
+    manager.notifier.pass_failed("S3 said\nMAINPID=1")
 
     assert "\nMAINPID" not in manager.heard()[0]
 
 
 def test_without_a_manager_nothing_is_told():
-    Notifier({}).passed("jobs to do: 0")
+    Notifier({}).pass_completed("jobs to do: 0")
 
 
 def test_a_manager_that_is_gone_is_only_reported(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).alive()
+        Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).step_completed()
 
     assert "cannot be told" in caplog.text
 
@@ -92,16 +92,16 @@ def test_the_loop_tells_of_its_passes_its_troubles_and_its_end(manager, tmp_path
     outcomes = iter([UnreachableError("S3 is away"), 3])
     config = Config(bucket="xcor", work_dir=tmp_path / "work", interval=0.05)
     store = Bucket(boto3.client("s3", region_name="us-east-1"), "xcor")
-    daemon = Daemon(store, OrderedLauncher(), config, notifier=manager.notifier)
+    daemon = Daemon(store, FakeLauncher(), config, notifier=manager.notifier)
 
-    def tick() -> int:
+    def run_pass() -> int:
         outcome = next(outcomes)
         if isinstance(outcome, Exception):
             raise outcome
         stop.set()
         return outcome
 
-    daemon.tick = tick
+    daemon.run_pass = run_pass
     daemon.run_forever(stop)
 
     heard = manager.heard()
@@ -114,8 +114,8 @@ def test_a_pass_with_many_jobs_tells_after_each_that_it_lives(manager, tmp_path)
         for number in range(3):
             send(store, str(100 + number))
         config = Config(bucket="xcor", work_dir=tmp_path / "work", source="archive:/data")
-        daemon = Daemon(store, OrderedLauncher(), config, notifier=manager.notifier)
-        with daemon.holding():
-            daemon.tick()
+        daemon = Daemon(store, FakeLauncher(), config, notifier=manager.notifier)
+        with daemon.locked():
+            daemon.run_pass()
 
     assert manager.heard().count("WATCHDOG=1") >= 3

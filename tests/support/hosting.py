@@ -15,7 +15,7 @@ from working import work as work
 from xcor_daemon.request.job_files import LOG_FILE
 from xcor_daemon.storage.bucket import Bucket
 from xcor_daemon.storage.jobs import Job
-from xcor_daemon.workers.launcher import ENDED, NOT_STARTED, RUNNING, Worker
+from xcor_daemon.workers.launcher import ENDED, NOT_STARTED, RUNNING, WorkerState
 
 STATIONS = b"""Network,Station,Location,Channel,StartDate,EndDate
 NO,NAO00,,BHZ,2019-01-01T00:00:00,2019-01-02T00:00:00
@@ -67,29 +67,29 @@ def free_port() -> int:
     raise AssertionError("no free port between 15000 and 21000")
 
 
-class OrderedLauncher:
+class FakeLauncher:
     """Workers that do and end as the test orders."""
 
     def __init__(self) -> None:
-        self.workers: dict[tuple[str, int], Worker] = {}
+        self.workers: dict[tuple[str, int], WorkerState] = {}
         self.jobs: dict[str, Job] = {}
         self.stopped: list[str] = []
 
     def start(self, job: Job) -> None:
         self.jobs[job.id] = job
-        self.workers[job.id, job.run] = Worker(RUNNING)
+        self.workers[job.id, job.run] = WorkerState(RUNNING)
 
-    def inspect(self, job: Job) -> Worker:
-        return self.workers.get((job.id, job.run), Worker(NOT_STARTED))
+    def inspect(self, job: Job) -> WorkerState:
+        return self.workers.get((job.id, job.run), WorkerState(NOT_STARTED))
 
     def stop(self, job: Job) -> None:
         self.stopped.append(job.id)
-        self.workers[job.id, job.run] = Worker(ENDED, None)
+        self.workers[job.id, job.run] = WorkerState(ENDED, None)
 
     def end(self, job_id: str, exit_code: int | None = 0, said: str = "the end") -> None:
         job = self.jobs[job_id]
         (job.folder / LOG_FILE).write_text(f"one line\n{said}\n")
-        self.workers[job_id, job.run] = Worker(ENDED, exit_code)
+        self.workers[job_id, job.run] = WorkerState(ENDED, exit_code)
 
     @property
     def running(self) -> list[str]:

@@ -17,7 +17,7 @@ from xcor_daemon.config import Config
 from xcor_daemon.errors import DiskError
 from xcor_daemon.storage.jobs import Job, create_job
 from xcor_daemon.workers import supervisor
-from xcor_daemon.workers.launcher import worker_command, worker_environ
+from xcor_daemon.workers.launcher import worker_command, worker_environment
 from xcor_daemon.workers.local_launcher import LocalLauncher
 from xcor_daemon.workers.supervisor import read_record
 
@@ -95,7 +95,7 @@ def test_a_worker_sees_no_secrets(job, launch):
     names = set(json.loads(log_of(job)))
     assert {"PATH", "HOME", "NUMBA_CACHE_DIR", "OMP_NUM_THREADS"} <= names
     assert not [n for n in names if n.startswith(("AWS_", "XCOR_", "PYTHONPATH"))]
-    assert "AWS_SECRET_ACCESS_KEY" not in worker_environ(ENVIRON)
+    assert "AWS_SECRET_ACCESS_KEY" not in worker_environment(ENVIRON)
 
 
 def test_a_second_start_makes_no_second_worker(job, launch):

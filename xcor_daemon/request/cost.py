@@ -6,7 +6,8 @@ Windows are those that lie inside the spans of channels, as the pipeline cuts th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..errors import Problem, RequestError
 from .csv_table import LIMITS
@@ -47,8 +48,13 @@ class Requirements:
     core_hours: float
     units: int  # pieces that are done at a time
     files: int  # of correlations, each a PUT request to S3
-    bytes_waiting: int  # of prepared channels on the disk, besides the results
+    scratch_bytes: int  # of prepared channels on the disk, besides the results
     days_of_download: float  # at least, from an FDSN centre
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as `xcor-daemon estimate` prints them."""
+        names = {"scratch_bytes": "bytes_waiting"}
+        return {names.get(name, name): value for name, value in asdict(self).items()}
 
 
 def estimate(request: XcorRequest) -> Estimate:
@@ -72,7 +78,7 @@ def requirements(request: XcorRequest, price: Estimate) -> Requirements:
         core_hours=round(price.core_seconds / 3600, 2),
         units=units.n_units,
         files=units.n_files,
-        bytes_waiting=2 * units.bytes_waiting,  # of the day that ends and the one that begins
+        scratch_bytes=2 * units.scratch_bytes,  # of the day that ends and the one that begins
         days_of_download=round(price.bytes_in / _CENTRE_RATE / 86400, 2),
     )
 

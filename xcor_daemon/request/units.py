@@ -165,7 +165,7 @@ class Units:
         return sum(n_days * (len(first) + len(after)) for n_days, first, after in self._counted())
 
     @cached_property
-    def bytes_waiting(self) -> int:
+    def scratch_bytes(self) -> int:
         """Bytes that the channels of the largest day that is split take until it is done."""
         params = self.request.params
         each = 4 * params.n_samples

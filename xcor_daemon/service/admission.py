@@ -20,7 +20,7 @@ from ..storage.disk_space import Disk, bytes_needed
 from ..storage.leases import Leases
 from ..storage.listing import Waiting
 from ..storage.registry import JobRegistry
-from ..workers.placement import place
+from ..workers.placement import choose_executor
 from .publish import Publisher
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ OneJob = Callable[[str], AbstractContextManager[None]]  # keeps one job's troubl
 
 
 @dataclass
-class _Prospect:
+class _Candidate:
     """What is known of a job before it is taken."""
 
     waiting: Waiting  # as it was when its files were read
@@ -61,7 +61,7 @@ class Admission:
     again: set[str] = field(default_factory=set)  # to be tried again though they ended
     held: set[str] = field(default_factory=set)  # to be held once they are taken
     is_paused: bool = False  # no job is taken
-    _prospects: dict[str, _Prospect] = field(default_factory=dict)
+    _candidates: dict[str, _Candidate] = field(default_factory=dict)
     _places: int = 0  # that this pass may still give
     _too_big: float = float("inf")  # bytes for which this pass found no room
 
@@ -78,29 +78,29 @@ class Admission:
         stop_at = time.monotonic() + _SLICE
         present = {waiting.id for waiting in queue}
         self.leases.drop_absent(present)
-        for job_id in self._prospects.keys() - present:
-            del self._prospects[job_id]
+        for job_id in self._candidates.keys() - present:
+            del self._candidates[job_id]
         self._places, self._too_big = self._free_places(), float("inf")
         left = []
         for waiting in queue:
-            known = self._prospects.get(waiting.id)
+            known = self._candidates.get(waiting.id)
             if known is not None and known.waiting is waiting and not self._is_due(known):
                 left.append(waiting)  # the most of a long queue; nothing is asked of S3
             elif time.monotonic() < stop_at:  # else the next pass goes on
                 with one_job(waiting.id):
-                    if self._look(waiting) and not self._take(waiting):
+                    if self._inspect(waiting) and not self._admit_one(waiting):
                         left.append(waiting)
-        self._tell(left, one_job)
+        self._publish_queue_positions(left, one_job)
 
-    def _is_due(self, prospect: _Prospect) -> bool:
+    def _is_due(self, candidate: _Candidate) -> bool:
         """Whether a job that was looked at could be taken now."""
-        if prospect.is_refused or prospect.waiting.is_cancelled:
+        if candidate.is_refused or candidate.waiting.is_cancelled:
             return True
-        return self._places > 0 and prospect.needed < self._too_big
+        return self._places > 0 and candidate.needed < self._too_big
 
-    def _look(self, waiting: Waiting) -> _Prospect | None:
+    def _inspect(self, waiting: Waiting) -> _Candidate | None:
         """Read a job's files once; None where they changed or the job has ended elsewhere."""
-        known = self._prospects.get(waiting.id)
+        known = self._candidates.get(waiting.id)
         if known is not None and known.waiting is waiting:
             return known
         if self._is_finished(waiting.id):
@@ -109,19 +109,19 @@ class Admission:
         contents = self.bucket.fetch(waiting)
         if contents is None:
             return None
-        prospect = _Prospect(waiting, "xcor", bytes_needed(None), is_refused=False)
+        candidate = _Candidate(waiting, "xcor", bytes_needed(None), is_refused=False)
         try:
             request, price = check_files(contents)
             if isinstance(request, XcorRequest):
                 assert price is not None
-                place(request, price, self.config)
-                prospect.needed = bytes_needed(price) + 2 * Units(request).bytes_waiting
+                choose_executor(request, price, self.config)
+                candidate.needed = bytes_needed(price) + 2 * Units(request).scratch_bytes
             else:
-                prospect.kind = "stack"
+                candidate.kind = "stack"
         except RequestError:
-            prospect.is_refused = True
-        self._prospects[waiting.id] = prospect
-        return prospect
+            candidate.is_refused = True
+        self._candidates[waiting.id] = candidate
+        return candidate
 
     def _is_finished(self, job_id: str) -> bool:
         """Whether a job that this machine does not know came to its end somewhere else."""
@@ -130,7 +130,7 @@ class Admission:
             return True
         manifest = self.bucket.read_manifest(job_id)
         if manifest is not None and status.get("state") != jobs.DONE:
-            self.publisher.announce(manifest, [])
+            self.publisher.write_final_views(manifest, [])
         return manifest is not None
 
     def _free_places(self) -> int:
@@ -144,11 +144,11 @@ class Admission:
         ]
         return self.config.max_parallel + _AHEAD - len(waiting)
 
-    def _take(self, waiting: Waiting) -> bool:
+    def _admit_one(self, waiting: Waiting) -> bool:
         """Stage a job, if it has a place, this daemon gets its lease and the disk has room."""
-        prospect = self._prospects[waiting.id]
-        is_short = prospect.is_refused or waiting.is_cancelled
-        if not is_short and not (self._is_due(prospect) and self._has_room(prospect)):
+        candidate = self._candidates[waiting.id]
+        is_short = candidate.is_refused or waiting.is_cancelled
+        if not is_short and not (self._is_due(candidate) and self._has_room(candidate)):
             return False
         if not self.leases.claim(waiting.id):
             return False
@@ -160,21 +160,21 @@ class Admission:
         if contents is None:
             log.info("job %s: its files changed while they were copied; later again", waiting.id)
             return False
-        self._stage(waiting, contents, prospect)
+        self._stage(waiting, contents, candidate)
         self._places -= not is_short
         return True
 
-    def _stage(self, waiting: Waiting, contents: dict[str, bytes], prospect: _Prospect) -> None:
+    def _stage(self, waiting: Waiting, contents: dict[str, bytes], candidate: _Candidate) -> None:
         inputs = [
             jobs.Input.of(remote.key, remote.etag, contents[name])
             for name, remote in waiting.files.items()
         ]
-        work_dir, needed = self.registry.work_dir, prospect.needed
+        work_dir, needed = self.registry.work_dir, candidate.needed
         job = jobs.create_job(work_dir, waiting.id, contents, inputs, waiting.submitted_at, needed)
-        self.publisher.forget(job.id)
+        self.publisher.drop(job.id)
         self.registry.add(job)
         log.info("%s: staged as %s", job, job.folder)
-        self._prospects.pop(job.id, None)
+        self._candidates.pop(job.id, None)
         self.again.discard(job.id)
         if waiting.is_cancelled:
             self.registry.change(job, final_state=jobs.CANCELLED, reason="cancelled by its user")
@@ -186,37 +186,37 @@ class Admission:
             self.held.discard(job.id)
             self.registry.change(job, is_held=True)
 
-    def _has_room(self, prospect: _Prospect) -> bool:
-        if not self.disk.could_ever_hold(prospect.needed):
+    def _has_room(self, candidate: _Candidate) -> bool:
+        if not self.disk.could_ever_hold(candidate.needed):
             return True  # to be refused
-        self.registry.drop(self.disk.purge_until(prospect.needed, self.registry.jobs.values()))
-        if self.disk.available(self.registry.jobs.values()) < prospect.needed:
-            self._too_big = prospect.needed
+        self.registry.drop(self.disk.purge_until(candidate.needed, self.registry.jobs.values()))
+        if self.disk.available(self.registry.jobs.values()) < candidate.needed:
+            self._too_big = candidate.needed
             return False
         return True
 
-    def _tell(self, left: Sequence[Waiting], one_job: OneJob) -> None:
+    def _publish_queue_positions(self, left: Sequence[Waiting], one_job: OneJob) -> None:
         """Write places in the queue, those first that were told longest ago; a few in a pass."""
         stop_at, now, first = time.monotonic() + _TELLING, self.now(), len(self.registry.live())
         due = []
         for ahead, waiting in enumerate(left, first):
-            prospect = self._prospects[waiting.id]
-            if ahead != prospect.ahead and now >= prospect.again:
-                due.append((prospect.again, ahead, waiting.id))
+            candidate = self._candidates[waiting.id]
+            if ahead != candidate.ahead and now >= candidate.again:
+                due.append((candidate.again, ahead, waiting.id))
         for _, ahead, job_id in sorted(due):
             if time.monotonic() > stop_at:
                 break
             with one_job(job_id):
-                self._tell_one(job_id, self._prospects[job_id], ahead)
+                self._publish_queue_position(job_id, self._candidates[job_id], ahead)
 
-    def _tell_one(self, job_id: str, prospect: _Prospect, ahead: int) -> None:
+    def _publish_queue_position(self, job_id: str, candidate: _Candidate, ahead: int) -> None:
         """Write the place of a job, unless a daemon that knows more has written its status."""
-        prospect.again = self.now() + _SHOWN_EVERY * (1 + ahead / 10)
-        etag = prospect.etag
+        candidate.again = self.now() + _SHOWN_EVERY * (1 + ahead / 10)
+        etag = candidate.etag
         if etag is None:  # written by this daemon's predecessor, by another one, or by nobody
             shown, etag = self.bucket.find_status(job_id)
             if shown and (shown["state"] != jobs.QUEUED or self.leases.is_held_elsewhere(job_id)):
                 return
-        prospect.etag = self.publisher.show_waiting(job_id, prospect.kind, ahead, etag)
-        if prospect.etag is not None:
-            prospect.ahead = ahead
+        candidate.etag = self.publisher.write_queue_position(job_id, candidate.kind, ahead, etag)
+        if candidate.etag is not None:
+            candidate.ahead = ahead

@@ -29,19 +29,19 @@ from .admission import Admission
 from .heartbeat import Heartbeat
 from .metrics import Metrics
 from .publish import Publisher
-from .reconcile import Course
-from .repair_views import Audit
+from .reconcile import JobReconciler
+from .repair_views import ViewRepair
 from .systemd import Notifier
 
 log = logging.getLogger(__name__)
 
 _BUSY, _IDLE = 1.0, 5.0  # s between two passes where the settings leave it open
-_REFUSED = 3  # times in a row that workers were out of reach, before no more jobs are taken
-_FIRST_REST, _LONGEST_REST = 1.0, 60.0  # s after S3 failed; doubled each time
+_MAX_LAUNCH_FAILURES = 3  # in a row; after them no more jobs are admitted
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0  # s after S3 failed; doubled each time
 
 
 class Daemon:
-    """Moves the jobs of one bucket and one work folder; only within ``with daemon.holding()``.
+    """Moves the jobs of one bucket and one work folder; only within ``with daemon.locked()``.
 
     Parameters
     ----------
@@ -66,31 +66,31 @@ class Daemon:
         self.notifier = notifier or Notifier({})
         self.work_dir = config.work_dir.absolute()
         self.backoff, self.now = backoff, now
-        self._troubles: dict[str, tuple[int, float]] = {}  # times S3 failed a job, rest until
+        self._failures: dict[str, tuple[int, float]] = {}  # times S3 failed a job, rest until
         self._ignored = 0
 
     @contextmanager
-    def holding(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Keep the work folder to this daemon and load what an earlier one left there."""
         with jobs.lock_work_dir(self.work_dir):
             for folder in jobs.sweep_unfinished(self.work_dir):
                 log.info("job %s: an unfinished staging was removed: %s", folder.name, folder)
-            self._make_rooms()
+            self._build_components()
             self.registry.load()
             yield
 
-    def _make_rooms(self) -> None:
+    def _build_components(self) -> None:
         config, bucket, now = self.config, self.bucket, self.now
         self.registry = registry = JobRegistry(self.work_dir)
         self.publisher = publisher = Publisher(bucket, now)
         self.leases = leases = Leases(bucket, jobs.owner_name(self.work_dir), config.lease)
         disk = Disk(self.work_dir, config.reserve, config.quota)
         self.admission = Admission(bucket, config, registry, publisher, leases, disk, now)
-        self.course = Course(
+        self.reconciler = JobReconciler(
             bucket, self.launcher, config, registry, publisher, leases, self.backoff, now
         )
         self.heartbeat = Heartbeat(bucket, config, now)
-        self.audit = Audit(bucket, publisher, now)
+        self.view_repair = ViewRepair(bucket, publisher, now)
 
     @property
     def jobs(self) -> dict[str, Job]:
@@ -102,21 +102,21 @@ class Daemon:
         ever, trouble, failed = False, "", 0
         while not stop.is_set():
             try:
-                left = self.tick()
-                self.notifier.passed(f"jobs to do: {left}")
+                left = self.run_pass()
+                self.notifier.pass_completed(f"jobs to do: {left}")
                 # What an operator has set is kept to; else several daemons spread themselves.
                 wait = self.config.interval or _jittered(_BUSY if left else _IDLE)
                 ever, trouble, failed = True, "", 0
             except (UnreachableError, ConfigError) as error:
                 if isinstance(error, ConfigError) and not ever:
                     raise  # a wrong setting, unless it has worked before
-                wait = min((self.config.interval or _BUSY) * 2**failed, _LONGEST_REST)
-                failed += wait < _LONGEST_REST
+                wait = min((self.config.interval or _BUSY) * 2**failed, _LONGEST_BACKOFF)
+                failed += wait < _LONGEST_BACKOFF
                 wait = _jittered(wait)
                 if str(error) != trouble:
                     log.warning("no pass, next try in about %g s: %s", wait, error)
                 trouble = str(error)
-                self.notifier.trouble(trouble)
+                self.notifier.pass_failed(trouble)
             stop.wait(wait)
         self.notifier.stopping()
 
@@ -124,32 +124,33 @@ class Daemon:
         """One pass, or passes until nothing is left to do; gives the jobs that ended."""
         stop = stop or threading.Event()
         before = {job.id for job in self.jobs.values() if not job.is_live}
-        left = self.tick()
+        left = self.run_pass()
         while wait and left and not stop.wait(min(self.config.interval or _BUSY, _BUSY)):
-            left = self.tick()
+            left = self.run_pass()
         return [job for job in self.jobs.values() if not job.is_live and job.id not in before]
 
-    def tick(self) -> int:
+    def run_pass(self) -> int:
         """Move every job as far as it goes now; gives how many are not at their end."""
         began = time.monotonic()
         listing = self.bucket.waiting(self.registry.ended)
-        self._count_strangers(listing)
+        self._log_ignored_keys(listing)
         queue = self._queue(listing)
-        self._obey(queue)
-        # What is taken must be done here, and it is not if no worker starts.
-        self.admission.is_paused = self.course.refused >= _REFUSED and bool(self.registry.live())
+        self._run_operator_commands(queue)
+        # An admitted job is bound to this daemon, so none is admitted while no worker starts.
+        is_failing = self.reconciler.launch_failures >= _MAX_LAUNCH_FAILURES
+        self.admission.is_paused = is_failing and bool(self.registry.live())
         self.admission.admit(queue, self._one_job)
         for job in self.registry.live():
-            if not self._rests(job.id):
+            if not self._is_backing_off(job.id):
                 with self._one_job(job.id):
-                    self.course.advance_far(job)
+                    self.reconciler.reconcile(job)
         waiting = self._still_waiting(queue)
         seconds = time.monotonic() - began
         with _not_fatal("heartbeat"):
-            if self.heartbeat.beat(self.registry, len(waiting), seconds):
-                self._measure(waiting, seconds)
+            if self.heartbeat.write_if_due(self.registry, len(waiting), seconds):
+                self._write_metrics(waiting, seconds)
         with _not_fatal("audit"):
-            self.audit.look(self.registry.ended)
+            self.view_repair.repair_next_view(self.registry.ended)
         held = sum(job.is_held for job in self.registry.live())
         others = sum(self.leases.is_held_by_other(job.id) for job in waiting)
         unsettled = sum(
@@ -163,7 +164,7 @@ class Daemon:
         for waiting in listing.jobs:
             if not self.registry.has(waiting.id):
                 is_ready = waiting.is_complete and waiting.is_settled
-                if is_ready and not self._rests(waiting.id):
+                if is_ready and not self._is_backing_off(waiting.id):
                     queue.append(waiting)
             elif waiting.is_cancelled:
                 with self._one_job(waiting.id):
@@ -174,7 +175,7 @@ class Daemon:
         ended, has = self.registry.ended, self.registry.has
         return [job for job in queue if job.id not in ended and not has(job.id)]
 
-    def _measure(self, waiting: list[Waiting], seconds: float) -> None:
+    def _write_metrics(self, waiting: list[Waiting], seconds: float) -> None:
         """Give the figures to those who watch the service."""
         ready = [job.submitted_at for job in waiting]
         ready += [job.submitted_at for job in self.registry.live() if job.state == jobs.QUEUED]
@@ -198,7 +199,7 @@ class Daemon:
         if self.config.log_format == "json":
             print(metrics.emf(self.now()), file=sys.stderr)
 
-    def _count_strangers(self, listing: Listing) -> None:
+    def _log_ignored_keys(self, listing: Listing) -> None:
         if len(listing.ignored_keys) != self._ignored:
             self._ignored = len(listing.ignored_keys)
             log.info(
@@ -211,12 +212,12 @@ class Daemon:
 
     # --- what operators ask ---
 
-    def _obey(self, queue: list[Waiting]) -> None:
+    def _run_operator_commands(self, queue: list[Waiting]) -> None:
         waiting = {job.id for job in queue}
         for command in operator_commands.pending(self.work_dir):
             with self._one_job(command.job_id):
                 if command.job_id in self.registry.jobs:
-                    self._order(self.jobs[command.job_id], command)
+                    self._run_command(self.jobs[command.job_id], command)
                 elif command.action == "retry":
                     self.admission.again.add(command.job_id)
                     self.registry.ended.discard(command.job_id)
@@ -228,7 +229,7 @@ class Daemon:
                     log.warning("job %s: no such job here to %s", command.job_id, command.action)
                 operator_commands.remove(command)
 
-    def _order(self, job: Job, command: OperatorCommand) -> None:
+    def _run_command(self, job: Job, command: OperatorCommand) -> None:
         if command.action == "cancel":
             self._cancel(job, "cancelled by the operator of the service")
         elif command.action in ("hold", "release"):
@@ -238,9 +239,9 @@ class Daemon:
         elif job.is_live and job.final_state:
             log.warning("%s: is about to be %s; retry it then", job, job.final_state)
         else:
-            self._again(job)
+            self._retry(job)
 
-    def _again(self, job: Job) -> None:
+    def _retry(self, job: Job) -> None:
         """Begin a job anew in its folder, or cut short its wait for another try."""
         if job.is_live:
             self.registry.change(job, not_before=0.0)
@@ -259,7 +260,7 @@ class Daemon:
             "previous_runs": job.run,
         }
         fresh |= {"not_before": 0.0, "is_held": False}
-        self.publisher.forget(job.id)
+        self.publisher.drop(job.id)
         self.registry.change(job, **fresh)
 
     # --- one job's trouble ---
@@ -269,17 +270,17 @@ class Daemon:
         """Keep one job's trouble from the others; a later pass tries again."""
         try:
             yield
-            self._troubles.pop(job_id, None)
+            self._failures.pop(job_id, None)
         except XcorError as error:
             log.warning("%s: %s", self.jobs.get(job_id, f"job {job_id}"), error)
-            times = self._troubles.get(job_id, (0, 0.0))[0]
-            rest = min(_FIRST_REST * 2 ** (times - 1), _LONGEST_REST) if times else 0.0
-            self._troubles[job_id] = (times + 1, time.monotonic() + rest)
-        self.notifier.alive()
+            times = self._failures.get(job_id, (0, 0.0))[0]
+            rest = min(_FIRST_BACKOFF * 2 ** (times - 1), _LONGEST_BACKOFF) if times else 0.0
+            self._failures[job_id] = (times + 1, time.monotonic() + rest)
+        self.notifier.step_completed()
 
-    def _rests(self, job_id: str) -> bool:
+    def _is_backing_off(self, job_id: str) -> bool:
         """Whether a job failed again and again and must not hold up every pass."""
-        trouble = self._troubles.get(job_id)
+        trouble = self._failures.get(job_id)
         return trouble is not None and time.monotonic() < trouble[1]
 
 

@@ -25,7 +25,7 @@ class Heartbeat:
     _said: tuple[int, int] | None = None
     _when: float = float("-inf")
 
-    def beat(self, registry: JobRegistry, waiting: int, seconds: float) -> bool:
+    def write_if_due(self, registry: JobRegistry, waiting: int, seconds: float) -> bool:
         """Write the heartbeat where it is due, and say whether it was.
 
         Parameters

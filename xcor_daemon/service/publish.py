@@ -32,7 +32,7 @@ class _Published:
 
 
 @dataclass
-class _Memory:
+class _Cached:
     """What this process remembers of a job; without it, it looks again."""
 
     published: dict[str, _Published] = field(default_factory=dict)  # by name
@@ -47,7 +47,7 @@ class Publisher:
 
     def __init__(self, bucket: Bucket, now: Callable[[], float] = time.time) -> None:
         self.bucket, self.now = bucket, now
-        self._memories: dict[str, _Memory] = {}
+        self._cache: dict[str, _Cached] = {}
 
     def upload(self, job: Job, expected: Mapping[str, tuple[int, str] | None]) -> bool:
         """Upload files as far as they are not there and a slice of time allows.
@@ -76,7 +76,7 @@ class Publisher:
     def _upload_one(
         self, job: Job, name: str, wanted: tuple[int, str] | None, stop_at: float
     ) -> bool:
-        published = self._memory(job).published
+        published = self._cached(job).published
         folder = job.folder if name == LOG_FILE else job.results
         with worker_outputs.open_output(folder, name) as file:
             about = os.fstat(file.fileno())
@@ -96,24 +96,26 @@ class Publisher:
                 published[name] = known
         return True
 
-    def show(self, job: Job, stage: str, ahead: int | None = None) -> None:
+    def write_status(self, job: Job, stage: str, ahead: int | None = None) -> None:
         """Write files.txt and status.json, where they changed; ``job.state`` is what is shown.
 
         ``ahead`` is the number of jobs that come before one that waits for its turn.
         """
-        memory = self._memory(job)
-        lines = [result_key(job.id, job.attempt, name) for name in memory.published]
+        cached = self._cached(job)
+        lines = [result_key(job.id, job.attempt, name) for name in cached.published]
         lines += ["done"] * (not job.is_live)
-        if lines != memory.lines:
+        if lines != cached.lines:
             self.bucket.put_files(job.id, lines)
-            memory.lines = lines
+            cached.lines = lines
         status = {**self._status(job, stage), "ahead": ahead}
-        is_fresh = 0 <= self.now() - memory.shown <= _REFRESH  # the clock may be set back
-        if status != memory.status or not is_fresh:
+        is_fresh = 0 <= self.now() - cached.shown <= _REFRESH  # the clock may be set back
+        if status != cached.status or not is_fresh:
             self.bucket.put_status(job.id, {**status, "updated": iso(self.now())})
-            memory.status, memory.shown = status, self.now()
+            cached.status, cached.shown = status, self.now()
 
-    def show_waiting(self, job_id: str, kind: str, ahead: int, etag: str | None) -> str | None:
+    def write_queue_position(
+        self, job_id: str, kind: str, ahead: int, etag: str | None
+    ) -> str | None:
         """Tell the user of a job that nobody has taken yet how many come before it.
 
         Parameters
@@ -134,9 +136,9 @@ class Publisher:
         }
         return self.bucket.put_status_if(job_id, status, etag)
 
-    def forget(self, job_id: str) -> None:
+    def drop(self, job_id: str) -> None:
         """Remember nothing of a job that is at its end, or that begins again."""
-        self._memories.pop(job_id, None)
+        self._cache.pop(job_id, None)
 
     def commit(self, job: Job, outputs: JobOutputs, image: str | None = None) -> dict[str, Any]:
         """Publish a job whose files are uploaded, once; gives the manifest that stands.
@@ -148,7 +150,7 @@ class Publisher:
         image : str, optional
             That the worker ran from.
         """
-        published = self._memory(job).published
+        published = self._cached(job).published
         arrays = {file.name: list(file.arrays) for file in outputs.files}
         files = [
             {
@@ -174,7 +176,7 @@ class Publisher:
         }
         return self.bucket.commit_manifest(job.id, manifest)
 
-    def announce(self, manifest: Mapping[str, Any], log_tail: list[str]) -> None:
+    def write_final_views(self, manifest: Mapping[str, Any], log_tail: list[str]) -> None:
         """Write files.txt and status.json of a published job: they follow from its manifest."""
         job_id, units = manifest["id"], manifest["units"]
         days = units["done"] + units["empty"] + len(units["failed"])
@@ -199,8 +201,8 @@ class Publisher:
         }
         self.bucket.put_status(job_id, status)
 
-    def _memory(self, job: Job) -> _Memory:
-        return self._memories.setdefault(job.id, _Memory())
+    def _cached(self, job: Job) -> _Cached:
+        return self._cache.setdefault(job.id, _Cached())
 
     def _status(self, job: Job, stage: str) -> dict[str, Any]:
         progress = worker_outputs.read_progress(job.results)
@@ -222,12 +224,12 @@ class Publisher:
 
     def _plan(self, job: Job) -> tuple[int, int]:
         """Days and pairs that a request asks for; zeros until it was checked."""
-        memory = self._memory(job)
-        if memory.plan is None and job.source:
+        cached = self._cached(job)
+        if cached.plan is None and job.source:
             request = read_request(job.folder)
             assert isinstance(request, XcorRequest)
-            memory.plan = (len(request.days), estimate(request).pairs)
-        return memory.plan or (0, 0)
+            cached.plan = (len(request.days), estimate(request).pairs)
+        return cached.plan or (0, 0)
 
 
 def _last_stage(manifest: Mapping[str, Any]) -> str:

@@ -23,10 +23,10 @@ from ..storage.leases import Leases
 from ..storage.registry import JobRegistry
 from ..storage.worker_outputs import BrokenOutputs
 from ..workers import launcher
-from ..workers.launcher import Launcher, Worker
-from ..workers.placement import place
+from ..workers.launcher import Launcher, WorkerState
+from ..workers.placement import choose_executor
 from .publish import Publisher, iso
-from .retry import Ending, classify
+from .retry import WorkerEnd, classify
 from .stacking_input import find_corr
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _LONGEST_WAIT = 3600.0  # s between two workers of a job
 
 
 @dataclass
-class Course:
+class JobReconciler:
     """Moves one job at a time.
 
     Parameters
@@ -54,9 +54,9 @@ class Course:
     leases: Leases
     backoff: float
     now: Callable[[], float]
-    refused: int = 0  # times in a row that no worker could be started or looked at
+    launch_failures: int = 0  # times in a row that no worker could be started or looked at
 
-    def advance_far(self, job: Job) -> None:
+    def reconcile(self, job: Job) -> None:
         """Step after step, until one changes nothing."""
         before = None
         while job is not before and job.is_live:
@@ -64,7 +64,7 @@ class Course:
             self._advance(job)
             job = self.registry.jobs[job.id]
         if not job.is_live:
-            self.publisher.forget(job.id)
+            self.publisher.drop(job.id)
             self.leases.release(job.id)
 
     def _advance(self, job: Job) -> None:
@@ -87,19 +87,19 @@ class Course:
         else:
             self._follow(job, self._classify(job, worker))
 
-    def _inspect(self, job: Job) -> Worker:
+    def _inspect(self, job: Job) -> WorkerState:
         try:
             worker = self.launcher.inspect(job)
         except XcorError:
-            self.refused += 1
+            self.launch_failures += 1
             raise
         if worker.state == launcher.RUNNING:
-            self.refused = 0
+            self.launch_failures = 0
         return worker
 
-    def _classify(self, job: Job, worker: Worker) -> Ending:
+    def _classify(self, job: Job, worker: WorkerState) -> WorkerEnd:
         tail = worker_outputs.log_tail(job.folder)
-        return classify(worker.exit_code, tail, self.config.max_attempts, worker.is_starved)
+        return classify(worker.exit_code, tail, self.config.max_attempts, worker.is_out_of_memory)
 
     def _leave(self, job: Job) -> None:
         """Give up a job that another daemon has taken over; what it showed meanwhile is undone."""
@@ -122,33 +122,35 @@ class Course:
                 self._refuse(job, error)
                 return
             if checked is None:
-                self.publisher.show(job, "fetching the correlations that are to be stacked")
+                self.publisher.write_status(job, "fetching the correlations that are to be stacked")
                 return
             job = checked
         live = self.registry.live()
         others = [other for other in live if other.id != job.id and not other.is_held]
         if job.is_held:
-            self.publisher.show(job, "held by the operator of the service")
+            self.publisher.write_status(job, "held by the operator of the service")
         elif job.not_before > self.now():
-            self.publisher.show(job, f"waits until {iso(job.not_before)} to try again")
+            self.publisher.write_status(job, f"waits until {iso(job.not_before)} to try again")
         elif self.registry.running(but=job.id) >= self.config.max_parallel:
             ahead = sum(
                 (other.submitted_at, other.id) < (job.submitted_at, job.id) for other in others
             )
-            self.publisher.show(job, f"waits for its turn, jobs ahead: {ahead}", ahead)
+            self.publisher.write_status(job, f"waits for its turn, jobs ahead: {ahead}", ahead)
         else:
             self._start(job)
             job = self.registry.change(job, state=jobs.RUNNING, reason="", **self._start_times(job))
-            self.publisher.show(job, "starting")
+            self.publisher.write_status(job, "starting")
 
     def _start(self, job: Job) -> None:
         try:
             self.launcher.start(job)
         except XcorError:
-            self.refused += 1
-            self.publisher.show(job, "waits: no worker can be started now; the service looks again")
+            self.launch_failures += 1
+            self.publisher.write_status(
+                job, "waits: no worker can be started now; the service looks again"
+            )
             raise
-        self.refused = 0
+        self.launch_failures = 0
 
     def _start_times(self, job: Job) -> dict[str, float]:
         return {"started": job.started or self.now(), "launched": self.now()}
@@ -172,7 +174,7 @@ class Course:
             request = draft.request()
             assert isinstance(request, XcorRequest)
             try:
-                changes["executor"] = place(request, found, self.config)
+                changes["executor"] = choose_executor(request, found, self.config)
             except RequestError as error:
                 problems += error.problems
         if problems:
@@ -194,14 +196,14 @@ class Course:
             self.publisher.upload(job, dict.fromkeys(worker_outputs.complete_files(job.results)))
         except BrokenOutputs as error:
             log.warning("%s: %s", job, error)
-        self.publisher.show(job, "running")
+        self.publisher.write_status(job, "running")
 
-    def _collect(self, job: Job, worker: Worker) -> None:
+    def _collect(self, job: Job, worker: WorkerState) -> None:
         """Publish what a worker made that says that all went well, if that is true."""
         try:
             outputs = worker_outputs.read_outputs(job.results)
             self._count_days(job, outputs.days)
-            if worker.is_starved and outputs.days.failed:
+            if worker.is_out_of_memory and outputs.days.failed:
                 self._follow(job, self._classify(job, worker))
                 return
             most = most_bytes(job)
@@ -211,10 +213,10 @@ class Course:
             is_all_there = self.publisher.upload(job, {**expected, LOG_FILE: None})
         except BrokenOutputs as error:
             reason = f"the worker ended well, but {error}"
-            self._follow(job, Ending("broken", reason, "", self.config.max_attempts))
+            self._follow(job, WorkerEnd("broken", reason, "", self.config.max_attempts))
             return
         if not is_all_there:
-            self.publisher.show(job, "publishing the results")
+            self.publisher.write_status(job, "publishing the results")
             return
         self._finish(job, self.publisher.commit(job, outputs, worker.image))
 
@@ -231,24 +233,24 @@ class Course:
         else:
             self.registry.worker_ends["ok"] += 1
             self.registry.days_published += standing["units"]["done"]
-        self.publisher.announce(standing, worker_outputs.log_tail(job.folder))
+        self.publisher.write_final_views(standing, worker_outputs.log_tail(job.folder))
         self.registry.change(job, state=jobs.DONE, final_state="", reason="")
 
-    def _follow(self, job: Job, ending: Ending) -> None:
+    def _follow(self, job: Job, end: WorkerEnd) -> None:
         """Do what follows from a worker that did not end well."""
-        self.registry.worker_ends[ending.kind] += 1
-        if ending.final_state:
-            self.registry.change(job, final_state=ending.final_state, reason=ending.reason)
+        self.registry.worker_ends[end.kind] += 1
+        if end.final_state:
+            self.registry.change(job, final_state=end.final_state, reason=end.reason)
             return
-        counted = {"killed": "killed", "memory": "out_of_memory"}.get(ending.kind, "failures")
+        counted = {"killed": "killed", "memory": "out_of_memory"}.get(end.kind, "failures")
         count = getattr(job, counted) + 1
-        if count >= ending.most:
-            reason = f"given up after {count} tries: {ending.reason}"
+        if count >= end.most:
+            reason = f"given up after {count} tries: {end.reason}"
             self.registry.change(job, **{counted: count}, final_state=jobs.FAILED, reason=reason)
             return
         wait = min(self.backoff * 2 ** (count - 1), _LONGEST_WAIT) * random.uniform(0.5, 1)
         later = {"state": jobs.QUEUED, "not_before": self.now() + wait}
-        self.registry.change(job, **{counted: count}, **later, reason=ending.reason)
+        self.registry.change(job, **{counted: count}, **later, reason=end.reason)
 
     def _refuse(self, job: Job, error: RequestError) -> None:
         lines = [str(problem) for problem in error.problems]
@@ -261,7 +263,7 @@ class Course:
         """Stop the worker and publish an end that brings no results."""
         if self.launcher.inspect(job).state == launcher.RUNNING:
             self.launcher.stop(job)
-            self.publisher.show(job, "stopping")
+            self.publisher.write_status(job, "stopping")
             return
         standing = self.bucket.read_manifest(job.id)
         if standing is not None:  # it was published before the final_state fell
@@ -278,5 +280,5 @@ class Course:
             self.publisher.upload(job, dict.fromkeys(names))
         except BrokenOutputs as error:
             log.warning("%s: %s", job, error)
-        self.publisher.show(replace(job, state=job.final_state), job.final_state)
+        self.publisher.write_status(replace(job, state=job.final_state), job.final_state)
         self.registry.change(job, state=job.final_state)

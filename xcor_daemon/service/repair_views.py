@@ -20,7 +20,7 @@ _EVERY = 30.0  # s between two looks
 
 
 @dataclass
-class Audit:
+class ViewRepair:
     """Looks at one ended job after the other, round and round."""
 
     bucket: Bucket
@@ -29,7 +29,7 @@ class Audit:
     _last: str = ""
     _when: float = float("-inf")
 
-    def look(self, ended: Collection[str]) -> None:
+    def repair_next_view(self, ended: Collection[str]) -> None:
         """Look at the next job where it is time."""
         if not ended or self.now() < self._when + _EVERY:
             return
@@ -40,4 +40,4 @@ class Audit:
             return
         if manifest := self.bucket.read_manifest(self._last):
             log.warning("job %s: its status.json was not that of a published job", self._last)
-            self.publisher.announce(manifest, [])
+            self.publisher.write_final_views(manifest, [])

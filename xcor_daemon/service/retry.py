@@ -19,7 +19,7 @@ _NO_PROCESS = re.compile(r"can't start new thread|can't fork|Resource temporaril
 
 
 @dataclass(frozen=True)
-class Ending:
+class WorkerEnd:
     """How a worker ended."""
 
     kind: str  # request | config | remote | disk | killed | memory | pids | crash | bug | broken
@@ -29,43 +29,46 @@ class Ending:
 
 
 def classify(
-    exit_code: int | None, log_tail: Sequence[str], max_attempts: int, is_starved: bool = False
-) -> Ending:
+    exit_code: int | None,
+    log_tail: Sequence[str],
+    max_attempts: int,
+    is_out_of_memory: bool = False,
+) -> WorkerEnd:
     """Tell why a worker stopped, from its status and the last words of its log.
 
     Parameters
     ----------
     exit_code : int or None
         None where somebody killed it; 128 + n where signal n was its own fault.
-    is_starved : bool
+    is_out_of_memory : bool
         Whether the system killed it, or a process of it, for want of memory.
     """
     lines = [line for line in log_tail if line.strip()]
     last = lines[-1].removeprefix("error: ") if lines else "its log is empty"
     reason = f"the worker stopped with status {exit_code}: {last}"
-    if is_starved:
+    if is_out_of_memory:
         need = "ask for fewer stations, a lower fs or shorter windows"
-        return Ending("memory", f"the worker ran out of memory; {need}", "", _MOST_STARVED)
+        return WorkerEnd("memory", f"the worker ran out of memory; {need}", "", _MOST_STARVED)
     if exit_code is None:
         reason = "the worker was killed, perhaps for want of memory"
-        return Ending("killed", reason, "", _MOST_KILLED)
+        return WorkerEnd("killed", reason, "", _MOST_KILLED)
     said = _error_of(lines) or last
     if exit_code == RequestError.exit_code:
-        return Ending("request", said, FAILED if is_nothing_made(said) else REJECTED, 1)
+        return WorkerEnd("request", said, FAILED if is_nothing_made(said) else REJECTED, 1)
     if exit_code == ConfigError.exit_code:
-        return Ending("config", reason, FAILED, 1)
+        return WorkerEnd("config", reason, FAILED, 1)
     if exit_code in (UnreachableError.exit_code, _TEMPORARY):
         reason = said if is_nothing_made(said) else reason
-        return Ending("remote", reason, "", max(_MOST_REMOTE, max_attempts))
+        return WorkerEnd("remote", reason, "", max(_MOST_REMOTE, max_attempts))
     if exit_code == DiskError.exit_code:
         # Its one line says all; where the log is on the disk that is full, it is not there.
         is_said = bool(lines) and lines[-1].startswith("error: ")
         unsaid = "the disk of the job's folder is full or cannot be written"
-        return Ending("disk", last if is_said else unsaid, "", max_attempts)
+        return WorkerEnd("disk", last if is_said else unsaid, "", max_attempts)
     if _NO_PROCESS.search(" ".join(lines[-5:])):
         reason = f"the worker was not allowed as many processes as it wanted: {last}"
-        return Ending("pids", reason, "", max_attempts)
-    return Ending("crash" if exit_code > 128 else "bug", reason, "", max_attempts)
+        return WorkerEnd("pids", reason, "", max_attempts)
+    return WorkerEnd("crash" if exit_code > 128 else "bug", reason, "", max_attempts)
 
 
 def _error_of(lines: Sequence[str]) -> str:

@@ -23,17 +23,17 @@ class Notifier:
         self._address = f"\0{name[1:]}" if name.startswith("@") else name
         self._is_ready = False
 
-    def passed(self, status: str) -> None:
+    def pass_completed(self, status: str) -> None:
         """A pass came to its end: the service is ready, and the watchdog may wait anew."""
         first = "" if self._is_ready else "READY=1\n"
         self._is_ready = True
         self._send(f"{first}WATCHDOG=1\nSTATUS={_line(status)}")
 
-    def alive(self) -> None:
+    def step_completed(self) -> None:
         """A step of a pass came to its end; the watchdog may wait anew."""
         self._send("WATCHDOG=1")
 
-    def trouble(self, status: str) -> None:
+    def pass_failed(self, status: str) -> None:
         """A pass failed in a way that a later one may not; the daemon itself is well.
 
         Before the first good pass, the manager is asked not to give up the start.

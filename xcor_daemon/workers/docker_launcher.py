@@ -26,7 +26,7 @@ from ..request.parse import XcorRequest, read_request
 from ..storage import fault_injection
 from ..storage.jobs import JOB_FILE, RESULTS, Job
 from .docker_engine import Engine, LaunchError
-from .launcher import ENDED, NOT_STARTED, RUNNING, Worker, worker_words
+from .launcher import ENDED, NOT_STARTED, RUNNING, WorkerState, worker_arguments
 from .supervisor import read_record, write_record
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class DockerLauncher:
             self.engine.start(container)
         write_record(job.folder, {**record, "is_started": True})
 
-    def inspect(self, job: Job) -> Worker:
+    def inspect(self, job: Job) -> WorkerState:
         """Look at the worker of this run; one that has ended is cleared away."""
         record = read_record(job.folder)
         is_known = record.get("run") == job.run
@@ -108,16 +108,16 @@ class DockerLauncher:
         if is_known and "exit" in record:
             if container is not None:
                 self.engine.remove(container)
-            return Worker(ENDED, record["exit"], record["is_starved"], record["image"])
+            return WorkerState(ENDED, record["exit"], record["is_starved"], record["image"])
         if container is None:
             is_gone = is_known and record.get("is_started", False)
-            return Worker(ENDED, None) if is_gone else Worker(NOT_STARTED)
+            return WorkerState(ENDED, None) if is_gone else WorkerState(NOT_STARTED)
         status = container.attrs["State"]["Status"]
         if status == "created":
-            return Worker(NOT_STARTED)
+            return WorkerState(NOT_STARTED)
         if status not in ("exited", "dead"):
             self._show_log(job, container)
-            return Worker(RUNNING)
+            return WorkerState(RUNNING)
         return self._settle(job, container)
 
     def stop(self, job: Job) -> None:
@@ -139,21 +139,21 @@ class DockerLauncher:
             raise LaunchError(f"job {job.id}: the container {name} {need}.")
         return container
 
-    def _settle(self, job: Job, container: Container) -> Worker:
+    def _settle(self, job: Job, container: Container) -> WorkerState:
         """Keep the log, then the end, of a container that has ended; then remove it."""
         state = container.attrs["State"]
-        is_starved = bool(state["OOMKilled"])
+        is_out_of_memory = bool(state["OOMKilled"])
         code: int | None = state["ExitCode"]
-        if code in _SENT and not is_starved:
+        if code in _SENT and not is_out_of_memory:
             code = None
         self._keep_log(job, self.engine.log(container))
         name, image = container_name(job), container.attrs["Image"]
         record = {"run": job.run, "container": name, "image": image}
-        write_record(job.folder, {**record, "exit": code, "is_starved": is_starved})
+        write_record(job.folder, {**record, "exit": code, "is_starved": is_out_of_memory})
         self.engine.remove(container)
         self._asked.pop(name, None)
         self._shown.pop(name, None)
-        return Worker(ENDED, code, is_starved, image)
+        return WorkerState(ENDED, code, is_out_of_memory, image)
 
     def _show_log(self, job: Job, container: Container) -> None:
         """Let the user see the last lines while the worker runs."""
@@ -190,7 +190,7 @@ class DockerLauncher:
         limits = self.limits
         processes = max(1, limits.processes >> 2 * job.out_of_memory)
         paths = _Paths()
-        words = worker_words(job, "/job", paths.source(job.source), "/corr", processes)
+        words = worker_arguments(job, "/job", paths.source(job.source), "/corr", processes)
         sources = {name: paths.source(text) for name, text in self.config.sources.items()}
         user, group = worker_user()
         return {

@@ -22,12 +22,12 @@ _PASSED = re.compile(
 
 
 @dataclass(frozen=True)
-class Worker:
+class WorkerState:
     """How a job's worker is; ``exit_code`` is None where somebody killed it."""
 
     state: str
     exit_code: int | None = None
-    is_starved: bool = False  # it, or a process of it, was killed for want of memory
+    is_out_of_memory: bool = False  # it, or a process of it, was killed for want of memory
     image: str | None = None  # that it ran from
 
 
@@ -38,7 +38,7 @@ class Launcher(Protocol):
         """Start the worker of this run; nothing happens where it runs already."""
         ...
 
-    def inspect(self, job: Job) -> Worker:
+    def inspect(self, job: Job) -> WorkerState:
         """Look at the worker of this run."""
         ...
 
@@ -49,14 +49,14 @@ class Launcher(Protocol):
 
 def worker_command(job: Job, config: Config) -> list[str]:
     """What a worker runs."""
-    words = worker_words(job, str(job.results), job.source, job.corr, config.processes)
+    words = worker_arguments(job, str(job.results), job.source, job.corr, config.processes)
     if job.executor == DASK and config.dask_address:
         words += ["--dask-address", config.dask_address]
     # -P: the folder in which it starts must not offer modules.
     return [sys.executable, "-P", "-m", "xcor_daemon.cli", *words]
 
 
-def worker_words(job: Job, folder: str, source: str, corr: str, processes: int) -> list[str]:
+def worker_arguments(job: Job, folder: str, source: str, corr: str, processes: int) -> list[str]:
     """What a worker is asked to do, with the paths as it sees them."""
     if job.kind == "stack":
         what = ["stack", folder, "--corr", corr]
@@ -65,6 +65,6 @@ def worker_words(job: Job, folder: str, source: str, corr: str, processes: int) 
     return [*what, "--processes", str(processes)]
 
 
-def worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What a worker sees of the environment."""
     return {name: value for name, value in environ.items() if _PASSED.fullmatch(name)}

@@ -20,7 +20,7 @@ from ..errors import DiskError
 from ..request.job_files import LOG_FILE
 from ..storage import fault_injection
 from ..storage.jobs import Job
-from .launcher import ENDED, NOT_STARTED, RUNNING, Worker, worker_environ
+from .launcher import ENDED, NOT_STARTED, RUNNING, WorkerState, worker_environment
 from .supervisor import is_alive, read_record
 
 # Signals that somebody sends; the others are the worker's own fault.
@@ -48,29 +48,29 @@ class LocalLauncher:
         with disk_errors(folder), open_log(folder / LOG_FILE) as log, started:
             self._children[job.folder, job.run] = subprocess.Popen(
                 [*program, str(folder), str(job.run), *self.command(job)],
-                env=worker_environ(self.environ),
+                env=worker_environment(self.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
-    def inspect(self, job: Job) -> Worker:
+    def inspect(self, job: Job) -> WorkerState:
         """Look at the worker of this run."""
         child = self._children.get((job.folder, job.run))
         before = read_record(job.folder)
         if before.get("run") != job.run and child is None:
-            return Worker(NOT_STARTED)
+            return WorkerState(NOT_STARTED)
         lives = child is not None and child.poll() is None
         if lives or is_alive(before.get("worker")) or is_alive(before.get("supervisor")):
-            return Worker(RUNNING)
+            return WorkerState(RUNNING)
         # Read again: the supervisor's last word may have come since.
         record = read_record(job.folder)
         if record.get("run") == job.run and "exit" in record:
-            return Worker(ENDED, _exit_code(record["exit"]))
+            return WorkerState(ENDED, _exit_code(record["exit"]))
         # Killed; or the supervisor could not write worker.json, and has ended the worker.
         is_disk = child is not None and child.returncode == DiskError.exit_code
-        return Worker(ENDED, DiskError.exit_code if is_disk else None)
+        return WorkerState(ENDED, DiskError.exit_code if is_disk else None)
 
     def stop(self, job: Job) -> None:
         """Ask the worker to end, and after a grace make it; call again until it has ended."""

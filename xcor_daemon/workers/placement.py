@@ -19,7 +19,7 @@ def local_limit(config: Config) -> float:
     return config.local_limit or cores * config.deadline / 3600
 
 
-def place(request: XcorRequest, price: Estimate, config: Config) -> str:
+def choose_executor(request: XcorRequest, price: Estimate, config: Config) -> str:
     """Choose who does a job: ``processes`` or ``dask``.
 
     What ``config.executor`` names is taken; without it, this machine does what is within its
@@ -40,7 +40,7 @@ def place(request: XcorRequest, price: Estimate, config: Config) -> str:
     takes = requirements(request, price)
     need = (
         f"with params.csv needs about {hours:,.0f} core-hours, {price.bytes_out / 1e9:,.0f} GB "
-        f"for its results and {takes.bytes_waiting / 1e9:,.0f} GB besides; this installation does "
+        f"for its results and {takes.scratch_bytes / 1e9:,.0f} GB besides; this installation does "
         f"up to {limit:,.0f} core-hours: take fewer channels or days, or a longer cc_step, or "
         "give it a cluster (--executor dask, XCOR_DASK_ADDRESS; docs/scale.md)"
     )
