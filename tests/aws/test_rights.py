@@ -16,7 +16,7 @@ from template import Template
 
 from xcor_daemon.config import Config
 from xcor_daemon.demo.s3_server import S3Server, start_s3
-from xcor_daemon.operations.doctor import examine
+from xcor_daemon.operations.doctor import run_checks
 from xcor_daemon.service.daemon import Daemon
 from xcor_daemon.storage.bucket import Bucket
 from xcor_daemon.web.aws_lambda import Gateway
@@ -159,7 +159,7 @@ def test_the_doctor_finds_nothing_wrong_with_the_daemons_rights(daemons, rights,
         patch.setenv("AWS_ACCESS_KEY_ID", credentials.access_key)
         patch.setenv("AWS_SECRET_ACCESS_KEY", credentials.secret_key)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        found = {finding.name: finding.state for finding in examine(config, {})}
+        found = {result.name: result.state for result in run_checks(config, {})}
 
     assert found["bucket"] == found["conditional writes"] == found["clock"] == "ok"
 

@@ -6,21 +6,21 @@ import pytest
 from container_kit import ROOT
 
 from xcor_daemon.config import Config
-from xcor_daemon.operations.doctor import examine
+from xcor_daemon.operations.doctor import run_checks
 
 pytestmark = pytest.mark.real
 
 
-def findings(tmp_path, host: str, image: str) -> dict[str, tuple[str, str]]:
+def checked(tmp_path, host: str, image: str) -> dict[str, tuple[str, str]]:
     config = Config(
         work_dir=tmp_path, launcher="docker", image=image, worker_network="xcor-test", reserve=0
     )
-    found = examine(config, {"DOCKER_HOST": host})
-    return {finding.name: (finding.state, finding.text) for finding in found}
+    found = run_checks(config, {"DOCKER_HOST": host})
+    return {result.name: (result.state, result.text) for result in found}
 
 
-def test_an_engine_that_keeps_workers_in_is_well(tmp_path, docker_host, engine, base_image):
-    found = findings(tmp_path, docker_host, base_image)
+def test_an_engine_that_isolates_workers_passes(tmp_path, docker_host, engine, base_image):
+    found = checked(tmp_path, docker_host, base_image)
 
     state, text = found["engine"]
     has_restore = engine.info()["LiveRestoreEnabled"]
@@ -28,14 +28,14 @@ def test_an_engine_that_keeps_workers_in_is_well(tmp_path, docker_host, engine, 
     assert "live-restore" in text
     assert text.startswith("Docker ")
     assert found["image"] == ("ok", f"{base_image} is {engine.images.get(base_image).id}")
-    assert found["credentials"] == ("ok", "out of a worker's reach on the network xcor-test")
+    assert found["credentials"] == ("ok", "not reachable from workers on the network xcor-test")
     # Tests beside this one remove theirs while the list is made.
     left = engine.containers.list(all=True, ignore_removed=True)
     assert not [c for c in left if c.name.startswith("xcor-doctor")]
 
 
 def test_an_image_that_is_missing_fails_with_what_to_do(tmp_path, docker_host):
-    found = findings(tmp_path, docker_host, "xcor-no-such:1")
+    found = checked(tmp_path, docker_host, "xcor-no-such:1")
 
     for name in ("image", "credentials"):
         assert found[name][0] == "fail"
@@ -44,7 +44,7 @@ def test_an_image_that_is_missing_fails_with_what_to_do(tmp_path, docker_host):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_engine_that_is_down_fails_and_the_rest_is_looked_at(tmp_path):
-    found = findings(tmp_path, "tcp://127.0.0.1:9", "xcor-daemon")
+    found = checked(tmp_path, "tcp://127.0.0.1:9", "xcor-daemon")
 
     assert found["disk"][0] == "ok"
     for name in ("engine", "image", "credentials"):

@@ -1,4 +1,4 @@
-"""How the bucket is set up: who else gets in, what is kept, what expires; for the doctor."""
+"""Checks of the bucket's configuration: public access, versions, expiration."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from ..errors import XcorError
 from ..storage.bucket import Bucket
-from .checks import FAIL, OK, WARN, Finding
+from .checks import FAIL, OK, WARN, CheckResult
 
-# What S3 answers where nothing of the kind was ever set.
+# S3's error codes for a configuration that was never set.
 _UNSET = (
     "NoSuchPublicAccessBlockConfiguration",
     "NoSuchLifecycleConfiguration",
     "NoSuchBucketPolicy",
 )
-_PUBLIC = {"s3:getobject"}  # what a policy may allow to everybody: to read results
-_EVERYBODY = ("*", {"AWS": "*"}, {"AWS": ["*"]})
+_PUBLIC = {"s3:getobject"}  # actions that a policy may allow everyone: reading results
+_EVERYONE = ("*", {"AWS": "*"}, {"AWS": ["*"]})
 
 
-def bucket_facts(bucket: Bucket) -> Iterator[Finding]:
-    """Look at everything that S3 shows to these keys; the daemon's own see nothing of it."""
+def check_bucket(bucket: Bucket) -> Iterator[CheckResult]:
+    """Check every setting that the access key may read; the daemon's own key may read none."""
     hidden = []
-    for name, operation, judge in (
+    for name, operation, check in (
         ("access lists", "get_public_access_block", _access_lists),
         ("policy", "get_bucket_policy", _policy),
         ("versions", "get_bucket_versioning", _versions),
@@ -34,37 +34,37 @@ def bucket_facts(bucket: Bucket) -> Iterator[Finding]:
         except XcorError:
             hidden.append(name)
         else:
-            yield Finding(name, *judge(answer))
+            yield CheckResult(name, *check(answer))
     if hidden:
-        need = "call doctor with an administrator's to see"
-        text = f"{', '.join(hidden)}: not shown to these keys; {need}"
-        yield Finding("bucket's setup", OK, text)
+        remedy = "run doctor with an administrator's key to check them"
+        text = f"{', '.join(hidden)}: not readable with this key; {remedy}"
+        yield CheckResult("bucket's setup", OK, text)
 
 
 def _access_lists(answer: Mapping[str, Any]) -> tuple[str, str]:
     block = answer.get("PublicAccessBlockConfiguration", {})
     if block.get("BlockPublicAcls") and block.get("IgnorePublicAcls"):
-        return OK, "no object's own list of rights lets strangers in"
-    need = "set BlockPublicAcls and IgnorePublicAcls"
-    return WARN, f"an object's own list of rights may let strangers in; {need}"
+        return OK, "access control lists of objects cannot grant public access"
+    remedy = "set BlockPublicAcls and IgnorePublicAcls"
+    return WARN, f"access control lists of objects can grant public access; {remedy}"
 
 
 def _policy(answer: Mapping[str, Any]) -> tuple[str, str]:
     statements = json.loads(answer.get("Policy", "{}")).get("Statement", [])
     statements = statements if isinstance(statements, list) else [statements]
     for statement in statements:
-        to_all = statement.get("Effect") == "Allow" and statement.get("Principal") in _EVERYBODY
+        to_all = statement.get("Effect") == "Allow" and statement.get("Principal") in _EVERYONE
         more = {action.lower() for action in _listed(statement.get("Action"))} - _PUBLIC
         if to_all and more:
-            what = ", ".join(sorted(more))
-            return FAIL, f"everybody may {what}; allow everybody s3:GetObject at most"
-    if not any(_refuses_plain(statement) for statement in statements):
-        need = "deny s3:* where aws:SecureTransport is false"
-        return WARN, f"requests without TLS are taken; {need}"
-    return OK, "requests without TLS are refused, and nobody may more than read results"
+            actions = ", ".join(sorted(more))
+            return FAIL, f"{actions} is allowed to everyone; allow everyone s3:GetObject at most"
+    if not any(_denies_plain(statement) for statement in statements):
+        remedy = "deny s3:* where aws:SecureTransport is false"
+        return WARN, f"requests without TLS are accepted; {remedy}"
+    return OK, "requests without TLS are denied; public access is limited to reading results"
 
 
-def _refuses_plain(statement: Mapping[str, Any]) -> bool:
+def _denies_plain(statement: Mapping[str, Any]) -> bool:
     condition = statement.get("Condition", {}).get("Bool", {})
     plain = str(condition.get("aws:SecureTransport", "")).lower() == "false"
     return statement.get("Effect") == "Deny" and plain
@@ -72,8 +72,8 @@ def _refuses_plain(statement: Mapping[str, Any]) -> bool:
 
 def _versions(answer: Mapping[str, Any]) -> tuple[str, str]:
     if answer.get("Status") == "Enabled":
-        return OK, "what is overwritten or deleted by mistake can be had back"
-    return WARN, "what is overwritten by mistake is lost; turn on versioning"
+        return OK, "versioning is on: overwritten and deleted objects can be restored"
+    return WARN, "versioning is off: overwritten objects are lost; turn it on"
 
 
 def _expiry(answer: Mapping[str, Any]) -> tuple[str, str]:
@@ -81,12 +81,14 @@ def _expiry(answer: Mapping[str, Any]) -> tuple[str, str]:
     expiring = [rule for rule in rules if "Expiration" in rule]
     missing = []
     if not any("incoming/".startswith(_prefix(rule)) for rule in expiring):
-        missing.append("requests stay for ever and every pass lists them: expire incoming/")
+        missing.append(
+            "requests never expire, so passes get slower: add an expiration of incoming/"
+        )
     if not any("AbortIncompleteMultipartUpload" in rule for rule in rules):
-        missing.append("halves of uploads stay for ever: abort incomplete multipart uploads")
+        missing.append("incomplete multipart uploads are kept: add a rule that aborts them")
     if missing:
         return WARN, "; ".join(missing)
-    return OK, "requests and halves of uploads expire"
+    return OK, "requests and incomplete multipart uploads expire"
 
 
 def _prefix(rule: Mapping[str, Any]) -> str:

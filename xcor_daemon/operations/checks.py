@@ -1,17 +1,17 @@
-"""What somebody found who looked whether all is well: ok, warn or fail, and what to do."""
+"""The result of a health check: ok, warn or fail, and the remedy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 OK = "ok"
-WARN = "warn"  # it works, and should not stay so
-FAIL = "fail"  # it must not stay so
+WARN = "warn"  # works, but should be changed
+FAIL = "fail"  # must be changed
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What was looked at, how it is, and what to do where it is not well."""
+class CheckResult:
+    """The name of a check, its state, and a text with the reason and the remedy."""
 
     name: str
     state: str  # ok | warn | fail

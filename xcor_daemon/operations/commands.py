@@ -125,13 +125,13 @@ def doctor(config: Config, as_json: bool) -> None:
     Prints ok, warn or fail for each check, with the remedy; exits with 1 if one fails.
     """
     from .checks import FAIL
-    from .doctor import examine
+    from .doctor import run_checks
 
-    findings = list(examine(config, os.environ))
-    rows = [{"name": f.name, "state": f.state, "text": f.text} for f in findings]
-    lines = [f"{f.state:4}  {f.name}: {f.text}" for f in findings]
+    results = list(run_checks(config, os.environ))
+    rows = [{"name": r.name, "state": r.state, "text": r.text} for r in results]
+    lines = [f"{r.state:4}  {r.name}: {r.text}" for r in results]
     click.echo(json.dumps(rows, indent=1) if as_json else "\n".join(lines))
-    failed = [finding.name for finding in findings if finding.state == FAIL]
+    failed = [result.name for result in results if result.state == FAIL]
     if failed:
         count = f"{len(failed)} check{'s' * (len(failed) != 1)}"
         raise XcorError(f"{count} failed: {', '.join(failed)}")

@@ -1,6 +1,4 @@
-"""A work folder put right by hand, while no daemon holds it: what ended is removed, what is
-damaged is set aside.
-"""
+"""Removes the folders of ended jobs and sets damaged ones aside, while no daemon runs."""
 
 from __future__ import annotations
 
@@ -16,12 +14,12 @@ log = logging.getLogger(__name__)
 
 
 def collect_garbage(work_dir: Path, dry_run: bool) -> Iterator[str]:
-    """Remove the folders that nobody needs; gives a line for each, with its size.
+    """Remove the folders of ended jobs; yields a line with the size of each.
 
     Raises
     ------
     BusyError
-        If a daemon works there; it removes them itself where it needs room.
+        If a daemon is using the work folder.
     """
     if dry_run:
         yield from _garbage(work_dir, remove=False)
@@ -29,11 +27,11 @@ def collect_garbage(work_dir: Path, dry_run: bool) -> Iterator[str]:
     try:
         with jobs.lock_work_dir(work_dir):
             for folder in jobs.sweep_unfinished(work_dir):
-                yield f"{folder} was never finished"
+                yield f"{folder} incomplete staging"
             yield from _garbage(work_dir, remove=True)
     except BusyError as error:
-        need = "it removes them itself where it needs room; or stop it first"
-        raise BusyError(f"a daemon works in {work_dir}; {need}.") from error
+        remedy = "it removes folders itself when disk space is short; to remove them now, stop it"
+        raise BusyError(f"a daemon is using {work_dir}; {remedy}.") from error
 
 
 def _garbage(work_dir: Path, remove: bool) -> Iterator[str]:
@@ -45,13 +43,13 @@ def _garbage(work_dir: Path, remove: bool) -> Iterator[str]:
 
 
 def rebuild_state(work_dir: Path) -> Iterator[str]:
-    """Set aside the folders whose job.json is damaged; their jobs are taken from S3 again.
+    """Set aside the folders with a damaged job.json, so that their jobs are staged from S3 again.
 
-    What S3 knows is enough: a job that was published is not done again, any other is.
+    A job that is published in S3 is not run again; any other is.
     """
     with jobs.lock_work_dir(work_dir):
         for folder in jobs.sweep_unfinished(work_dir):
-            yield f"job {folder.name}: an unfinished staging was removed"
+            yield f"job {folder.name}: removed an incomplete staging"
         for folder in jobs.job_folders(work_dir):
             try:
                 job = jobs.Job.load(folder)

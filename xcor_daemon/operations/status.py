@@ -1,4 +1,4 @@
-"""What the operator asks: which jobs there are, here and in S3, and how they are."""
+"""The state of jobs on this machine and in S3, for operators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLUMNS = ("id", "kind", "state", "progress", "age", "reason")
 
 
 def describe_jobs(config: Config) -> list[dict[str, Any]]:
-    """Every job of this machine and every one under incoming/, oldest first."""
+    """All jobs of this machine and under incoming/, oldest first."""
     rows = {job.id: _local(job) for job in load_jobs(config.work_dir)}
     if config.bucket:
         try:
@@ -30,17 +30,17 @@ def describe_jobs(config: Config) -> list[dict[str, Any]]:
                 if waiting.id not in rows:
                     rows[waiting.id] = _remote(waiting, bucket.read_status(waiting.id))
         except UnreachableError as error:
-            log.warning("only the jobs of this machine are shown: %s", error)
+            log.warning("showing only the jobs of this machine: %s", error)
     return sorted(rows.values(), key=lambda row: row["seen"])
 
 
 def describe_job(config: Config, job_id: str) -> dict[str, Any]:
-    """One job: as the page sees it, and as this machine knows it.
+    """One job: its status.json, and its state on this machine.
 
     Raises
     ------
     XcorError
-        If it is known nowhere.
+        If the job is neither on this machine nor in S3.
     """
     found = next((job for job in load_jobs(config.work_dir) if job.id == job_id), None)
     shown = {}
@@ -48,9 +48,9 @@ def describe_job(config: Config, job_id: str) -> dict[str, Any]:
         try:
             shown = Bucket.connect(config).read_status(job_id) or {}
         except UnreachableError as error:
-            log.warning("only what this machine knows is shown: %s", error)
+            log.warning("showing only the state on this machine: %s", error)
     if found is None and not shown:
-        raise XcorError(f"job {job_id} is unknown here and in S3.")
+        raise XcorError(f"job {job_id} was not found on this machine or in S3.")
     if found is None:
         return shown
     here = {"folder": str(found.folder), "failures": found.failures, "killed": found.killed}
@@ -75,11 +75,11 @@ def read_log(config: Config, job_id: str) -> str:
             found = bucket.find(key) if key.endswith(f"/{LOG_FILE}") else None
             if found is not None:
                 return found.content.decode("utf-8", "replace")
-    raise XcorError(f"job {job_id} has no log here or in S3.")
+    raise XcorError(f"job {job_id} has no log on this machine or in S3.")
 
 
 def differences(config: Config) -> Iterator[str]:
-    """What a pass would copy from incoming/ and what it would not: a line for each."""
+    """A line for each job under incoming/: whether a pass would copy it, and the reason if not."""
     here = {job.id: job for job in load_jobs(config.work_dir)}
     bucket = Bucket.connect(config)
     listing = bucket.waiting()
@@ -91,7 +91,7 @@ def differences(config: Config) -> Iterator[str]:
             is_same = etags == {item.etag for item in job.inputs}
             yield f"{'=' if is_same else '*'} {waiting.id} {names}"
         elif not waiting.is_complete:
-            yield f"- {waiting.id} {names}: not all of its files are there"
+            yield f"- {waiting.id} {names}: incomplete, some files are missing"
         elif not waiting.is_settled:
             yield f"- {waiting.id} {names}: written less than {config.settle:g} s ago"
         elif (shown := bucket.read_status(waiting.id) or {}).get("state") in TERMINAL:
@@ -103,7 +103,7 @@ def differences(config: Config) -> Iterator[str]:
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
-    """Rows as columns that line up."""
+    """Rows as a table with aligned columns."""
     now = time.time()
     cells = [_COLUMNS] + [
         (
