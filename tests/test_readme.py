@@ -54,7 +54,7 @@ def test_every_link_between_the_pages_leads_to_a_file():
 
 def test_the_commands_of_the_docs_print_the_output_they_show(folder):
     same = doctest.OutputChecker().check_output
-    assert len(blocks()) >= 3
+    assert len(blocks()) >= 4
     for code, kind, body in blocks():
         if kind == "python":
             done = subprocess.run([sys.executable, "-c", body], cwd=folder, check=True,
@@ -70,3 +70,5 @@ def test_the_commands_of_the_docs_print_the_output_they_show(folder):
                 assert same(shown, done.stdout, doctest.ELLIPSIS), f"{command}\n{done.stdout}"
             elif command == last[0]:
                 assert shown.strip() in done.stderr
+    assert (folder / "pair.png").read_bytes().startswith(b"\x89PNG")  # of README's program
+    assert "NB200 - NBO00" in (folder / "pair.txt").read_text()
