@@ -1,4 +1,4 @@
-"""What a request costs, before anything is downloaded: pairs, windows, bytes, core-seconds.
+"""The estimated cost of a request: pairs, windows, bytes, core-seconds.
 
 Windows are those that lie inside the spans of channels, as the pipeline cuts them (`windows`).
 """
@@ -20,7 +20,7 @@ from .units import Units
 # Shared with the page. Bytes of miniSEED (Steim2) per sample of ground noise: 1.1 to 1.9 in the
 # archives' day files. fs_unknown, in Hz: the usual rate of a BH channel. Core-seconds, from
 # scripts/benchmark: of a channel-day, each of its windows, each pair-window.
-_PRICE = LIMITS["price"]
+_COST = LIMITS["price"]
 # Bytes/s that a data centre gives one user at best, however many machines ask: five connections of
 # 8 MB/s.
 _CENTRE_RATE = 40e6
@@ -106,15 +106,15 @@ def examine_files(contents: Mapping[str, bytes]) -> tuple[Draft, Estimate | None
 
 
 def _estimate_of(periods: Periods, lags: int) -> Estimate:
-    """What ``periods`` come to; ``lags`` are the samples on each side of zero lag."""
+    """The estimate of ``periods``; ``lags`` are the samples on each side of zero lag."""
     with_pairs = periods.with_pairs
     channel_days = sum(p.n_days * p.n_channels for p in with_pairs)
     channel_windows = sum(p.n_days * p.channel_windows for p in with_pairs)
     pair_windows = sum(p.n_days * p.pair_windows for p in with_pairs)
     output = sum(p.n_days * p.n_pairs * p.n_rows for p in with_pairs)  # of all pairs
-    # The pipeline fetches whole days, whatever part of them is asked for.
+    # The pipeline downloads whole days, whatever part of them is requested.
     samples = sum(
-        (channel.sample_rate or _PRICE["fs_unknown"]) * 86400 * n_days
+        (channel.sample_rate or _COST["fs_unknown"]) * 86400 * n_days
         for channel, n_days in zip(periods.channels, periods.days_of, strict=True)
     )
     return Estimate(
@@ -124,12 +124,12 @@ def _estimate_of(periods: Periods, lags: int) -> Estimate:
         pair_days=sum(p.n_days * p.n_pairs for p in with_pairs),
         windows_per_day=periods.windows.n_windows,
         pair_windows=pair_windows,
-        bytes_in=round(samples * _PRICE["bytes_per_sample"]),
+        bytes_in=round(samples * _COST["bytes_per_sample"]),
         bytes_out=output * (2 * lags + 1) * 4,
         core_seconds=round(
-            channel_days * _PRICE["per_channel_day"]
-            + channel_windows * _PRICE["per_channel_window"]
-            + pair_windows * _PRICE["per_pair_window"],
+            channel_days * _COST["per_channel_day"]
+            + channel_windows * _COST["per_channel_window"]
+            + pair_windows * _COST["per_pair_window"],
             1,
         ),
     )

@@ -1,6 +1,6 @@
-"""CSV text that a stranger wrote -> rows and values, each checked by itself, with its line.
+"""Untrusted CSV text -> rows and values, each checked alone against limits.json.
 
-What values mean together is not known here; the limits of each stand in limits.json.
+Rules between values are in the modules of the files (`params`, `stations` ...).
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ _LISTS = {
     "pairs": (rf"{_CHANNEL}\|{_CHANNEL}", "NO.NAO00..BHZ|NO.NAO01..BHZ"),
 }
 _MAX_LISTED = 20
-_ROWS_READ = 10  # of a file that must have one
+_ROWS_READ = 10  # of a file that must have one row
 _BAD_QUOTES = "a quoted cell has no closing quote"
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a CSV, as far as its shape lets them be read, and what is wrong with that."""
+    """The rows of a CSV as far as they can be read, and the problems of its layout."""
 
-    rows: list[tuple[int, dict[str, str]]]  # line, texts by column; only those known for certain
+    rows: list[tuple[int, dict[str, str]]]  # line, texts by column; only unambiguous columns
     problems: list[Problem]
-    n_rows: int = 0  # lines below the header, those with too many or too few fields as well
-    unknown: frozenset[str] = frozenset()  # columns whose values the file does not tell
+    n_rows: int = 0  # lines below the header, also those with a wrong number of fields
+    unknown: frozenset[str] = frozenset()  # columns that are missing, repeated or not of this file
 
 
 @dataclass(frozen=True)
 class Row:
-    """Values of a row that are right by themselves; those that are wrong are not there."""
+    """The values of a row that are valid alone."""
 
     line: int
     values: dict[str, Any]
 
 
-def value_rows(
+def parse_values(
     file: str, content: bytes, limits: dict[str, Any]
 ) -> tuple[list[Row], Table, list[Problem]]:
-    """A file that must have one row: the values of each that it has, checked by themselves.
+    """Parse a file that must have one row, and check each value alone.
 
-    Of many rows the first ten are read: the file is another one.
+    Of more rows the first ten are parsed, for their problems.
     """
     required = tuple(name for name, limit in limits.items() if limit.get("required"))
     optional = tuple(name for name in limits if name not in required)
-    table = rows_of(file, content, required, optional)
+    table = parse_rows(file, content, required, optional)
     problems = list(table.problems)
     if table.n_rows != 1 and (table.n_rows or not problems):
         need = f"has {table.n_rows} rows of values; it must have exactly one"
@@ -74,7 +74,7 @@ def value_rows(
 def _parse_row(
     row: dict[str, str], limits: dict[str, Any], unknown: Collection[str]
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Values by name, defaults for what is not given; and (name, need) of every wrong text."""
+    """Values by name, with defaults for empty ones; and (name, need) of every invalid text."""
     values, wrong = {}, []
     for name, text in row.items():
         if not text and not limits[name].get("required"):
@@ -95,14 +95,14 @@ def default_of(limit: dict[str, Any]) -> Any:
 
 
 def _parse_value(limit: dict[str, Any], text: str) -> Any:
-    """The value that ``text`` means; a ValueError says what is needed instead."""
+    """The value of a text; a ValueError whose message is the `Problem.need`."""
     kind = limit["kind"]
     if kind == "number":
         number = parse_number(text)
         if number is None:
             unit = "" if limit["unit"] == "1" else f", in {limit['unit']}"
             raise ValueError(f"is not a finite number ({limit['help']}{unit})")
-        if need := out_of(limit, number):
+        if need := limit_violation(limit, number):
             raise ValueError(need)
         return number
     if kind == "flag":
@@ -139,8 +139,8 @@ def _parse_value(limit: dict[str, Any], text: str) -> Any:
     return text
 
 
-def out_of(limit: dict[str, Any], number: float) -> str:
-    """What a number outside its limits needs; empty where it is inside."""
+def limit_violation(limit: dict[str, Any], number: float) -> str:
+    """The `Problem.need` of a number outside its limits; empty where it is inside."""
     low = float(limit["above"] if "above" in limit else limit["min"])
     inside = (number > low if "above" in limit else number >= low) and number <= limit["max"]
     if inside and math.isfinite(number):
@@ -152,18 +152,20 @@ def out_of(limit: dict[str, Any], number: float) -> str:
 
 
 def parse_number(text: str) -> float | None:
-    """A finite number in plain or exponent notation, else None."""
+    """A finite number in decimal or exponent notation, else None."""
     if not _NUMBER.fullmatch(text):
         return None
     number = float(text)
     return number if math.isfinite(number) else None
 
 
-def rows_of(file: str, content: bytes, required: Sequence[str], optional: Sequence[str]) -> Table:
+def parse_rows(
+    file: str, content: bytes, required: Sequence[str], optional: Sequence[str]
+) -> Table:
     """The rows of a CSV, by column name.
 
-    A file without a header line is read as if it had the required columns in their order. What is
-    wrong in one line, or with one column, does not hide the others.
+    A file without a header line is parsed as if it had the required columns in their order. A
+    problem in one line or column does not hide those in others.
     """
     try:
         lines = list(_csv_lines(_decode(content)))
@@ -177,7 +179,7 @@ def rows_of(file: str, content: bytes, required: Sequence[str], optional: Sequen
         for line, cells, wrong in lines
         if not wrong and any(cell.strip() for cell in cells)
     ]
-    if not table or (problems and problems[0].line < table[0][0]):  # no header can be made out
+    if not table or (problems and problems[0].line < table[0][0]):  # the header cannot be parsed
         return Table([], problems or [Problem(file, 0, "", "", "is empty")], len(problems))
     line, header = table[0]
     n_rows = len(table) + len(problems)
@@ -222,7 +224,7 @@ def _header_problems(
 
 
 def _decode(content: bytes) -> str:
-    """UTF-8 text, with or without a byte order mark; a ValueError says what else it is."""
+    """UTF-8 text without its byte order mark; a ValueError with the `Problem.need` otherwise."""
     most = LIMITS["stations"]["max_bytes"]
     if len(content) > most:
         raise ValueError(f"is larger than {most} bytes")
@@ -237,7 +239,7 @@ def _decode(content: bytes) -> str:
 
 
 def _csv_lines(text: str) -> Iterable[tuple[int, list[str], str]]:
-    """Line, its cells, and what is wrong with its quotes: no cell of ours goes over two lines."""
+    """Line number, cells, and the problem of the line; no cell of our files spans two lines."""
     most = LIMITS["stations"]["max_rows"]
     for number, line in enumerate(text.splitlines(), 1):
         if number > most + 1:

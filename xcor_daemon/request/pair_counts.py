@@ -1,4 +1,4 @@
-"""Which pairs of channels are wanted, and how many of a set of channels that changes."""
+"""Which pairs of channels are selected, and their number in a changing set of channels."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 from .stations import Channel
 
-_Places = dict[str, list[int]]  # last letter of channels -> their places, in order
+_Indices = dict[str, list[int]]  # last letter of channels -> their indices, in order
 
 
 @dataclass(frozen=True)
 class PairChoice:
-    """The pairs that params.csv wants, distance apart."""
+    """The pairs that params.csv selects, regardless of distance."""
 
     autocorrelations: bool = False
     same_station: bool = True
-    components: tuple[str, ...] = ()  # such as ("ZZ", "N?"); empty keeps all
+    components: tuple[str, ...] = ()  # such as ("ZZ", "N?"); empty: all
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> PairChoice:
-        """From values of params.csv; a KeyError where one of them is not there."""
+        """From values of params.csv; a KeyError where one of them is missing."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
     def wants(self, first: Channel, second: Channel) -> bool:
-        """Whether a pair is wanted; ``first`` comes before ``second`` in id order, or is it."""
+        """Whether a pair is selected; ``first`` precedes or equals ``second`` by id."""
         ends = first.channel[-1], second.channel[-1]
         if first.id == second.id:
             return self.autocorrelations and self.wants_ends(*ends)
@@ -34,7 +34,7 @@ class PairChoice:
         return (self.same_station or not same) and self.wants_ends(*ends)
 
     def wants_ends(self, *ends: str) -> bool:
-        """Whether the last letters of two channels are among the components."""
+        """Whether the last letters of two channels match one of the components."""
         return not self.components or any(
             all(wanted in ("?", end) for wanted, end in zip(pattern, ends, strict=True))
             for pattern in self.components
@@ -42,18 +42,18 @@ class PairChoice:
 
 
 class PairCounter:
-    """How many pairs are wanted of a set of channels to which one is added, or taken, at a time.
+    """The number of selected pairs in a set of channels that grows and shrinks by one at a time.
 
-    A change costs about as much as a bisection: there may be thousands of channels, so pairs are
-    counted without being made.
+    A change costs about as much as a bisection. Pairs are not enumerated, since there may be
+    thousands of channels.
 
     Parameters
     ----------
     channels : sequence of Channel
-        Those that may come into the set, in id order; the methods take places in it.
+        All channels that may be added, ordered by id; the methods take indices into it.
     choice : PairChoice
     named : iterable of (int, int), optional
-        The only pairs that count, as places, the smaller first; all that ``choice`` wants.
+        The only pairs that count, as indices, the smaller first; ``choice`` selects all of them.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class PairCounter:
         self.total = 0
         self._ends = [channel.channel[-1] for channel in channels]
         self._stations = [(channel.network, channel.station) for channel in channels]
-        self._all: _Places = {}
-        self._at: dict[tuple[str, str], _Places] = {}
+        self._all: _Indices = {}
+        self._at: dict[tuple[str, str], _Indices] = {}
         self._apart = not choice.same_station
         letters = sorted(set(self._ends))
-        # For an end: others that are wanted before it and behind it.
+        # For a last letter: the others with which it is selected, before and after it.
         self._fits = {
             end: [
                 (other, choice.wants_ends(other, end), choice.wants_ends(end, other))
@@ -88,46 +88,48 @@ class PairCounter:
                 if first != second:
                     self._partners[second].append(first)
 
-    def add(self, place: int) -> int:
-        """Put a channel into the set; gives the number of pairs that it makes there."""
-        self._inside[place] = 1
-        new = self._pairs_of(place)
+    def add(self, index: int) -> int:
+        """Add a channel to the set; returns the number of its pairs there."""
+        self._inside[index] = 1
+        new = self._pairs_of(index)
         self.total += new
         if self._partners is None:
-            for places in self._places(place):
-                insort(places.setdefault(self._ends[place], []), place)
+            for indices in self._indices(index):
+                insort(indices.setdefault(self._ends[index], []), index)
         return new
 
-    def remove(self, place: int) -> None:
-        """Take a channel out of the set."""
+    def remove(self, index: int) -> None:
+        """Remove a channel from the set."""
         if self._partners is None:
-            for places in self._places(place):
-                same = places[self._ends[place]]
-                del same[bisect_left(same, place)]
-        self.total -= self._pairs_of(place)
-        self._inside[place] = 0
+            for indices in self._indices(index):
+                same = indices[self._ends[index]]
+                del same[bisect_left(same, index)]
+        self.total -= self._pairs_of(index)
+        self._inside[index] = 0
 
-    def _places(self, place: int) -> list[_Places]:
+    def _indices(self, index: int) -> list[_Indices]:
         if not self._apart:
             return [self._all]
-        return [self._all, self._at.setdefault(self._stations[place], {})]
+        return [self._all, self._at.setdefault(self._stations[index], {})]
 
-    def _pairs_of(self, place: int) -> int:
-        """Pairs of a channel with those of the set, and with itself."""
+    def _pairs_of(self, index: int) -> int:
+        """The number of pairs of a channel with those of the set and with itself."""
         if self._partners is not None:
-            return sum(map(self._inside.__getitem__, self._partners[place]))
-        everywhere, *at_station = [self._fitting(place, places) for places in self._places(place)]
-        return self._own[self._ends[place]] + everywhere - sum(at_station)
+            return sum(map(self._inside.__getitem__, self._partners[index]))
+        everywhere, *at_station = [
+            self._fitting(index, indices) for indices in self._indices(index)
+        ]
+        return self._own[self._ends[index]] + everywhere - sum(at_station)
 
-    def _fitting(self, place: int, places: _Places) -> int:
+    def _fitting(self, index: int, indices: _Indices) -> int:
         n = 0
-        for other, is_before, is_behind in self._fits[self._ends[place]]:
-            some = places.get(other)
+        for other, is_before, is_behind in self._fits[self._ends[index]]:
+            some = indices.get(other)
             if not some or not (is_before or is_behind):
                 continue
             if is_before and is_behind:
                 n += len(some)
             else:
-                before = bisect_left(some, place)
+                before = bisect_left(some, index)
                 n += before if is_before else len(some) - before
         return n

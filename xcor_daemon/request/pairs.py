@@ -1,4 +1,4 @@
-"""pairs.csv: the pairs that a job names one by one, where it does not want all."""
+"""pairs.csv: the explicit pairs of a job that does not correlate all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import Problem, RequestError
-from .csv_table import rows_of
+from .csv_table import parse_rows
 from .pair_counts import PairChoice, PairCounter
 from .params import XcorParams
 from .stations import Channel
@@ -21,22 +21,22 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class PairRows:
-    """pairs.csv as far as it can be read."""
+    """pairs.csv as far as it can be parsed."""
 
-    rows: tuple[tuple[int, str, str], ...]  # line and both names, where both are right
+    rows: tuple[tuple[int, str, str], ...]  # line and both names, where both are valid
     problems: tuple[Problem, ...]
 
     @property
     def pairs(self) -> Pairs:
-        """The names alone."""
+        """The names without the lines."""
         return tuple((first, second) for _, first, second in self.rows)
 
 
 def parse_pairs(content: bytes) -> Pairs:
-    """pairs.csv -> names of its two columns, a row each, in their order.
+    """pairs.csv -> the names in its two columns, in the order of its rows.
 
     A name is a channel (``CI.WBM..LHZ``) or a station (``CI.WBM``), which means all its channels.
-    Which stands first does not matter: the file of correlations has pairs in id order.
+    The order within a pair does not matter: the correlation file orders each pair by id.
 
     Raises
     ------
@@ -50,8 +50,8 @@ def parse_pairs(content: bytes) -> Pairs:
 
 
 def read_pairs(content: bytes) -> PairRows:
-    """pairs.csv -> the rows that can be read, and every problem."""
-    table = rows_of(PAIRS, content, _COLUMNS, ())
+    """pairs.csv -> the rows that can be parsed, and every problem."""
+    table = parse_rows(PAIRS, content, _COLUMNS, ())
     problems, rows = list(table.problems), []
     for line, row in table.rows:
         wrong = [name for name in row if not _NAME.fullmatch(row[name])]
@@ -67,7 +67,7 @@ def read_pairs(content: bytes) -> PairRows:
 def check_pairs(
     rows: Sequence[tuple[int, str, str]], channels: Sequence[Channel], choice: PairChoice | None
 ) -> list[Problem]:
-    """Rows that name nothing of stations.csv; with ``choice``, those that params.csv leaves out."""
+    """Problems of rows with unknown names or, given ``choice``, without a pair that it selects."""
     members = _members(channels)
     problems = []
     for line, *row in rows:
@@ -84,30 +84,31 @@ def check_pairs(
 def indices(
     pairs: Pairs, channels: Sequence[Channel], choice: XcorParams | PairChoice
 ) -> set[tuple[int, int]]:
-    """The pairs of these channels that are named and wanted, as places in order."""
+    """The pairs of these channels that are explicit and selected, as ordered indices."""
     members = _members(channels)
     return {pair for row in pairs for pair in _combined(row, members, channels, choice)}
 
 
 def pair_counter(channels: Sequence[Channel], choice: PairChoice, pairs: Pairs = ()) -> PairCounter:
-    """A counter of the pairs that params.csv and pairs.csv (if there is one) want."""
+    """A counter of the pairs that params.csv and pairs.csv (if any) select."""
     return PairCounter(channels, choice, indices(pairs, channels, choice) if pairs else None)
 
 
 def count_pairs(channels: Sequence[Channel], params: XcorParams, pairs: Pairs = ()) -> int:
-    """Pairs that ``params`` and pairs.csv (if there is one) want of these channels.
+    """The number of pairs of these channels that ``params`` and pairs.csv (if any) select.
 
-    Distance apart. Counted without making them, since there may be thousands of channels.
+    Distance is not considered. Pairs are counted without enumerating them: there may be thousands
+    of channels.
     """
     ordered = sorted(channels, key=lambda channel: channel.id)
     counter = pair_counter(ordered, params.choice, pairs)
-    for place in range(len(ordered)):
-        counter.add(place)
+    for index in range(len(ordered)):
+        counter.add(index)
     return counter.total
 
 
 def _members(channels: Sequence[Channel]) -> dict[str, list[int]]:
-    """Places of channels by id, and by network and station."""
+    """Indices of channels by id, and by network and station."""
     members: dict[str, list[int]] = {}
     for k, channel in enumerate(channels):
         for name in (channel.id, f"{channel.network}.{channel.station}"):

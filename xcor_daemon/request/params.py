@@ -1,4 +1,4 @@
-"""The row of params.csv: what every value means, and which go together."""
+"""The row of params.csv: its values and the rules between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .windows import WindowGrid
 PARAMS = "params.csv"
 
 _DIVIDING = ("coherence", "deconvolution")
-# Columns that say something only where another has one of some values.
+# Columns that have an effect only where another column has one of some values.
 _GOES_WITH: dict[str, tuple[str, tuple[str | bool, ...]]] = {
     "clip_factor": ("time_norm", ("clip",)),
     "clamp": ("time_norm", ("clamp",)),
@@ -46,7 +46,7 @@ def _nyquist(freqmax: float, fs: float) -> str:
 
 
 def is_whole(seconds: float, fs: float) -> bool:
-    """Whether a time is a whole number of samples, one or more."""
+    """Whether a time is a positive whole number of samples."""
     samples = seconds * fs
     return math.isclose(samples, round(samples), abs_tol=1e-6) and round(samples) >= 1
 
@@ -188,9 +188,9 @@ def _pre_filter(skirt_low: float | None, freqmin: float) -> str:
 
 @dataclass(frozen=True)
 class XcorParams:
-    """The row of params.csv, under the names that SeisNoise.jl gave its columns.
+    """The row of params.csv, with the names of SeisNoise.jl.
 
-    The first six are required; the defaults of the others reproduce the original's chain.
+    The first six are required; the defaults of the others reproduce the original's processing.
     """
 
     fs: float  # sampling rate to resample to (Hz)
@@ -217,10 +217,10 @@ class XcorParams:
     normalisation: str = "none"
     autocorrelations: bool = False
     same_station: bool = True
-    components: tuple[str, ...] = ()  # such as ("ZZ", "N?"); empty keeps all
+    components: tuple[str, ...] = ()  # such as ("ZZ", "N?"); empty: all
     rotate: bool = False  # stacks to R, T, Z as well
     max_distance: float | None = None  # km
-    substack: float = 0.0  # s; 0 keeps every window
+    substack: float = 0.0  # s; 0: no substacks
     min_coverage: float = 1.0
     drop_dead: bool = False
     max_flat: float | None = None  # s
@@ -237,7 +237,7 @@ class XcorParams:
 
     @property
     def ram_band(self) -> tuple[float, float]:
-        """Corners (Hz) of the band in which the running absolute mean is taken."""
+        """Corners (Hz) of the band in which the running absolute mean is computed."""
         return self.ram_freqmin or self.freqmin, self.ram_freqmax or self.freqmax
 
     @property
@@ -247,22 +247,22 @@ class XcorParams:
 
     @property
     def ram_of_day(self) -> bool:
-        """Whether the running mean is one of the whole day, not of every window by itself."""
+        """Whether the running mean is computed over the whole day instead of each window."""
         return self.time_norm == "ram" and (self.ram_shared or self.ram_freqmin is not None)
 
     @property
     def lowest(self) -> float:
-        """Lowest corner (Hz) of any filter that is applied."""
+        """Lowest corner (Hz) of all filters."""
         return min(self.freqmin, self.ram_band[0])
 
     @cached_property
     def windows(self) -> WindowGrid:
-        """The windows that a day is cut into."""
+        """The windows of a day."""
         return WindowGrid.of(vars(self))
 
     @cached_property
     def choice(self) -> PairChoice:
-        """Which pairs are wanted, distance apart."""
+        """The pairs that are requested, regardless of distance."""
         return PairChoice.of(vars(self))
 
     @property
@@ -282,7 +282,7 @@ class XcorParams:
 
     @property
     def n_windows(self) -> int:
-        """Windows in a day: all that fit from midnight to midnight.
+        """Windows in a day: as many as fit from midnight to midnight.
 
         >>> XcorParams(10, 0.1, 0.2, cc_step=450, cc_len=1800, maxlag=60).n_windows
         189
@@ -291,11 +291,11 @@ class XcorParams:
 
     @property
     def n_kept(self) -> int:
-        """Rows a day in the file: the windows, or the substacks that they fall in."""
+        """Output windows in a day: the windows, or their substacks."""
         return self.windows.n_kept
 
     def wants(self, first: Channel, second: Channel) -> bool:
-        """Whether a pair is asked for, distance apart."""
+        """Whether a pair is requested, regardless of distance."""
         return self.choice.wants(first, second)
 
 

@@ -1,8 +1,8 @@
-"""The files of a job folder <-> a checked, frozen request.
+"""The files of a job -> a checked, immutable request.
 
-Everything here is a stranger's input. A file is read whole, every mistake in it is found, and
-`RequestError` names each with its line, column and value; nothing half checked leaves this room.
-No numpy: the host, the submit function and `--help` import it.
+The files are untrusted input. All errors of all files are found, and `RequestError` names each with
+its line, column and value; a request exists only where there is none.
+No numpy: the daemon, the submit function and `--help` import this module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Problem, RequestError
-from .csv_table import LIMITS, default_of, format_value, value_rows
+from .csv_table import LIMITS, default_of, format_value, parse_values
 from .pair_counts import PairChoice
 from .pairs import PAIRS, PairRows, Pairs, check_pairs, read_pairs
 from .params import PARAMS, RULES, XcorParams, is_whole
@@ -31,17 +31,17 @@ PARAMS_ALIAS = "xcor_params.csv"
 
 @dataclass(frozen=True)
 class XcorRequest:
-    """A correlation job as it was understood."""
+    """A checked correlation job."""
 
     channels: tuple[Channel, ...]  # in id order
     params: XcorParams
-    pairs: Pairs = ()  # of pairs.csv; empty means all
+    pairs: Pairs = ()  # of pairs.csv; empty: all
 
     kind = "xcor"
 
     @cached_property
     def periods(self) -> Periods:
-        """Its days, windows and pairs, counted."""
+        """The counts of its days, windows and pairs."""
         return Periods(self.channels, self.params.windows, self.params.choice, self.pairs)
 
     @property
@@ -50,11 +50,11 @@ class XcorRequest:
         return self.periods.days
 
     def on(self, day: date) -> tuple[Channel, ...]:
-        """The channels that have a window on a day, in id order."""
+        """The channels that have a window on a day, ordered by id."""
         return self.periods.on(day)
 
     def to_json(self) -> dict[str, Any]:
-        """request.json: every field, defaults filled in."""
+        """The content of request.json: every field, defaults filled in."""
         channels = [
             {**asdict(c), "id": c.id, "spans": [[t.isoformat() for t in span] for span in c.spans]}
             for c in self.channels
@@ -65,14 +65,14 @@ class XcorRequest:
 
 @dataclass(frozen=True)
 class StackRequest:
-    """A stacking job as it was understood."""
+    """A checked stacking job."""
 
     params: StackParams
 
     kind = "stack"
 
     def to_json(self) -> dict[str, Any]:
-        """request.json: every field, defaults filled in."""
+        """The content of request.json: every field, defaults filled in."""
         return {"kind": self.kind, "params": asdict(self.params)}
 
 
@@ -91,7 +91,7 @@ def read_request(folder: Path) -> Request:
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """The files of a job that lie in a folder, by name.
+    """The request files in a job folder, by name.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def _read_bounded(path: Path) -> bytes:
-    """The file, or one byte more than any limit allows of it."""
+    """The file, cut to one byte more than its size limit."""
     with path.open("rb") as file:
         return file.read(LIMITS["stations"]["max_bytes"] + 1)
 
@@ -124,10 +124,9 @@ def parse_request(contents: Mapping[str, bytes]) -> Request:
 
 
 class Draft:
-    """The files of a job as far as they can be read, and everything that is wrong with them.
+    """The files of a job as far as they can be parsed, and all of their problems.
 
-    A mistake hides no other: what depends on values that are right is checked, whatever else is
-    wrong.
+    One error does not hide another: whatever depends on valid values only is checked.
 
     Parameters
     ----------
@@ -137,7 +136,7 @@ class Draft:
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
         self.problems: list[Problem] = []
-        self.values: dict[str, Any] = {}  # of params.csv, those that are right by themselves
+        self.values: dict[str, Any] = {}  # of params.csv, those that are valid alone
         self.stations = Stations((), (), has_all_codes=False)
         self._pairs: PairRows | None = None
         self._stacking: StackParams | None = None
@@ -152,7 +151,7 @@ class Draft:
             self.problems += self._between_files()
 
     def _read_files(self, is_complete: bool) -> None:
-        """Each file by itself; one that is missing is a problem where the job is of one kind."""
+        """Parse each file; with ``is_complete``, a missing one is a problem."""
         contents = self._contents
         if STACKING in contents:
             values, problems = _read_row("stacking", STACKING, contents[STACKING], STACKING_RULES)
@@ -184,7 +183,7 @@ class Draft:
 
     @cached_property
     def periods(self) -> Periods | None:
-        """What is asked for, counted; None where something that it depends on is wrong."""
+        """The counts of the request; None where a value that they depend on is invalid."""
         channels, choice = self.stations.channels, self._choice
         try:
             windows = WindowGrid.of(self.values)
@@ -197,7 +196,7 @@ class Draft:
 
     @cached_property
     def _pair_problems(self) -> Sequence[Problem]:
-        """Those of pairs.csv, by itself and beside the other files."""
+        """The problems of pairs.csv, alone and with the other files."""
         if self._pairs is None:
             return ()
         if not self.stations.has_all_codes:
@@ -221,7 +220,7 @@ class Draft:
         return problems
 
     def request(self) -> Request:
-        """The job.
+        """The checked request.
 
         Raises
         ------
@@ -236,12 +235,12 @@ class Draft:
         pairs = self._pairs.pairs if self._pairs else ()
         request = XcorRequest(self.stations.channels, XcorParams(**self.values), pairs)
         assert self.periods is not None
-        vars(request)["periods"] = self.periods  # counted already
+        vars(request)["periods"] = self.periods  # already computed
         return request
 
 
 def _no_pair(periods: Periods) -> str:
-    """Why no pair can be made."""
+    """The `Problem.need` where no pair can be correlated."""
     windows, channels = periods.windows, periods.channels
     ids = ", ".join(channel.id for channel in channels[:3])
     if not any(periods.runs):
@@ -260,7 +259,7 @@ def _no_pair(periods: Periods) -> str:
 
 
 def _too_slow(periods: Periods, freqmax: float) -> list[Problem]:
-    """Where no pair is left without the channels whose SampleRate is too low for the band."""
+    """A problem where no pair is left without the channels whose SampleRate is too low."""
     fast = [c for c in periods.channels if not c.sample_rate or freqmax <= c.sample_rate / 2]
     if len(fast) == len(periods.channels):
         return []
@@ -277,8 +276,8 @@ def _too_slow(periods: Periods, freqmax: float) -> list[Problem]:
 def _read_row(
     section: str, file: str, content: bytes, rules: Rules
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """A file that must have one row: its values that are right, and every problem."""
-    rows, table, problems = value_rows(file, content, LIMITS[section])
+    """Parse a file that must have one row: its valid values, and every problem."""
+    rows, table, problems = parse_values(file, content, LIMITS[section])
     for row in rows:
         problems += [Problem(file, row.line, *wrong) for wrong in rules.broken(row.values)]
     is_one = len(rows) == table.n_rows == 1
@@ -314,7 +313,7 @@ def parse_stacking(content: bytes) -> StackParams:
 
 
 def format_params(params: XcorParams) -> str:
-    """The params.csv that `parse_params` reads back: the six, and what is not the default.
+    """params.csv as `parse_params` reads it back: the required values and those not at default.
 
     >>> params = XcorParams(10, 0.1, 0.2, cc_step=450, cc_len=1800, maxlag=60, time_norm="onebit")
     >>> print(format_params(params), end="")

@@ -1,7 +1,7 @@
-"""The days of a request in runs that are alike: which channels have windows, and how many pairs.
+"""Periods of a request: runs of days with the same channels, windows and pairs.
 
-Windows and pairs are counted by sweeping over the times at which channels come and go, not by
-enumerating pairs, days or windows: there may be thousands of channels over years.
+Windows and pairs are counted by a sweep over the starts and ends of channels, without enumerating
+pairs, days or windows: there may be thousands of channels over years.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ from .windows import Range, Span, WindowGrid, merged
 
 @dataclass(frozen=True)
 class Period:
-    """Days that follow each other and are alike: the same windows of the same channels."""
+    """Consecutive days with the same windows of the same channels."""
 
     first: int  # ordinal of its first day
     end: int  # and of the day after its last
-    n_channels: int  # with a window
+    n_channels: int  # that have a window
     n_pairs: int  # of these channels
     channel_windows: int  # a day, of all channels
-    pair_windows: int  # a day: windows that both channels of a pair have, of all pairs
+    pair_windows: int  # a day: windows of both channels of a pair, summed over pairs
     n_rows: int  # output windows a day; 0 where no pair shares a window
 
     @property
     def n_days(self) -> int:
-        """How many days it lasts."""
+        """Its number of days."""
         return self.end - self.first
 
 
 @dataclass
 class _Day:
-    """What adds up on a day on which channels come or go."""
+    """The sums of a day on which a channel starts or ends."""
 
     channel_windows: int
     pair_windows: int
-    used: list[Range]  # windows that enough channels have
+    used: list[Range]  # windows of enough channels for a pair
 
 
 class Periods:
-    """The windows inside the spans of channels, counted.
+    """Counts of the windows inside the spans of channels.
 
     Parameters
     ----------
     channels : sequence of Channel
-        In id order.
+        Ordered by id.
     windows : WindowGrid
     choice : PairChoice
     pairs : Pairs
-        Of pairs.csv; empty means all.
+        Of pairs.csv; empty: all.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Periods:
 
     @cached_property
     def runs(self) -> list[tuple[Range, ...]]:
-        """For every channel its windows, numbered over all days."""
+        """For each channel its windows, numbered over all days."""
         known: dict[tuple[Span, ...], tuple[Range, ...]] = {}
         for spans in {channel.spans for channel in self.channels}:
             known[spans] = self.windows.runs(spans)
@@ -79,7 +79,7 @@ class Periods:
 
     @cached_property
     def day_runs(self) -> list[tuple[Range, ...]]:
-        """For every channel the days on which it has a window."""
+        """For each channel the days on which it has a window."""
         n = self.windows.n_windows
         known = {
             runs: tuple(merged((first // n, (end - 1) // n + 1) for first, end in runs))
@@ -138,7 +138,7 @@ class Periods:
 
     @cached_property
     def with_pairs(self) -> tuple[Period, ...]:
-        """The periods in which at least one pair can be made."""
+        """The periods with at least one pair."""
         return tuple(period for period in self.all if period.pair_windows)
 
     @cached_property
@@ -151,7 +151,7 @@ class Periods:
         )
 
     def at(self, day: date) -> int:
-        """Place in ``all`` of the period of a day; a KeyError where no channel has a window."""
+        """Index in ``all`` of the period of a day; a KeyError where no channel has a window."""
         ordinal = day.toordinal()
         k = bisect_right(self.all, ordinal, key=lambda period: period.first) - 1
         if k < 0 or ordinal >= self.all[k].end:
@@ -159,7 +159,7 @@ class Periods:
         return k
 
     def on(self, day: date) -> tuple[Channel, ...]:
-        """The channels that have a window on a day, in id order."""
+        """The channels that have a window on a day, ordered by id."""
         ordinal = day.toordinal()
         return tuple(
             channel
@@ -169,10 +169,9 @@ class Periods:
 
     @cached_property
     def n_pairs(self) -> int:
-        """Different pairs, from the first window to the last of each channel.
+        """The number of different pairs, each channel counted from its first to its last window.
 
-        An upper bound where the spans of a channel lie apart: two channels may never be there
-        together.
+        An upper bound where the spans of a channel have gaps: two channels may never overlap.
         """
         outer = [((runs[0][0], runs[-1][1]),) if runs else () for runs in self.runs]
         counter = self._counter()
@@ -181,7 +180,7 @@ class Periods:
 
     @cached_property
     def days_of(self) -> list[int]:
-        """For every channel the days of ``days`` on which it has a window."""
+        """For each channel the number of ``days`` on which it has a window."""
         firsts = [period.first for period in self.with_pairs]
         before = [0, *accumulate(period.n_days for period in self.with_pairs)]
 
@@ -201,7 +200,7 @@ def _holds(runs: Sequence[Range], number: int) -> bool:
 def _swept(
     runs: Sequence[tuple[Range, ...]], counter: PairCounter
 ) -> Iterator[tuple[int, int, int, int]]:
-    """From, to, how many members are there, and how many pairs of them are wanted."""
+    """Start, end, number of members and number of their selected pairs, for each interval."""
     before, inside, total = 0, 0, 0
     for at, change, _ in _changes(runs, counter):
         if at > before and inside:
@@ -212,16 +211,16 @@ def _swept(
 def _changes(
     runs: Sequence[tuple[Range, ...]], counter: PairCounter
 ) -> Iterator[tuple[int, int, int]]:
-    """When a member comes (1) or goes (-1), in order, and how many pairs it makes as it comes."""
+    """Ordered (position, 1 or -1, pairs of the new member) as members start (1) and end (-1)."""
     events = sorted(
         event
-        for place, some in enumerate(runs)
+        for index, some in enumerate(runs)
         for first, end in some
-        for event in ((first, 1, place), (end, -1, place))
+        for event in ((first, 1, index), (end, -1, index))
     )
-    for at, change, place in events:
+    for at, change, index in events:
         if change > 0:
-            yield at, change, counter.add(place)
+            yield at, change, counter.add(index)
         else:
-            counter.remove(place)
+            counter.remove(index)
             yield at, change, 0

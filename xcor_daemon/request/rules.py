@@ -1,7 +1,7 @@
-"""Rules between values: each declares the values that it needs, and is checked where all are right.
+"""Rules between values: each declares its arguments and is checked where all of them are valid.
 
-A value that is wrong by itself is not handed to any rule; the rules that do not need it are
-checked all the same, so that every error is found at once and none is a mere consequence.
+A value that is invalid alone is passed to no rule, and rules without it are still checked: so every
+error is found at once, and none is a mere consequence of another.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
 
-from .csv_table import LIMITS, format_value, out_of
+from .csv_table import LIMITS, format_value, limit_violation
 
-Check = Callable[..., str]  # values -> the need, empty where the rule holds
+Check = Callable[..., str]  # values -> `Problem.need`, empty where the rule holds
 Wrong = tuple[str, str, str]  # column, value, need
 
 
@@ -21,26 +21,26 @@ Wrong = tuple[str, str, str]  # column, value, need
 class Rule:
     """One rule between values of a row."""
 
-    column: str  # that is to be changed where it is broken
-    needs: tuple[str, ...]  # names of the values that it is given
+    column: str  # to be changed where the rule is broken
+    needs: tuple[str, ...]  # names of its arguments
     check: Check
 
     def __post_init__(self) -> None:
-        assert self.column in self.needs, "a rule looks at the column that it is about"
+        assert self.column in self.needs, "a rule takes the column that it is about"
 
     def need(self, values: Mapping[str, Any]) -> str:
-        """Why ``values`` break it; empty where they do not. It sees only those that it declares."""
+        """The `Problem.need` where ``values`` break the rule, else empty."""
         return self.check(*(values[name] for name in self.needs))
 
 
 @dataclass
 class Rules:
-    """The rules of a row, in the order in which they are reported."""
+    """The rules of a row, in the order of their reports."""
 
     rules: list[Rule] = field(default_factory=list)
 
     def about(self, column: str) -> Callable[[Check], Check]:
-        """Add a function as a rule: the names of its parameters are the values that it needs."""
+        """Add a function as a rule; its parameters are the names of the values."""
 
         def add(check: Check) -> Check:
             self.add(column, tuple(signature(check).parameters), check)
@@ -49,11 +49,11 @@ class Rules:
         return add
 
     def add(self, column: str, needs: tuple[str, ...], check: Check) -> None:
-        """Add a rule whose needs are not written as parameters."""
+        """Add a rule with explicit names of the values."""
         self.rules.append(Rule(column, needs, check))
 
     def broken(self, values: Mapping[str, Any]) -> Iterator[Wrong]:
-        """Every rule that ``values``, each right by itself, break together."""
+        """Every rule that ``values``, each valid alone, break."""
         for rule in self.rules:
             if values.keys() >= {*rule.needs} and (need := rule.need(values)):
                 value = values[rule.column]
@@ -61,12 +61,12 @@ class Rules:
 
 
 def check_values(section: str, values: Mapping[str, Any], rules: Rules) -> list[Wrong]:
-    """What is wrong with values made in Python: their own limits, and the rules between them."""
+    """The problems of values that were set in Python: limits, and rules between them."""
     wrong = [
         (name, f"{values[name]:g}", need)
         for name, limit in LIMITS[section].items()
         if limit["kind"] == "number" and values[name] is not None
-        and (need := out_of(limit, values[name]))
+        and (need := limit_violation(limit, values[name]))
     ]  # fmt: skip
     outside = {name for name, _, _ in wrong}
     right = {name: value for name, value in values.items() if name not in outside}

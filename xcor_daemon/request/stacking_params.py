@@ -1,4 +1,4 @@
-"""The row of stacking_params.csv: what every value means, and which go together."""
+"""The row of stacking_params.csv: its values and the rules between them."""
 
 from __future__ import annotations
 
@@ -120,15 +120,15 @@ class StackParams:
     """The row of stacking_params.csv.
 
     ``type``, ``phase_smooth`` and ``stack_all`` are the original's, with its three types;
-    the defaults of the others do what it did. What does not go together is refused.
+    the defaults of the others reproduce its results. Values that break a rule are rejected.
     """
 
     type: str
     phase_smooth: float | None  # s; phase-weighted only
     stack_all: bool
     job: str  # id of the correlation job
-    interval: str = ""  # such as 7D; one trace each. Empty: a day
-    moving: str = ""  # from one start to the next. Empty: the interval
+    interval: str = ""  # of one trace, such as 7D; empty: a day
+    moving: str = ""  # step between the starts of intervals; empty: the interval
     power: float | None = None
     select: str | None = None
     threshold: float | None = None
@@ -148,29 +148,29 @@ class StackParams:
 
     @property
     def exponent(self) -> float:
-        """``power``, or what the type takes without it."""
+        """``power``, or the default of the type."""
         return _EXPONENT[self.type] if self.power is None else self.power
 
     @property
     def selected_by(self) -> str:
-        """What a selective stack looks at."""
+        """The criterion of a selective stack."""
         return self.select or "correlation"
 
     @property
     def least_selected(self) -> float:
-        """``threshold``, or what the selection takes without it."""
+        """``threshold``, or the default of the criterion."""
         return _THRESHOLD[self.selected_by] if self.threshold is None else self.threshold
 
     @property
     def every(self) -> str:
-        """``interval``, or the day that it is without."""
+        """``interval``, or its default of a day."""
         return self.interval or "1D"
 
     def starts(self, first: date, last: date) -> tuple[tuple[datetime, datetime], ...]:
         """Start and end of every interval that begins on these days, the last included.
 
         Hours and days are counted from the first day, months by the calendar. A moving
-        interval reaches beyond the last day where it must, never before the first.
+        interval may extend beyond the last day, never before the first.
         """
         length, unit = _interval(self.every)
         step, _ = _interval(self.moving) if self.moving else (length, unit)
@@ -188,7 +188,7 @@ class StackParams:
                 found.append((at, at + timedelta(hours=length)))
                 at = begin + timedelta(hours=k * step)
             if self.moving and found[-1][1] >= end:
-                break  # the next would only hold less of the same
+                break  # the next would only contain fewer of the same days
         return tuple(found)
 
 

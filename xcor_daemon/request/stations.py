@@ -1,4 +1,4 @@
-"""stations.csv <-> channels with the times asked for."""
+"""stations.csv <-> channels and the times that are requested of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import MAXYEAR, UTC, date, datetime, timedelta
 
 from ..errors import Problem, RequestError
-from .csv_table import LIMITS, format_value, parse_number, rows_of
+from .csv_table import LIMITS, format_value, parse_number, parse_rows
 
 STATIONS = "stations.csv"
 
@@ -42,7 +42,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?Z?)?", re.ASCII)
 
 @dataclass(frozen=True, order=True)
 class Channel:
-    """One channel of stations.csv with the time spans asked for, in order and apart."""
+    """One channel of stations.csv and its time spans, in order and disjoint."""
 
     network: str
     station: str
@@ -73,20 +73,20 @@ class Channel:
 
 @dataclass(frozen=True)
 class Stations:
-    """stations.csv as far as it can be read."""
+    """stations.csv as far as it can be parsed."""
 
-    named: tuple[Channel, ...]  # in id order: rows whose codes are right, with spans that are right
+    named: tuple[Channel, ...]  # ordered by id: rows with valid codes, with their valid spans
     problems: tuple[Problem, ...]
-    has_all_codes: bool  # whether no row's codes are unknown, so that ``named`` names every channel
+    has_all_codes: bool  # whether every row has valid codes, so that ``named`` has every channel
 
     @property
     def channels(self) -> tuple[Channel, ...] | None:
-        """What is asked for; None where anything of it is wrong."""
+        """The requested channels; None where the file has any problem."""
         return None if self.problems else self.named
 
 
 def parse_stations(content: bytes) -> tuple[Channel, ...]:
-    """stations.csv -> channels in id order, rows of one channel merged where they touch.
+    """stations.csv -> channels ordered by id, spans of one channel merged where they touch.
 
     >>> rows = b"TA,I07A,,BHZ,2006-07-21,2006-07-22\\nTA,I07A,,BHZ,2006-07-22,2006-07-23\\n"
     >>> [(channel.id, len(channel.spans)) for channel in parse_stations(rows)]
@@ -104,8 +104,8 @@ def parse_stations(content: bytes) -> tuple[Channel, ...]:
 
 
 def read_stations(content: bytes) -> Stations:
-    """stations.csv -> what can be read of it, and every problem."""
-    table = rows_of(STATIONS, content, STATION_COLUMNS, OPTIONAL_STATION_COLUMNS)
+    """stations.csv -> the channels that can be parsed, and every problem."""
+    table = parse_rows(STATIONS, content, STATION_COLUMNS, OPTIONAL_STATION_COLUMNS)
     problems = list(table.problems)
     found: dict[tuple[str, ...], Channel] = {}
     spans: dict[tuple[str, ...], list[tuple[datetime, datetime]]] = {}
@@ -133,7 +133,7 @@ def read_stations(content: bytes) -> Stations:
 
 
 def _station_row(row: dict[str, str]) -> tuple[Channel | None, list[tuple[str, str]]]:
-    """A row as a channel, without what is wrong; None where its codes are; and (column, need)."""
+    """The channel of a row, None where its codes are invalid; and (column, need) of problems."""
     wrong = [
         (column, need)
         for column, (pattern, need) in _CODES.items()
@@ -179,7 +179,7 @@ def _station_row(row: dict[str, str]) -> tuple[Channel | None, list[tuple[str, s
 
 
 def _span_need(start: datetime, end: datetime, written: str) -> str:
-    """What a span needs; empty where it is right. ``written`` is its start in the file."""
+    """The `Problem.need` of an invalid span, else empty; ``written`` is its start in the file."""
     if not start < end:
         return f"must be later than StartDate ({written})"
     days = (end - start) / timedelta(days=1)
@@ -191,8 +191,8 @@ def _span_need(start: datetime, end: datetime, written: str) -> str:
 def _end_of_span(end: datetime) -> datetime:
     """An EndDate, or the full minute after one in the last second of a minute.
 
-    Many write 23:59:59 for the whole day. Taken to the letter, that would lose the last window of
-    the day, and of windows of a day all.
+    23:59:59 is often written for the end of a day. Taken literally, the last window of the day
+    would be lost, and with windows of a day all of them.
     """
     if end.second < 59 or end.year == MAXYEAR:
         return end
@@ -223,7 +223,7 @@ def _merge(spans: list[tuple[datetime, datetime]]) -> tuple[tuple[datetime, date
 
 
 def day_ranges(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[int, int]]:
-    """Ordinals of the first and last UTC day of spans in order, joined where they meet."""
+    """Ordinals of the first and last UTC day of ordered spans, merged where they meet."""
     joined: list[tuple[int, int]] = []
     for start, end in spans:
         first = start.toordinal()
@@ -251,7 +251,7 @@ def _too_many(channels: Iterable[Channel], n_rows: int) -> Iterable[Problem]:
 
 
 def format_stations(channels: Iterable[Channel]) -> str:
-    """The stations.csv that `parse_stations` reads back, a line for every span."""
+    """stations.csv as `parse_stations` reads it back, a line for each span."""
     lines = [",".join((*STATION_COLUMNS, *OPTIONAL_STATION_COLUMNS))]
     for c in channels:
         tail = [c.latitude, c.longitude, c.elevation, c.sample_rate]

@@ -20,7 +20,7 @@ from .parse import XcorRequest
 from .periods import Period
 from .stations import Channel
 
-_PRICE = LIMITS["price"]  # core-seconds; see `estimate`
+_COST = LIMITS["price"]  # core-seconds; see `estimate`
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ class Units:
     ) -> tuple[list[Unit], list[Unit]]:
         day = date.fromordinal(period.first)
         preparing = (
-            period.n_channels * _PRICE["per_channel_day"]
-            + period.channel_windows * _PRICE["per_channel_window"]
+            period.n_channels * _COST["per_channel_day"]
+            + period.channel_windows * _COST["per_channel_window"]
         )
-        correlating = period.pair_windows * _PRICE["per_pair_window"]
+        correlating = period.pair_windows * _COST["per_pair_window"]
         if not blocks:
             cost = preparing + correlating
             return [Unit(day, cost=cost, prepares=preparing / cost)], []

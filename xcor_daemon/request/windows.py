@@ -1,7 +1,7 @@
-"""The windows of a day, and which of them lie inside the times that a request asks for.
+"""The windows of a day, and which of them lie inside the requested times.
 
-One definition for all: the pipeline cuts by it, the estimate counts by it, and the page counts the
-same (site/js/request/windows.js). No numpy: the host counts too.
+The one definition: the pipeline cuts by it, the estimate counts by it, and the page does the same
+(site/js/request/windows.js). No numpy: the host counts too.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _SAMPLE_TOLERANCE = 1e-6  # samples; rounding of times, which have microseconds
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """The windows that a day is cut into, counted from midnight, whatever data there are.
+    """The windows of a day, counted from midnight, whatever data exist.
 
     Windows of a whole request are numbered: ordinal of the day times ``n_windows`` plus the window
-    of the day. The windows of days that follow each other are then consecutive.
+    of the day. Windows of consecutive days then have consecutive numbers.
     """
 
     fs: float  # Hz
     cc_step: float  # s, from the start of one window to the next
     cc_len: float  # s
-    substack: float = 0.0  # s; 0 keeps every window
-    min_coverage: float = 1.0  # least share of a window that must be real samples
+    substack: float = 0.0  # s; 0: no substacks
+    min_coverage: float = 1.0  # smallest fraction of a window that must be recorded samples
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> WindowGrid:
-        """From values of params.csv; a KeyError where one of them is not there."""
+        """From values of params.csv; a KeyError where one of them is missing."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
     @cached_property
@@ -58,27 +58,27 @@ class WindowGrid:
 
     @cached_property
     def n_windows(self) -> int:
-        """Windows in a day: all that fit from midnight to midnight."""
+        """Windows in a day: as many as fit from midnight to midnight."""
         return math.floor((SECONDS_PER_DAY - self.cc_len) / self.cc_step + 1e-9) + 1
 
     @cached_property
     def n_kept(self) -> int:
-        """Output windows in a day: the windows, or the substacks that they fall in."""
+        """Output windows in a day: the windows, or their substacks."""
         return self.interval(self.n_windows - 1) + 1
 
     @cached_property
     def least(self) -> int:
-        """Real samples that a window must have."""
+        """Recorded samples that a window must have."""
         return max(1, math.ceil((self.min_coverage - 1e-6) * self.n_samples))
 
     def interval(self, window: int) -> int:
-        """Number of the output window that a window of the day falls in."""
+        """Number of the output window to which a window of the day contributes."""
         if not self.substack:
             return window
         return math.floor(window * self.cc_step / self.substack + 1e-9)
 
     def n_rows(self, ranges: Iterable[Range]) -> int:
-        """Output windows that some windows of a day become; ``ranges`` are in order and apart."""
+        """Output windows of some windows of a day; ``ranges`` are in order and disjoint."""
         n, last = 0, -1
         for first, end in ranges:
             a, b = self.interval(first), self.interval(end - 1)
@@ -94,7 +94,7 @@ class WindowGrid:
         day : int
             Its ordinal (`date.toordinal`).
         spans : iterable of (datetime, datetime)
-            In order and apart, UTC.
+            In order and disjoint, UTC.
         """
         midnight = datetime.fromordinal(day)
         found = []
@@ -112,18 +112,19 @@ class WindowGrid:
     def inside(self, ranges: Sequence[Range]) -> list[Range]:
         """The windows of a day that have at least ``least`` samples in ranges of samples.
 
-        How many a window has is a line between the windows at which an end of it passes an end of
-        a range, so it is solved for there, not counted window by window: there may be millions.
+        The number of samples is a linear function of the window between those windows of which an
+        end passes an end of a range, so it is solved for, not counted window by window: there may
+        be millions.
         """
         size, step, most = self.n_samples, self.n_step, self.n_windows
-        if len(ranges) == 1:  # nearly always: from the first that ends late enough to the last
+        if len(ranges) == 1:  # nearly always
             ((a, b),) = ranges
             first = max(0, -((size - self.least - a) // step))
             end = min(most, (b - self.least) // step + 1)
             return [(first, end)] if b - a >= self.least and first < end else []
         starts = {0, most}
         for edge in (edge for ends in ranges for edge in ends):
-            # The first windows that end behind it, and that start there or later.
+            # The first windows that end after the edge, and that start at it or later.
             starts |= {min(max(-(-at // step), 0), most) for at in (edge - size, edge)}
 
         def n_inside(window: int) -> int:
@@ -138,7 +139,7 @@ class WindowGrid:
         )
 
     def _solved(self, first: int, end: int, n_first: int, n_last: int) -> Iterator[Range]:
-        """Which of the windows first ... end - 1 have enough samples, from one line of counts."""
+        """Which of the windows first ... end - 1 have enough samples, by linear interpolation."""
         enough_first, enough_last = n_first >= self.least, n_last >= self.least
         if enough_first and enough_last:
             yield first, end
@@ -171,7 +172,7 @@ class WindowGrid:
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:
-    """Ranges in order, joined where they touch."""
+    """Ordered ranges, merged where they touch."""
     joined: list[Range] = []
     for first, end in ranges:
         if joined and first <= joined[-1][1]:
@@ -182,5 +183,5 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
 
 
 def n_windows_on(day: date, spans: Iterable[Span], grid: WindowGrid) -> int:
-    """How many windows of a day lie inside spans."""
+    """The number of windows of a day that lie inside spans."""
     return sum(end - first for first, end in grid.on(day.toordinal(), spans))
