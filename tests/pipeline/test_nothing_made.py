@@ -108,7 +108,7 @@ MISTAKES = {
     ),
     "freqmax": (
         [f"{N16K},{DAYS}", f"{N19K},{DAYS}"], "10,0.05,4,900,1800,200", "",
-        "sampled at 1 Hz, too slow for freqmax=4 Hz",
+        "freqmax = 4 Hz exceeds the Nyquist frequency (0.5 Hz, recorded at 1 Hz)",
     ),
     "cc_len": (
         [f"{N16K},{DAYS}", f"{N19K},{DAYS}"], GOOD, "short", "no window has enough samples",
@@ -332,23 +332,22 @@ def row(channel: str, status: str, reason: str, source: str = "archive:a", **mor
 
 def test_reasons_are_counted_without_what_differs_from_channel_to_channel():
     rows = [
-        row("A", "refused", "dead channel; half of its windows move less than 1e-12 (rms)"),
+        row("A", "refused", "dead channel; its median RMS is 1e-12 m/s"),
         row("B", "nodata", "the archive does not have this channel; it has C."),
         row("C", "kept", "3 records could not be decoded"),
-        row("D", "refused", "dead channel; half of its windows move less than 2e-12 (rms)"),
+        row("D", "refused", "dead channel; its median RMS is 2e-12 m/s"),
         row("E", "empty", "2 overlaps disagree; no window is good", dropped="max_std=3"),
     ]
 
     reasons = reasons_of([(rows, True)])
 
     assert [(r["channel_days"], r["reason"], r["channel"], r["detail"]) for r in reasons] == [
-        (2, "dead channel", "A", "half of its windows move less than 1e-12 (rms)"),
+        (2, "dead channel", "A", "its median RMS is 1e-12 m/s"),
         (1, "the archive does not have this channel", "B", "it has C"),
         (1, "no window is good", "E", "2 overlaps disagree; left out by max_std=3"),
     ]
     assert reason_lines(reasons)[1:3] == [
-        "       2  dead channel (such as A on 2019-01-01: half of its windows move less than "
-        "1e-12 (rms))",
+        "       2  dead channel (such as A on 2019-01-01: its median RMS is 1e-12 m/s)",
         "       1  the archive does not have this channel (B on 2019-01-01: it has C)",
     ]
 

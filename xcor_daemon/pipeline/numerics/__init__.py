@@ -1,1 +1,1 @@
-"""Fourier transforms, compiled functions, runs of integers."""
+"""Fourier transforms, compiled functions, runs of consecutive integers."""

@@ -1,17 +1,17 @@
-"""The one place where a Fourier transform is chosen: ducc0 where it is installed, else scipy.
+"""Fourier transforms, by ducc0 if it is installed, else by SciPy.
 
-Both keep float32 as float32, and agree to 1e-6 of the largest. From version 1.18 on (Python 3.12)
-SciPy computes with ducc as well, and a whole day takes at most a tenth longer than with ducc0 (the
-extra ``fast``). Before, its transforms take half as long again.
+Both compute float32 in float32 and agree to 1e-6 of the maximum. From version 1.18 on (Python
+3.12) SciPy uses ducc too, and a day takes at most 10 % longer than with ducc0 (the extra
+``fast``); older versions need 50 % more time for transforms.
 
-**A row does not depend on the rows beside it.** Both libraries take as many rows at once as a
-vector register of the processor holds, then half as many, and what is left one by one, and each
-of these ways rounds differently: with 16 floats in a register (AVX-512) the last digits of a row
-change with the number of rows. So every call of theirs has the same number of rows, a power of two:
-whatever the width of a register, such a call is cut into equal parts, and all of its rows are
-computed in one way. What is left over of a batch is filled up with zeros. So results are the same
-bytes for any cut and any number of threads, processes or machines of one processor family; between
-families (AVX2, AVX-512, arm64) they agree to 1e-6 of the maximum.
+**A row does not depend on the rows beside it.** Both libraries transform as many rows at once as
+a vector register of the processor holds, then half as many, and the remainder one by one. Each of
+these ways rounds differently: with 16 floats in a register (AVX-512) the last digits of a row
+change with the number of rows. Therefore every call of the library has the same number of rows, a
+power of two: whatever the width of a register, such a call is divided into equal parts, and all
+its rows are computed in the same way. A batch is padded with rows of zeros. So the results are
+the same bytes for any division of the work among threads, processes or machines of one processor
+family; between families (AVX2, AVX-512, arm64) they agree to 1e-6 of the maximum.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy  # its parts load when they are first used
+import scipy  # loads its modules on first use
 
 try:
     from ducc0.fft import c2r, r2c
 
     BACKEND = "ducc0"
-except ModuleNotFoundError:  # the extra is not installed; where it is broken, that is told
+except ModuleNotFoundError:  # the extra is not installed; another ImportError is not caught
     BACKEND = "scipy.fft"
 
 _MINOR = tuple(int(part) for part in scipy.__version__.split(".")[:2])
-# What one core computes in a call, copies included (flop/s), where each works from the cache.
+# Rate of one core (flop/s) in a call, copies included, if the data are in its cache.
 RATE = 20e9 if BACKEND == "ducc0" else 14e9 if _MINOR >= (1, 18) else 7e9
 
 # (input, output) of one call of the library, both contiguous
@@ -37,10 +37,11 @@ _Transform = Callable[[np.ndarray, np.ndarray], None]
 
 
 def default_rows_per_call(n: int) -> int:
-    """Rows of ``n`` samples that are transformed by one call: 8, 4 or, beyond the caches, 1.
+    """Return how many rows of ``n`` samples one call transforms: 8, 4 or, beyond the caches, 1.
 
-    Eight fill a register of AVX2. With AVX-512 eight rows of 4500 samples take a tenth less time
-    than sixteen, and from some 20 000 samples on four take no more than eight, in half the memory.
+    Eight fill a register of AVX2. With AVX-512 eight rows of 4500 samples take 10 % less time
+    than sixteen, and from some 20 000 samples on four take no longer than eight, in half the
+    memory.
     """
     if n <= 1 << 14:
         return 8
@@ -48,11 +49,21 @@ def default_rows_per_call(n: int) -> int:
 
 
 def rfft(x: np.ndarray, rows_per_call: int | None = None) -> np.ndarray:
-    """Spectra of real signals (n,) or (rows, n) along the last axis, unscaled.
+    """Compute the spectra of real signals, along the last axis.
 
-    A row depends on its length and on ``rows_per_call``, the rows of one call of the library
-    (`default_rows_per_call` unless given; a power of two), and on nothing else. A bare signal may
-    differ from a row in its last digits.
+    Parameters
+    ----------
+    x : float array, shape (n,) or (rows, n)
+        float32 or float64.
+    rows_per_call : int, optional
+        Rows in a call of the library, a power of two; `default_rows_per_call` by default. A row
+        of the result depends on its length and on this number only. A signal of shape (n,) may
+        differ from a row in its last digits.
+
+    Returns
+    -------
+    spectra : complex array, shape (..., n // 2 + 1)
+        Not scaled; complex64 of float32.
     """
     n = x.shape[-1]
     out = np.empty((*x.shape[:-1], n // 2 + 1), dtype=np.result_type(x.dtype, np.complex64))
@@ -62,9 +73,23 @@ def rfft(x: np.ndarray, rows_per_call: int | None = None) -> np.ndarray:
 def irfft(
     spectra: np.ndarray, n: int, out: np.ndarray | None = None, rows_per_call: int | None = None
 ) -> np.ndarray:
-    """Real signals of ``n`` samples from their n // 2 + 1 frequencies, scaled by 1/n.
+    """Compute real signals from their spectra, along the last axis.
 
-    ``out`` is room (rows, n) for the result. For the rest as `rfft`.
+    Parameters
+    ----------
+    spectra : complex array, shape (..., n // 2 + 1)
+        As from `rfft`.
+    n : int
+        Samples of a signal.
+    out : float array, shape (..., n), optional
+        Where to put the result; a new array by default.
+    rows_per_call : int, optional
+        As for `rfft`.
+
+    Returns
+    -------
+    x : float array, shape (..., n)
+        Scaled by 1/n; float32 of complex64.
     """
     if out is None:
         out = np.empty((*spectra.shape[:-1], n), dtype=spectra.real.dtype)
@@ -110,10 +135,17 @@ def _in_groups(
 
 
 def next_fast_len(n: int, multiple: int = 2) -> int:
-    """The smallest even length that is at least ``n`` and has no prime factor above 5.
+    """Return the smallest length of at least ``n`` samples without a prime factor above 5.
 
-    ``multiple`` is 1 where it may be odd.
+    Parameters
+    ----------
+    n : int
+        Samples needed.
+    multiple : int
+        2 for even lengths only, 1 for all.
 
+    Examples
+    --------
     >>> next_fast_len(1001), next_fast_len(1201, multiple=1)
     (1024, 1215)
     """
@@ -129,16 +161,19 @@ def next_fast_len(n: int, multiple: int = 2) -> int:
 
 
 def next_long_len(n: int) -> int:
-    """Of the lengths that `next_fast_len` may give, up to 3 % longer, the one with the most twos.
+    """Return a fast length of at least ``n`` samples for series that exceed the cache.
 
-    A series of a day leaves the cache, and every factor is another way through memory: four in
-    one step are cheaper than three. 1 474 560 samples take a tenth less time than 1 458 000.
+    Among the lengths without a prime factor above 5 and up to 3 % longer than necessary, it is
+    the one with the most factors of 2. Each step of the transform passes through memory once, and
+    fewer steps are needed with factors of 4: 1 474 560 samples take 10 % less time than 1 458 000.
 
+    Examples
+    --------
     >>> next_long_len(1_444_000), next_long_len(1)
     (1474560, 2)
     """
     odd = [3**b * 5**c for b in range(40) for c in range(28)]
-    # The smallest power of two that makes each of them long enough.
+    # Each times the smallest power of two that makes it long enough.
     lengths = [part << max(1, (-(-n // part) - 1).bit_length()) for part in odd if part <= n]
     shortest = min(lengths)
     near = (m for m in lengths if m <= max(1.03 * n, shortest))

@@ -1,4 +1,4 @@
-"""How a kernel is compiled, and found again without waking the compiler."""
+"""Compilation of kernels with numba, and its cache on disk."""
 
 from __future__ import annotations
 
@@ -17,54 +17,53 @@ log = logging.getLogger(__name__)
 
 
 class _Cache(FunctionCache):
-    """numba's cache on disk, out of which machine code comes at once.
+    """numba's cache on disk, read without initialising the compiler.
 
-    numba's own way first makes the compiler know all of numpy, as if there were something to
-    compile: half a second at every start. Where there is, numba does that by itself.
-    Its own classes have no types, hence the ``type: ignore``.
+    numba's own cache first registers all of numpy with the compiler, as if there were something
+    to compile: half a second at every start. If there is, numba does so later by itself.
+    Its classes have no types, hence the ``type: ignore``.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
-        # Beside a kernel's own file it holds the instructions of these, and is made again when
-        # they change.
-        about = [Path(__file__).with_name(name).stat() for name in _INSTRUCTIONS]
-        stamps = tuple((one.st_mtime, one.st_size) for one in about)
+        # A cached kernel contains the intrinsics of these files too: it is stale if one changes.
+        status = [Path(__file__).with_name(name).stat() for name in _INSTRUCTIONS]
+        stamps = tuple((one.st_mtime, one.st_size) for one in status)
         self._cache_file._source_stamp = (self._cache_file._source_stamp, stamps)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The machine code for a signature; None where it was never compiled."""
-        rtsys.initialize(target_context)  # what arrays of a kernel's own are counted by
+        """Load the machine code for a signature; None if it was never compiled."""
+        rtsys.initialize(target_context)  # the reference counts of arrays made in a kernel
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep machine code; where the disk refuses, the next process compiles again."""
+        """Save machine code; if the disk refuses, the next process compiles again."""
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
-            log.info("compiled kernels are not kept: %s", error)
+            log.info("compiled kernels are not cached: %s", error)
 
 
 def jit() -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function with its first call and keep that on disk; it lets go of the GIL.
+    """Decorate a function to be compiled at its first call and cached on disk; it frees the GIL.
 
-    Sums are taken in the order in which they are written: with numba's ``fastmath`` it would
-    depend on the processor (`ordered_sums`).
+    Sums keep their order in the source: with numba's ``fastmath`` it would depend on the
+    processor (`ordered_sums`).
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
         kernel: Any = numba.njit(nogil=True)(function)
         try:
             kernel._cache = _Cache(function)
-        except RuntimeError as error:  # no folder for it can be written
-            log.info("compiled kernels are not kept: %s", error)
+        except RuntimeError as error:  # no folder of the cache is writable
+            log.info("compiled kernels are not cached: %s", error)
         return kernel
 
     return decorate
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
-    """numba's decorator of that name; kernels call the result without the typing context."""
+    """Decorate an intrinsic as numba does; kernels call it without the typing context."""
     made: Callable[..., Any] = numba.extending.intrinsic(function)
     return made

@@ -1,9 +1,9 @@
-"""Sums for compiled kernels whose order of additions is the same on every processor.
+"""Sums in compiled kernels whose order of additions is the same on every processor.
 
-A compiler that may reorder a sum takes as many partial sums as suit the processor it compiles for:
-with the same instructions (AVX-512) a filter then gives other last digits on AMD's than on Intel's.
-Here the partial sums are written down: `LANES` of them, the k-th over the values k, k + LANES, ...,
-each a fused multiply-add after the other, and then added in pairs. They fill one register of
+A compiler that may reorder a sum uses as many partial sums as suit the processor: with the same
+instructions (AVX-512) a filter then has other last digits on AMD's processors than on Intel's.
+Here the number of partial sums is fixed: `LANES`, the k-th over the values k, k + LANES, ..., by
+one fused multiply-add after the other; then they are added in pairs. They fill one register of
 AVX-512, two of AVX2, four of arm64.
 """
 
@@ -18,7 +18,7 @@ from numba import types
 from .jit import intrinsic
 
 LANES = 16
-# What an intrinsic gives numba: the types that it takes and gives, and a function that writes LLVM.
+# Result of an intrinsic for numba: types of its arguments and result; a function that emits LLVM.
 Generated = tuple[Any, Callable[..., ir.Value]]
 _INT, _FLOAT, _DOUBLE = ir.IntType(64), ir.FloatType(), ir.DoubleType()
 
@@ -27,8 +27,8 @@ _INT, _FLOAT, _DOUBLE = ir.IntType(64), ir.FloatType(), ir.DoubleType()
 def four_dots(typingctx: Any, taps: Any, data: Any, step: Any, n: Any) -> Generated:
     """Dot products of ``n`` floats at ``taps`` with those at ``data``, + step, ... + 3 step.
 
-    ``taps`` and ``data`` are addresses, ``step`` is in bytes, ``n`` a multiple of `LANES`. Gives
-    four float32.
+    ``taps`` and ``data`` are addresses, ``step`` is in bytes, ``n`` a multiple of `LANES`.
+    Returns four float32.
     """
     result = types.UniTuple(types.float32, 4)
 
@@ -64,7 +64,7 @@ def sum_and_moment(typingctx: Any, data: Any, n: Any, reference: Any, middle: An
     """Sums of x and of x (i - middle) over the first ``n`` values, x = data[i] - reference.
 
     ``data`` is a contiguous array (of 32-bit integers or floats), ``n`` a multiple of `LANES`.
-    Gives two float64.
+    Returns two float64.
     """
     result = types.UniTuple(types.float64, 2)
     is_integer = isinstance(data.dtype, types.Integer)
@@ -84,8 +84,8 @@ def sum_and_moment(typingctx: Any, data: Any, n: Any, reference: Any, middle: An
 
         def add(k: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
             total, moment, away = sums
-            place = builder.bitcast(builder.gep(first, [k]), loaded_type.as_pointer())
-            loaded = builder.load(place)
+            address = builder.bitcast(builder.gep(first, [k]), loaded_type.as_pointer())
+            loaded = builder.load(address)
             loaded.align = 4
             x = builder.fsub(convert(loaded, vector), reference)
             moment = _multiply_add(builder, x, away, moment)
@@ -144,7 +144,7 @@ def _repeated(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 
 
 def _added_up(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
-    """The lanes added in pairs: the upper half to the lower, until one is left."""
+    """Sum of the lanes, in pairs: the upper half is added to the lower until one lane is left."""
     width = LANES
     while width > 1:
         width //= 2

@@ -1,4 +1,4 @@
-"""Numbers that follow each other: what is written, read or transformed in one go."""
+"""Runs of consecutive integers: rows that are read or written in one operation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ import numpy as np
 
 
 def consecutive_runs(numbers: np.ndarray, most: int | None = None) -> list[tuple[int, int]]:
-    """Where in ``numbers`` (n,) each is one more than the last: [a, b), none longer than ``most``.
+    """Find runs in which each number is one more than the previous.
 
+    Parameters
+    ----------
+    numbers : int array, shape (n,)
+        Such as rows of a file.
+    most : int, optional
+        Longest run; longer ones are split.
+
+    Returns
+    -------
+    runs : list of (int, int)
+        First index in ``numbers`` and index after the last, of each run.
+
+    Examples
+    --------
     >>> consecutive_runs(np.array([4, 5, 6, 9])), consecutive_runs(np.array([4, 5, 6, 9]), most=2)
     ([(0, 3), (3, 4)], [(0, 2), (2, 3), (3, 4)])
     """

@@ -1,1 +1,1 @@
-"""Samples of a channel to windows of ground motion."""
+"""Preprocessing: samples of a channel -> windows of ground motion, normalised."""

@@ -1,4 +1,4 @@
-"""One recorded rate becomes another: a filter without phase that drops samples, from int32."""
+"""Decimation: a zero-phase anti-alias filter and a lower sampling rate."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from ..numerics.fft import next_long_len
 from ..numerics.jit import jit
 from ..numerics.ordered_sums import LANES, four_dots
 
-_STOP_BAND = 96.0  # dB of the decimation filter by Kaiser's formula, which is 3 dB too hopeful
-_STRETCH = 6144  # samples at a time, so that they stay in the first-level cache
+_STOP_BAND = 96.0  # dB for Kaiser's formula, which overestimates the attenuation by 3 dB
+_CHUNK = 6144  # samples at a time, so that they stay in the first-level cache
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How one recorded rate becomes fs: a decimating filter, then a cut of the spectrum.
+    """Steps from the recorded rate to fs: decimation, then truncation of the spectrum.
 
-    ``factor`` recorded samples become one of the middle rate; ``n_middle`` samples of the middle
-    rate last exactly as long as ``n_grid`` samples of fs.
+    ``factor`` recorded samples become one at the intermediate rate; ``n_middle`` samples at that
+    rate last exactly as long as ``n_grid`` samples at fs.
     """
 
-    fs_raw: float
+    fs_raw: float  # Hz, as recorded
     factor: int
     n_middle: int
     n_grid: int
 
     @property
     def fs_middle(self) -> float:
-        """Rate after the decimating filter (Hz)."""
+        """Intermediate rate, after decimation (Hz)."""
         return self.fs_raw / self.factor
 
 
 @lru_cache(maxsize=32)
 def plan_rates(fs_raw: float, fs: float, n: int, top: float) -> Rates:
-    """Choose the decimation for a channel.
+    """Choose the decimation of a channel.
 
-    The filter keeps what lies below ``top`` (Hz) and must stop what would fold onto it, that is
-    all above fs_middle - top. A middle rate of 3 top keeps it short; the transform that follows
-    then reaches any fs, whether their ratio is whole or not, and larger or smaller.
+    The filter passes frequencies below ``top`` and must stop those that would be aliased onto
+    them, above fs_middle - top. With an intermediate rate of 3 top the filter stays short; the
+    Fourier transform that follows reaches any fs, higher or lower, by a whole ratio or not.
 
     Parameters
     ----------
@@ -51,7 +51,11 @@ def plan_rates(fs_raw: float, fs: float, n: int, top: float) -> Rates:
     n : int
         Samples of the grid that are needed.
     top : float
-        Highest frequency that is kept (Hz).
+        Upper end of the band (Hz).
+
+    Returns
+    -------
+    rates : Rates
     """
     factor = max(1, floor(fs_raw / (3 * top) + 1e-9))
     # A drift of 2e-9 is 0.2 ms in a day.
@@ -67,7 +71,23 @@ def plan_rates(fs_raw: float, fs: float, n: int, top: float) -> Rates:
 
 @lru_cache(maxsize=32)
 def decimation_filter(fs_raw: float, factor: int, top: float) -> np.ndarray:
-    """A symmetric FIR, odd length, that passes [0, top] and stops what folds onto it (>= 90 dB)."""
+    """Design the anti-alias filter, a symmetric FIR filter after Kaiser.
+
+    Parameters
+    ----------
+    fs_raw : float
+        Recorded rate (Hz).
+    factor : int
+        One sample is left of ``factor``.
+    top : float
+        Upper end of the pass band (Hz); frequencies that are aliased onto the pass band are
+        attenuated by at least 90 dB.
+
+    Returns
+    -------
+    taps : float32 array, shape (n_taps,)
+        An odd number; their sum is 1.
+    """
     if factor == 1:
         return np.ones(1, dtype=np.float32)
     fs_middle = fs_raw / factor
@@ -79,7 +99,22 @@ def decimation_filter(fs_raw: float, factor: int, top: float) -> np.ndarray:
 
 
 def filter_gain(taps: np.ndarray, frequency: np.ndarray, fs: float) -> np.ndarray:
-    """The real gain of a symmetric FIR centred on its middle tap."""
+    """Gain of a symmetric FIR filter centred on its middle tap: real.
+
+    Parameters
+    ----------
+    taps : float32 array, shape (n_taps,)
+        An odd number.
+    frequency : float64 array, shape (n,)
+        Hz.
+    fs : float
+        Sampling rate of the filter (Hz).
+
+    Returns
+    -------
+    gain : float64 array, shape (n,)
+        Without unit.
+    """
     half = taps.size // 2
     if not half:
         return np.ones_like(frequency)
@@ -93,7 +128,7 @@ def filter_gain(taps: np.ndarray, frequency: np.ndarray, fs: float) -> np.ndarra
 
 
 def pad_taps(taps: np.ndarray) -> np.ndarray:
-    """Taps with zeros behind them, up to whole groups of `LANES`."""
+    """Append zeros to taps (n_taps,), up to a multiple of `LANES`."""
     return np.pad(taps, (0, -taps.size % LANES))
 
 
@@ -107,41 +142,56 @@ def decimate(
     half: int,
     out: np.ndarray,
 ) -> None:
-    """Every ``factor``-th sample of ``data - reference``, filtered; straight from int32.
+    """Filter ``data - reference`` and keep every ``factor``-th sample.
 
     ``out[m]`` is centred on ``data[first + m factor]`` and written where that is a sample of
-    ``data``; data is zero outside its ends. Four outputs at a time are sums along the taps.
+    ``data``; beyond its ends ``data`` counts as zero.
 
-    ``taps`` are float32, filled up by `pad_taps`, and tap ``half`` is the centre.
+    Parameters
+    ----------
+    data : array, shape (n,)
+        int32, float32 or float64, contiguous, in counts.
+    reference : float
+        Subtracted from ``data`` before it becomes float32 (counts).
+    first : int
+        Index in ``data`` of the centre of ``out[0]``; may be negative.
+    factor : int
+        One sample is left of ``factor``.
+    taps : float32 array, shape (n_taps,)
+        From `pad_taps`.
+    half : int
+        Index of the central tap.
+    out : float32 array, shape (n_out,)
+        Receives the result, in counts.
 
     Raises
     ------
     ValueError
-        If ``taps`` were not filled up.
+        If ``taps`` were not padded.
     """
     if taps.size % LANES:
-        raise ValueError("taps must be filled up to whole groups, as pad_taps does it")
+        raise ValueError("the number of taps is not a multiple of LANES; use pad_taps")
     n, n_taps = data.size, taps.size
     low = max(0, -(first // factor))
     high = min(out.size, (n - 1 - first) // factor + 1)
-    stretch = max(4, _STRETCH // factor)
-    row = np.empty((stretch + 2) * factor + n_taps, dtype=np.float32)
+    chunk = max(4, _CHUNK // factor)
+    row = np.empty((chunk + 2) * factor + n_taps, dtype=np.float32)
     shift = np.float32(reference)
-    for m0 in range(low, high, stretch):
-        result = out[m0 : min(m0 + stretch, high)]
+    for m0 in range(low, high, chunk):
+        result = out[m0 : min(m0 + chunk, high)]
         begin = first + m0 * factor - half
         n_row = (result.size - 1) * factor + n_taps
         k0 = min(n_row, max(0, -begin))
         k1 = max(k0, min(n_row, n - begin))
         row[:k0] = 0
         row[k1:] = 0
-        # Slices, since with an offset that may be negative nothing is done side by side.
+        # Slices: with an index that may be negative the loop would not be vectorised.
         here, real = data[begin + k0 : begin + k1], row[k0:k1]
         for k in range(here.size):
             real[k] = np.float32(here[k]) - shift
         for m in range(0, result.size, 4):
-            place = row.ctypes.data + m * factor * 4
-            sums = four_dots(taps.ctypes.data, place, factor * 4, n_taps)
+            address = row.ctypes.data + m * factor * 4
+            sums = four_dots(taps.ctypes.data, address, factor * 4, n_taps)
             for k, y in enumerate(sums):
                 if m + k < result.size:
                     result[m + k] = y

@@ -1,7 +1,8 @@
-"""Raw samples -> ground motion: decimate, response, band and shift to the grid of the day.
+"""Recorded samples -> ground motion: decimate, remove the response, filter, align to the grid.
 
-The whole chain between two gaps is linear and without phase: every channel, whatever its rate or
-the fraction of a second at which its clock ticks, ends on one grid that begins at midnight UTC.
+Between two gaps all steps are linear and without phase: each channel, whatever its sampling rate
+and whatever fraction of a second its samples start at, is aligned to one grid that starts at
+midnight UTC.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .taper import detrend_taper
 
 @dataclass(frozen=True)
 class MotionSpectrum:
-    """One channel-day as the spectrum of ground motion, before it becomes a time series."""
+    """Spectrum of the ground motion of a channel-day."""
 
     spectrum: np.ndarray  # complex64, at the frequencies k * fs / n_grid of the band
     n_grid: int  # samples of the series
@@ -39,34 +40,41 @@ def to_spectrum(
     params: XcorParams,
     band: Band | None = None,
 ) -> MotionSpectrum:
-    """One channel as the spectrum of ground motion in the band, on the grid of a day.
+    """Compute the spectrum of a channel's ground motion in the band, aligned to the grid of a day.
 
-    Every contiguous segment is detrended and tapered by itself; gaps are zero. Segments whose
-    clocks tick at another fraction of a sample, or that fall into another response epoch, are
-    filtered apart and added: all of it is linear.
+    Each segment without gaps is detrended and tapered separately; gaps are zero. Segments whose
+    samples have another fraction of a sampling interval, or another response epoch, are filtered
+    separately and added, since all steps are linear.
 
     Parameters
     ----------
     samples : Samples
-        Day and margins, in counts.
+        The day and its margins, in counts.
     epochs : sequence of Epoch
-        Response epochs that touch the day; needed unless ``params.response`` is none.
+        Response epochs that overlap with the day; not used if ``params.response`` is none.
     grid : Grid
-        The samples wanted.
+        Sample times of the result.
     params : XcorParams
-        Rate, band, kind of ground motion.
+        Sampling rate, band and kind of ground motion.
     band : Band, optional
-        Instead of that of ``params``.
+        Replaces the band of ``params``.
+
+    Returns
+    -------
+    motion : MotionSpectrum
+        In m, m/s or m/s^2; in counts without a response.
 
     Raises
     ------
     NoDataError
-        If a segment has no response, or was sampled too slowly for the band.
+        If a segment has no response, or ``freqmax`` exceeds its Nyquist frequency.
     """
     band = band or Band.of(params)
     if band.freqmax > samples.fs / 2 * (1 + 1e-9):
         raise NoDataError(
-            f"sampled at {samples.fs:g} Hz, too slow for freqmax={band.freqmax:g} Hz", "refused"
+            f"freqmax = {band.freqmax:g} Hz exceeds the Nyquist frequency ({samples.fs / 2:g} Hz, "
+            f"recorded at {samples.fs:g} Hz); lower freqmax",
+            "refused",
         )
     top = min(band.top, samples.fs / 2)
     rates = plan_rates(samples.fs, grid.fs, grid.n, top)
@@ -79,14 +87,24 @@ def to_spectrum(
             bins *= _phase_ramp(n_bins, group.offset * grid.fs / NS / rates.n_grid)
         total = bins if total is None else total + bins
     if total is None:
-        raise NoDataError("no response in the metadata covers the samples", "refused")
+        raise NoDataError("the metadata have no response for the time of the samples", "refused")
     return MotionSpectrum(total, rates.n_grid)
 
 
 def to_grid(motion: MotionSpectrum, grid: Grid) -> np.ndarray:
-    """The time series of a spectrum: float32 (grid.n_day,), from midnight on.
+    """Transform a spectrum back to the time series of the day.
 
-    In m/s, m or m/s^2, or counts where no response was removed.
+    Parameters
+    ----------
+    motion : MotionSpectrum
+        From `to_spectrum`.
+    grid : Grid
+        The grid that it was computed for.
+
+    Returns
+    -------
+    series : float32 array, shape (grid.n_day,)
+        From midnight on; in m, m/s or m/s^2, in counts if no response was removed.
     """
     spectrum = np.zeros(motion.n_grid // 2 + 1, dtype=np.complex64)
     spectrum[: motion.spectrum.size] = motion.spectrum
@@ -96,24 +114,24 @@ def to_grid(motion: MotionSpectrum, grid: Grid) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Group:
-    """Segments that can be filtered together."""
+    """Segments with the same response and the same fraction of a sampling interval."""
 
     segments: tuple[Segment, ...]
     response: ResponseCurve | None
-    first: int  # index of the sample of segments[0] that is the origin; may lie before it
+    first: int  # index in segments[0] of the sample that is the origin; may be negative
     offset: int  # from the origin to the first sample of the grid, 0 <= offset < 1/fs_raw (ns)
 
 
 def _groups(
     samples: Samples, epochs: Sequence[Epoch], grid: Grid, params: XcorParams
 ) -> list[_Group]:
-    """Sort segments by response epoch and by the fraction of a sample at which they tick."""
+    """Group segments by response epoch and by the fraction of a sampling interval they start at."""
     parts: dict[tuple[int, int], list[Segment]] = {}
     step = NS / samples.fs
     for segment in samples.segments:
         for k, piece in _by_epoch(segment, epochs, params):
             offset = (grid.start - piece.start) % step
-            # Ticks closer than 2 us are the same clock; round-off must not split a day.
+            # Fractions closer than 2 us are the same: round-off must not split a day.
             parts.setdefault((k, round(offset / 2000) % round(step / 2000 + 0.5)), []).append(piece)
     groups = []
     for (k, _), pieces in parts.items():
@@ -127,7 +145,7 @@ def _groups(
 def _by_epoch(
     segment: Segment, epochs: Sequence[Epoch], params: XcorParams
 ) -> list[tuple[int, Segment]]:
-    """The parts of a segment by the epoch they fall in."""
+    """Split a segment at the limits of epochs; index of the epoch and its part."""
     if params.response == "none":
         return [(0, segment)]
     pieces = []
@@ -143,7 +161,10 @@ def _by_epoch(
 
 
 def _decimated(group: _Group, rates: Rates, top: float, params: XcorParams) -> np.ndarray:
-    """The segments of a group at the middle rate, detrended and tapered, zero in the gaps."""
+    """Segments of a group at the intermediate rate, detrended and tapered, zero in the gaps.
+
+    float32 (rates.n_middle,), in counts.
+    """
     taps = decimation_filter(rates.fs_raw, rates.factor, top)
     filled = pad_taps(taps)
     middle = np.zeros(rates.n_middle, dtype=np.float32)
@@ -154,7 +175,7 @@ def _decimated(group: _Group, rates: Rates, top: float, params: XcorParams) -> n
         high = min(middle.size, (segment.data.size - 1 - first) // rates.factor + 1)
         if high <= low:
             continue
-        # Any constant will do, the line is taken out below; it spares float32 the offset.
+        # Any constant serves, for the line is subtracted below; float32 cannot hold the offset.
         reference = float(np.median(segment.data[:: max(1, segment.data.size // 1000)]))
         decimate(segment.data, reference, first, rates.factor, filled, taps.size // 2, middle)
         part = middle[low:high]
@@ -178,7 +199,10 @@ _gains: dict[tuple[int, Rates, float, int, Band], tuple[ResponseCurve | None, np
 def _gain(
     response: ResponseCurve | None, rates: Rates, fs: float, n_bins: int, band: Band
 ) -> np.ndarray:
-    """Band, less the droop of the decimation filter, over the response; kept per epoch."""
+    """Gain of the band, corrected for the decimation filter, divided by the response; cached.
+
+    complex64 (n_bins,), in units of ground motion per count.
+    """
     key = (id(response), rates, fs, n_bins, band)
     if key in _gains:
         return _gains[key][1]
@@ -192,13 +216,13 @@ def _gain(
         result[inside] = gain[inside] / transfer(response, frequency[inside])
     if len(_gains) > 256:
         _gains.clear()
-    _gains[key] = (response, result)  # holding the response keeps its id from being used again
+    _gains[key] = (response, result)  # while the response is referenced its id is not reused
     return result
 
 
 @jit()
 def _phase_ramp(n: int, turns_per_bin: float) -> np.ndarray:
-    """exp(2 pi i k turns_per_bin) for k < n: an advance in time."""
+    """exp(2 pi i k turns_per_bin) for k < n, complex64 (n,): an advance in time."""
     ramp = np.empty(n, dtype=np.complex64)
     for block in range(0, n, 256):
         z = np.exp(2j * np.pi * ((block * turns_per_bin) % 1.0))

@@ -1,7 +1,7 @@
-"""Which windows and which channel-days are not worth to be correlated, by rules of params.csv.
+"""Quality rules: they drop windows and channel-days before correlation.
 
-Every rule is off unless a column asks for it, as in the original; what a rule leaves out is
-counted, and stands in summary.csv.
+Each rule is off unless a column of params.csv turns it on. The windows that each rule drops are
+counted in summary.csv.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ...request.params import XcorParams
 from ..datatypes import NS, Samples, Segment
 from ..numerics.jit import jit
 
-_CLIPPED_RUN = 3  # samples in a row at the extreme; a wave's own crest rarely has them
-# Peterson (1993), USGS Open-File Report 93-322, table 3: from a period (s) on, A + B log10(period)
-# is the acceleration of the quietest ground in dB of (m/s^2)^2/Hz.
+_CLIPPED_RUN = 3  # equal samples at the extreme value; an unclipped wave rarely has as many
+# New low-noise model of Peterson (1993), USGS Open-File Report 93-322, table 3: from a period (s)
+# on, A + B log10(period) is the power of acceleration in dB of (m/s^2)^2/Hz.
 _LOW_NOISE = np.array(
     [
         (0.10, -162.36, 5.64), (0.17, -166.7, 0.0), (0.40, -170.0, -8.3), (0.80, -166.4, 28.9),
@@ -28,11 +28,23 @@ _LOW_NOISE = np.array(
         (328.0, -217.43, 11.9), (600.0, -258.28, 26.60), (10000.0, -346.88, 48.75),
     ]
 )  # fmt: skip
+_UNIT = {"acceleration": "m/s^2", "velocity": "m/s", "displacement": "m", "none": "counts"}
 _POWER = {"acceleration": 0, "velocity": 2, "displacement": 4}  # of 1/omega, from acceleration
 
 
 def low_noise(frequency: np.ndarray) -> np.ndarray:
-    """Peterson's (1993) new low-noise model: acceleration, (m/s^2)^2/Hz, from 1e-5 to 10 Hz."""
+    """Return Peterson's (1993) new low-noise model.
+
+    Parameters
+    ----------
+    frequency : array, shape (n,)
+        1e-5 to 10 Hz.
+
+    Returns
+    -------
+    power : float64 array, shape (n,)
+        Power spectral density of acceleration, (m/s^2)^2/Hz.
+    """
     period = 1 / np.asarray(frequency)
     row = np.searchsorted(_LOW_NOISE[:, 0], period * (1 + 1e-12), side="right") - 1
     _, a, b = _LOW_NOISE[np.clip(row, 0, None)].T
@@ -40,14 +52,14 @@ def low_noise(frequency: np.ndarray) -> np.ndarray:
 
 
 def low_noise_rms(params: XcorParams) -> float:
-    """Root mean square of the quietest ground on Earth between freqmin and freqmax."""
+    """Root mean square of the low-noise model between freqmin and freqmax (m, m/s or m/s^2)."""
     frequency = np.linspace(params.freqmin, min(params.freqmax, 10.0), 1000)
     power = low_noise(frequency) / (2 * np.pi * frequency) ** _POWER[params.response]
     return float(np.sqrt(np.trapezoid(power, frequency)))
 
 
 def clock_steps(samples: Samples) -> int:
-    """How often a segment begins within two samples of the end of the one before: a clock set."""
+    """Count the segments that start within two samples of the end of the previous: clock steps."""
     steps = 0
     for before, after in zip(samples.segments, samples.segments[1:], strict=False):
         steps += after.start - before.end < 2 * NS / samples.fs
@@ -56,7 +68,7 @@ def clock_steps(samples: Samples) -> int:
 
 @jit()
 def _run_at(data: np.ndarray, k: int) -> tuple[int, int]:
-    """From where to where the samples around the ``k``-th have its value."""
+    """First and end of the run of samples around the ``k``-th that have its value."""
     begin, end = k, k + 1
     while begin > 0 and data[begin - 1] == data[k]:
         begin -= 1
@@ -67,9 +79,9 @@ def _run_at(data: np.ndarray, k: int) -> tuple[int, int]:
 
 @jit()
 def _runs(data: np.ndarray, least: int) -> list[tuple[int, int]]:
-    """From where to where at least ``least`` samples (2 or more) in a row have one value.
+    """First and end of each run of at least ``least`` (2 or more) equal samples.
 
-    Such a run holds two neighbours of those that are ``least // 2`` apart, so few are looked at.
+    Two samples at a distance of ``least // 2`` lie in each such run, so only those are compared.
     """
     found = [(0, 0)]
     step = max(1, least // 2)
@@ -85,7 +97,7 @@ def _runs(data: np.ndarray, least: int) -> list[tuple[int, int]]:
 
 @jit()
 def _runs_of(data: np.ndarray, low: float, high: float, least: int) -> list[tuple[int, int]]:
-    """From where to where at least ``least`` samples in a row are ``low``, or ``high``."""
+    """First and end of each run of at least ``least`` samples that are all ``low`` or ``high``."""
     found = [(0, 0)]
     end = 0
     for k in range(least - 1, data.size, least):
@@ -98,7 +110,7 @@ def _runs_of(data: np.ndarray, low: float, high: float, least: int) -> list[tupl
 
 
 def _flat(samples: Samples, seconds: float) -> Iterator[tuple[int, int]]:
-    """Times (ns) at which one value is recorded for longer than so many seconds."""
+    """Times (ns) of runs of one value that are longer than ``seconds``."""
     least = int(seconds * samples.fs) + 1
     for segment in samples.segments:
         for begin, end in _runs(segment.data, max(least, 2)):
@@ -106,11 +118,11 @@ def _flat(samples: Samples, seconds: float) -> Iterator[tuple[int, int]]:
 
 
 def _clipped(samples: Samples) -> Iterator[tuple[int, int]]:
-    """Times (ns) at which samples in a row stand at the largest or smallest value of all."""
+    """Times (ns) of runs at the largest or smallest value of all samples."""
     low = min(segment.data.min() for segment in samples.segments)
     high = max(segment.data.max() for segment in samples.segments)
     if low == high:
-        return  # flat, not clipped
+        return  # constant, not clipped
     for segment in samples.segments:
         for begin, end in _runs_of(segment.data, low, high, _CLIPPED_RUN):
             yield _times(segment, begin, end)
@@ -121,18 +133,18 @@ def _times(segment: Segment, begin: int, end: int) -> tuple[int, int]:
     return first, last
 
 
-def _touched(spans: Iterator[tuple[int, int]], midnight: int, params: XcorParams) -> np.ndarray:
-    """Which windows hold a sample of these times: bool (n_windows,)."""
-    touched = np.zeros(params.n_windows, dtype=bool)
+def _overlapping(spans: Iterator[tuple[int, int]], midnight: int, params: XcorParams) -> np.ndarray:
+    """Find the windows that overlap with the given times: bool (n_windows,)."""
+    overlaps = np.zeros(params.n_windows, dtype=bool)
     starts = np.arange(params.n_windows) * params.cc_step * NS
     for begin, end in spans:
-        touched |= (starts <= end - midnight) & (starts + params.cc_len * NS > begin - midnight)
-    return touched
+        overlaps |= (starts <= end - midnight) & (starts + params.cc_len * NS > begin - midnight)
+    return overlaps
 
 
 @jit()
 def _amplitude(window: np.ndarray) -> tuple[float, float]:
-    """Largest distance from the mean, and standard deviation."""
+    """Largest deviation from the mean, and standard deviation, in the unit of the window."""
     total = 0.0
     for value in window:
         total += value
@@ -146,74 +158,93 @@ def _amplitude(window: np.ndarray) -> tuple[float, float]:
 
 
 def _amplitudes(
-    motion: np.ndarray, kept: np.ndarray, params: XcorParams
+    motion: np.ndarray, candidates: np.ndarray, params: XcorParams
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Largest amplitude and standard deviation of every window that is kept, else 0."""
+    """Largest amplitude and standard deviation of each candidate window, else 0: (n_windows,)."""
     largest = np.zeros(params.n_windows)
     std = np.zeros(params.n_windows)
-    for k in np.flatnonzero(kept):
+    for k in np.flatnonzero(candidates):
         window = motion[k * params.n_step : k * params.n_step + params.n_samples]
         largest[k], std[k] = _amplitude(window)
     return largest, std
 
 
 def check_samples(
-    samples: Samples, kept: np.ndarray, midnight: int, params: XcorParams
+    samples: Samples, candidates: np.ndarray, midnight: int, params: XcorParams
 ) -> tuple[np.ndarray, str]:
-    """Leave out windows by what was recorded: ``max_steps``, ``max_flat``, ``drop_clipped``.
+    """Apply the rules on recorded samples: ``max_steps``, ``max_flat``, ``drop_clipped``.
 
     Parameters
     ----------
     samples : Samples
-    kept : bool array, shape (n_windows,)
-        Windows that are covered.
+        Recorded samples of the channel-day, in counts.
+    candidates : bool array, shape (n_windows,)
+        Windows with enough samples.
     midnight : int
-        Start of the day, ns.
+        Start of the day (ns since 1970 UTC).
+    params : XcorParams
+        The rules: ``max_flat`` in seconds, ``max_steps`` as a number.
 
     Returns
     -------
-    kept : bool array
-        Those that are left.
+    accepted : bool array, shape (n_windows,)
+        Candidates that violate no rule.
     dropped : str
-        How many each rule left out, such as ``max_flat=3``; a window may break several.
+        Windows dropped by each rule, such as ``max_flat=3``; a window may violate several.
 
     Raises
     ------
     NoDataError
-        If the whole channel-day is left out; the message names the rule and the figures.
+        If the whole channel-day is dropped; the message has the rule and the values.
     """
     if params.max_steps is not None and (n := clock_steps(samples)) > params.max_steps:
         raise NoDataError(
-            f"the clock steps more often than max_steps={params.max_steps:g}; {n} times", "refused"
+            f"too many clock steps; {n} exceed max_steps = {params.max_steps:g}", "refused"
         )
-    rules: dict[str, np.ndarray] = {}
+    rules: dict[str, np.ndarray] = {}  # windows that violate each
     if params.max_flat is not None:
-        rules["max_flat"] = _touched(_flat(samples, params.max_flat), midnight, params)
+        rules["max_flat"] = _overlapping(_flat(samples, params.max_flat), midnight, params)
     if params.drop_clipped:
-        rules["drop_clipped"] = _touched(_clipped(samples), midnight, params)
-    return _without(kept, rules)
+        rules["drop_clipped"] = _overlapping(_clipped(samples), midnight, params)
+    return _without(candidates, rules)
 
 
 def check_motion(
-    motion: np.ndarray, kept: np.ndarray, params: XcorParams
+    motion: np.ndarray, candidates: np.ndarray, params: XcorParams
 ) -> tuple[np.ndarray, str]:
-    """Leave out windows by their ground motion: ``drop_dead``, ``max_std``, ``max_median``.
+    """Apply the rules on ground motion: ``drop_dead``, ``max_std``, ``max_median``.
 
     Parameters
     ----------
     motion : float32 array, shape (n_day,)
-    kept : bool array, shape (n_windows,)
+        Ground motion, in m, m/s or m/s^2.
+    candidates : bool array, shape (n_windows,)
+        Windows to check.
+    params : XcorParams
+        The rules: ``max_std`` in standard deviations of a window, ``max_median`` in medians of
+        the standard deviations of the day's windows.
 
-    Returns and raises as `check_samples`.
+    Returns
+    -------
+    accepted : bool array, shape (n_windows,)
+        Candidates that violate no rule.
+    dropped : str
+        Windows dropped by each rule, such as ``max_std=3``; a window may violate several.
+
+    Raises
+    ------
+    NoDataError
+        If the whole channel-day is dropped; the message has the rule and the values.
     """
-    if not (params.max_std or params.max_median or params.drop_dead) or not kept.any():
-        return kept, ""
-    largest, std = _amplitudes(motion, kept, params)
-    median = float(np.median(std[kept]))
+    if not (params.max_std or params.max_median or params.drop_dead) or not candidates.any():
+        return candidates, ""
+    largest, std = _amplitudes(motion, candidates, params)
+    median = float(np.median(std[candidates]))
+    unit = _UNIT[params.response]
     if params.drop_dead and median < low_noise_rms(params) / 2:
         raise NoDataError(
-            f"dead channel; half of its windows move less than {median:.2g} (rms), the quietest "
-            f"ground on Earth {low_noise_rms(params):.2g}",
+            f"dead channel; its median RMS ({median:.2g} {unit}) is below half of Peterson's "
+            f"low-noise model ({low_noise_rms(params):.2g} {unit})",
             "refused",
         )
     rules: dict[str, np.ndarray] = {}
@@ -221,11 +252,11 @@ def check_motion(
         rules["max_std"] = (largest >= params.max_std * std) & (std > 0)
     if params.max_median is not None:
         rules["max_median"] = std >= params.max_median * median
-    return _without(kept, rules)
+    return _without(candidates, rules)
 
 
-def _without(kept: np.ndarray, rules: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
-    """Windows that break no rule, and how many each left out."""
-    dropped = {name: int((bad & kept).sum()) for name, bad in rules.items()}
-    good = kept & ~np.any([np.zeros_like(kept), *rules.values()], axis=0)
-    return good, " ".join(f"{name}={n}" for name, n in dropped.items() if n)
+def _without(candidates: np.ndarray, rules: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
+    """Accepted windows, bool (n_windows,), and the number that each rule drops."""
+    dropped = {name: int((violates & candidates).sum()) for name, violates in rules.items()}
+    accepted = candidates & ~np.any([np.zeros_like(candidates), *rules.values()], axis=0)
+    return accepted, " ".join(f"{name}={n}" for name, n in dropped.items() if n)

@@ -1,4 +1,4 @@
-"""An instrument response at any frequency, from the curve that was made of it."""
+"""Interpolation of an instrument response."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from ..datatypes import ResponseCurve
 
 
 def transfer(curve: ResponseCurve, frequencies: np.ndarray) -> np.ndarray:
-    """The response at any frequencies, counts per unit of ground motion.
+    """Interpolate an instrument response.
 
     Parameters
     ----------
-    frequencies : array
-        Hz. Outside the curve its end value is held, at 0 Hz too: finite, and never to be used
-        without a filter that is zero there.
+    curve : ResponseCurve
+        The response at fixed frequencies.
+    frequencies : array, shape (n,)
+        Hz. Outside the curve its first or last value is used, at 0 Hz too: finite, but only
+        meaningful with a filter that is zero there.
 
     Returns
     -------
-    response : complex128 array
-        Divide a spectrum of counts by it; error about 1e-8 of evalresp's value in the passband.
+    response : complex128 array, shape (n,)
+        Counts per m, m/s or m/s^2: divide a spectrum of counts by it. Differs from evalresp's
+        value by about 1e-8 of it in the pass band.
     """
     grid = np.log(curve.frequency)
     inside = np.log(np.clip(frequencies, curve.frequency[0], curve.frequency[-1]))
@@ -29,7 +32,10 @@ def transfer(curve: ResponseCurve, frequencies: np.ndarray) -> np.ndarray:
 
 
 def _cubic(x: np.ndarray, y: np.ndarray, at: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """The cubics through four neighbouring points from ``start`` on, by Newton's differences."""
+    """Values at ``at`` of the cubics through four neighbouring points from ``start`` on.
+
+    By Newton's divided differences; ``at`` and ``start`` have shape (n,).
+    """
     first = np.diff(y) / np.diff(x)
     second = np.diff(first) / (x[2:] - x[:-2])
     third = np.diff(second) / (x[3:] - x[:-3])
