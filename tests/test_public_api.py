@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SAMPLE
+from paths import ROOT
 
 import xcor_daemon
 from xcor_daemon.errors import NoDataError
@@ -23,6 +23,7 @@ from xcor_daemon.pipeline.sources import open_source
 
 PUBLIC = sorted({*xcor_daemon._FUNCTIONS, *xcor_daemon._MODULES})
 DAY = date(2019, 1, 1)
+SAMPLE = ROOT / "xcor_daemon/demo/data"
 
 
 def test_the_import_alone_loads_nothing_else():
