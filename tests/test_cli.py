@@ -129,7 +129,7 @@ def test_submit_prints_the_id_of_a_job_that_waits(call, folder, s3):
     }
 
 
-def test_a_flag_beats_the_environment(call, folder, s3):
+def test_an_option_overrides_the_environment(call, folder, s3):
     assert call("submit", folder, XCOR_BUCKET="elsewhere").exit_code == 78
     assert call("--bucket", "xcor", "submit", folder, XCOR_BUCKET="elsewhere").exit_code == 0
 
@@ -140,7 +140,7 @@ def test_a_flag_beats_the_environment(call, folder, s3):
         (["submit", "my-job"], 78, "set XCOR_BUCKET"),
         (["run"], 78, "set XCOR_BUCKET"),
         (["--interval", "-1", "status"], 78, "interval"),
-        (["correlate", "my-job", "--source", "ftp:x"], 78, "neither archive:PATH nor fdsn"),
+        (["correlate", "my-job", "--source", "ftp:x"], 78, "write archive:PATH, fdsn:NAME-or-URL"),
         (["correlate", "my-job", "--source", "nowhere"], 78, "not configured"),
         (["correlate", "no-such-folder"], 2, "does not exist"),
         (["stack", "my-job"], 2, "--corr"),

@@ -1,4 +1,4 @@
-"""Settings: a flag beats a variable, which beats the default; a wrong one is refused at once."""
+"""Settings: an option overrides a variable, which overrides the default; values are checked."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def test_without_flags_and_variables_the_defaults_hold():
     assert Config.from_env({"PATH": "/bin", "OTHER_BUCKET": "b", "XCOR_BUCKET": ""}) == Config()
 
 
-def test_a_variable_beats_the_default_and_a_flag_beats_both():
+def test_a_variable_overrides_the_default_and_an_option_overrides_both():
     environ = {"XCOR_BUCKET": "from-env", "XCOR_INTERVAL": "7.5", "XCOR_MAX_PARALLEL": "3"}
 
     config = Config.from_env(environ, bucket="from-flag", interval=None)
@@ -44,46 +44,64 @@ def test_a_path_and_the_sources_are_read():
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("INTERVAL", "0.01", "interval=0.01 s; it must be from 0.05"),
-        ("INTERVAL", "nan", "interval=nan"),
+        (
+            "INTERVAL",
+            "0.01",
+            "interval = 0.01 is invalid; set XCOR_INTERVAL to 0, or 0.05 s or more",
+        ),
+        ("INTERVAL", "nan", "interval = nan is invalid; set XCOR_INTERVAL to 0 to 1e[+]09 s"),
         ("INTERVAL", "inf", "to 1e[+]09 s"),
-        ("SETTLE", "-1", "settle=-1.0 s"),
-        ("DEADLINE", "1e300", "deadline=1e[+]300 s"),
-        ("MAX_PARALLEL", "0", "max_parallel=0; it must be at least 1"),
-        ("MAX_ATTEMPTS", "0", "max_attempts=0"),
-        ("PROCESSES", "-1", "processes=-1"),
+        ("SETTLE", "-1", "settle = -1.0 is invalid"),
+        ("DEADLINE", "1e300", "deadline = 1e[+]300 is invalid"),
+        ("MAX_PARALLEL", "0", "max_parallel = 0 is invalid; set XCOR_MAX_PARALLEL to 1 or more"),
+        ("MAX_ATTEMPTS", "0", "max_attempts = 0 is"),
+        ("PROCESSES", "-1", "processes = -1 is"),
         ("PROCESSES", "two", "XCOR_PROCESSES='two' is not a number"),
         ("PROCESSES", "2.5", "XCOR_PROCESSES='2.5' is not a number"),
-        ("LAUNCHER", "podman", "launcher='podman'; it must be local or docker"),
-        ("WORKER_MEMORY", "1e6", "worker_memory=1000000.0 bytes; it must be at least 2.7e8, or 0"),
-        ("WORKER_MEMORY", "nan", "worker_memory=nan"),
-        ("WORKER_CPUS", "-1", "worker_cpus=-1.0; it must be at least 0.01, or 0"),
-        ("WORKER_PIDS", "4", "worker_pids=4; it must be at least 16"),
-        ("WORKER_NETWORK", "host", "would reach this machine's own services"),
-        ("WORKER_NETWORK", "a b", "worker_network='a b' is no name of a network"),
-        ("SOURCE", "http://example.org", "neither archive:PATH nor fdsn:"),
-        ("SOURCES", "demo", "source '' is neither"),
-        ("SOURCES", "bad name=fdsn:IRIS", "XCOR_SOURCES: 'bad name' is no name"),
-        ("SOURCES", "a=fdsn:", "source 'fdsn:' is neither"),
+        (
+            "LAUNCHER",
+            "podman",
+            "launcher = 'podman' is invalid; set XCOR_LAUNCHER to local or docker",
+        ),
+        ("WORKER_MEMORY", "1e6", "worker_memory = 1000000.0 is invalid; .* 0, or 2.7e8 bytes or"),
+        ("WORKER_MEMORY", "nan", "worker_memory = nan"),
+        ("WORKER_CPUS", "-1", "worker_cpus = -1.0 is invalid; .* to 0, or 0.01 or more"),
+        ("WORKER_PIDS", "4", "worker_pids = 4 is invalid; set XCOR_WORKER_PIDS to 16 or more"),
+        ("WORKER_NETWORK", "host", "access to this machine's services; name another network"),
+        ("WORKER_NETWORK", "a b", "worker_network = 'a b' is invalid; .* to 1 to 64 letters"),
+        (
+            "SOURCE",
+            "http://example.org",
+            "is not valid; write archive:PATH, fdsn:NAME-or-URL or s3:NAME",
+        ),
+        ("SOURCES", "demo", "source '' is not valid"),
+        (
+            "SOURCES",
+            "bad name=fdsn:IRIS",
+            "XCOR_SOURCES: 'bad name' is not a valid name; write NAME=SOURCE",
+        ),
+        ("SOURCES", "a=fdsn:", "source 'fdsn:' is not valid"),
     ],
 )
-def test_a_wrong_setting_is_refused_with_its_name_and_value(variable, value, message):
+def test_an_invalid_setting_is_an_error_with_its_value_and_limit(variable, value, message):
     with pytest.raises(ConfigError, match=message):
         Config.from_env({f"XCOR_{variable}": value})
 
 
-def test_a_bucket_is_asked_for_only_where_it_is_needed():
+def test_a_bucket_is_required_only_by_commands_that_use_it():
     assert Config(bucket="esip-xcor").need_bucket() == "esip-xcor"
-    with pytest.raises(ConfigError, match="set XCOR_BUCKET or give --bucket NAME"):
+    with pytest.raises(ConfigError, match="set XCOR_BUCKET or pass --bucket NAME"):
         Config().need_bucket()
 
 
 def test_a_source_that_is_not_configured_is_refused_with_those_that_are():
     config = Config(sources={"zeta": "archive:/z", "alpha": "archive:/a"})
 
-    with pytest.raises(ConfigError, match="'demo' is not configured here; configured: alpha, zeta"):
+    with pytest.raises(
+        ConfigError, match="'demo' is not configured; XCOR_SOURCES has: alpha, zeta"
+    ):
         config.source_named("demo")
-    with pytest.raises(ConfigError, match="configured: none"):
+    with pytest.raises(ConfigError, match="XCOR_SOURCES has: none"):
         Config().source_named("demo")
 
 

@@ -1,4 +1,4 @@
-"""Settings, read once: a flag beats an ``XCOR_*`` variable, which beats the default."""
+"""Settings: an option overrides an ``XCOR_*`` variable, which overrides the default."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from typing import Any
 from .errors import ConfigError
 
 DEFAULT_SOURCE = "fdsn:EARTHSCOPE"
-_LONGEST = 1e9  # s; what waits for infinity, or for NaN, fails only hours later
+_LONGEST = 1e9  # s; a wait for infinity, or for NaN, would fail only hours later
+_CHOICES = {
+    "launcher": ("local", "docker"),
+    "executor": ("", "processes", "dask"),
+    "log_format": ("text", "json"),
+}
 # Groups of the table of settings, in its order.
 SERVICE, WORKERS, CONTAINERS, DATA, LOGS = "Service", "Workers", "Containers", "Data", "Logs"
 
@@ -111,44 +116,43 @@ class Config:
     def __post_init__(self) -> None:
         spans = {"interval": 0.0, "lease": 0.0, "settle": 0.0, "deadline": 1.0, "s3_timeout": 0.1}
         for name, low in spans.items():
-            if not low <= getattr(self, name) <= _LONGEST:
-                need = f"it must be from {low:g} to {_LONGEST:g} s."
-                raise ConfigError(f"{name}={getattr(self, name)} s; {need}")
-        if 0 < self.interval < 0.05:
-            raise ConfigError(f"interval={self.interval} s; it must be from 0.05 s, or 0.")
-        units = {"reserve": "bytes", "quota": "bytes", "local_limit": "core-hours"}
-        for name, unit in units.items():
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}={getattr(self, name)} {unit}; it must not be negative.")
-        if self.launcher == "docker" and (self.executor == "dask" or self.dask_address):
-            need = "a container has its own folder, which Dask's workers do not see; set local."
-            raise ConfigError(f"launcher=docker with Dask: {need}")
-        if self.executor not in ("", "processes", "dask"):
-            raise ConfigError(f"executor={self.executor!r}; it must be processes or dask.")
+            self._require(
+                low <= getattr(self, name) <= _LONGEST, name, f"{low:g} to {_LONGEST:g} s"
+            )
+        self._require(not 0 < self.interval < 0.05, "interval", "0, or 0.05 s or more")
+        for name, unit in (("reserve", "bytes"), ("quota", "bytes"), ("local_limit", "core-hours")):
+            self._require(0 <= getattr(self, name) < float("inf"), name, f"0 {unit} or more")
         for name, low in (("max_parallel", 1), ("max_attempts", 1), ("processes", 0)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name}={getattr(self, name)}; it must be at least {low}.")
-        self._check_workers()
-        if self.log_format not in ("text", "json"):
-            raise ConfigError(f"log_format={self.log_format!r}; it must be text or json.")
+            self._require(getattr(self, name) >= low, name, f"{low} or more")
+        for name, values in _CHOICES.items():
+            self._require(getattr(self, name) in values, name, " or ".join(filter(None, values)))
+        if self.launcher == "docker" and (self.executor == "dask" or self.dask_address):
+            need = (
+                "Dask's workers cannot access the folder of a container; set XCOR_LAUNCHER=local."
+            )
+            raise ConfigError(f"launcher = docker with Dask: {need}")
+        self._check_containers()
         for source in (self.source, *self.sources.values()):
             check_source(source)
 
-    def _check_workers(self) -> None:
-        if self.launcher not in ("local", "docker"):
-            raise ConfigError(f"launcher={self.launcher!r}; it must be local or docker.")
-        if not (self.worker_memory == 0 or 2**28 <= self.worker_memory < float("inf")):
-            need = "it must be at least 2.7e8, or 0."
-            raise ConfigError(f"worker_memory={self.worker_memory} bytes; {need}")
-        if not (self.worker_cpus == 0 or 0.01 <= self.worker_cpus < float("inf")):
-            raise ConfigError(f"worker_cpus={self.worker_cpus}; it must be at least 0.01, or 0.")
-        if self.worker_pids < 16:
-            raise ConfigError(f"worker_pids={self.worker_pids}; it must be at least 16.")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", self.worker_network):
-            raise ConfigError(f"worker_network={self.worker_network!r} is no name of a network.")
-        if self.worker_network in ("host", "bridge", "none", "default"):
-            need = "a worker would reach this machine's own services; name a network of its own."
-            raise ConfigError(f"worker_network={self.worker_network!r}: {need}")
+    def _check_containers(self) -> None:
+        memory, cpus, network = self.worker_memory, self.worker_cpus, self.worker_network
+        is_enough = memory == 0 or 2**28 <= memory < float("inf")
+        self._require(is_enough, "worker_memory", "0, or 2.7e8 bytes or more")
+        self._require(cpus == 0 or 0.01 <= cpus < float("inf"), "worker_cpus", "0, or 0.01 or more")
+        self._require(self.worker_pids >= 16, "worker_pids", "16 or more")
+        is_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", network)
+        need = "1 to 64 letters, digits, _, . and -, beginning with a letter or digit"
+        self._require(is_name is not None, "worker_network", need)
+        if network in ("host", "bridge", "none", "default"):
+            need = "it would give workers access to this machine's services; name another network."
+            raise ConfigError(f"worker_network = {network!r}: {need}")
+
+    def _require(self, is_valid: bool, name: str, need: str) -> None:
+        """Raise a ConfigError with the value of a setting and the values that it may have."""
+        if not is_valid:
+            value = getattr(self, name)
+            raise ConfigError(f"{name} = {value!r} is invalid; set XCOR_{name.upper()} to {need}.")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **flags: Any) -> Config:
@@ -157,14 +161,14 @@ class Config:
         Parameters
         ----------
         environ : mapping
-            ``os.environ``; only names that begin with ``XCOR_`` matter.
+            ``os.environ``; only names that begin with ``XCOR_`` are read.
         flags
-            Values given on the command line; None where a flag was not given.
+            Values of command-line options; None for an option that was not given.
 
         Raises
         ------
         ConfigError
-            If a value is not of its kind.
+            If a value is not a number where one is needed, or out of its limits.
         """
         values: dict[str, Any] = {}
         for setting in fields(cls):
@@ -177,7 +181,7 @@ class Config:
     def need_bucket(self) -> str:
         """The bucket's name; a ConfigError where none is set."""
         if not self.bucket:
-            raise ConfigError("no S3 bucket is named; set XCOR_BUCKET or give --bucket NAME.")
+            raise ConfigError("no S3 bucket is configured; set XCOR_BUCKET or pass --bucket NAME.")
         return self.bucket
 
     @property
@@ -199,17 +203,17 @@ class Config:
         if not name:
             return self.source
         if name not in self.sources:
-            known = ", ".join(sorted(self.sources)) or "none"
-            raise ConfigError(f"source {name!r} is not configured here; configured: {known}.")
+            names = ", ".join(sorted(self.sources)) or "none"
+            raise ConfigError(f"source {name!r} is not configured; XCOR_SOURCES has: {names}.")
         return self.sources[name]
 
 
 def check_source(source: str) -> None:
-    """Refuse what is neither ``archive:PATH`` nor ``fdsn:URL-or-name`` nor ``s3:NAME``."""
-    kind, _, place = source.partition(":")
-    if kind not in ("archive", "fdsn", "s3") or not place:
-        need = "is neither archive:PATH nor fdsn:URL-or-name nor s3:NAME."
-        raise ConfigError(f"source {source!r} {need}")
+    """Raise a ConfigError unless a source is an archive, a data centre or open data on S3."""
+    kind, _, address = source.partition(":")
+    if kind not in ("archive", "fdsn", "s3") or not address:
+        need = "write archive:PATH, fdsn:NAME-or-URL or s3:NAME"
+        raise ConfigError(f"source {source!r} is not valid; {need}.")
 
 
 def _parse(name: str, kind: str, text: str) -> Any:
@@ -234,8 +238,8 @@ def _parse_sources(variable: str, text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split(";") if part.strip()]
     for name, _, _ in pairs:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name.strip()):
-            need = "write NAME=fdsn:URL;NAME=archive:PATH."
-            raise ConfigError(f"{variable}: {name!r} is no name; {need}")
+            need = "write NAME=SOURCE;NAME=SOURCE with names of 1 to 32 letters, digits, _ and -"
+            raise ConfigError(f"{variable}: {name!r} is not a valid name; {need}.")
     return {name.strip(): source.strip() for name, _, source in pairs}
 
 
