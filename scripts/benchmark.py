@@ -49,7 +49,8 @@ from xcor_daemon.pipeline.preprocessing.band import margin
 from xcor_daemon.pipeline.preprocessing.channel import prepare as prepare_channel
 from xcor_daemon.pipeline.preprocessing.windows import paired_windows
 from xcor_daemon.pipeline.sources import open_source
-from xcor_daemon.pipeline.units.day import DayPlan, correlate_day
+from xcor_daemon.pipeline.units.day import correlate_day
+from xcor_daemon.pipeline.units.plan import DayPlan
 from xcor_daemon.pipeline.worker_process import set_up_worker_process
 from xcor_daemon.request.parse import XcorParams
 from xcor_daemon.request.stations import Channel

@@ -3,7 +3,7 @@
     .venv/bin/python scripts/scheduler_overhead.py [--units N] [--seconds S] [--workers W]
 
 Units sleep instead of computing, S s on average, spread as 0.5 to 1.5 times that. The scheduler,
-the client (`Cluster`, as a job uses it) and the workers, 32 to a process, are processes of their
+the client (`DaskExecutor`, as in a job) and the workers, 32 to a process, are processes of their
 own, so the time of the processor that each needs for a unit is told apart: submitting it, giving
 it to a worker, doing nothing, bringing its record back. The tail is the time from the first worker
 without a unit to the end.
@@ -28,7 +28,7 @@ import dask
 import psutil
 from distributed import Scheduler, Worker
 
-from xcor_daemon.pipeline.scheduling.dask_cluster import Cluster
+from xcor_daemon.pipeline.scheduling.dask_cluster import DaskExecutor
 from xcor_daemon.pipeline.worker_process import set_up_worker_process
 
 set_up_worker_process()  # here, so that processes that this one spawns do it as well
@@ -96,7 +96,7 @@ def _spent(who: Mapping[str, list[int]]) -> dict[str, float]:
     return {name: sum(t.user + t.system for t in some) for name, some in times.items()}
 
 
-def do(cluster: Cluster, lengths: list[float]) -> list[float]:
+def do(cluster: DaskExecutor, lengths: list[float]) -> list[float]:
     """Do units as a job does: as many under way as there are slots; gives when each ended."""
     waiting, under_way, ends = iter(enumerate(lengths)), 0, []
     while len(ends) < len(lengths):
@@ -124,7 +124,7 @@ def main() -> None:
         hosts = [min(_TOGETHER, given.workers - k) for k in range(0, given.workers, _TOGETHER)]
         workers = [_start(stack, work, address, size)[0] for size in hosts]
         who = {"scheduler": [scheduler], "client": [os.getpid()], "workers": workers}
-        cluster = Cluster(nap, Path(folder), str(address))
+        cluster = DaskExecutor(nap, Path(folder), str(address))
         stack.callback(cluster.close)
         before = _spent(who)
         time.sleep(_WATCHED)

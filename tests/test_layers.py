@@ -142,6 +142,12 @@ def test_a_package_of_the_pipeline_imports_only_what_its_row_allows(name):
         assert (names & PIPELINE_MAY_IMPORT.keys()) - {name} <= PIPELINE_MAY_IMPORT[name], path
 
 
+def test_products_import_only_the_records_of_units():
+    for path in modules_of("pipeline/products"):
+        of_units = {one for one in imports_of(path) if one.startswith(f"{PREFIX}units")}
+        assert all(one.startswith(f"{PREFIX}units.records") for one in of_units), path
+
+
 def test_no_two_packages_of_the_pipeline_import_each_other():
     for name, allowed in PIPELINE_MAY_IMPORT.items():
         both = {other for other in allowed if name in PIPELINE_MAY_IMPORT[other]}
@@ -151,7 +157,7 @@ def test_no_two_packages_of_the_pipeline_import_each_other():
 def test_nothing_is_swallowed():
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            # One room must catch whatever a day's work raises: the executor, on purpose.
+            # One module must catch whatever a unit raises: the executors, on purpose.
             if isinstance(node, ast.ExceptHandler) and path.stem != "executors":
                 caught = ast.unparse(node.type) if node.type else "BaseException"
                 goes_on = ast.unparse(node.body[-1]) != "raise"

@@ -347,7 +347,7 @@ def correlate(
 
     set_up_worker_process()
     with _imports_without_gc():
-        from .pipeline.run import Crew, correlate_job, correlate_shard
+        from .pipeline.run import ExecutionOptions, correlate_job, correlate_shard
         from .pipeline.sources import Access
     from .request.parse import XcorRequest, read_files, read_request
     from .workers.placement import PROCESSES, check_address, choose_executor
@@ -374,14 +374,14 @@ def correlate(
     named = config.sources
     with _progress_of(folder) as report:
         if shard:
-            lost = correlate_shard(
+            failed = correlate_shard(
                 folder, source, shard, config.processes, report, sources=named, access=access
             )
-            if lost:
-                first = f"{lost[0]['day']}: {lost[0]['reason']}"
-                raise XcorError(f"{len(lost)} days failed; the first, {first}")
+            if failed:
+                first = f"{failed[0]['day']}: {failed[0]['reason']}"
+                raise XcorError(f"{len(failed)} days failed; the first, {first}")
             return
-        crew = Crew(executor, config.dask_address, joins)
+        execution = ExecutionOptions(executor, config.dask_address, joins)
         outputs = correlate_job(
             folder,
             source,
@@ -390,7 +390,7 @@ def correlate(
             images,
             sources=named,
             access=access,
-            crew=crew,
+            execution=execution,
         )
     _print_outputs(outputs, folder, as_json)
 

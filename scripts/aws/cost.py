@@ -18,7 +18,7 @@ from xcor_daemon.errors import RequestError
 from xcor_daemon.request.cost import Estimate, estimate
 from xcor_daemon.request.parse import XcorParams, XcorRequest
 from xcor_daemon.request.stations import Channel
-from xcor_daemon.request.units import Units
+from xcor_daemon.request.units import DayUnit, Units
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER.parents[1] / "docs/cost.md"
@@ -101,8 +101,8 @@ def campaign_rows(n_stations: int, n_days: int, params: XcorParams) -> list[tupl
     wall = hours / 2 if hours < 100 else hours / cores
     machine = MACHINE if hours < 100 else LARGE
     sample = request(n_stations, days, params)
-    first, then = Units(sample).of(_START.date())
-    written = sum(unit.first is None or unit.second is not None for unit in (*first, *then))
+    units = Units(sample).of(_START.date())
+    written = 1 if isinstance(units, DayUnit) else len(units.correlate)
     files = n_days * written + _OTHERS * len(jobs)
     return [
         ("jobs", f"{len(jobs)} of at most {days} days", ""),

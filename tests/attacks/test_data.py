@@ -17,8 +17,8 @@ from centre import END, SPANS, START, WAVEFORMS, WBM, Centre, serving
 
 from xcor_daemon.errors import NothingMadeError, RequestError
 from xcor_daemon.pipeline.datatypes import ChannelDay
-from xcor_daemon.pipeline.products.reasons import nothing_made
-from xcor_daemon.pipeline.products.summary import cell
+from xcor_daemon.pipeline.products.reasons import nothing_made_error
+from xcor_daemon.pipeline.products.summary import escape_formula
 from xcor_daemon.pipeline.run import correlate_job
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.open_data import OpenData
@@ -224,17 +224,17 @@ def test_a_reason_that_begins_with_an_odd_name_of_a_file_is_no_formula(begin, tm
 
     ((_, result),) = source.fetch([WBM], START, END)
 
-    assert cell(str(result)) == str(result)  # the name stands within
+    assert escape_formula(str(result)) == str(result)  # the name stands within
     assert f"{begin}cmd|calc" in str(result)
-    assert cell(f"{begin}cmd|calc") == f"'{begin}cmd|calc"
-    assert cell(-1.5) == -1.5
+    assert escape_formula(f"{begin}cmd|calc") == f"'{begin}cmd|calc"
+    assert escape_formula(-1.5) == -1.5
 
 
 def test_a_reason_of_a_stranger_makes_no_line_and_no_escape_of_a_table():
     reason = "the download failed: \x1b[2J\nerror: all is well; \u202eevil"
     row = ChannelDay("2022-01-02", "CI.WBM..LHZ", "failed", "fdsn:x", reason=reason)
 
-    error = nothing_made([([row], False)])
+    error = nothing_made_error([([row], False)])
 
     assert len(str(error).splitlines()) == 3
     assert all(c.isprintable() or c == "\n" for c in str(error))

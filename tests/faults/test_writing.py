@@ -104,7 +104,7 @@ def page(inputs: Inputs, folder: Path) -> list[object]:
 def in_blocks() -> None:
     """Days in blocks of two channels, prepared channels on the disk at once."""
     LIMITS["units"]["max_channels"] = 2
-    buffer.MEMORY = 0
+    buffer.MAX_BYTES_IN_MEMORY = 0
 
 
 def no_preparation() -> None:
@@ -258,9 +258,9 @@ def test_a_worker_of_dask_tells_of_its_disk(state, inputs, disk, references, tmp
 
 def test_days_that_dask_waits_for_end_with_the_disk_that_cannot_keep_them(inputs, disk, tmp_path):
     """Workers read what one machine downloads: there a download that is not kept is lost."""
-    from xcor_daemon.pipeline.scheduling.schedule import Downloads
+    from xcor_daemon.pipeline.scheduling.prefetch import Downloads
     from xcor_daemon.pipeline.sources import Access, open_sources
-    from xcor_daemon.pipeline.units.channels import DayPlan
+    from xcor_daemon.pipeline.units.plan import DayPlan
     from xcor_daemon.request.parse import read_request
 
     disk.clear()
@@ -274,11 +274,11 @@ def test_days_that_dask_waits_for_end_with_the_disk_that_cannot_keep_them(inputs
         Downloads(plan, request, request.days) as downloads,
         pytest.raises(DiskError, match=r"\.downloads.*No space left on device"),
     ):
-        wait_until(lambda: downloads.has(day, 10.0))
+        wait_until(lambda: downloads.is_ready(day, 10.0))
 
     disk.mend()
     with Downloads(plan, request, request.days) as downloads:
-        wait_until(lambda: downloads.has(day, 10.0))
+        wait_until(lambda: downloads.is_ready(day, 10.0))
     kept = {path.stem for path in disk.folder.glob(".downloads/*/*/*.npz")}
     assert kept == {channel.id for channel in request.channels}
 
@@ -391,7 +391,7 @@ def test_progress_that_cannot_be_written_stops_no_job_and_is_logged_once(disk, c
     for done in (1, 2):
         write_progress(disk.folder / "progress.json", {"done": done})
 
-    assert caplog.text.count("progress is not shown") == 1
+    assert caplog.text.count("progress cannot be written") == 1
     assert not (disk.folder / "progress.json").exists()
     disk.mend()
     write_progress(disk.folder / "progress.json", {"done": 3})

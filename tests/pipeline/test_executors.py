@@ -1,4 +1,4 @@
-"""Units in processes, one of which may kill its worker."""
+"""Units in child processes, some of which are killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from xcor_daemon.pipeline.executors import Processes, WorkerKilledError, run_units
+from xcor_daemon.pipeline.executors import ProcessPool, WorkerKilledError, run_units
 
 
 def square(n):
@@ -23,7 +23,7 @@ def square(n):
     return n * n
 
 
-def test_a_unit_that_kills_its_worker_is_found_and_the_others_finish():
+def test_a_unit_that_kills_its_child_is_reported_and_the_others_finish():
     outcomes = {outcome.unit: outcome for outcome in run_units(square, range(8), 2)}
 
     assert sorted(outcomes) == list(range(8))
@@ -41,8 +41,8 @@ def test_an_error_belongs_to_its_unit(processes):
     assert outcomes[5].result == 25
 
 
-def test_a_worker_that_dies_costs_its_own_unit_only(tmp_path):
-    """The others, and those that wait, are begun once."""
+def test_a_child_that_dies_affects_its_own_unit_only(tmp_path):
+    """All other units, running and queued, are started once."""
 
     def work(n):
         with (tmp_path / "begun").open("a") as file:
@@ -59,9 +59,9 @@ def test_a_worker_that_dies_costs_its_own_unit_only(tmp_path):
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
-def test_workers_killed_at_random_are_replaced(kills):
+def test_children_killed_at_random_are_replaced(kills):
     rng = random.Random(kills)
-    executor = Processes(lambda n: time.sleep(0.05) or n, 3)
+    executor = ProcessPool(lambda n: time.sleep(0.05) or n, 3)
     todo, done, killed = iter(range(20 * kills)), [], 0
     under_way = 0
     while len(done) < 20 * kills:
@@ -69,8 +69,8 @@ def test_workers_killed_at_random_are_replaced(kills):
             executor.submit(unit)
             under_way += 1
         if killed < kills and len(done) >= 20 * killed + 5:
-            worker = rng.choice([w for w in executor._workers if w.unit is not None])
-            worker.process.kill()
+            child = rng.choice([c for c in executor._children if c.unit is not None])
+            child.process.kill()
             killed += 1
         for outcome in executor.results(5.0):
             assert outcome.error is None
@@ -82,11 +82,11 @@ def test_workers_killed_at_random_are_replaced(kills):
     assert executor.redone <= kills
 
 
-def test_cancel_ends_the_workers_and_forgets_what_waits():
-    executor = Processes(lambda n: time.sleep(60), 2)
+def test_cancel_kills_the_children_and_drops_the_queue():
+    executor = ProcessPool(lambda n: time.sleep(60), 2)
     for n in range(6):
         executor.submit(n)
-    pids = [worker.process.pid for worker in executor._workers]
+    pids = [child.process.pid for child in executor._children]
 
     executor.cancel()
 
@@ -96,7 +96,7 @@ def test_cancel_ends_the_workers_and_forgets_what_waits():
 
 
 class LockedError(Exception):
-    """Cannot be pickled: a lock cannot."""
+    """Cannot be pickled, because of its lock."""
 
     def __init__(self, n):
         super().__init__(f"{n} and 7")
@@ -104,9 +104,9 @@ class LockedError(Exception):
 
 
 class OddError(Exception):
-    """Is pickled, but cannot be made again from its message by pickle's own means.
+    """Can be pickled but not restored from its message alone.
 
-    tblib, which Dask loads, adds means that can: the error then arrives as it is.
+    tblib, which Dask loads, adds support for that: then the error arrives unchanged.
     """
 
     def __init__(self, one, two):

@@ -17,7 +17,7 @@ from paths import DATA
 
 from xcor_daemon.errors import NothingMadeError, reason_lines
 from xcor_daemon.pipeline.datatypes import ChannelDay
-from xcor_daemon.pipeline.products.reasons import nothing_made, reasons_of
+from xcor_daemon.pipeline.products.reasons import count_reasons, nothing_made_error
 from xcor_daemon.pipeline.run import correlate_job, correlate_shard
 from xcor_daemon.report import job_report
 
@@ -118,7 +118,8 @@ MISTAKES = {
         "windows, but no other channel of a pair has one at the same time",
     ),
     "all windows rejected": (
-        [f"{N16K},{DAYS}", f"{N19K},{DAYS}"], GOOD + ",1.5", "", "no window is good",
+        [f"{N16K},{DAYS}", f"{N19K},{DAYS}"], GOOD + ",1.5", "",
+        "no window passed the quality rules",
     ),
     "broken files": (
         [f"{N16K},{DAYS}", f"{N19K},{DAYS}"], GOOD, "garbled", "no samples can be used",
@@ -320,7 +321,7 @@ def test_stacking_a_folder_without_correlations_names_it(tmp_path):
     done = run("stack", tmp_path, "--corr", tmp_path / "empty")
 
     assert done.returncode == 65
-    assert f"there is no DAY.h5 in {tmp_path / 'empty'}" in done.stderr
+    assert f"no DAY.h5 in {tmp_path / 'empty'}" in done.stderr
 
 
 # --- the table ---
@@ -336,15 +337,20 @@ def test_reasons_are_counted_without_what_differs_from_channel_to_channel():
         row("B", "nodata", "the archive does not have this channel; it has C."),
         row("C", "kept", "3 records could not be decoded"),
         row("D", "refused", "dead channel; its median RMS is 2e-12 m/s"),
-        row("E", "empty", "2 overlaps disagree; no window is good", dropped="max_std=3"),
+        row(
+            "E",
+            "empty",
+            "2 overlaps disagree; no window passed the quality rules",
+            dropped="max_std=3",
+        ),
     ]
 
-    reasons = reasons_of([(rows, True)])
+    reasons = count_reasons([(rows, True)])
 
     assert [(r["channel_days"], r["reason"], r["channel"], r["detail"]) for r in reasons] == [
         (2, "dead channel", "A", "its median RMS is 1e-12 m/s"),
         (1, "the archive does not have this channel", "B", "it has C"),
-        (1, "no window is good", "E", "2 overlaps disagree; left out by max_std=3"),
+        (1, "no window passed the quality rules", "E", "2 overlaps disagree; dropped by max_std=3"),
     ]
     assert reason_lines(reasons)[1:3] == [
         "       2  dead channel (such as A on 2019-01-01: its median RMS is 1e-12 m/s)",
@@ -355,7 +361,7 @@ def test_reasons_are_counted_without_what_differs_from_channel_to_channel():
 def test_a_table_of_many_reasons_stays_short():
     rows = [row(f"C{k:02}", "failed", f"the download failed: {k}.") for k in range(30)]
 
-    lines = reason_lines(reasons_of([(rows, False)]))
+    lines = reason_lines(count_reasons([(rows, False)]))
 
     assert len(lines) == 10
     assert lines[-1] == "      22  for 22 other reasons; see summary.csv"
@@ -374,8 +380,8 @@ def test_a_table_of_many_reasons_stays_short():
     ],
 )
 def test_another_try_is_worth_it_only_where_the_source_failed(source, status, reason, code):
-    others = [row("B", "nodata", "none"), row("C", "empty", "no window is good")]
-    error = nothing_made([([row("A", status, reason, source), *others], False)])
+    others = [row("B", "nodata", "none"), row("C", "empty", "no window passed the quality rules")]
+    error = nothing_made_error([([row("A", status, reason, source), *others], False)])
     assert error.exit_code == code
 
 

@@ -14,10 +14,11 @@ from xcor_daemon.pipeline.datatypes import NS, Epoch, Metadata, ResponseCurve, S
 from xcor_daemon.pipeline.preprocessing import time_normalisation
 from xcor_daemon.pipeline.preprocessing.channel import prepare
 from xcor_daemon.pipeline.preprocessing.windows import preprocess_windows
-from xcor_daemon.pipeline.products.products import of_correlation
+from xcor_daemon.pipeline.products.products import correlation_products
 from xcor_daemon.pipeline.units import channels
-from xcor_daemon.pipeline.units.buffer import Shelf
-from xcor_daemon.pipeline.units.day import DayPlan, correlate_day
+from xcor_daemon.pipeline.units.buffer import ChannelBuffer
+from xcor_daemon.pipeline.units.day import correlate_day
+from xcor_daemon.pipeline.units.plan import DayPlan
 from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.request.params import XcorParams
 from xcor_daemon.request.stations import Channel
@@ -146,16 +147,16 @@ def test_every_option_changes_the_result(tmp_path, name, base, value):
         return
     assert changed != plain
     rule = name if name in ("max_flat", "drop_clipped", "max_std", "max_median") else ""
-    assert any(rule in row.dropped for row in done.rows)
+    assert any(rule in row.dropped for row in done.channel_days)
     if name in ("drop_dead", "max_steps"):
-        assert "refused" in {row.status for row in done.rows}
+        assert "refused" in {row.status for row in done.channel_days}
 
 
 def test_rotated_stacks_are_a_file_of_nine_components(tmp_path):
     params = replace(BASE, rotate=True)
     _, done = result(tmp_path, params)
 
-    made, _ = of_correlation(tmp_path / "0", [done], params, 1)
+    made, _ = correlation_products(tmp_path / "0", [done], params, 1)
 
     assert made == [
         "CORR/rows.json",
@@ -207,7 +208,10 @@ def motion_of(params, channel, tmp_path):
     source = Field()
     station = [one for one in CHANNELS if one.station == channel.station]
     plain, days = {}, {}
-    with Shelf(tmp_path, 3, 172800) as shelf, Shelf(tmp_path, 3, 172800) as weights:
+    with (
+        ChannelBuffer(tmp_path, 3, 172800) as buffer,
+        ChannelBuffer(tmp_path, 3, 172800) as weights,
+    ):
         for k, one in enumerate(station):
             epochs = source.metadata([one], params.response).epochs[one.id]
             samples = source.samples(one)
@@ -216,17 +220,17 @@ def motion_of(params, channel, tmp_path):
             weight = time_normalisation.band_weights(samples, epochs, DAY, params)
             weight = time_normalisation.day_weights(series, weight, params)
             if params.ram_shared:
-                weights.put(k, weight)
+                weights.write(k, weight)
             else:
                 series = time_normalisation.normalise_day(
                     series, covered.candidates, weight, params
                 )
-            shelf.put(k, series)
+            buffer.write(k, series)
         if params.ram_shared:
-            (places,) = channels.group_components({one.id: k for k, one in enumerate(station)})
-            channels.divide_components(shelf, weights, places)
+            (indices,) = channels.group_components({one.id: k for k, one in enumerate(station)})
+            channels.divide_components(buffer, weights, indices)
         for k, one in enumerate(station):
-            days[one.id] = shelf.take(k)
+            days[one.id] = buffer.read(k)
     return plain, days
 
 

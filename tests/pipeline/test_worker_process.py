@@ -86,8 +86,8 @@ def test_a_process_of_a_pool_is_pinned_and_its_parent_is_not():
     code = f"""
 import json, os, numpy
 import process_state
-from xcor_daemon.pipeline.executors import Processes
-pool = Processes(lambda unit: {STATE}, 1)
+from xcor_daemon.pipeline.executors import ProcessPool
+pool = ProcessPool(lambda unit: {STATE}, 1)
 pool.submit("unit")
 outcome = pool.results(60)[0]
 pool.close()
@@ -157,19 +157,17 @@ from pathlib import Path
 from types import SimpleNamespace
 import numba.np.ufunc.omppool  # brings OpenMP
 from xcor_daemon.errors import ConfigError
-from xcor_daemon.pipeline.scheduling.dask_cluster import _Room
+from xcor_daemon.pipeline.scheduling.dask_cluster import _WorkerSetup
 try:
-    _Room(None, Path({str(tmp_path)!r}), "token").setup(SimpleNamespace(address="tcp://worker"))
+    _WorkerSetup(None, Path({str(tmp_path)!r}), "token").setup(SimpleNamespace(address="tcp://worker"))
 except ConfigError as error:
     print(json.dumps(str(error)))
 """
     reason = in_a_new_process(code, **THREADS)
-    assert (
-        "tcp://worker: its libraries may use threads of their own; set OMP_NUM_THREADS=1" in reason
-    )
+    assert "tcp://worker: its libraries may use more than one thread; set OMP_NUM_TH" in reason
 
     reason = in_a_new_process(code, **dict.fromkeys(THREADS, "1"))
-    assert "it does not see the job folder" in reason  # the next thing that is looked at
+    assert f"job folder {tmp_path} not found" in reason  # the next check
 
 
 def test_an_import_that_fails_leaves_the_garbage_collector_on():

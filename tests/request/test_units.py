@@ -13,7 +13,7 @@ from xcor_daemon.request.cost import estimate, requirements
 from xcor_daemon.request.params import XcorParams
 from xcor_daemon.request.parse import XcorRequest
 from xcor_daemon.request.stations import Channel
-from xcor_daemon.request.units import Units
+from xcor_daemon.request.units import DayUnit, Units
 from xcor_daemon.workers.placement import DASK, PROCESSES, choose_executor, local_limit
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -32,20 +32,23 @@ def request(stations, days=1, letters="Z", **params):
 def test_a_small_day_is_one_unit_and_one_file():
     units = Units(request(60, days=3))
 
-    assert [unit.name for unit in units.of(DAY)[0]] == ["2020-01-01"]
-    assert units.of(DAY)[1] == []
+    unit = units.of(DAY)
+    assert isinstance(unit, DayUnit)
+    assert unit.name == "2020-01-01"
     assert (units.n_units, units.n_files, units.scratch_bytes) == (3, 3, 0)
 
 
 def test_a_day_of_many_channels_is_cut_into_equal_blocks():
     units = Units(request(1000), max_channels=300, max_bytes=1e18)
 
-    prepare, correlate = units.of(DAY)
+    split = units.of(DAY)
 
     assert [len(units.blocks(DAY)[k]) for k in range(4)] == [250] * 4
-    assert [unit.name for unit in prepare] == [f"2020-01-01/I{k:03}" for k in range(4)]
+    assert [unit.name for unit in split.prepare] == [f"2020-01-01/I{k:03}" for k in range(4)]
     names = [(i, j) for i in range(4) for j in range(i, 4)]
-    assert [unit.name for unit in correlate] == [f"2020-01-01/I{i:03}-J{j:03}" for i, j in names]
+    assert [unit.name for unit in split.correlate] == [
+        f"2020-01-01/I{i:03}-J{j:03}" for i, j in names
+    ]
     assert units.n_files == 10
 
 
@@ -77,11 +80,9 @@ def test_every_pair_is_counted_in_one_unit(params):
     some = request(12, letters="ENZ", whiten=False, **params)
     units = Units(some, max_channels=7, max_bytes=1e18)
 
-    _, correlate = units.of(DAY)
-
-    total = sum(unit.cost for unit in correlate)
-    one = Units(some).of(DAY)[0][0]
-    assert total == pytest.approx(one.cost * (1 - one.prepares), rel=1e-9)
+    total = sum(unit.cost for unit in units.of(DAY).correlate)
+    one = Units(some).of(DAY)
+    assert total == pytest.approx(one.cost * (1 - one.prepare_share), rel=1e-9)
 
 
 def test_blocks_are_the_same_on_days_that_lack_channels():

@@ -159,11 +159,11 @@ def test_the_estimate_is_what_counting_one_by_one_gives(request):
 @given(request=requests())
 def test_the_work_of_all_units_is_that_of_the_estimate(request):
     units = Units(request)
-    whole = sum(unit.cost for day in request.days for some in units.of(day) for unit in some)
+    whole = sum(units.cost(day) for day in request.days)
 
     assert whole == pytest.approx(estimate(request).core_seconds, abs=0.051)
     blocks = Units(request, max_channels=2)
-    split = sum(unit.cost for day in request.days for some in blocks.of(day) for unit in some)
+    split = sum(blocks.cost(day) for day in request.days)
     assert split == pytest.approx(whole, rel=1e-9)
 
 

@@ -24,11 +24,11 @@ from xcor_daemon.pipeline.datatypes import ChannelDay
 from xcor_daemon.pipeline.hdf5 import correlation_file
 from xcor_daemon.pipeline.hdf5.correlation_day import CorrDay
 from xcor_daemon.pipeline.hdf5.correlation_file import CorrFile
-from xcor_daemon.pipeline.products.pair_tables import write_pairs
+from xcor_daemon.pipeline.products.pair_tables import write_pair_table
 from xcor_daemon.pipeline.products.summary import write_summary
 from xcor_daemon.pipeline.stack.files import stack_files
 from xcor_daemon.pipeline.stack.plan import StackPlan
-from xcor_daemon.pipeline.units.day import DayResult
+from xcor_daemon.pipeline.units.records import DayResult
 from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.request.parse import StackParams
 from xcor_daemon.results import FORMATS, Selection, export, open_results, read_seisnoise
@@ -47,7 +47,7 @@ def job(tmp_path_factory) -> Path:
     )
     for name, every, dvv in (("linear", True, "none"), ("phase-weighted", False, "stretching")):
         plan = StackPlan(files, StackParams(name, None, every, "1", dvv=dvv), PARAMS)
-        write_pairs(stack_files(folder / "STACK" / f"{name}.h5", plan, 1), plan.lags)
+        write_pair_table(stack_files(folder / "STACK" / f"{name}.h5", plan, 1), plan.lags)
     rows = [ChannelDay(day, f"XX.{name}..BHZ", "kept") for day in DAYS for name in STATIONS]
     rows = [replace(row, windows_kept=6 - (row.channel == "XX.B..BHZ")) for row in rows]
     write_summary(folder / "summary.csv", [DayResult("", "", [], 0, 0, rows)])

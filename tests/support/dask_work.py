@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from xcor_daemon.pipeline.scheduling import schedule, unit_progress
-from xcor_daemon.pipeline.units.day import DayResult
+from xcor_daemon.pipeline.units.records import DayResult
 
 
 def step(unit: tuple[str, str, float]) -> str:
@@ -43,14 +43,14 @@ def _lines(folder: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-class Ordered(schedule.Work):
+class Ordered(schedule.UnitRunner):
     """Days that go as far as a file of each says: to `PARTS` of them in turn, then to the end."""
 
     PARTS = ((1, 2, "channels"), (1, 4, "pair-windows"))  # as a unit tells them
 
-    def do(self, unit, report):
+    def run(self, unit, report):
         """Compute nothing; tell what was ordered."""
-        unit_progress._TELL_EVERY = 0.0
+        unit_progress._WRITE_INTERVAL = 0.0
         for step in range(1, len(self.PARTS) + 2):
             while ordered(self.plan.folder, unit.day) < step:
                 time.sleep(0.02)

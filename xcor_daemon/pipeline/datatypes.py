@@ -1,4 +1,4 @@
-"""What the rooms of the pipeline hand to each other: frozen, checked where they are made."""
+"""The data that the packages of the pipeline exchange: frozen, and checked when created."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy as np
 from ..errors import NoDataError
 from ..request.stations import Channel
 
-UNREADABLE = "a file of the archive cannot be read"  # by the system; its bytes may be right
+UNREADABLE = (
+    "a file of the archive cannot be read"  # by the operating system; the file may be valid
+)
 SAME_PLACE = 0.001  # km; nearer channels have no apparent speed (coordinates of 5 decimals)
 NS = 1_000_000_000  # nanoseconds in a second: times are whole nanoseconds since 1970, UTC
 DAY_NS = 86400 * NS  # nanoseconds in a day
@@ -43,27 +45,30 @@ class Segment:
 
     def __post_init__(self) -> None:
         if self.data.ndim != 1 or not self.data.size or not self.fs > 0:
-            raise ValueError(f"no segment: shape {self.data.shape} at {self.fs} Hz.")
+            need = "needs at least one sample in one dimension, and fs > 0"
+            raise ValueError(f"segment of shape {self.data.shape} at {self.fs} Hz; it {need}.")
 
     @property
     def end(self) -> int:
-        """When the sample after the last would come (ns)."""
+        """Time of the sample that would follow the last (ns)."""
         return self.start + round(self.data.size * NS / self.fs)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What a source has of one channel between two times."""
+    """The waveform of one channel between two times, as a source has it."""
 
-    segments: tuple[Segment, ...]  # in order of time, apart from each other, of one rate
-    source: str  # who served it
-    n_bytes: int  # as received or read
+    segments: tuple[Segment, ...]  # in order of time, without overlaps, of one sampling rate
+    source: str  # name of the source that served them
+    n_bytes: int  # received or read
     warnings: tuple[str, ...] = ()  # such as conflicting overlaps
 
     def __post_init__(self) -> None:
         starts = [segment.start for segment in self.segments]
         if not starts or starts != sorted(starts) or len({s.fs for s in self.segments}) > 1:
-            raise ValueError("samples need segments of one rate in order of time.")
+            raise ValueError(
+                "samples need at least one segment, in order of time, of one sampling rate."
+            )
 
     @property
     def fs(self) -> float:
@@ -105,7 +110,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Metadata:
-    """Epochs of every channel that a source knows."""
+    """Metadata epochs of every channel of a source."""
 
     epochs: dict[str, tuple[Epoch, ...]]  # channel id -> epochs in order of start
 
@@ -115,24 +120,24 @@ class Metadata:
 
 
 class Source(Protocol):
-    """Where waveforms come from. It can be pickled."""
+    """A source of waveforms and metadata. It can be pickled."""
 
     name: str
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
-        """Coordinates and responses, once a job; ``response`` as in params.csv."""
+        """Coordinates and responses, read once per job; ``response`` as in params.csv."""
         ...
 
     def fetch(
         self, channels: Iterable[Channel], start: int, end: int
     ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
-        """Samples of each channel in [start, end) (ns), or why there are none; each once."""
+        """Yield every channel once, with its samples in [start, end) (ns) or an error."""
         ...
 
 
 @dataclass(frozen=True)
 class PairTable:
-    """The pairs of a day: which channels, how far and in which direction."""
+    """The pairs of a day: channels, distances and azimuths."""
 
     channels: tuple[str, ...]  # ids, in order
     first: np.ndarray  # int (n_pairs,): index into channels
@@ -144,10 +149,10 @@ class PairTable:
     longitude: np.ndarray  # degrees, by channel
     elevation: np.ndarray  # m, by channel
 
-    def some(self, rows: np.ndarray) -> PairTable:
-        """The pairs of some rows, of the same channels."""
+    def select(self, indices: np.ndarray) -> PairTable:
+        """The pairs of some indices, int (n,); the channels stay the same."""
         names = ("first", "second", "distance", "azimuth", "back_azimuth")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        return replace(self, **{name: getattr(self, name)[indices] for name in names})
 
     @property
     def names(self) -> list[str]:
@@ -158,31 +163,31 @@ class PairTable:
 
 @dataclass(frozen=True)
 class ChannelDay:
-    """A row of summary.csv: what became of one channel on one day."""
+    """The outcome of one channel on one day: a row of summary.csv."""
 
     day: str
     channel: str  # id
-    status: str  # kept | empty (no window is covered) | nodata | refused | failed
+    status: str  # kept | empty (no accepted window) | nodata | refused | failed
     source: str = ""
     n_bytes: int = 0
     fs_raw: float = np.nan  # Hz, as recorded
     samples: int = 0  # within the day
     gaps: int = 0  # between the segments
-    coverage: float = 0.0  # share of the day
-    windows: int = 0  # that lie in the time asked for
+    coverage: float = 0.0  # share of the day, 0 to 1
+    windows: int = 0  # within the requested time
     windows_kept: int = 0
-    dropped: str = ""  # windows that rules of quality left out, such as "max_std=3 max_flat=1"
-    reason: str = ""  # why not, or what was noticed
+    dropped: str = ""  # windows that quality rules dropped, such as "max_std=3 max_flat=1"
+    reason: str = ""  # why no window was accepted, or warnings
 
 
 @dataclass
 class Progress:
-    """How far a job is; the corridor shows it to whoever waits."""
+    """The progress of a job."""
 
     stage: str = "starting"
     days_done: int = 0
     days: int = 0
-    part: float = 0.0  # of the day under way, 0 to 1
+    part: float = 0.0  # days of work done in the days in progress
     pairs: int = 0
     eta: float | None = None  # s
     warnings: list[dict[str, str]] = field(default_factory=list)

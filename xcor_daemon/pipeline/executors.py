@@ -1,6 +1,6 @@
-"""Run units of work here or in processes of one machine, and survive a worker that dies.
+"""Run units of work in this process or in child processes, and survive a child that dies.
 
-An executor has four things to do: submit a unit, give results, cancel, close. `Cluster` (in
+An executor has four methods: submit, results, cancel and close. `DaskExecutor` (in
 `scheduling/dask_cluster.py`) is a third one, for several machines.
 """
 
@@ -23,14 +23,14 @@ from .worker_process import set_up_worker_process
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
-# A forked worker has the imports of its parent at once, and its work without pickling it.
+# A forked child inherits the imports of its parent, and the work without pickling it.
 _FORK = multiprocessing.get_context("fork")
-TRIES = 3  # of a unit whose worker dies
+MAX_ATTEMPTS = 3  # to run a unit whose process dies
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[Unit, Result]):
-    """What became of a unit: its result, or the error that ended it."""
+    """The outcome of a unit: its result, or the error that ended it."""
 
     unit: Unit
     result: Result | None = None
@@ -44,36 +44,36 @@ class Outcome(Generic[Unit, Result]):
 
 
 class WorkerKilledError(Exception):
-    """The process that worked on a unit died again and again, most often for lack of memory."""
+    """The process that ran a unit was killed in every attempt, most often for lack of memory."""
 
 
 class Executor(Protocol[Unit]):
-    """Who does units."""
+    """Runs units."""
 
     @property
     def slots(self) -> int:
-        """How many units are worth having submitted at a time."""
+        """How many units should be submitted at a time."""
         ...
 
     def submit(self, unit: Unit) -> None:
-        """Take a unit."""
+        """Queue a unit."""
         ...
 
-    def results(self, seconds: float) -> list[Outcome[Unit, Any]]:
-        """What came to its end, in any order; none where nothing did for some seconds."""
+    def results(self, timeout: float) -> list[Outcome[Unit, Any]]:
+        """The units that ended, in any order; empty if none does within ``timeout`` s."""
         ...
 
     def cancel(self) -> None:
-        """Stop the units under way and forget those that wait."""
+        """Stop the running units and drop the queue."""
         ...
 
     def close(self) -> None:
-        """Let go of the workers."""
+        """Release the workers."""
         ...
 
 
-class Here(Generic[Unit, Result]):
-    """Does units in this process, one at a time, when results are asked for."""
+class InProcessExecutor(Generic[Unit, Result]):
+    """Runs units in this process, one at each call of `results`."""
 
     slots = 1
 
@@ -82,176 +82,179 @@ class Here(Generic[Unit, Result]):
         self._waiting: deque[Unit] = deque()
 
     def submit(self, unit: Unit) -> None:
-        """Take a unit."""
+        """Queue a unit."""
         self._waiting.append(unit)
 
-    def results(self, seconds: float) -> list[Outcome[Unit, Result]]:
-        """Do the next unit."""
+    def results(self, timeout: float) -> list[Outcome[Unit, Result]]:
+        """Run the next unit; ``timeout`` is ignored."""
         unit = self._waiting.popleft()
         try:
             return [Outcome(unit, self._work(unit))]
-        except Exception as error:  # noqa: BLE001  as in a worker: the corridor decides what it means
+        except Exception as error:  # noqa: BLE001  as in a child: the caller handles it
             return [Outcome(unit, error=error)]
 
     def cancel(self) -> None:
-        """Forget the units that wait."""
+        """Drop the queue."""
         self._waiting.clear()
 
     close = cancel
 
 
 @dataclass
-class _Worker(Generic[Unit]):
+class _Child(Generic[Unit]):
     process: BaseProcess
     pipe: Connection
     unit: Unit | None = None
 
 
-class Processes(Generic[Unit, Result]):
-    """Does units in processes that are forked from this one.
+class ProcessPool(Generic[Unit, Result]):
+    """Runs units in child processes that are forked from this one.
 
-    Each process has one unit at a time over a pipe of its own, so where one dies it is known which
-    unit it had; the others notice nothing. (A `ProcessPoolExecutor` loses every unit that is
-    submitted, and does not say which of them was to blame.) That unit is done again, the last time
-    alone, when no neighbour can be what takes the memory.
+    Each child gets one unit at a time through its own pipe, so if it dies, its unit is known and
+    the other children are not affected. (A `ProcessPoolExecutor` loses all submitted units and
+    does not report which one failed.) The unit is run again, in the last attempt with no other
+    unit beside it, so that its own memory is all that counts.
 
     Parameters
     ----------
     work : callable
-        Of a unit; need not be pickled, but units and results are.
+        Runs a unit. It need not be picklable; units and results must be.
     processes : int
+        Number of child processes.
     have_children : bool
-        Whether a process starts processes itself; then this must be closed or cancelled.
+        Whether the children start processes themselves; then the pool must be closed or cancelled.
     """
 
     def __init__(
         self, work: Callable[[Unit], Result], processes: int, have_children: bool = False
     ) -> None:
         self._work = work
-        self._most = processes
+        self._processes = processes
         self._is_daemon = not have_children
-        self._workers: list[_Worker[Unit]] = []
+        self._children: list[_Child[Unit]] = []
         self._waiting: deque[Unit] = deque()
-        self._deaths: list[tuple[Unit, int]] = []  # of units whose worker died, how often
-        self._alone: deque[Unit] = deque()  # to be done with nothing beside them
-        self.redone = 0  # units that were begun again
+        self._deaths: list[tuple[Unit, int]] = []  # units whose child died, and how often
+        self._alone: deque[Unit] = deque()  # to be run with no other unit beside them
+        self.redone = 0  # units that were started again
 
     @property
     def slots(self) -> int:
-        """A unit for every process, and one that waits for it."""
-        return 2 * self._most
+        """One unit running and one waiting per process."""
+        return 2 * self._processes
 
     def submit(self, unit: Unit) -> None:
-        """Take a unit."""
+        """Queue a unit, and start it if a process is free."""
         self._waiting.append(unit)
-        self._feed()
+        self._dispatch()
 
-    def results(self, seconds: float) -> list[Outcome[Unit, Result]]:
-        """What came to its end; none where nothing did for some seconds."""
-        self._feed()
-        busy = [worker for worker in self._workers if worker.unit is not None]
+    def results(self, timeout: float) -> list[Outcome[Unit, Result]]:
+        """The units that ended; empty if none does within ``timeout`` s."""
+        self._dispatch()
+        busy = [child for child in self._children if child.unit is not None]
         if not busy:
             return []
-        by_handle: dict[Any, _Worker[Unit]] = {worker.pipe: worker for worker in busy}
-        by_handle |= {worker.process.sentinel: worker for worker in busy}
-        ready = {id(by_handle[h]): by_handle[h] for h in wait(list(by_handle), seconds)}
-        outcomes = [outcome for w in ready.values() if (outcome := self._outcome(w)) is not None]
-        self._feed()
+        by_handle: dict[Any, _Child[Unit]] = {child.pipe: child for child in busy}
+        by_handle |= {child.process.sentinel: child for child in busy}
+        ready = {id(by_handle[h]): by_handle[h] for h in wait(list(by_handle), timeout)}
+        outcomes = [found for child in ready.values() if (found := self._receive(child))]
+        self._dispatch()
         return outcomes
 
-    def _outcome(self, worker: _Worker[Unit]) -> Outcome[Unit, Result] | None:
-        """What a worker says; None where it died and its unit is done again."""
-        unit = worker.unit
+    def _receive(self, child: _Child[Unit]) -> Outcome[Unit, Result] | None:
+        """The outcome of a child's unit; None if the child died and its unit is run again."""
+        unit = child.unit
         assert unit is not None
         try:
-            if worker.pipe.poll():
-                result, error = worker.pipe.recv()
-                worker.unit = None
+            if child.pipe.poll():
+                result, error = child.pipe.recv()
+                child.unit = None
                 return Outcome(unit, result, error)
         except (EOFError, OSError):
-            pass  # it died, perhaps while it spoke
-        self._workers.remove(worker)
-        worker.process.join()
-        worker.pipe.close()
+            pass  # the child died, perhaps in the middle of its answer
+        self._children.remove(child)
+        child.process.join()
+        child.pipe.close()
         return self._after_death(unit)
 
     def _after_death(self, unit: Unit) -> Outcome[Unit, Result] | None:
         deaths = 1 + sum(n for other, n in self._deaths if other == unit)
         self._deaths = [(other, n) for other, n in self._deaths if other != unit]
-        if deaths >= TRIES:
+        if deaths >= MAX_ATTEMPTS:
             reason = (
-                f"the process that worked on it was killed {deaths} times, the last time with "
-                "nothing beside it; most likely for lack of memory"
+                f"its process was killed {deaths} times, the last time with no other unit "
+                "running; most likely for lack of memory"
             )
             return Outcome(unit, error=WorkerKilledError(reason))
         self._deaths.append((unit, deaths))
         self.redone += 1
-        if deaths == TRIES - 1:
+        if deaths == MAX_ATTEMPTS - 1:
             self._alone.append(unit)
         else:
             self._waiting.appendleft(unit)
         return None
 
-    def _feed(self) -> None:
-        """Give units to workers that have none."""
-        busy = sum(worker.unit is not None for worker in self._workers)
+    def _dispatch(self) -> None:
+        """Send units to idle children."""
+        busy = sum(child.unit is not None for child in self._children)
         if self._alone:
             if not busy:
-                self._give(self._alone.popleft())
+                self._send(self._alone.popleft())
             return
         is_alone = any(
-            worker.unit == unit and n == TRIES - 1
-            for worker in self._workers
+            child.unit == unit and n == MAX_ATTEMPTS - 1
+            for child in self._children
             for unit, n in self._deaths
         )
-        while self._waiting and busy < self._most and not is_alone:
-            self._give(self._waiting.popleft())
+        while self._waiting and busy < self._processes and not is_alone:
+            self._send(self._waiting.popleft())
             busy += 1
 
-    def _give(self, unit: Unit) -> None:
-        for worker in self._workers:
-            if worker.unit is None and worker.process.is_alive():
+    def _send(self, unit: Unit) -> None:
+        for child in self._children:
+            if child.unit is None and child.process.is_alive():
                 break
         else:
-            self._workers = [w for w in self._workers if w.unit is not None]
-            worker = self._start()
-        worker.unit = unit
-        with contextlib.suppress(OSError):  # it died while it was idle: `results` sees that
-            worker.pipe.send(unit)
+            self._children = [c for c in self._children if c.unit is not None]
+            child = self._start()
+        child.unit = unit
+        with contextlib.suppress(OSError):  # it died while it was idle: `results` finds that
+            child.pipe.send(unit)
 
-    def _start(self) -> _Worker[Unit]:
+    def _start(self) -> _Child[Unit]:
         ours, its = _FORK.Pipe()
-        others = [worker.pipe for worker in self._workers]
+        others = [child.pipe for child in self._children]
         process = _FORK.Process(
-            target=_serve, args=(self._work, its, [ours, *others]), daemon=self._is_daemon
+            target=_run_child, args=(self._work, its, [ours, *others]), daemon=self._is_daemon
         )
         process.start()
         its.close()
-        self._workers.append(_Worker(process, ours))
-        return self._workers[-1]
+        self._children.append(_Child(process, ours))
+        return self._children[-1]
 
     def cancel(self) -> None:
-        """Kill the workers: what they write is whole or absent."""
+        """Kill the children; their files are written atomically."""
         self._waiting.clear()
         self._alone.clear()
-        for worker in self._workers:
-            worker.process.kill()
+        for child in self._children:
+            child.process.kill()
         self.close()
 
     def close(self) -> None:
-        """End the workers; each does what it does to its end."""
-        for worker in self._workers:
-            worker.pipe.close()
-        for worker in self._workers:
-            worker.process.join()
-        self._workers.clear()
+        """End the children, each after the unit that it runs."""
+        for child in self._children:
+            child.pipe.close()
+        for child in self._children:
+            child.process.join()
+        self._children.clear()
 
 
-def _serve(work: Callable[[Any], Any], pipe: Connection, inherited: Sequence[Connection]) -> None:
-    """A worker: does units until its pipe is closed, by its parent or by its parent's death."""
-    for other in inherited:  # otherwise a pipe would stay open in the workers that came later
+def _run_child(
+    work: Callable[[Any], Any], pipe: Connection, inherited: Sequence[Connection]
+) -> None:
+    """Run units until the parent closes the pipe or dies."""
+    for other in inherited:  # otherwise a pipe would stay open in the children started later
         other.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     set_up_worker_process()
     answer: tuple[Any, Exception | None]
     while True:
@@ -261,20 +264,20 @@ def _serve(work: Callable[[Any], Any], pipe: Connection, inherited: Sequence[Con
             return
         try:
             answer = (work(unit), None)
-        except Exception as error:  # noqa: BLE001  the parent decides what it means
-            answer = (None, _portable(error))
+        except Exception as error:  # noqa: BLE001  the parent handles it
+            answer = (None, _picklable(error))
         try:
             pipe.send(answer)
         except BrokenPipeError:
             return
 
 
-def _portable(error: Exception) -> Exception:
-    """An error as another process can read it, with the traceback as a note."""
+def _picklable(error: Exception) -> Exception:
+    """An error that can be pickled and restored, with the traceback as a note."""
     note = traceback.format_exc()
     try:
         ForkingPickler.loads(ForkingPickler.dumps(error))
-    except Exception:  # noqa: BLE001  whatever its class does when it is made again
+    except Exception:  # noqa: BLE001  its class may raise anything when restored
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.add_note(note)
     return error
@@ -283,12 +286,12 @@ def _portable(error: Exception) -> Exception:
 def run_units(
     work: Callable[[Unit], Result], units: Sequence[Unit], processes: int
 ) -> Iterator[Outcome[Unit, Result]]:
-    """Call ``work`` for every unit and give the outcomes as they come.
+    """Call ``work`` for every unit and yield the outcomes as they come.
 
-    One process, or one unit, runs here.
+    A single process or a single unit runs in this process.
     """
     n = min(processes, len(units))
-    executor: Executor[Unit] = Processes(work, n) if n > 1 else Here(work)
+    executor: Executor[Unit] = ProcessPool(work, n) if n > 1 else InProcessExecutor(work)
     with contextlib.closing(executor):
         try:
             for unit in units:

@@ -1,6 +1,6 @@
-"""The container's corridor: a job folder in, correlations, stacks and images out.
+"""The main sequence of a worker: a job folder in; correlations, stacks and images out.
 
-`correlate_job` and `stack_job` hold nothing but the order of the steps.
+`correlate_job`, `correlate_shard` and `stack_job` call the steps in order.
 """
 
 from __future__ import annotations
@@ -40,35 +40,36 @@ from ..request.stacking_params import STACKING
 from ..request.stations import STATIONS
 from ..request.units import Unit, Units
 from .datatypes import ChannelDay, Progress
-from .executors import Executor, Here, Processes
+from .executors import Executor, InProcessExecutor, ProcessPool
 from .hdf5 import correlation_day
 from .products import products
-from .products.data_sources import served
-from .products.reasons import failed_day, nothing_made, reasons_of
-from .products.render_pool import Painters
-from .products.summary import outputs_of, write_summary
-from .scheduling.progress import Reporter
-from .scheduling.schedule import Downloads, Schedule, Work, work_through
-from .scheduling.unit_progress import Rates, clear_told, told
+from .products.data_sources import data_sources_used
+from .products.reasons import count_reasons, failed_channel_days, nothing_made_error
+from .products.render_pool import RenderPool
+from .products.summary import describe_outputs, write_summary
+from .scheduling.prefetch import Downloads
+from .scheduling.progress import ProgressReporter
+from .scheduling.schedule import Schedule, UnitResult, UnitRunner, run_schedule
+from .scheduling.unit_progress import ProgressMeter, UnitProgress, clear_progress, read_progress
 from .sources import NOTHING_SHARED, Access, needs_data_centre, open_sources, picklable_for_workers
-from .units.blocks import clear_shelf
-from .units.channels import DayPlan
-from .units.day import DayResult, clear_partial_records
+from .units.blocks import clear_prepared
+from .units.plan import DayPlan
+from .units.records import DayResult, clear_partial_records
 from .worker_process import with_one_thread
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = ".connections"  # of the job folder
-_SMALL = 32e6  # bytes of stacks, days together, of a job whose painters are there from the start
+CONNECTIONS = ".connections"  # folder of the job in which connections are counted
+_SMALL = 32e6  # bytes of stacks times days, up to which the renderer is started early
 
 
 @dataclass(frozen=True)
-class Crew:
-    """Who does the units of a job."""
+class ExecutionOptions:
+    """Where the units of a job run; the results do not depend on it."""
 
     executor: str = "processes"  # or dask
     dask_address: str = ""  # of a scheduler; empty starts a cluster on this machine
-    joins: bool = False  # all days were done by shards; nothing is left but what comes after
+    combine_shards: bool = False  # shards have processed all days: only combine them
 
 
 @with_one_thread
@@ -80,60 +81,60 @@ def correlate_job(
     images: bool = True,
     sources: Mapping[str, str] | None = None,
     access: Access = NOTHING_SHARED,
-    crew: Crew = Crew(),
+    execution: ExecutionOptions = ExecutionOptions(),
 ) -> dict[str, Any]:
-    """Correlate a job folder: stations.csv and params.csv in, everything else out.
+    """Run a correlation job: stations.csv and params.csv in, everything else out.
 
-    Days that an earlier run finished are kept.
+    Days that an earlier run finished are not processed again.
 
     Parameters
     ----------
     folder : Path
-        Holds the two files; results are written beside them.
+        Contains the two files; results are written beside them.
     source : str
         ``archive:PATH``, ``fdsn:URL-or-name`` or ``s3:NAME``; for channels without a DataCenter.
     processes : int
-        Processes to work in; 0 takes every core. The result does not depend on it.
+        Number of worker processes (0: one per core). The results do not depend on it.
     report : callable
         Called with the `Progress` whenever it changes.
     images : bool
-        Draw the images of PLOT.
+        Whether to render the images in PLOT.
     sources : mapping, optional
         Configured names -> sources, for the column DataCenter of stations.csv.
     access : Access
-        What this job shares with others; without a ``cache``, nothing.
-    crew : Crew
-        Who does the units; the results do not depend on it.
+        Cache and connection limits shared with other jobs; nothing without a ``cache``.
+    execution : ExecutionOptions
+        Executor of the units; the results do not depend on it.
 
     Returns
     -------
     outputs : dict
-        What outputs.json holds: units, files, warnings, summary.
+        The content of outputs.json: units, files, warnings, summary.
 
     Raises
     ------
     RequestError
-        If the folder is no job, or its job cannot be done.
+        If the folder is not a correlation job, or its request is not valid.
     UnreachableError
         If the source does not answer.
     NothingMadeError
-        If no correlation was made; summary.csv and outputs.json are there.
+        If no correlation was made; summary.csv and outputs.json are written.
     DiskError
         If the disk is full.
     """
-    request = _read(folder, XcorRequest, STATIONS)
+    request = _read_job(folder, XcorRequest, STATIONS)
     write_json(folder / REQUEST_FILE, request.to_json())
-    reporter = Reporter(folder, report)
+    reporter = ProgressReporter(folder, report)
     with ExitStack() as stack:
-        painters = stack.enter_context(_painters(request, processes)) if images else None
-        work = _work(folder, request, source, sources or {}, access, processes, reporter)
-        schedule = Schedule(work, request.days)
-        if crew.joins and schedule.todo:
+        renderer = stack.enter_context(_render_pool(request, processes)) if images else None
+        runner = _unit_runner(folder, request, source, sources or {}, access, processes, reporter)
+        schedule = Schedule(runner, request.days)
+        if execution.combine_shards and schedule.todo:
             days = ", ".join(str(day) for day in schedule.todo[:10])
-            need = "run their shards again, or leave out --join to do them here"
+            need = "run their shards again, or leave out --join to process them here"
             raise XcorError(f"{len(schedule.todo)} days are not done yet, such as {days}; {need}.")
-        _do(schedule, len(request.days), processes, crew, reporter)
-        return _close(folder, request, schedule, processes, reporter, painters)
+        _run_units(schedule, len(request.days), processes, execution, reporter)
+        return _write_results(folder, request, schedule, processes, reporter, renderer)
 
 
 @with_one_thread
@@ -146,208 +147,224 @@ def correlate_shard(
     sources: Mapping[str, str] | None = None,
     access: Access = NOTHING_SHARED,
 ) -> list[dict[str, str]]:
-    """Do one day of every so many of a job, as one of an array of jobs that share its folder.
+    """Process every N-th day of a job, as one of N shards that share its folder.
 
     Parameters
     ----------
     shard : (int, int)
-        Number of this one, from 0, and of all. Every day belongs to one shard.
+        Number of this shard (from 0) and number of all shards. Every day belongs to one shard.
     folder, source, processes, report, sources, access
-        As for `correlate_job`, which joins the shards when all are through.
+        As for `correlate_job`, which combines the shards when all are done.
 
     Returns
     -------
-    lost : list
-        Days that could not be done, and why.
+    failed_days : list of dict
+        ``day`` and ``reason`` of the days that could not be processed.
 
     Raises
     ------
     NothingMadeError
-        If no day has correlations because the source was out of reach; otherwise as
-        `correlate_job`, but days without data are no error.
+        If no day has correlations because a source could not be reached. Otherwise as
+        `correlate_job`, but days without data are not an error.
     """
-    number, of = shard
-    request = _read(folder, XcorRequest, STATIONS)
-    days = request.days[number::of]
-    reporter = Reporter(folder, report, PROGRESS_FILE.replace(".", f"-{number}."))
-    # Shards run on many machines: what a data centre allows one user is counted where all see it.
+    number, n_shards = shard
+    request = _read_job(folder, XcorRequest, STATIONS)
+    days = request.days[number::n_shards]
+    reporter = ProgressReporter(folder, report, PROGRESS_FILE.replace(".", f"-{number}."))
+    # Shards run on many machines: the limit of a data centre is counted in the folder they share.
     access = replace(access, lock_folder=folder / CONNECTIONS)
-    work = _work(folder, request, source, sources or {}, access, processes, reporter)
-    schedule = Schedule(work, days)
-    _do(schedule, len(days), processes, Crew(), reporter)
+    runner = _unit_runner(folder, request, source, sources or {}, access, processes, reporter)
+    schedule = Schedule(runner, days)
+    _run_units(schedule, len(days), processes, ExecutionOptions(), reporter)
     reporter.stage("finished")
-    rows = _rows_of(request, schedule)
-    if rows and not schedule.lost and not any(has_file for _, has_file in rows):
-        error = nothing_made(rows)
-        if error.exit_code == UnreachableError.exit_code:  # else it has a day without data
+    by_day = _channel_days(request, schedule)
+    if by_day and not schedule.failed_days and not any(has_file for _, has_file in by_day):
+        error = nothing_made_error(by_day)
+        if error.exit_code == UnreachableError.exit_code:  # otherwise its days have no data
             raise error
-    for line in reason_lines(reasons_of(rows)):
-        log.warning("shard %d of %d: %s", number, of, line)
-    return schedule.lost
+    for line in reason_lines(count_reasons(by_day)):
+        log.warning("shard %d of %d: %s", number, n_shards, line)
+    return schedule.failed_days
 
 
-def _painters(request: XcorRequest, processes: int) -> Painters:
-    """Who draws; ready from the start where a second counts and there is little to hand over."""
+def _render_pool(request: XcorRequest, processes: int) -> RenderPool:
+    """The renderer; started early for a small job, where seconds count and the pipe is no limit."""
     n_pairs = request.periods.n_pairs
-    handed_over = 4 * n_pairs * (2 * request.params.n_lags + 1) * len(request.days)  # bytes
-    return Painters(_cores(processes), early=handed_over <= _SMALL)
+    n_bytes = 4 * n_pairs * (2 * request.params.n_lags + 1) * len(request.days)
+    return RenderPool(_process_count(processes), early=n_bytes <= _SMALL)
 
 
-def _work(
+def _unit_runner(
     folder: Path,
     request: XcorRequest,
     source: str,
     sources: Mapping[str, str],
     access: Access,
     processes: int,
-    reporter: Reporter,
-) -> Work:
-    """What the workers of a job must know."""
+    reporter: ProgressReporter,
+) -> UnitRunner:
+    """Open the sources, read the metadata and plan the units."""
     reporter.stage("looking up stations and responses")
-    lock_folder = access.lock_folder or _connections(folder, access.cache)
+    lock_folder = access.lock_folder or _connections_folder(folder, access.cache)
     access = replace(access, lock_folder=lock_folder, download_folder=folder / ".downloads")
     opened = open_sources(source, request.channels, sources, access)
     metadata = opened.metadata(request.channels, request.params.response)
     units = Units(request)
-    threads = max(1, _cores(processes) // max(1, units.n_units))
-    key = _key(request, source)
-    folder = folder.resolve()  # workers may stand elsewhere
+    threads = max(1, _process_count(processes) // max(1, units.n_units))
+    key = _request_key(request, source)
+    folder = folder.resolve()  # workers may have another working directory
     plan = DayPlan(folder, request.params, opened, metadata, key, threads, request.pairs)
-    return Work(plan, units)
+    return UnitRunner(plan, units)
 
 
-def _do(schedule: Schedule, days: int, processes: int, crew: Crew, reporter: Reporter) -> None:
-    """Do the units of all days that are left."""
-    work = schedule.work
+def _run_units(
+    schedule: Schedule,
+    days: int,
+    processes: int,
+    execution: ExecutionOptions,
+    reporter: ProgressReporter,
+) -> None:
+    """Run the units of all days that are not finished."""
+    runner = schedule.runner
     reporter.begin(days, schedule.restored)
 
-    def look(underway: Sequence[Unit]) -> None:
-        found = {unit: told(work.plan.folder, unit) for unit in underway}
-        reporter.within(schedule, {unit: told for unit, told in found.items() if told})
+    def update(running: Mapping[Unit, UnitProgress]) -> None:
+        reporter.update(schedule.share(running), running, schedule.downloading)
 
-    def here(unit: Unit) -> Any:
-        rates = Rates()
+    def on_poll(running: Sequence[Unit]) -> None:
+        found = {unit: read_progress(runner.plan.folder, unit) for unit in running}
+        update({unit: progress for unit, progress in found.items() if progress})
 
-        def report(done: int, of: int, what: str) -> None:
-            reporter.within(schedule, {unit: rates.told(done, of, what)})
+    def run_in_process(unit: Unit) -> UnitResult:
+        meter = ProgressMeter()
 
-        return work.do(unit, report)
+        def report(done: int, total: int, kind: str) -> None:
+            update({unit: meter.measure(done, total, kind)})
 
-    def ended(result: DayResult) -> None:
-        reporter.day(schedule, result)
+        return runner.run(unit, report)
 
-    if schedule.is_through:
+    def on_day(result: DayResult) -> None:
+        reporter.day_done(schedule.share(), result)
+
+    if schedule.is_done:
         return
-    workers = min(_cores(processes), work.units.n_units)
+    workers = min(_process_count(processes), runner.units.n_units)
     with ExitStack() as stack:
-        if crew.executor == "dask":
-            executor: Executor[Unit] = _cluster(schedule, crew, workers, stack)
+        executor: Executor[Unit]
+        if execution.executor == "dask":
+            executor = _dask_executor(schedule, execution, workers, stack)
+        elif workers > 1:
+            executor = ProcessPool(runner, workers)
         else:
-            executor = Processes(work, workers) if workers > 1 else Here(here)
+            executor = InProcessExecutor(run_in_process)
         stack.enter_context(closing(executor))
-        work_through(schedule, executor, look, ended)
+        run_schedule(schedule, executor, on_poll, on_day)
 
 
-def _cluster(schedule: Schedule, crew: Crew, workers: int, stack: ExitStack) -> Executor[Unit]:
-    """A Dask cluster; what a data centre has is downloaded here, by one machine."""
+def _dask_executor(
+    schedule: Schedule, execution: ExecutionOptions, workers: int, stack: ExitStack
+) -> Executor[Unit]:
+    """An executor on a Dask cluster; only this machine downloads from data centres."""
     try:
-        from .scheduling.dask_cluster import Cluster  # Dask takes a second to import
+        from .scheduling.dask_cluster import DaskExecutor  # Dask takes a second to import
     except ImportError as error:
         need = "Dask is not installed; pip install 'xcor-daemon[dask]'"
         raise ConfigError(f"--executor dask: {need}.") from error
-    work, source = schedule.work, schedule.work.plan.source
-    plan = replace(work.plan, threads=1)
-    if crew.dask_address:
+    runner, source = schedule.runner, schedule.runner.plan.source
+    plan = replace(runner.plan, threads=1)
+    if execution.dask_address:
         plan = replace(plan, source=picklable_for_workers(source))
         if needs_data_centre(source):
-            downloads = Downloads(work.plan, work.units.request, schedule.todo)
+            downloads = Downloads(runner.plan, runner.units.request, schedule.todo)
             schedule.downloads = stack.enter_context(downloads)
-    return Cluster(Work(plan, work.units), plan.folder, crew.dask_address, workers)
+    work = UnitRunner(plan, runner.units)
+    return DaskExecutor(work, plan.folder, execution.dask_address, workers)
 
 
-def _close(
+def _write_results(
     folder: Path,
     request: XcorRequest,
     schedule: Schedule,
     processes: int,
-    reporter: Reporter,
-    painters: Painters | None,
+    reporter: ProgressReporter,
+    renderer: RenderPool | None,
 ) -> dict[str, Any]:
-    """What comes when all days are at their end: summary, stacks, images, outputs.json."""
+    """Write summary, stacks, images and outputs.json when all days have ended."""
     results = [schedule.results[day] for day in request.days if day in schedule.results]
     write_summary(folder / SUMMARY_FILE, results)
-    lost = schedule.lost
+    failed = schedule.failed_days
     names = [name for result in results for name in result.files]
-    if lost and not names:
-        raise XcorError(f"no day could be done; the first, {lost[0]['day']}: {lost[0]['reason']}")
-    rows = _rows_of(request, schedule)
-    whole = [result for result in results if not result.lost]
+    if failed and not names:
+        first = failed[0]
+        raise XcorError(f"no day could be processed; the first, {first['day']}: {first['reason']}")
+    by_day = _channel_days(request, schedule)
+    complete = [result for result in results if not result.failed_units]
     days = DayCounts(
-        done=sum(bool(result.files) for result in whole),
-        empty=sum(not result.files for result in whole),
-        failed=tuple(FailedDay(**day) for day in lost),
+        done=sum(bool(result.files) for result in complete),
+        empty=sum(not result.files for result in complete),
+        failed=tuple(FailedDay(**day) for day in failed),
     )
-    reporter.stage("stacking and drawing" if painters else "stacking")
-    made, summary = products.of_correlation(
-        folder, results, request.params, _cores(processes), reporter.stacked, painters
+    reporter.stage("stacking and plotting" if renderer else "stacking")
+    written, summary = products.correlation_products(
+        folder, results, request.params, _process_count(processes), reporter.stacked, renderer
     )
-    summary["sources"] = served(row for result in results for row in result.rows)
-    summary["reasons"] = reasons_of(rows)
-    clear_shelf(folder)
-    clear_told(folder)
+    summary["sources"] = data_sources_used(row for result in results for row in result.channel_days)
+    summary["reasons"] = count_reasons(by_day)
+    clear_prepared(folder)
+    clear_progress(folder)
     clear_partial_records(folder)
     is_empty = not names
-    names = [REQUEST_FILE, SUMMARY_FILE, *names, *made]
-    outputs = _finish(folder, names, days, _cores(processes), reporter, summary)
-    if is_empty:  # summary.csv says why, and outputs.json lists it
-        raise nothing_made(rows)
+    names = [REQUEST_FILE, SUMMARY_FILE, *names, *written]
+    outputs = _write_outputs(folder, names, days, _process_count(processes), reporter, summary)
+    if is_empty:  # summary.csv has the reasons, and outputs.json lists it
+        raise nothing_made_error(by_day)
     return outputs
 
 
-def _rows_of(request: XcorRequest, schedule: Schedule) -> list[tuple[list[ChannelDay], bool]]:
-    """The rows of every day, and whether it has correlations."""
-    rows = [(result.rows, bool(result.files)) for result in schedule.results.values()]
-    for lost in schedule.lost:
-        day = date.fromisoformat(lost["day"])
+def _channel_days(request: XcorRequest, schedule: Schedule) -> list[tuple[list[ChannelDay], bool]]:
+    """The channel-days of every day, and whether the day has correlations."""
+    by_day = [(result.channel_days, bool(result.files)) for result in schedule.results.values()]
+    for failed in schedule.failed_days:
+        day = date.fromisoformat(failed["day"])
         if day not in schedule.results:
             names = (channel.id for channel in request.on(day))
-            rows.append((failed_day(lost["day"], names, lost["reason"]), False))
-    return rows
+            by_day.append((failed_channel_days(failed["day"], names, failed["reason"]), False))
+    return by_day
 
 
-def _read(folder: Path, kind: type, file: str) -> Any:
+def _read_job(folder: Path, kind: type, file: str) -> Any:
     request = read_request(folder)
     if not isinstance(request, kind):
         other = "stack" if isinstance(request, StackRequest) else "correlate"
-        need = f"asks for another kind of job; use `xcor-daemon {other}`"
+        need = f"is not of this kind of job; run `xcor-daemon {other}`"
         raise RequestError([Problem(file, 0, "", "", need)])
     return request
 
 
-def _connections(folder: Path, cache: Path | None) -> Path:
-    """Where connections are counted: for the machine, or for the job where that cannot be."""
+def _connections_folder(folder: Path, cache: Path | None) -> Path:
+    """The folder in which connections are counted: of the machine if writable, else of the job."""
     own = folder / CONNECTIONS
     if cache is None:
         return own
     shared = cache / "connections"
     try:
         make_folder(shared, mode=0o700)
-        is_ours = os.access(shared, os.W_OK | os.X_OK)
+        is_writable = os.access(shared, os.W_OK | os.X_OK)
     except DiskError:
-        is_ours = False
-    if not is_ours:
-        log.info("%s cannot be written; connections are counted for this job only", shared)
-    return shared if is_ours else own
+        is_writable = False
+    if not is_writable:
+        log.info("%s is not writable; connections are limited for this job only", shared)
+    return shared if is_writable else own
 
 
-def _key(request: XcorRequest, source: str) -> str:
-    """What a finished day must agree with to be kept."""
+def _request_key(request: XcorRequest, source: str) -> str:
+    """Digest of the request, the source and the version: records with another key are not used."""
     content = json.dumps([request.to_json(), source, __version__], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _cores(processes: int) -> int:
-    """So many processes, or as many as there are cores."""
+def _process_count(processes: int) -> int:
+    """The number of processes; 0 means one per core."""
     return processes or len(os.sched_getaffinity(0))
 
 
@@ -363,55 +380,55 @@ def stack_job(
     Parameters
     ----------
     folder : Path
-        Holds stacking_params.csv; results are written beside it.
+        Contains stacking_params.csv; results are written beside it.
     corr_folder : Path
-        Holds the correlation job's CORR files.
+        Contains the CORR files of the correlation job.
     processes, report
         As for `correlate_job`.
 
     Returns
     -------
     outputs : dict
-        What outputs.json holds.
+        The content of outputs.json.
 
     Raises
     ------
     RequestError
-        If the folder is no stacking job, or the other has no correlations, or not those asked for.
+        If the folder is not a stacking job, or the other folder does not have the correlations.
     NothingMadeError
         If no pair has a stack.
     """
-    request = _read(folder, StackRequest, STACKING)
+    request = _read_job(folder, StackRequest, STACKING)
     write_json(folder / REQUEST_FILE, request.to_json())
-    reporter = Reporter(folder, report)
+    reporter = ProgressReporter(folder, report)
     days = correlation_day.from_folder(corr_folder)
     if not days:
-        need = f"has no correlations: there is no DAY.h5 in {corr_folder}"
+        need = f"has no correlations: no DAY.h5 in {corr_folder}"
         raise RequestError([Problem(STACKING, 2, "job", request.params.job, need)])
     reporter.begin(len(days), 0)
     reporter.stage(f"stacking {len(days)} days")
-    made, summary = products.of_stacking(
-        folder, days, request.params, _cores(processes), reporter.stacked
+    written, summary = products.stacking_products(
+        folder, days, request.params, _process_count(processes), reporter.stacked
     )
     reporter.progress.days_done = len(days)
-    names = [REQUEST_FILE, *made]
     counts = DayCounts(done=len(days), empty=0)
-    return _finish(folder, names, counts, _cores(processes), reporter, summary)
+    names = [REQUEST_FILE, *written]
+    return _write_outputs(folder, names, counts, _process_count(processes), reporter, summary)
 
 
-def _finish(
+def _write_outputs(
     folder: Path,
     names: Sequence[str],
     days: DayCounts,
     processes: int,
-    reporter: Reporter,
+    reporter: ProgressReporter,
     summary: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write outputs.json, the last act: its presence says that all is there."""
+    """Write outputs.json, last: its presence means that all results are complete."""
     reporter.stage("checking files")
     warnings = reporter.progress.warnings
-    outputs = outputs_of(folder, names, days, processes, warnings, summary).to_json()
-    sync(folder / name for name in names)  # all at once; outputs.json vouches for them
+    outputs = describe_outputs(folder, names, days, processes, warnings, summary).to_json()
+    sync(folder / name for name in names)  # all at once; outputs.json implies that they are durable
     reporter.stage("finished")
     write_json(folder / OUTPUTS_FILE, outputs)
     return outputs

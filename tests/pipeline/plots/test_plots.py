@@ -71,20 +71,20 @@ def draw_availability(path, rows=None):
         if rows is None
         else rows
     )
-    return plots.availability(rows, "Windows kept", path=path / "availability")
+    return plots.availability(rows, "Accepted windows", path=path / "availability")
 
 
 def draw_overview(path, n_pairs=3, days=("2019-01-01", "2019-01-04"), **changes):
     arguments = {"n_windows": np.full((n_pairs, len(days)), 20), "days": days}
     arguments |= {"snr": np.linspace(5, 50, n_pairs), "distances": np.linspace(1, 90, n_pairs)}
-    arguments |= {"names": section(n_pairs)[2], "title": "Windows and clarity", "most": 40}
+    arguments |= {"names": section(n_pairs)[2], "title": "Windows and SNR", "max_windows": 40}
     return plots.overview(**(arguments | changes), path=path / "overview")
 
 
 def draw_spectrum(path, n_pairs=3, **changes):
     wave = np.cos(2 * np.pi * 0.5 * LAGS) * np.exp(-((LAGS / 20) ** 2))
     arguments = {"stacks": np.tile(wave, (n_pairs, 1)), "lags": LAGS, "band": (0.3, 0.7)}
-    arguments |= {"names": section(n_pairs)[2], "title": "Spectra", "clearest": 0}
+    arguments |= {"names": section(n_pairs)[2], "title": "Spectra", "single": 0}
     return plots.spectrum(**(arguments | changes), path=path / "spectrum")
 
 
@@ -365,7 +365,7 @@ def test_a_map_lists_the_stations_and_those_without_coordinates(tmp_path):
 
     assert "2 stations on the map." in said
     assert "Without coordinates: BBB." in said
-    assert "2 pairs joined by lines." in said
+    assert "2 pairs shown as lines." in said
     assert "  AAA: 60.00000 N, 10.00000 E" in said
 
 
@@ -454,7 +454,7 @@ def test_a_day_that_was_not_asked_for_is_grey_and_an_empty_one_is_not(tmp_path):
     one_missing = draw_availability(tmp_path, [asked[0], asked[2]])
 
     assert share_of(one_missing, GREY) > 0.15
-    assert "0 of 94 windows were kept." in text(one_missing)
+    assert "0 of 94 requested windows were accepted." in text(one_missing)
     assert "XX.A..BHZ 2019-01-03: kept, no samples" in text(one_missing)
 
 
@@ -516,7 +516,7 @@ def test_an_overview_of_many_pairs_says_what_it_leaves_out(tmp_path):
 @pytest.mark.parametrize("n_pairs", [0, 1])
 def test_few_pairs_and_none_have_an_overview_and_a_spectrum(n_pairs, tmp_path):
     draw_overview(tmp_path, n_pairs)
-    draw_spectrum(tmp_path, n_pairs, clearest=0 if n_pairs else None)
+    draw_spectrum(tmp_path, n_pairs, single=0 if n_pairs else None)
 
 
 def test_pairs_without_distance_or_ratio_have_an_overview(tmp_path):
@@ -553,7 +553,7 @@ def test_changes_are_listed_with_their_sign_and_error(tmp_path):
         intervals=1546300800.0 + np.array([[0, 86400], [86400, 172800], [172800, 259200]]),
     )
 
-    assert "2 of 3 changes are known" in text(written)
+    assert "2 of 3 values of dv/v are known" in text(written)
     assert "from 2019-01-01T00:00:00: +0.1200 % (error 0.02 %)" in text(written)
     assert "from 2019-01-03T00:00:00: -0.0500 % (error 0.02 %)" in text(written)
 
@@ -563,4 +563,4 @@ def test_no_known_change_is_drawn(tmp_path):
 
     written = draw_changes(tmp_path, 2, dvv=nothing, errors=nothing, correlations=nothing)
 
-    assert "0 of 20 changes are known" in text(written)
+    assert "0 of 20 values of dv/v are known" in text(written)

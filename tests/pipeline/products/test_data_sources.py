@@ -1,10 +1,10 @@
-"""The manifest's sum of which source served what."""
+"""The data sources that a job used, as the manifest lists them."""
 
 from __future__ import annotations
 
 from xcor_daemon.pipeline.datatypes import ChannelDay
-from xcor_daemon.pipeline.products import data_sources as room
-from xcor_daemon.pipeline.products.data_sources import served
+from xcor_daemon.pipeline.products import data_sources
+from xcor_daemon.pipeline.products.data_sources import data_sources_used
 
 
 def rows(source, channel, days, n_bytes=10):
@@ -14,8 +14,8 @@ def rows(source, channel, days, n_bytes=10):
     ]
 
 
-def test_days_that_follow_each_other_are_one_span_and_each_source_is_apart():
-    found = served(
+def test_consecutive_days_are_one_span_and_sources_are_listed_separately():
+    found = data_sources_used(
         [
             *rows("s3:NCEDC", "BK.A..LHZ", [3, 1, 2, 7]),
             *rows("s3:SCEDC", "CI.B..LHZ", [1, 2], 5),
@@ -54,9 +54,9 @@ def test_days_that_follow_each_other_are_one_span_and_each_source_is_apart():
 
 
 def test_a_job_with_very_many_gaps_keeps_the_counts_and_one_span(monkeypatch):
-    monkeypatch.setattr(room, "_MOST_SPANS", 3)
+    monkeypatch.setattr(data_sources, "_MOST_SPANS", 3)
 
-    found = served(rows("a", "BK.A..LHZ", [1, 3, 5, 9]))
+    found = data_sources_used(rows("a", "BK.A..LHZ", [1, 3, 5, 9]))
 
     assert found["a"]["channels"]["BK.A..LHZ"] == {
         "bytes": 40,

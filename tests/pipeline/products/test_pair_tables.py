@@ -32,8 +32,8 @@ def job(tmp_path_factory):
     days = tuple(correlation_day.from_files(folder / "CORR", [path.name for path in paths]))
     plan = StackPlan(days, StackParams("linear", None, True, "1"), PARAMS)
     stacked = products.stack_files(folder / "STACK/linear.h5", plan, 1)
-    pair_tables.write_pairs(stacked, plan.lags)
-    pair_tables.write_rows(folder, plan)
+    pair_tables.write_pair_table(stacked, plan.lags)
+    pair_tables.write_row_index(folder, plan)
     return folder
 
 
@@ -100,7 +100,7 @@ def test_what_is_unknown_is_left_empty(tmp_path):
     pairs = pair_table("AB")
     nothing = np.full((1, LAGS.size), np.nan)
     path = tmp_path / "linear.h5"
-    pair_tables.write_pairs(
+    pair_tables.write_pair_table(
         Stacked(path, pairs, nothing, np.array([np.nan]), np.array([[0]])), LAGS
     )
 
@@ -111,7 +111,7 @@ def test_what_is_unknown_is_left_empty(tmp_path):
 def test_uneven_windows_are_kept_as_they_are():
     times = np.array([0, 450, 900, 4500, 4950, 86400.5])
 
-    runs = [pair_tables._progression(run) for run in pair_tables._even(times)]
+    runs = [pair_tables._as_run(run) for run in pair_tables._evenly_spaced(times)]
 
     assert [s + k * step for s, step, count in runs for k in range(count)] == times.tolist()
     assert runs[0] == [0, 450, 3]
@@ -128,8 +128,8 @@ def test_two_channels_of_one_place_have_no_speed_anywhere(tmp_path, distance):
     snr, n_windows = np.array([9.0, 5.0]), np.ones((2, 1), dtype=int)
     stacked = Stacked(tmp_path / "linear.h5", pairs, stack, snr, n_windows)
 
-    same, apart = products.clearest(stacked, lags)
-    table = pair_tables.write_pairs(stacked, lags).read_text().splitlines()
+    same, apart = products.highest_snr_pairs(stacked, lags)
+    table = pair_tables.write_pair_table(stacked, lags).read_text().splitlines()
     printed = clearest_pairs([same, apart])
     beside = peak_facts(pairs.names, pairs.distance, snr, np.array([1.0, 2.0]))
 

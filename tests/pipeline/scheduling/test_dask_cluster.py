@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import asdict
 from pathlib import Path
 
 import dask
@@ -21,11 +20,11 @@ from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.errors import ConfigError, UnreachableError
 from xcor_daemon.pipeline import run
 from xcor_daemon.pipeline.executors import WorkerKilledError
-from xcor_daemon.pipeline.run import Crew, correlate_job
+from xcor_daemon.pipeline.run import ExecutionOptions, correlate_job
 from xcor_daemon.pipeline.scheduling import progress
-from xcor_daemon.pipeline.scheduling.dask_cluster import Cluster
-from xcor_daemon.pipeline.scheduling.schedule import Downloads
-from xcor_daemon.pipeline.units.day import DayResult, save_record
+from xcor_daemon.pipeline.scheduling.dask_cluster import DaskExecutor
+from xcor_daemon.pipeline.scheduling.prefetch import Downloads
+from xcor_daemon.pipeline.units.records import DayResult, save_record
 from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.request.parse import read_request
 from xcor_daemon.request.units import Units
@@ -77,17 +76,19 @@ def outcomes(executor, n):
     return found
 
 
-@pytest.mark.parametrize("crew", ["processes", "local", "scheduler"])
-def test_the_same_plan_gives_the_same_bytes(tmp_path, reference, blocks_of_two, dask_cluster, crew):
+@pytest.mark.parametrize("executor", ["processes", "local", "scheduler"])
+def test_the_same_plan_gives_the_same_bytes(
+    tmp_path, reference, blocks_of_two, dask_cluster, executor
+):
     job, expected = reference
     again = job.copy(tmp_path / "again")
-    who = {"processes": Crew(), "local": Crew("dask"),
-           "scheduler": Crew("dask", dask_cluster.address)}[crew]  # fmt: skip
+    execution = {"processes": ExecutionOptions(), "local": ExecutionOptions("dask"),
+                 "scheduler": ExecutionOptions("dask", dask_cluster.address)}[executor]  # fmt: skip
     stages = []
 
     made = correlate_job(
         again.folder, job.source, 2, lambda p: stages.append((p.days_done, p.stage)),
-        images=False, crew=who,
+        images=False, execution=execution,
     )  # fmt: skip
 
     assert all_datasets(again.folder) == expected
@@ -104,7 +105,7 @@ def test_one_machine_asks_the_data_centre_whatever_the_workers_are(
     job, expected = reference
     again = job.copy(tmp_path / "again")
     log, stages = tmp_path / "asked", []
-    crew = Crew("dask", dask_cluster.address)
+    execution = ExecutionOptions("dask", dask_cluster.address)
     fetch, is_told = Downloads._fetch, threading.Event()
 
     def fetch_when_told(self, day):  # a download of less than 0.1 s is not worth telling
@@ -118,7 +119,9 @@ def test_one_machine_asks_the_data_centre_whatever_the_workers_are(
 
     monkeypatch.setattr(Downloads, "_fetch", fetch_when_told)
     with serve_fdsn(Path(job.source.removeprefix("archive:")), log) as server:
-        correlate_job(again.folder, f"fdsn:{server.url}", 2, tell, images=False, crew=crew)
+        correlate_job(
+            again.folder, f"fdsn:{server.url}", 2, tell, images=False, execution=execution
+        )
 
     assert all_datasets(again.folder) == expected
     # All channels of a day at a time; workers that asked would do so for each of three blocks.
@@ -133,10 +136,11 @@ def test_progress_and_eta_are_those_of_a_known_rate(tmp_path, reference, dask_cl
     again = job.copy(tmp_path / "again")
     request = read_request(again.folder)
     first, *days = request.days
-    unit = Units(request).of(first)[0][0]
-    key = run._key(request, job.source)
-    save_record(again.folder, str(first), asdict(DayResult(str(first), key, [], 0, 0, [])))
-    told = (unit.prepares / 2, unit.prepares + (1 - unit.prepares) / 4, 1.0)  # of a day
+    unit = Units(request).of(first)
+    key = run._request_key(request, job.source)
+    save_record(again.folder, str(first), DayResult(str(first), key, [], 0, 0, []))
+    prepare = unit.prepare_share
+    shares = (prepare / 2, prepare + (1 - prepare) / 4, 1.0)  # of a day
     steps = iter([(day, step) for step in (1, 2, 3) for day in days])
     done, clock, seen, shown = dict.fromkeys(days, 0.0), [0.0], [], []
 
@@ -149,16 +153,16 @@ def test_progress_and_eta_are_those_of_a_known_rate(tmp_path, reference, dask_cl
             seen.append((progress.eta, 1000 * (1 - share)))
         if (ordered := next(steps, None)) is not None:
             day, step = ordered
-            done[day] = told[step - 1]
+            done[day] = shares[step - 1]
             clock[0] = 1000 * sum(done.values()) / 2
             order(again.folder, day, step)
 
-    monkeypatch.setattr(run, "Work", Ordered)
-    monkeypatch.setattr(run, "_close", lambda *_: {})
-    monkeypatch.setattr(progress, "_SHOW_EVERY", 0.0)
+    monkeypatch.setattr(run, "UnitRunner", Ordered)
+    monkeypatch.setattr(run, "_write_results", lambda *_: {})
+    monkeypatch.setattr(progress, "_REPORT_INTERVAL", 0.0)
     monkeypatch.setattr(progress, "monotonic", lambda: clock[0])
-    crew = Crew("dask", dask_cluster.address)
-    correlate_job(again.folder, job.source, 1, tell, crew=crew)
+    execution = ExecutionOptions("dask", dask_cluster.address)
+    correlate_job(again.folder, job.source, 1, tell, execution=execution)
 
     assert len({expected for _, expected in seen}) == 6
     assert [eta for eta, _ in seen] == pytest.approx([expected for _, expected in seen], abs=0.1)
@@ -167,7 +171,7 @@ def test_progress_and_eta_are_those_of_a_known_rate(tmp_path, reference, dask_cl
 
 def test_what_kills_or_bursts_its_worker_is_found_and_the_others_finish(tmp_path, dask_cluster):
     names = ["a", "poison", "b", "greedy", "c", "wrong", "d", "e"]
-    cluster = Cluster(step, tmp_path, dask_cluster.address)
+    cluster = DaskExecutor(step, tmp_path, dask_cluster.address)
     try:
         for name in names:
             cluster.submit((str(tmp_path), name, 0.2))
@@ -183,7 +187,7 @@ def test_what_kills_or_bursts_its_worker_is_found_and_the_others_finish(tmp_path
 
 def test_a_lost_scheduler_costs_only_the_units_under_way(tmp_path, dask_cluster):
     names = [f"u{k}" for k in range(40)]
-    cluster = Cluster(step, tmp_path, dask_cluster.address)
+    cluster = DaskExecutor(step, tmp_path, dask_cluster.address)
     try:
         waiting, found, submitted = iter(names), {}, 0
         killed_at = None
@@ -220,13 +224,13 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run_and_the_next_goes_on(
         if progress.days_done == 1:
             own.stop()
 
-    monkeypatch.setattr(Cluster.__init__, "__defaults__", ("", 1, 20.0))
-    crew = Crew("dask", own.address)
+    monkeypatch.setattr(DaskExecutor.__init__, "__defaults__", ("", 1, 20.0))
+    execution = ExecutionOptions("dask", own.address)
     with (
         dask.config.set(own.settings),
-        pytest.raises(UnreachableError, match="start it again and run the job again"),
+        pytest.raises(UnreachableError, match="start it again, then run the job again"),
     ):
-        correlate_job(again.folder, job.source, 1, tell, images=False, crew=crew)
+        correlate_job(again.folder, job.source, 1, tell, images=False, execution=execution)
     first = sorted(again.folder.glob("CORR/2020-01-01/*.h5"))
     before = [path.stat().st_mtime_ns for path in first]
     correlate_job(again.folder, job.source, 1, images=False)
@@ -246,10 +250,10 @@ def test_a_cancelled_run_leaves_whole_files_and_the_next_completes_it(
         if progress.days_done == 1:
             raise KeyboardInterrupt
 
-    crew = Crew("dask", dask_cluster.address)
+    execution = ExecutionOptions("dask", dask_cluster.address)
     with pytest.raises(KeyboardInterrupt):
-        correlate_job(again.folder, job.source, 1, tell, images=False, crew=crew)
-    correlate_job(again.folder, job.source, 1, images=False, crew=crew)
+        correlate_job(again.folder, job.source, 1, tell, images=False, execution=execution)
+    correlate_job(again.folder, job.source, 1, images=False, execution=execution)
 
     assert all_datasets(again.folder) == expected
 
@@ -257,7 +261,7 @@ def test_a_cancelled_run_leaves_whole_files_and_the_next_completes_it(
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
     names = [f"u{k}" for k in range(30 * kills)]
-    cluster = Cluster(step, tmp_path, dask_cluster.address)
+    cluster = DaskExecutor(step, tmp_path, dask_cluster.address)
     killed = [0]
 
     def kill():
@@ -288,10 +292,12 @@ def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
 
 
 def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path, dask_cluster, monkeypatch):
-    monkeypatch.setattr("xcor_daemon.pipeline.scheduling.dask_cluster._MARK", "nothing-writes-this")
+    monkeypatch.setattr(
+        "xcor_daemon.pipeline.scheduling.dask_cluster._MARKER", "nothing-writes-this"
+    )
 
-    with pytest.raises(ConfigError, match="does not see the job folder .*mount it there"):
-        Cluster(step, tmp_path, dask_cluster.address)
+    with pytest.raises(ConfigError, match="job folder .* not found; mount it there"):
+        DaskExecutor(step, tmp_path, dask_cluster.address)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +310,7 @@ def test_addresses_that_others_could_listen_to_are_refused(address):
 
 def test_nobody_at_the_address_is_said(tmp_path):
     with pytest.raises(UnreachableError, match="does not answer"):
-        Cluster(step, tmp_path, "tcp://127.0.0.1:9", patience=1.0)
+        DaskExecutor(step, tmp_path, "tcp://127.0.0.1:9", timeout=1.0)
 
 
 def test_without_dask_it_is_said_what_to_install(tmp_path, reference, monkeypatch):
@@ -312,4 +318,4 @@ def test_without_dask_it_is_said_what_to_install(tmp_path, reference, monkeypatc
     monkeypatch.setitem(sys.modules, "xcor_daemon.pipeline.scheduling.dask_cluster", None)
 
     with pytest.raises(ConfigError, match=r"pip install 'xcor-daemon\[dask\]'"):
-        correlate_job(job.folder, job.source, 1, images=False, crew=Crew("dask"))
+        correlate_job(job.folder, job.source, 1, images=False, execution=ExecutionOptions("dask"))

@@ -16,12 +16,12 @@ from synthetic import network_job
 from xcor_daemon.demo.fdsn_server import serve_fdsn
 from xcor_daemon.pipeline.datatypes import Metadata
 from xcor_daemon.pipeline.run import correlate_shard
-from xcor_daemon.pipeline.scheduling.schedule import Downloads
+from xcor_daemon.pipeline.scheduling.prefetch import Downloads
 from xcor_daemon.pipeline.sources import Access, open_sources, picklable_for_workers
 from xcor_daemon.pipeline.sources.archive import Archive
 from xcor_daemon.pipeline.sources.connection_limit import ConnectionLimit
 from xcor_daemon.pipeline.sources.http_client import CONNECTIONS, PER_SECOND
-from xcor_daemon.pipeline.units.channels import DayPlan, time_of
+from xcor_daemon.pipeline.units.plan import DayPlan, fetch_span
 from xcor_daemon.request.params import XcorParams
 from xcor_daemon.request.parse import XcorRequest
 
@@ -55,10 +55,10 @@ def test_what_was_downloaded_within_the_budget_is_what_workers_read_without_aski
             with ExitStack() as others:  # jobs of this machine that have all connections
                 for _ in range(CONNECTIONS):
                     others.enter_context(taken.acquire())
-                assert not ahead.has(DAY, 0.5)
+                assert not ahead.is_ready(DAY, 0.5)
                 assert dataselect(log) == 0
-            assert ahead.has(DAY, 60)
-    span = time_of(PARAMS, DAY)
+            assert ahead.is_ready(DAY, 60)
+    span = fetch_span(PARAMS, DAY)
 
     ((_, read),) = picklable_for_workers(source).fetch([WBM], *span)  # the server is gone
     ((_, absent),) = picklable_for_workers(source).fetch([replace(WBM, station="NONE")], *span)
@@ -75,7 +75,7 @@ def test_a_day_that_failed_is_in_the_log_with_its_reason(tmp_path, caplog):
     with serving(Centre(answers=[403])) as centre:
         ahead, _ = downloads(tmp_path, f"fdsn:{centre.url}", days=[DAY])
         with ahead, caplog.at_level(logging.WARNING):
-            assert ahead.has(DAY, 60)
+            assert ahead.is_ready(DAY, 60)
 
     for channel in (RUSS, WBM):
         said = f"{channel.id}, {DAY}: the download failed: it is forbidden (403)."
@@ -91,7 +91,7 @@ def test_what_no_centre_has_the_workers_read_themselves(tmp_path):
         ahead, source = downloads(tmp_path, f"archive:{DATA}", asked, days=[DAY], **named)
         source.default.fetch = None  # it is not to be asked here
         with ahead:
-            assert ahead.has(DAY, 60)
+            assert ahead.is_ready(DAY, 60)
 
     assert centre.requests
     assert {body.splitlines()[-1].split()[1] for _, _, body in centre.requests} == {"WBM"}
@@ -101,10 +101,10 @@ def test_days_that_are_done_are_not_downloaded_again(tmp_path):
     with serving(Centre(answers=[WAVEFORMS])) as centre:
         ahead, _ = downloads(tmp_path, f"fdsn:{centre.url}", days=[DAY])
         with ahead:
-            assert ahead.has(DAY, 60)
+            assert ahead.is_ready(DAY, 60)
 
     (asked,) = {body.split()[-2] for _, _, body in centre.requests}
-    first, _ = time_of(PARAMS, DAY)
+    first, _ = fetch_span(PARAMS, DAY)
     assert np.datetime64(asked) == np.datetime64(first, "ns")
 
 

@@ -16,11 +16,16 @@ from xcor_daemon import cli
 from xcor_daemon.demo import demo
 from xcor_daemon.pipeline.datatypes import Progress
 from xcor_daemon.pipeline.scheduling import progress, unit_progress
-from xcor_daemon.pipeline.scheduling.progress import Reporter
-from xcor_daemon.pipeline.scheduling.unit_progress import Rate, Teller, Told, told
-from xcor_daemon.request.units import Unit
+from xcor_daemon.pipeline.scheduling.progress import ProgressReporter
+from xcor_daemon.pipeline.scheduling.unit_progress import (
+    ProgressWriter,
+    Rate,
+    UnitProgress,
+    read_progress,
+)
+from xcor_daemon.request.units import DayUnit
 
-DAY = Unit(date(2019, 1, 1))
+DAY = DayUnit(date(2019, 1, 1))
 
 
 @dataclass
@@ -72,22 +77,22 @@ def test_items_that_begin_again_begin_a_new_rate():
 @pytest.mark.parametrize(
     ("units", "sentence"),
     [
-        ([Told(2, 24, "channels", None)], "2019-01-01: 2 of 24 channels"),
-        ([Told(3, 24, "channels", 0.25)], "2019-01-01: 3 of 24 channels, 0.25/s"),
-        ([Told(2000, 9000, "pair-windows", 1234.5)],
+        ([UnitProgress(2, 24, "channels", None)], "2019-01-01: 2 of 24 channels"),
+        ([UnitProgress(3, 24, "channels", 0.25)], "2019-01-01: 3 of 24 channels, 0.25/s"),
+        ([UnitProgress(2000, 9000, "pair-windows", 1234.5)],
          "2019-01-01: 2,000 of 9,000 pair-windows, 1,234/s"),
-        ([Told(3, 24, "channels", 4e-9)], "2019-01-01: 3 of 24 channels"),
-        ([Told(3, 24, "channels", 2.0), Told(5, 24, "channels", 3.5)],
+        ([UnitProgress(3, 24, "channels", 4e-9)], "2019-01-01: 3 of 24 channels"),
+        ([UnitProgress(3, 24, "channels", 2.0), UnitProgress(5, 24, "channels", 3.5)],
          "2019-01-01 and 1 more: 8 of 48 channels, 5.5/s"),
-        ([Told(3, 24, "channels", 2.0), Told(1, 24, "channels", None)],
+        ([UnitProgress(3, 24, "channels", 2.0), UnitProgress(1, 24, "channels", None)],
          "2019-01-01 and 1 more: 4 of 48 channels"),
-        ([Told(3, 24, "channels", 2.0), Told(70, 90, "pair-windows", 30.0)],
+        ([UnitProgress(3, 24, "channels", 2.0), UnitProgress(70, 90, "pair-windows", 30.0)],
          "2019-01-01 and 1 more: 3 of 24 channels, 2/s and 70 of 90 pair-windows, 30/s"),
     ],
 )  # fmt: skip
 def test_the_sentence_says_a_rate_only_where_it_means_something(units, sentence):
-    days = [Unit(DAY.day + timedelta(days=k)) for k in range(len(units))]
-    assert progress._sentence(dict(zip(days, units, strict=True))) == sentence
+    days = [DayUnit(DAY.day + timedelta(days=k)) for k in range(len(units))]
+    assert progress._describe(dict(zip(days, units, strict=True))) == sentence
 
 
 @pytest.mark.parametrize(
@@ -99,18 +104,20 @@ def test_whatever_the_clock_does_progress_json_holds_no_odd_figure(tmp_path, mon
     monkeypatch.setattr(progress, "monotonic", Clock(list(times)))
     monkeypatch.setattr(unit_progress, "monotonic", Clock(list(times)))
     shown = []
-    reporter = Reporter(tmp_path, lambda p: shown.append((p.stage, p.eta, p.days_done + p.part)))
-    schedule = SimpleNamespace(cost=4.0, cost_done=0.0, waits_for=None)
-    seen_by = unit_progress.Rates()
+    reporter = ProgressReporter(
+        tmp_path, lambda p: shown.append((p.stage, p.eta, p.days_done + p.part))
+    )
+    meter = unit_progress.ProgressMeter()
 
     reporter.begin(4, 0)
     for day in range(4):
         for done in range(1, 25):
-            unit = Unit(DAY.day + timedelta(days=day))
-            reporter.within(schedule, {unit: seen_by.told(done, 24, "channels")})
-        schedule.cost_done += 1
-        reporter.day(
-            schedule, SimpleNamespace(day=str(unit.day), pairs=276, seconds=1.5, warnings=[])
+            unit = DayUnit(DAY.day + timedelta(days=day))
+            progress_of_unit = meter.measure(done, 24, "channels")
+            share = (day + progress_of_unit.share(unit)) / 4
+            reporter.update(share, {unit: progress_of_unit})
+        reporter.day_done(
+            (day + 1) / 4, SimpleNamespace(day=str(unit.day), pairs=276, seconds=1.5, warnings=[])
         )
     reporter.stage("stacking")
 
@@ -122,15 +129,15 @@ def test_whatever_the_clock_does_progress_json_holds_no_odd_figure(tmp_path, mon
     assert json.loads((tmp_path / "progress.json").read_text())["eta_s"] is None
 
 
-def test_a_teller_writes_on_though_its_clock_went_back(tmp_path, monkeypatch):
+def test_progress_is_written_after_the_clock_is_set_back(tmp_path, monkeypatch):
     clock = Clock([100.0])
     monkeypatch.setattr(unit_progress, "monotonic", clock)
-    tell = Teller(tmp_path, DAY)
+    write = ProgressWriter(tmp_path, DAY)
     for seconds, done in ((101.0, 1), (40.0, 2), (41.0, 12), (42.0, 22)):
         clock.times = [seconds]
-        tell(done, 24, "channels")
-        assert told(tmp_path, DAY).done == done
-    assert told(tmp_path, DAY).rate == pytest.approx(10.0)
+        write(done, 24, "channels")
+        assert read_progress(tmp_path, DAY).done == done
+    assert read_progress(tmp_path, DAY).rate == pytest.approx(10.0)
 
 
 def test_the_bar_of_a_terminal_has_no_rate_of_its_own(monkeypatch, tmp_path):

@@ -144,7 +144,7 @@ def test_a_coda_that_the_lags_do_not_have_is_refused(days, tmp_path):
 def test_a_selection_that_the_job_does_not_have_is_refused(days, tmp_path, columns, message):
     stacking = StackParams("linear", None, True, "1", **columns)
     with pytest.raises(RequestError) as caught:
-        products.of_stacking(tmp_path, corr_days(days), stacking, 1)
+        products.stacking_products(tmp_path, corr_days(days), stacking, 1)
 
     assert message in str(caught.value)
 
@@ -156,7 +156,7 @@ def test_images_are_made_of_the_pairs_and_channels_asked_for(days, tmp_path):
         dvv="stretching", dvv_min_lag=4.0, svg=True,
     )  # fmt: skip
 
-    made, summary = products.of_stacking(tmp_path, corr_days(days), asked, 1)
+    made, summary = products.stacking_products(tmp_path, corr_days(days), asked, 1)
 
     drawn = {name.removeprefix("PLOT/") for name in made if name.endswith(".png")}
     assert drawn == {

@@ -15,7 +15,7 @@ from synthetic import all_datasets, datasets, network_job
 
 from xcor_daemon.errors import XcorError
 from xcor_daemon.pipeline.hdf5.correlation_day import from_folder
-from xcor_daemon.pipeline.run import Crew, correlate_job, correlate_shard, stack_job
+from xcor_daemon.pipeline.run import ExecutionOptions, correlate_job, correlate_shard, stack_job
 from xcor_daemon.pipeline.scheduling import progress, schedule, unit_progress
 from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.results import open_results
@@ -113,16 +113,23 @@ def test_300_channels_and_3_days_in_blocks_stay_below_4_gb(tmp_path):
     assert 1024 * (parent + 2 * worker) < 4e9
 
 
-def test_shards_and_their_join_are_the_whole_job(tmp_path, whole, blocks):
+def test_combined_shards_equal_the_whole_job(tmp_path, whole, blocks):
     job = whole[0].copy(tmp_path / "shards")
+    combine = ExecutionOptions(combine_shards=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(LIMITS["units"], "max_channels", 3)
         assert correlate_shard(job.folder, job.source, (0, 2), 1) == []
         with pytest.raises(XcorError, match="1 days are not done yet, such as 2020-01-02"):
-            correlate_job(job.folder, job.source, 1, images=False, crew=Crew(joins=True))
+            correlate_job(
+                job.folder,
+                job.source,
+                1,
+                images=False,
+                execution=ExecutionOptions(combine_shards=True),
+            )
         assert correlate_shard(job.folder, job.source, (1, 2), 2) == []
         assert correlate_shard(job.folder, job.source, (2, 3), 1) == []  # no day is left for it
-        made = correlate_job(job.folder, job.source, 1, images=False, crew=Crew(joins=True))
+        made = correlate_job(job.folder, job.source, 1, images=False, execution=combine)
 
     assert all_datasets(job.folder) == all_datasets(blocks[0].folder)
     assert made["summary"] == blocks[1]["summary"]
@@ -197,11 +204,11 @@ def test_with_several_processes_progress_tells_of_the_day_and_ends_complete(
 ):
     job = whole[0].copy(tmp_path / "job")
     monkeypatch.setitem(LIMITS["units"], "max_channels", 3)
-    monkeypatch.setattr(unit_progress, "_TELL_EVERY", 0.0)
-    monkeypatch.setattr(schedule, "_LOOK_EVERY", 0.0)
-    monkeypatch.setattr(progress, "_SHOW_EVERY", 0.0)
-    monkeypatch.setattr(progress, "_LEAST_TIME", 0.0)
-    seen, looks, write = [], tmp_path / "looks", unit_progress.Teller.__call__
+    monkeypatch.setattr(unit_progress, "_WRITE_INTERVAL", 0.0)
+    monkeypatch.setattr(schedule, "_POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "_REPORT_INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "_MIN_TIME", 0.0)
+    seen, looks, write = [], tmp_path / "looks", unit_progress.ProgressWriter.__call__
     looks.touch()
 
     def tell(progress):
@@ -214,7 +221,7 @@ def test_with_several_processes_progress_tells_of_the_day_and_ends_complete(
         before = looks.stat().st_size  # the look under way may have missed it
         wait_until(lambda: looks.stat().st_size >= before + 2)
 
-    monkeypatch.setattr(unit_progress.Teller, "__call__", write_and_wait)
+    monkeypatch.setattr(unit_progress.ProgressWriter, "__call__", write_and_wait)
     correlate_job(job.folder, job.source, 2, tell, images=False)
 
     inside = [

@@ -1,8 +1,8 @@
 """Correlations, stacks and stations -> images: arrays in, ``NAME.png`` and ``NAME.txt`` out.
 
-The text file beside an image says what it shows, for those who do not see it. Where there is more
-than an image can hold, its title says what was averaged or left out. The same arrays give the
-same bytes. This is the only room that loads matplotlib.
+The text file beside an image describes it for readers who cannot see it. If there are more data
+than an image can show, its title states what is averaged or left out. The same arrays give the
+same bytes. Only this package loads matplotlib.
 """
 
 from .availability import availability

@@ -1,4 +1,4 @@
-"""Which windows there are: by channel and day."""
+"""The share of accepted windows by channel and day."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from ..datatypes import ChannelDay
 from .captions import counted, ordinal
 from .figure import (
-    BAR_ROOM,
     BLANK,
+    COLOUR_BAR_WIDTH,
     SHARE,
     colour_bar,
     interpolation,
@@ -24,20 +24,20 @@ from .figure import (
     write_title,
 )
 
-_MAX_CHANNELS = 200  # rows of the table of availability
+_MAX_CHANNELS = 200  # lines of the image
 
 
 def availability(
     rows: Iterable[ChannelDay], title: str, *, path: Path, svg: bool = False
 ) -> list[Path]:
-    """Draw the share kept of the windows asked for, channel by day; grey where none was.
+    """Plot the accepted share of the requested windows, channel by day; grey if none is requested.
 
     Parameters
     ----------
     rows : iterable of ChannelDay
         As in summary.csv, in any order.
     title : str
-        Of the table.
+        Title of the image.
     path : Path
         The image without its ending.
     svg : bool
@@ -57,7 +57,7 @@ def availability(
     with styled():
         height = min(10.0, max(4.0, 2.2 + 0.19 * len(share)))
         names = 0.2 + 0.075 * max((len(channel) for channel in channels), default=0)
-        figure = new_figure((9, height), left=names, right=BAR_ROOM)
+        figure = new_figure((9, height), left=names, right=COLOUR_BAR_WIDTH)
         axes = figure.subplots()
         write_title(axes, title, note)
         start = first.toordinal() - date(1970, 1, 1).toordinal()
@@ -80,21 +80,23 @@ def availability(
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.set_xlabel("Day (UTC)")
-        colour_bar(shown, axes, "Share of windows kept (grey: none asked for)")
+        colour_bar(shown, axes, "Share of accepted windows (grey: none requested)")
         return save(figure, path, title, _availability_facts(rows, channels), svg)
 
 
 def _availability_facts(rows: Sequence[ChannelDay], channels: Sequence[str]) -> list[str]:
     days = sorted({row.day for row in rows})
-    kept, all_windows = sum(r.windows_kept for r in rows), sum(r.windows for r in rows)
+    accepted, requested = sum(r.windows_kept for r in rows), sum(r.windows for r in rows)
     facts = [
         f"{counted(len(channels), 'channel')} on {counted(len(days), 'day')}"
         + (f" from {days[0]} to {days[-1]}." if days else "."),
-        f"{kept:,} of {all_windows:,} windows were kept.",
+        f"{accepted:,} of {requested:,} requested windows were accepted.",
     ]
     empty = [r for r in sorted(rows, key=lambda r: (r.channel, r.day)) if not r.windows_kept]
     if empty:
-        facts.append(f"{counted(len(empty), 'channel-day')} of {len(rows):,} kept none:")
+        facts.append(
+            f"{counted(len(empty), 'channel-day')} of {len(rows):,} have no accepted window:"
+        )
         facts += [
             f"  {r.channel} {r.day}: {r.status}{', ' if r.reason else ''}{r.reason}"
             for r in empty[:20]

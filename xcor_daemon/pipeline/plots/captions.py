@@ -1,4 +1,4 @@
-"""What the texts beside the images say of traces, numbers and times."""
+"""Text for the files beside the images: facts about traces, numbers and times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def peak_facts(
     snr: np.ndarray | None,
     peak_lags: np.ndarray | None,
 ) -> list[str]:
-    """What the traces show, and the ten that show it best."""
+    """Medians of all traces, and the ten with the highest signal-to-noise ratio."""
     if snr is None or peak_lags is None or not len(names):
         return []
     snr, peak_lags = np.asarray(snr, dtype=np.float64), np.asarray(peak_lags, dtype=np.float64)
@@ -34,7 +34,7 @@ def peak_facts(
             f"{np.median(speed[np.isfinite(speed)]):.3g} km/s."
         )
     best = measured[np.argsort(-snr[measured], kind="stable")[:10]]
-    facts.append("Largest signal-to-noise ratios:")
+    facts.append("Highest signal-to-noise ratios:")
     facts += [
         f"  {names[k]}: " + " ".join(pair_facts(distances[k], snr[k], peak_lags[k])) for k in best
     ]
@@ -42,6 +42,7 @@ def peak_facts(
 
 
 def pair_facts(distance: float, snr: float, peak_lag: float) -> list[str]:
+    """Facts about a pair: distance (km), signal-to-noise ratio, lag (s) and speed of its peak."""
     facts = []
     if np.isfinite(distance):
         facts.append(f"Distance {distance:.4g} km.")
@@ -55,29 +56,34 @@ def pair_facts(distance: float, snr: float, peak_lag: float) -> list[str]:
 
 
 def apparent_speed(distance: float, lag: float) -> float:
-    """Apparent speed (km/s); NaN where it has no meaning."""
+    """Apparent speed (km/s) from distance (km) and lag (s); NaN where it is not defined."""
     return abs(distance / lag) if lag and distance > SAME_PLACE else math.nan
 
 
 def counted(n: int, noun: str) -> str:
+    """Number and noun, such as ``1 pair`` or ``1,200 pairs``."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def ordinal(n: int) -> str:
+    """Such as ``2nd``."""
     ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
     return f"{n:,}{ending}"
 
 
-def some(names: Sequence[str]) -> str:
+def first_of(names: Sequence[str]) -> str:
+    """The first 20 names, and the number of the others."""
     return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
 
 
 def utc(seconds: float) -> str:
+    """A time (s since 1970 UTC) in ISO format."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=float(seconds))
     return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def duration(seconds: float) -> str:
+    """A duration in its largest fitting unit."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""One pair, window after window: lag against time."""
+"""Correlogram of one pair: lag against time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from .captions import LAG_SIGN, counted, duration, pair_facts, utc
 from .figure import (
-    BAR_ROOM,
     BLANK,
+    COLOUR_BAR_WIDTH,
     DARK,
     MAX_ROWS,
     SIGNED,
@@ -19,8 +19,8 @@ from .figure import (
     interpolation,
     new_figure,
     save,
-    say_nothing,
     styled,
+    write_no_data,
     write_title,
 )
 
@@ -38,11 +38,11 @@ def correlogram(
     peak_lag: float = np.nan,
     svg: bool = False,
 ) -> list[Path]:
-    """Draw the windows of one pair, lag against time, below their stack.
+    """Plot the windows of one pair, lag against time, below their stack.
 
-    Time runs downwards in rows of equal length, at most 300; a row that holds more than one
-    window shows their mean, and the title says so. Missing windows are grey. Colours end at
-    the 99th percentile of the absolute values, so that one earthquake does not hide the rest.
+    Time runs downwards in at most 300 lines of equal duration; a line with more than one window
+    shows their mean, and the title states that. Missing windows are grey. The colour scale ends
+    at the 99th percentile of the absolute values, so that one earthquake does not hide the rest.
 
     Parameters
     ----------
@@ -53,13 +53,14 @@ def correlogram(
     times : array, shape (n_windows,)
         Starts of the windows, in seconds since 1970 (UTC), in any order.
     stack : array, shape (n_lags,)
-        The trace to draw on top.
+        The trace on top.
     title : str
         Pair, days and method.
     path : Path
         The image without its ending.
     distance, snr, peak_lag : float
-        Of the pair (km), and of the stack (s), for the text; NaN where unknown.
+        Distance of the pair (km), signal-to-noise ratio and peak lag (s) of its stack, for the
+        text; NaN where unknown.
     svg : bool
         Write ``NAME.svg`` too.
     """
@@ -68,7 +69,7 @@ def correlogram(
     facts = [*_window_facts(windows, lags, times), *pair_facts(distance, snr, peak_lag)]
     note = f"mean of the windows in every {duration(length)}" if length > step * 1.01 else ""
     with styled():
-        figure = new_figure((8, 7.5), left=0.9, right=1.25 * BAR_ROOM)
+        figure = new_figure((8, 7.5), left=0.9, right=1.25 * COLOUR_BAR_WIDTH)
         top, image = figure.subplots(
             2, 1, sharex=True, height_ratios=(1, 3.2), gridspec_kw={"hspace": 0.09}
         )
@@ -76,7 +77,9 @@ def correlogram(
         top.axvline(0, color=BLANK, linewidth=0.8)
         top.plot(lags, stack, color=DARK, linewidth=0.9)
         top.set_ylabel("Stack")
-        top.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # a factor would hit the title
+        top.yaxis.set_major_formatter(
+            lambda value, _: f"{value:g}"
+        )  # an offset factor would overlap the title
         limit = _limit(rows)
         end = begin + length * len(rows)
         shown = image.imshow(
@@ -94,7 +97,7 @@ def correlogram(
             image.yaxis.set_major_locator(locator)
             image.yaxis.set_major_formatter(ConciseDateFormatter(locator))
         else:
-            say_nothing(image)
+            write_no_data(image)
         image.set_xlabel("Lag (s)")
         image.set_ylabel("Start of window (UTC)")
         colour_bar(shown, image, "Correlation (grey: missing)", extend="both")
@@ -102,7 +105,14 @@ def correlogram(
 
 
 def _time_rows(windows: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float, float, float]:
-    """Windows on an even grid of time: rows, start and length of a row, usual step (s)."""
+    """Windows averaged on an even time grid.
+
+    Returns
+    -------
+    rows : float array, shape (n_rows, n_lags)
+    begin, length, step : float
+        Start of the first row, duration of a row and median step of the windows (s).
+    """
     order = np.argsort(times, kind="stable")
     if not len(order):
         return np.full((1, windows.shape[-1]), np.nan), 0.0, 3600.0, 3600.0
@@ -112,7 +122,7 @@ def _time_rows(windows: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, floa
     step = float(np.median(steps[steps > 0])) if span > 0 else 3600.0
     n_rows = min(MAX_ROWS, round(span / step) + 1)
     length = max(step, (span + step) / n_rows)
-    # Half a step: a start that is rounded down must not fall into the row before.
+    # Half a step, so that a start that is rounded down does not fall into the previous row.
     row = np.minimum((times[order] - begin + step / 2) / length, n_rows - 1).astype(np.int64)
     bounds = np.searchsorted(row, np.arange(n_rows + 1))
     rows = np.full((n_rows, windows.shape[-1]), np.nan)
@@ -137,6 +147,6 @@ def _window_facts(windows: np.ndarray, lags: np.ndarray, times: np.ndarray) -> l
 
 
 def _limit(values: np.ndarray) -> float:
-    """Where the colours of signed values end."""
+    """Upper end of the colour scale: the 99th percentile of the absolute values."""
     finite = np.abs(values[np.isfinite(values)])
     return float(np.percentile(finite, 99) if finite.size else 0) or 1.0

@@ -1,4 +1,4 @@
-"""Changes of velocity with time."""
+"""Relative velocity change dv/v against time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from .captions import counted, utc
-from .figure import ACCENT, DARK, SECOND, new_figure, save, say_nothing, styled, write_title
+from .figure import ACCENT, DARK, SECOND, new_figure, save, styled, write_no_data, write_title
 
-_MAX_BARS = 200  # error bars that can be told apart
+_MAX_BARS = 200  # error bars that can be distinguished
 
 
 def velocity_changes(
@@ -23,13 +23,13 @@ def velocity_changes(
     title: str,
     *,
     path: Path,
-    clearest: int = 0,
+    single: int = 0,
     svg: bool = False,
 ) -> list[Path]:
-    """Draw dv/v against time: one pair with its errors, the median and quartiles of all.
+    """Plot dv/v against time: one pair with its errors, and median and quartiles of all pairs.
 
-    Below them stands how well the stacks correlate with the stretched reference: where that is
-    low, dv/v means little.
+    The panel below shows the correlation of the stacks with the stretched reference: where it is
+    low, dv/v is not reliable.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def velocity_changes(
     names : sequence of str
         ``FIRST|SECOND`` of every pair.
     title : str
-        What was compared, and how.
+        Method, coda window and days.
     path : Path
         The image without its ending.
-    clearest : int
-        Row of the pair that is drawn on its own.
+    single : int
+        Index of the pair that is plotted on its own.
     svg : bool
         Write ``NAME.svg`` too.
     """
@@ -52,8 +52,8 @@ def velocity_changes(
     correlations, intervals = np.asarray(correlations), np.asarray(intervals)
     middle = intervals.mean(axis=1) / 86400
     known = np.isfinite(percent)
-    name = names[clearest].replace("|", " to ")
-    facts = _facts(percent, bars, intervals, names, clearest)
+    name = names[single].replace("|", " to ")
+    facts = _facts(percent, bars, intervals, names, single)
     with styled():
         figure = new_figure((9.0, 6.5), left=1.0)
         top, bottom = figure.subplots(
@@ -62,7 +62,7 @@ def velocity_changes(
         write_title(top, title)
         top.axhline(0, color="0.6", linewidth=0.8)
         if not known.any():
-            say_nothing(top)
+            write_no_data(top)
         if len(names) > 1 and known.any():
             some = known.any(axis=0)
             quartiles = np.full((3, len(middle)), np.nan)
@@ -71,14 +71,14 @@ def velocity_changes(
                              linewidth=0, label="half of the pairs")  # fmt: skip
             top.plot(middle, quartiles[1], color=ACCENT, linewidth=1.6, marker="o", markersize=2,
                      label=f"median of {counted(len(names), 'pair')}")  # fmt: skip
-        one = known[clearest]
+        one = known[single]
         if one.any():
             with_bars = one.sum() <= _MAX_BARS
-            # Where dv/v is unknown the line is broken.
+            # The line is interrupted where dv/v is unknown.
             top.errorbar(
                 middle,
-                percent[clearest],
-                bars[clearest] if with_bars else None,
+                percent[single],
+                bars[single] if with_bars else None,
                 color=DARK,
                 ecolor="0.45",
                 linewidth=0.8,
@@ -89,12 +89,12 @@ def velocity_changes(
                 label=f"{name}" + (", one standard error" if with_bars else ""),
             )
         if known.any():
-            # Below the axes, where it hides no curve.
+            # Below the axes, where it does not hide a curve.
             top.legend(loc="upper left", bbox_to_anchor=(0, -0.02), ncols=3, borderaxespad=0.2)
         top.set_ylabel("dv/v (%)")
         top.grid(color="0.9", linewidth=0.6)
-        if np.isfinite(correlations[clearest]).any():
-            bottom.plot(middle, correlations[clearest], color=DARK, marker="s", markersize=2,
+        if np.isfinite(correlations[single]).any():
+            bottom.plot(middle, correlations[single], color=DARK, marker="s", markersize=2,
                         linewidth=0.8)  # fmt: skip
         if len(names) > 1 and np.isfinite(correlations).any():
             some = np.isfinite(correlations).any(axis=0)
@@ -116,24 +116,24 @@ def _facts(
     bars: np.ndarray,
     intervals: np.ndarray,
     names: Sequence[str],
-    clearest: int,
+    single: int,
 ) -> list[str]:
     known = np.isfinite(percent)
     facts = [
         "Positive: waves arrive earlier, the velocity is higher than in the reference.",
         f"{counted(len(names), 'pair')}, {counted(len(intervals), 'interval')}; "
-        f"{known.sum():,} of {known.size:,} changes are known.",
+        f"{known.sum():,} of {known.size:,} values of dv/v are known.",
     ]
     if known.any():
         facts.append(
             f"Median {np.median(percent[known]):+.3g} %, median standard error "
             f"{np.nanmedian(bars[known]):.2g} %."
         )
-    facts.append(f"{names[clearest]}:")
-    shown = np.flatnonzero(known[clearest])
+    facts.append(f"{names[single]}:")
+    shown = np.flatnonzero(known[single])
     facts += [
-        f"  from {utc(intervals[k, 0])}: {percent[clearest, k]:+.4f} % "
-        f"(error {bars[clearest, k]:.2g} %)"
+        f"  from {utc(intervals[k, 0])}: {percent[single, k]:+.4f} % "
+        f"(error {bars[single, k]:.2g} %)"
         for k in shown[:40]
     ]
     facts += [f"  and {len(shown) - 40} more; see the stack file."] * (len(shown) > 40)

@@ -1,7 +1,7 @@
-"""The sheet that every image is drawn on: style, margins, colours, title, and how it is written.
+"""The figure of every image: style, margins, colours, title, and writing to files.
 
-Margins are given in inches, for what stands in them: matplotlib's own layouts measure every text
-several times, which takes as long as all the drawing.
+Margins are given in inches for their contents: matplotlib's own layout engines measure every text
+several times, which takes as long as the rendering itself.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from matplotlib.figure import Figure
 
 from ...atomic_files import write_bytes
 
-SIGNED, SHARE = "RdBu_r", "cividis"  # both read the same to the colour-blind
-BLANK = "0.8"  # grey where there is nothing
+SIGNED, SHARE = "RdBu_r", "cividis"  # both suitable for colour-blind readers
+BLANK = "0.8"  # grey for missing data
 DARK, ACCENT, SECOND = "0.15", "#0072b2", "#d55e00"
 LINE_STYLES = ("-", "--", "-.", ":")
 MAX_ROWS = 300  # rows of an image
-BAR_ROOM = 1.0  # inches that a colour bar takes on the right of its axes
+COLOUR_BAR_WIDTH = 1.0  # inches on the right of its axes
 _LINE = 0.19  # inches from one line of the title to the next
-_COLUMNS = 800  # pixels across an image, about
+_COLUMNS = 800  # approximate width of an image in pixels
 _STYLE = {
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -36,22 +36,22 @@ _STYLE = {
     "font.size": 10,
     "legend.fontsize": 9,
     "svg.hashsalt": "xcor-daemon",
-    # To fit letters to pixels takes a sixth of all drawing, and shows next to nothing.
+    # Hinting takes a sixth of the rendering time and makes hardly any difference.
     "text.hinting": "no_hinting",
 }
 
 
 def styled() -> AbstractContextManager[None]:
-    """matplotlib's own defaults and ours, whatever the user's matplotlibrc says."""
+    """Use matplotlib's defaults and ours, independent of the user's matplotlibrc."""
     return matplotlib.style.context(["default", _STYLE])
 
 
 def new_figure(
     size: tuple[float, float], left: float = 0.85, right: float = 0.2, bottom: float = 0.55
 ) -> Figure:
-    """A figure of a width and height, with margins about its axes; all in inches.
+    """A figure of a width and height with margins around its axes, all in inches.
 
-    The upper margin is made by `write_title`.
+    `write_title` sets the upper margin.
     """
     figure = Figure(figsize=size)
     FigureCanvasAgg(figure)
@@ -62,52 +62,54 @@ def new_figure(
 
 def figure_of(axes: Axes) -> Figure:
     """The figure that axes belong to."""
-    assert isinstance(axes.figure, Figure)  # we make no subfigures
+    assert isinstance(axes.figure, Figure)  # there are no subfigures
     return axes.figure
 
 
 def write_title(axes: Axes, title: str, note: str = "") -> None:
-    """The title, and in brackets what was averaged or left out; broken into lines."""
+    """Write the title, and a note in brackets on averaged or omitted data; break the lines."""
     lines = [line for part in title.splitlines() for line in textwrap.wrap(part, 84)]
     lines += textwrap.wrap(f"({note})", 84) if note else []
-    axes.set_title("\n".join(lines), y=1)  # above the axes, whatever else is there
+    axes.set_title("\n".join(lines), y=1)  # above the axes, regardless of other artists
     figure = figure_of(axes)
     figure.subplots_adjust(top=1 - (0.15 + _LINE * len(lines)) / figure.get_figheight())
 
 
 def colour_bar(shown: ScalarMappable, axes: Axes, label: str, extend: str = "neither") -> None:
-    """A colour bar on the right of the axes, for which there must be BAR_ROOM."""
+    """Add a colour bar on the right of the axes, in a margin of COLOUR_BAR_WIDTH."""
     figure = figure_of(axes)
     width = axes.get_position().width * figure.get_figwidth()
-    place = axes.inset_axes((1 + 0.15 / width, 0, 0.2 / width, 1))
-    figure.colorbar(shown, cax=place, label=label, extend=extend)
+    inset = axes.inset_axes((1 + 0.15 / width, 0, 0.2 / width, 1))
+    figure.colorbar(shown, cax=inset, label=label, extend=extend)
 
 
 def interpolation(n_columns: int) -> str:
-    """Sharp cells make small files; many times more columns than pixels must be averaged."""
+    """The interpolation for an image: sharp cells make small files, but columns narrower than a
+    pixel must be averaged.
+    """
     return "nearest" if n_columns <= 3 * _COLUMNS else "auto"
 
 
-def say_nothing(axes: Axes) -> None:
-    """An empty image that is meant to be empty."""
+def write_no_data(axes: Axes) -> None:
+    """Label axes that are empty because there are no data."""
     axes.set_yticks([])
-    axes.text(0.5, 0.5, "Nothing to show", transform=axes.transAxes, ha="center", va="center")
+    axes.text(0.5, 0.5, "No data", transform=axes.transAxes, ha="center", va="center")
 
 
 def edges(lags: np.ndarray) -> tuple[float, float]:
-    """Left edge of the first and right edge of the last lag as a pixel (s)."""
+    """Left edge of the first and right edge of the last lag sample (s)."""
     half = (lags[-1] - lags[0]) / max(len(lags) - 1, 1) / 2 or 0.5
     return float(lags[0] - half), float(lags[-1] + half)
 
 
 def save(figure: Figure, path: Path, title: str, facts: Iterable[str], svg: bool) -> list[Path]:
-    """Write the image and its text, each whole or not at all."""
-    # No date and no version: the same arrays must give the same bytes. The canvas writes what it
-    # has drawn once; savefig draws everything twice.
+    """Write the image and its text file, each atomically."""
+    # No date and no version: the same arrays must give the same bytes. The canvas renders once,
+    # savefig twice.
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
-    said = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
-    written = [_write(path, ".png", lambda out: canvas.print_png(out, **said))]
+    options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
+    written = [_write(path, ".png", lambda out: canvas.print_png(out, **options))]
     if svg:
         written.append(
             _write(
@@ -119,9 +121,9 @@ def save(figure: Figure, path: Path, title: str, facts: Iterable[str], svg: bool
     return written
 
 
-def _write(path: Path, ending: str, fill: Callable[[io.BytesIO], object]) -> Path:
+def _write(path: Path, ending: str, render: Callable[[io.BytesIO], object]) -> Path:
     out = io.BytesIO()
-    fill(out)
+    render(out)
     target = path.with_name(
         path.name + ending
     )  # a name such as TA.I02A..BHZ has no suffix to replace

@@ -1,4 +1,4 @@
-"""All pairs at a glance: how much of each there is, how clear it is, what it is made of."""
+"""Overviews of all pairs: number of windows, signal-to-noise ratio, amplitude spectra."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from .captions import counted, ordinal
 from .figure import (
     ACCENT,
-    BAR_ROOM,
     BLANK,
+    COLOUR_BAR_WIDTH,
     DARK,
     MAX_ROWS,
     SECOND,
@@ -24,13 +24,13 @@ from .figure import (
     interpolation,
     new_figure,
     save,
-    say_nothing,
     styled,
+    write_no_data,
     write_title,
 )
 
 _PERCENTILES = (10, 50, 90)
-_MAX_SPECTRA = 5000  # pairs that the median is taken of
+_MAX_SPECTRA = 5000  # pairs of which the median is computed
 
 
 def overview(
@@ -42,13 +42,13 @@ def overview(
     title: str,
     *,
     path: Path,
-    most: int,
+    max_windows: int,
     svg: bool = False,
 ) -> list[Path]:
-    """Draw how many windows each pair has on each day, and its signal-to-noise ratio.
+    """Plot the number of windows of each pair and day, and the signal-to-noise ratio of each pair.
 
-    Pairs stand by distance on both sides, those of unknown distance last. Rows are thinned beyond
-    300 pairs, and the title says so; the ratios are all drawn.
+    Pairs are sorted by distance, those of unknown distance last. Beyond 300 pairs the left panel
+    shows every n-th, and the title states that; the right panel shows all.
 
     Parameters
     ----------
@@ -61,11 +61,11 @@ def overview(
     names : sequence of str
         ``FIRST|SECOND`` of every pair.
     title : str
-        What is stacked.
+        Band, method and days of the stacks.
     path : Path
         The image without its ending.
-    most : int
-        Windows of the day that has most of them: a share of 1.
+    max_windows : int
+        Largest number of windows of a pair on a day: a share of 1.
     svg : bool
         Write ``NAME.svg`` too.
     """
@@ -74,12 +74,12 @@ def overview(
     order = np.argsort(distances, kind="stable")
     every = max(1, math.ceil(len(order) / MAX_ROWS))
     note = f"left: every {ordinal(every)} of {len(order):,} pairs" if every > 1 else ""
-    table, start = _by_date(n_windows[order[::every]], days, most)
+    table, start = _by_date(n_windows[order[::every]], days, max_windows)
     known = np.isfinite(snr) & (snr > 0)
     located = known & np.isfinite(distances)
     with styled():
         figure = new_figure((10.5, 6.0))
-        between = BAR_ROOM + 0.75  # inches
+        between = COLOUR_BAR_WIDTH + 0.75  # inches
         mean = (10.5 - 0.85 - 0.2 - between) / 2
         left, right = figure.subplots(
             1, 2, width_ratios=(1.6, 1), gridspec_kw={"wspace": between / mean}
@@ -104,7 +104,7 @@ def overview(
         left.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if every > 1:
             left.yaxis.set_major_formatter(lambda row, _: f"{1 + (row - 1) * every:,.0f}")
-        colour_bar(shown, left, f"Share of {counted(most, 'window')} a day (grey: no day)")
+        colour_bar(shown, left, f"Share of {counted(max_windows, 'window')} a day (grey: no day)")
         if located.any():
             right.scatter(
                 distances[located], snr[located], s=max(2, min(20, 4000 / located.sum())),
@@ -113,9 +113,9 @@ def overview(
             right.set_xlabel("Distance (km)")
         elif known.any():
             right.plot(np.sort(snr[known])[::-1], ".", color=ACCENT)
-            right.set_xlabel("Pair, clearest first (distances unknown)")
+            right.set_xlabel("Pair, highest ratio first (distances unknown)")
         else:
-            say_nothing(right)
+            write_no_data(right)
         if known.any():
             right.set_yscale("log")
             right.axhline(np.median(snr[known]), color=SECOND, linewidth=1.2, linestyle="--",
@@ -126,7 +126,7 @@ def overview(
         right.set_ylabel("Signal-to-noise ratio of the stack")
         right.grid(color="0.9", linewidth=0.6, which="both")
         right.set_axisbelow(True)
-        facts = _overview_facts(n_windows, days, snr, names, most)
+        facts = _overview_facts(n_windows, days, snr, names, max_windows)
         return save(figure, path, title, [f"Note: {note}."] * bool(note) + facts, svg)
 
 
@@ -138,12 +138,12 @@ def spectrum(
     *,
     path: Path,
     band: tuple[float, float],
-    clearest: int | None = None,
+    single: int | None = None,
     svg: bool = False,
 ) -> list[Path]:
-    """Draw the amplitude spectra of the stacks: median and spread of all pairs, and one pair's.
+    """Plot amplitude spectra of the stacks: median and percentiles of all pairs, and one pair.
 
-    Each is scaled to its own largest value, so that pairs of other amplitudes count alike.
+    Each spectrum is scaled to its own maximum, so that all pairs have equal weight.
 
     Parameters
     ----------
@@ -154,13 +154,13 @@ def spectrum(
     names : sequence of str
         ``FIRST|SECOND`` of every pair.
     title : str
-        What is stacked.
+        Band, method and days of the stacks.
     path : Path
         The image without its ending.
     band : (freqmin, freqmax)
-        Of the correlations (Hz), drawn as lines.
-    clearest : int, optional
-        Row of the pair that is drawn on its own.
+        Pass band of the correlations (Hz), shown as lines.
+    single : int, optional
+        Index of the pair that is plotted on its own.
     svg : bool
         Write ``NAME.svg`` too.
     """
@@ -170,7 +170,7 @@ def spectrum(
     note = f"every {ordinal(every)} of {len(alive):,} pairs" if every > 1 else ""
     n_alive, alive = len(alive), alive[::every]
     spacing = (lags[-1] - lags[0]) / max(len(lags) - 1, 1)
-    taper = np.hanning(len(lags) + 2)[1:-1]  # the ends of the lags are no edges of a pulse
+    taper = np.hanning(len(lags) + 2)[1:-1]  # so that the ends of the lags are no steps
     frequency = np.fft.rfftfreq(len(lags), spacing)
     levels = np.empty((len(alive), frequency.size), dtype=np.float32)
     for k, pair in enumerate(alive):
@@ -195,9 +195,9 @@ def spectrum(
                 f"The median is largest at {top:.4g} Hz and within 6 dB of that from "
                 f"{inside.min():.4g} to {inside.max():.4g} Hz."
             )
-            if clearest is not None and clearest in alive:
-                level = levels[np.searchsorted(alive, clearest)]
-                name = names[clearest].replace("|", " to ")
+            if single is not None and single in alive:
+                level = levels[np.searchsorted(alive, single)]
+                name = names[single].replace("|", " to ")
                 axes.plot(frequency, level, color=DARK, linewidth=0.9, linestyle="--", label=name)
                 facts.append(f"{name}: largest at {frequency[level.argmax()]:.4g} Hz.")
             edges = f"band {band[0]:g}-{band[1]:g} Hz"
@@ -208,32 +208,38 @@ def spectrum(
             axes.legend(loc="lower right")
             axes.grid(color="0.9", linewidth=0.6)
         else:
-            say_nothing(axes)
+            write_no_data(axes)
         axes.set_xlabel("Frequency (Hz)")
-        axes.set_ylabel("Amplitude (dB below the largest)")
+        axes.set_ylabel("Amplitude (dB below the maximum)")
         return save(figure, path, title, facts, svg)
 
 
-def _by_date(n_windows: np.ndarray, days: Sequence[str], most: int) -> tuple[np.ndarray, int]:
-    """Share of windows on an even axis of days, NaN between; and its first day since 1970."""
+def _by_date(
+    n_windows: np.ndarray, days: Sequence[str], max_windows: int
+) -> tuple[np.ndarray, int]:
+    """Share of windows for every day, NaN for days without data; and the first day since 1970."""
     number = [(date.fromisoformat(day) - date(1970, 1, 1)).days for day in days]
     start = min(number, default=0)
     shape = (max(len(n_windows), 1), max(number, default=0) - start + 1)
     table = np.full(shape, np.nan, dtype=np.float32)
     for column, day in enumerate(number):
         if len(n_windows):
-            table[:, day - start] = n_windows[:, column] / max(most, 1)
+            table[:, day - start] = n_windows[:, column] / max(max_windows, 1)
     return table, start
 
 
 def _overview_facts(
-    n_windows: np.ndarray, days: Sequence[str], snr: np.ndarray, names: Sequence[str], most: int
+    n_windows: np.ndarray,
+    days: Sequence[str],
+    snr: np.ndarray,
+    names: Sequence[str],
+    max_windows: int,
 ) -> list[str]:
     total = n_windows.sum(axis=1)
-    share = total.sum() / max(n_windows.size * most, 1)
+    share = total.sum() / max(n_windows.size * max_windows, 1)
     facts = [
-        f"{counted(len(names), 'pair')}, {counted(len(days), 'day')}, up to {most} windows a day; "
-        f"{100 * share:.3g} % of all windows have data."
+        f"{counted(len(names), 'pair')}, {counted(len(days), 'day')}, "
+        f"up to {max_windows} windows a day; {100 * share:.3g} % of all windows have data."
     ]
     known = np.isfinite(snr)
     if known.any():

@@ -1,4 +1,4 @@
-"""Many traces by distance: the record section of all pairs, the virtual shot of a channel."""
+"""Traces by distance: the record section of all pairs, the virtual source gather of a channel."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .figure import (
     interpolation,
     new_figure,
     save,
-    say_nothing,
     styled,
+    write_no_data,
     write_title,
 )
 
-_MAX_WIGGLES = 60  # traces that can be told apart; more become an image
+_MAX_WIGGLES = 60  # traces that can be distinguished; more are shown as an image
 
 
 def record_section(
@@ -43,11 +43,11 @@ def record_section(
     peak_lags: np.ndarray | None = None,
     svg: bool = False,
 ) -> list[Path]:
-    """Draw the stacks of all pairs by distance: wiggles for a few, an image for many.
+    """Plot the stacks of all pairs by distance: wiggles for up to 60 pairs, else an image.
 
-    Every trace is scaled to its largest value. An image averages the traces of pairs at nearly
-    the same distance. Pairs without data or coordinates are left out, and counted in the title;
-    where no coordinate is known, pairs stand in their order.
+    Every trace is scaled to its maximum. An image averages the traces of pairs at nearly the same
+    distance. Pairs without data or coordinates are left out, and the title states their number;
+    if no coordinate is known, the pairs are in their order.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def record_section(
     names : sequence of str
         ``FIRST|SECOND`` of every pair.
     title : str
-        What is stacked: days, band and method.
+        Days, band and method of the stacks.
     path : Path
         The image without its ending.
     speeds : sequence of float
@@ -94,12 +94,12 @@ def virtual_shot(
     peak_lags: np.ndarray | None = None,
     svg: bool = False,
 ) -> list[Path]:
-    """Draw one channel against all others, as if it were a source.
+    """Plot the virtual source gather (virtual shot) of a channel: its pairs with all others.
 
-    A stack in which ``channel`` is the second of the pair is turned round in lag, so that
-    everywhere a positive lag is a wave that travels away from ``channel`` and a negative lag
-    one that travels towards it. The autocorrelation stands at distance 0. Parameters as in
-    `record_section`; ``channel`` is an id that occurs in ``names``.
+    A stack in which ``channel`` is the second of the pair is reversed in lag, so that waves at
+    positive lags travel away from ``channel`` and waves at negative lags towards it. The
+    autocorrelation is at distance 0. Parameters as in `record_section`; ``channel`` is an id
+    that occurs in ``names``.
 
     Raises
     ------
@@ -110,14 +110,16 @@ def virtual_shot(
     chosen = [k for k, pair in enumerate(ends) if channel in pair]
     if not chosen:
         raise ValueError(f"no pair has the channel {channel}.")
-    turned = np.array([ends[k][0] != channel for k in chosen])
-    stacks = np.where(turned[:, None], np.asarray(stacks)[chosen, ::-1], np.asarray(stacks)[chosen])
+    is_reversed = np.array([ends[k][0] != channel for k in chosen])
+    stacks = np.where(
+        is_reversed[:, None], np.asarray(stacks)[chosen, ::-1], np.asarray(stacks)[chosen]
+    )
     others = [ends[k][0] if ends[k][0] != channel else ends[k][1] for k in chosen]
     distances = np.asarray(distances)[chosen]
     if snr is not None:
         snr = np.asarray(snr)[chosen]
     if peak_lags is not None:
-        peak_lags = np.where(turned, -1, 1) * np.asarray(peak_lags)[chosen]
+        peak_lags = np.where(is_reversed, -1, 1) * np.asarray(peak_lags)[chosen]
     facts = [
         f"Positive lag: the wave travels away from {channel}; negative: towards it.",
         *peak_facts(others, distances, snr, peak_lags),
@@ -138,66 +140,68 @@ def _gather(
     path: Path,
     svg: bool,
 ) -> list[Path]:
-    """Traces by distance, or in their order where no distance is known."""
+    """Plot traces by distance, or in their order if no distance is known."""
     stacks, distances = np.asarray(stacks), np.asarray(distances, dtype=np.float64)
     located = bool(np.isfinite(distances).any())
-    place = distances if located else np.arange(1, len(stacks) + 1, dtype=np.float64)
+    position = distances if located else np.arange(1, len(stacks) + 1, dtype=np.float64)
     # The largest value of a trace with a NaN is NaN.
     largest = np.maximum(stacks.max(axis=-1, initial=0), -stacks.min(axis=-1, initial=0))
     alive = np.isfinite(largest) & (largest > 0)
-    order = np.argsort(place, kind="stable")
-    order = order[(alive & np.isfinite(place))[order]]
+    order = np.argsort(position, kind="stable")
+    order = order[(alive & np.isfinite(position))[order]]
     unit, km = (
         ("m", 1000.0)
-        if located and place[order].max(initial=-1) < 1 and len(order)
+        if located and position[order].max(initial=-1) < 1 and len(order)
         else ("km", 1.0)
     )
-    place = place * (km if located else 1)
+    position = position * (km if located else 1)
     notes = []
     if dead := int((~alive).sum()):
         notes.append(f"{counted(dead, noun)} without data not shown")
-    if unknown := int((alive & ~np.isfinite(place)).sum()):
+    if unknown := int((alive & ~np.isfinite(position)).sum()):
         notes.append(f"{counted(unknown, noun)} without coordinates not shown")
     beside = bool(len(order)) and len(order) <= _MAX_WIGGLES  # names of traces, in small letters
     right = 0.2 + 0.067 * max(len(names[k]) for k in order) if beside else 0.2
     figure = new_figure((8.5, 7.5), right=right)
     axes = figure.subplots()
     axes.set_xlabel("Lag (s)")
-    axes.set_ylabel(f"Distance ({unit})" if located else f"Number in the list of {noun}s")
+    axes.set_ylabel(f"Distance ({unit})" if located else f"Index in the list of {noun}s")
     if not len(order):
-        say_nothing(axes)
+        write_no_data(axes)
     elif beside:
-        _wiggles(axes, stacks[order] / largest[order, None], lags, place[order])
-        _names_beside(axes, place[order], [names[k] for k in order])
+        _wiggles(axes, stacks[order] / largest[order, None], lags, position[order])
+        _names_beside(axes, position[order], [names[k] for k in order])
     else:
         bin_note = _distance_image(
-            axes, stacks, largest, lags, place, order, unit if located else ""
+            axes, stacks, largest, lags, position, order, unit if located else ""
         )
         notes.insert(0, f"{counted(len(order), noun)}, {bin_note}")
     if located and len(order):
-        _speed_lines(axes, speeds, place[order].max(), km)
+        _speed_lines(axes, speeds, position[order].max(), km)
     axes.set_xlim(*edges(lags))
     write_title(axes, title, "; ".join(notes))
     span = (
-        f", {place[order[0]]:.4g} to {place[order[-1]]:.4g} {unit}"
+        f", {position[order[0]]:.4g} to {position[order[-1]]:.4g} {unit}"
         if located and len(order)
         else ""
     )
     head = f"{counted(len(order), noun)} shown{span}; lags {lags[0]:g} to {lags[-1]:g} s."
-    scaled = "Every trace is scaled to its own largest value."
+    scaled = "Every trace is scaled to its own maximum."
     return save(figure, path, title, [head, *(f"Note: {n}." for n in notes), scaled, *facts], svg)
 
 
-def _wiggles(axes: Axes, traces: np.ndarray, lags: np.ndarray, place: np.ndarray) -> None:
-    """Traces about their place, the positive half filled."""
-    reach = np.ptp(place) if len(place) > 1 else 1.0
-    height = 1.6 * (reach or 1.0) / max(len(place), 8)
+def _wiggles(axes: Axes, traces: np.ndarray, lags: np.ndarray, position: np.ndarray) -> None:
+    """Plot traces at their distances, positive amplitudes filled."""
+    extent = np.ptp(position) if len(position) > 1 else 1.0
+    height = 1.6 * (extent or 1.0) / max(len(position), 8)
     fills = np.empty((len(traces), 2 * lags.size, 2))
     fills[:, :, 0] = np.concatenate([lags, lags[::-1]])
-    fills[:, : lags.size, 1] = place[:, None] + height * np.maximum(traces, 0)
-    fills[:, lags.size :, 1] = place[:, None]
-    curves = np.stack([np.broadcast_to(lags, traces.shape), place[:, None] + height * traces], -1)
-    # Matplotlib's types ask for a list, which it draws more slowly than one array.
+    fills[:, : lags.size, 1] = position[:, None] + height * np.maximum(traces, 0)
+    fills[:, lags.size :, 1] = position[:, None]
+    curves = np.stack(
+        [np.broadcast_to(lags, traces.shape), position[:, None] + height * traces], -1
+    )
+    # Matplotlib's type hints require a list, which is slower than one array.
     polygons = cast(Sequence[Any], fills)
     axes.add_collection(
         PolyCollection(polygons, facecolor=ACCENT, alpha=0.55, linewidth=0, zorder=2), autolim=False
@@ -205,15 +209,15 @@ def _wiggles(axes: Axes, traces: np.ndarray, lags: np.ndarray, place: np.ndarray
     axes.add_collection(
         LineCollection(list(curves), color=DARK, linewidth=0.6, zorder=2.5), autolim=False
     )
-    axes.set_ylim(place.min() - 1.2 * height, place.max() + 1.2 * height)
+    axes.set_ylim(position.min() - 1.2 * height, position.max() + 1.2 * height)
 
 
-def _names_beside(axes: Axes, place: np.ndarray, names: Sequence[str]) -> None:
-    """Names on the right of the traces, as many as fit."""
+def _names_beside(axes: Axes, position: np.ndarray, names: Sequence[str]) -> None:
+    """Write names on the right of the traces, as many as fit."""
     low, high = axes.get_ylim()
     gap = (high - low) / 48  # a line of small letters
     last = -np.inf
-    for y, name in zip(place, names, strict=True):
+    for y, name in zip(position, names, strict=True):
         if y - last >= gap:
             axes.annotate(f"\N{EN DASH} {name}", (1, y), (1, 0), ("axes fraction", "data"),
                           "offset points", size=7, va="center")  # fmt: skip
@@ -225,16 +229,16 @@ def _distance_image(
     stacks: np.ndarray,
     largest: np.ndarray,
     lags: np.ndarray,
-    place: np.ndarray,
+    position: np.ndarray,
     order: np.ndarray,
     unit: str,
 ) -> str:
-    """Traces as colours, a row for each step in distance; returns what a row is."""
-    low, high = place[order[0]], place[order[-1]]
-    # Three pairs to a row: distances are uneven, and empty rows show less than wide ones.
+    """Plot traces as an image with even steps in distance; gives a note on its lines."""
+    low, high = position[order[0]], position[order[-1]]
+    # Three pairs per row on average: distances are uneven, and empty rows would hide the others.
     n_rows = min(MAX_ROWS, max(_MAX_WIGGLES, len(order) // 3)) if high > low else 1
     step = (high - low) / n_rows or 1.0
-    row = np.minimum((place[order] - low) / step, n_rows - 1).astype(np.int64)
+    row = np.minimum((position[order] - low) / step, n_rows - 1).astype(np.int64)
     image = np.full((n_rows, stacks.shape[-1]), np.nan)
     bounds = np.searchsorted(row, np.arange(n_rows + 1))
     for k in range(n_rows):
@@ -258,16 +262,16 @@ def _distance_image(
     return f"averaged in steps of {step:.2g} {unit}".rstrip()
 
 
-def _speed_lines(axes: Axes, speeds: Sequence[float], furthest: float, km: float) -> None:
-    """Lag = distance / speed on both sides."""
+def _speed_lines(axes: Axes, speeds: Sequence[float], max_distance: float, km: float) -> None:
+    """Plot lines of constant speed (km/s) on both sides."""
     unit = "km/s" if km == 1 else "m/s"
     limits = axes.get_ylim()
     for k, speed in enumerate(speeds):
-        lag = furthest / (speed * km)
+        lag = max_distance / (speed * km)
         style = LINE_STYLES[k % len(LINE_STYLES)]
         axes.plot(
             [-lag, 0, lag],
-            [furthest, 0, furthest],
+            [max_distance, 0, max_distance],
             color="black",
             linestyle=style,
             linewidth=1.0,

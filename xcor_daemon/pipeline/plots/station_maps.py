@@ -1,4 +1,4 @@
-"""Where the stations are, and the pairs between them."""
+"""Map of the stations and of the pairs between them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from .captions import counted, ordinal, some
-from .figure import ACCENT, figure_of, new_figure, save, say_nothing, styled, write_title
+from .captions import counted, first_of, ordinal
+from .figure import ACCENT, figure_of, new_figure, save, styled, write_no_data, write_title
 
 _MAX_PATHS = 3000  # lines between stations
 _KM_PER_DEGREE = 111.195  # of a great circle on a sphere of 6371 km
@@ -28,23 +28,23 @@ def station_map(
     pairs: np.ndarray | None = None,
     svg: bool = False,
 ) -> list[Path]:
-    """Draw the stations, and the pairs between them, at the right aspect with a scale in km.
+    """Plot the stations, and the pairs between them, in true aspect with a scale bar.
 
-    Below 20 km the axes count metres or kilometres from the middle, above it degrees. Names
-    that would lie on others are left out, and the title says how many are shown.
+    Up to an extent of 20 km the axes are in metres or kilometres from the centre, beyond it in
+    degrees. Names that would overlap are left out, and the title states how many are shown.
 
     Parameters
     ----------
     longitude, latitude : array, shape (n_stations,)
-        Degrees; NaN where unknown. The date line is no seam.
+        Degrees; NaN where unknown. Stations may lie on both sides of the date line.
     names : sequence of str
-        Stations, or channels; one at the place of another is drawn once.
+        Stations or channels; of several at one location, one is plotted.
     title : str
-        Of the map.
+        Title of the map.
     path : Path
         The image without its ending.
     pairs : int array, shape (n_pairs, 2), optional
-        Indices of the stations to join.
+        Indices of the stations to be connected by lines.
     svg : bool
         Write ``NAME.svg`` too.
     """
@@ -53,24 +53,24 @@ def station_map(
     known = np.isfinite(longitude) & np.isfinite(latitude)
     facts = [f"{counted(int(known.sum()), 'station')} on the map."]
     notes = []
-    if unknown := [name for name, there in zip(names, known, strict=True) if not there]:
+    if unknown := [name for name, is_known in zip(names, known, strict=True) if not is_known]:
         notes.append(f"{len(unknown)} without coordinates")
-        facts.append(f"Without coordinates: {some(unknown)}.")
+        facts.append(f"Without coordinates: {first_of(unknown)}.")
     with styled():
         figure = new_figure((8, 7.5))
         axes = figure.subplots()
         if not known.any():
-            say_nothing(axes)
+            write_no_data(axes)
             write_title(axes, title, "; ".join(notes))
             return save(figure, path, title, facts, svg)
         x, y, per_km = _map_axes(axes, longitude, latitude, known)
         if pairs is not None and len(pairs):
             pairs = np.asarray(pairs)
-            facts.append(f"{counted(len(pairs), 'pair')} joined by lines.")
-            joined = pairs[known[pairs].all(axis=1)]
-            if (every := math.ceil(len(joined) / _MAX_PATHS)) > 1:
-                notes.append(f"every {ordinal(every)} of {len(joined):,} pairs")
-            ends = np.stack([x[joined[:: every or 1]], y[joined[:: every or 1]]], axis=-1)
+            facts.append(f"{counted(len(pairs), 'pair')} shown as lines.")
+            located = pairs[known[pairs].all(axis=1)]
+            if (every := math.ceil(len(located) / _MAX_PATHS)) > 1:
+                notes.append(f"every {ordinal(every)} of {len(located):,} pairs")
+            ends = np.stack([x[located[:: every or 1]], y[located[:: every or 1]]], axis=-1)
             alpha = min(0.6, max(0.04, 60 / max(len(ends), 1)))
             axes.add_collection(
                 LineCollection(list(ends), colors="0.4", linewidths=0.6, alpha=alpha)
@@ -100,12 +100,12 @@ def station_map(
 
 
 def _unwrapped(longitude: np.ndarray) -> np.ndarray:
-    """Longitudes cut where the widest gap between stations is, not at the date line."""
-    there = np.sort(longitude[np.isfinite(longitude)] % 360)
-    if not there.size:
+    """Longitudes (degrees) that are continuous except across the widest gap between stations."""
+    known = np.sort(longitude[np.isfinite(longitude)] % 360)
+    if not known.size:
         return longitude
-    gaps = np.diff(there, append=there[0] + 360)
-    east_of_gap = there[(gaps.argmax() + 1) % there.size]
+    gaps = np.diff(known, append=known[0] + 360)
+    east_of_gap = known[(gaps.argmax() + 1) % known.size]
     turned = (longitude - east_of_gap) % 360 + east_of_gap
     return turned - 360 * (east_of_gap >= 180)
 
@@ -118,7 +118,7 @@ def _west(longitude: float) -> float:
 def _map_axes(
     axes: Axes, longitude: np.ndarray, latitude: np.ndarray, known: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Set up the axes; x, y of the stations, and how long a km is along x."""
+    """Set up the axes; gives x and y of the stations, and the length of a km along x."""
     middle = [float(np.mean([v[known].min(), v[known].max()])) for v in (longitude, latitude)]
     narrowing = max(math.cos(math.radians(middle[1])), 0.05)
     east = (longitude - middle[0]) * _KM_PER_DEGREE * narrowing
@@ -172,11 +172,11 @@ def _scale_bar(axes: Axes, per_km: float) -> None:
 
 
 def _label(figure: Figure, axes: Axes, places: dict[tuple[float, float], str]) -> int:
-    """Write the names that do not lie on one another; how many they are."""
+    """Write the names that do not overlap; gives their number."""
     axes.apply_aspect()
     frame = axes.get_window_extent()
     pixels = {place: tuple(axes.transData.transform(place)) for place in places}
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in pixels.values()]  # the triangles
+    occupied = [(x - 4, y - 4, x + 4, y + 4) for x, y in pixels.values()]  # the triangles
     labelled = 0
     for place, name in sorted(places.items(), key=lambda item: (item[1], item[0])):
         x, y = pixels[place]
@@ -190,12 +190,12 @@ def _label(figure: Figure, axes: Axes, places: dict[tuple[float, float], str]) -
             box = (left, bottom, left + width, bottom + height)
             inside = frame.x0 <= box[0] and box[2] <= frame.x1
             inside &= frame.y0 <= box[1] and box[3] <= frame.y1
-            if inside and not _hits(box, taken):
+            if inside and not _hits(box, occupied):
                 offset = ((left - x) * 72 / figure.dpi, (bottom + height / 2 - y) * 72 / figure.dpi)
                 axes.annotate(
                     name, place, offset, textcoords="offset points", size=8, va="center", zorder=4
                 )
-                taken.append(box)
+                occupied.append(box)
                 labelled += 1
                 break
     return labelled

@@ -103,7 +103,7 @@ def prepare_channel_day(
 
 def _no_window(is_covered: bool) -> str:
     """Why a channel-day with samples has no window."""
-    return "no window is good" if is_covered else "no window has enough samples"
+    return "no window passed the quality rules" if is_covered else "no window has enough samples"
 
 
 def apply_quality_rules(

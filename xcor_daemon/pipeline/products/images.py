@@ -1,4 +1,4 @@
-"""Which images a finished job has, and what each is called."""
+"""The images of a finished job: arrays, titles and file names of each."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from ..hdf5 import correlation_file
 from ..stack import peak
 from ..stack.files import Stacked
 from ..stack.plan import StackPlan, read_pair_windows
-from ..units.day import DayResult
-from .render_pool import Drawing
+from ..units.records import DayResult
+from .render_pool import RenderTask
 
 
-def of_days(folder: Path, results: Sequence[DayResult]) -> Drawing:
-    """The share of windows kept, by channel and day."""
+def availability_task(folder: Path, results: Sequence[DayResult]) -> RenderTask:
+    """The image of the share of accepted windows by channel and day."""
     make_folder(folder / "PLOT")
-    rows = [row for result in results for row in result.rows]
-    title = f"Windows kept, {span([result.day for result in results])}"
+    rows = [row for result in results for row in result.channel_days]
+    title = f"Accepted windows, {span([result.day for result in results])}"
     return partial(_plot, "availability", rows, title, path=folder / "PLOT" / "availability")
 
 
-def of_stacks(folder: Path, plan: StackPlan, stacked: Stacked, clear: int) -> list[Drawing]:
-    """The images: all pairs, overview, spectrum, map, and those of some pairs and channels.
+def stack_tasks(folder: Path, plan: StackPlan, stacked: Stacked, best: int) -> list[RenderTask]:
+    """The images of all pairs, overview, spectrum and map, and of single pairs and channels.
 
-    ``clear`` is the row of the clearest pair, which is drawn where the request names none.
+    ``best`` is the index of the pair with the highest SNR, which is plotted where the request
+    names no pair.
     """
     make_folder(folder / "PLOT")
-    return list(_drawings(folder / "PLOT", plan, stacked, clear))
+    return list(_tasks(folder / "PLOT", plan, stacked, best))
 
 
-def _plot(image: str, *about: Any, **how: Any) -> list[Path]:
-    """Draw an image; who does not draw, but says what is to be drawn, needs no matplotlib."""
+def _plot(function: str, *args: Any, **kwargs: Any) -> list[Path]:
+    """Call a function of `plots`; only the process that renders loads matplotlib."""
     from .. import plots
 
-    files: list[Path] = getattr(plots, image)(*about, **how)
+    files: list[Path] = getattr(plots, function)(*args, **kwargs)
     return files
 
 
-def _drawings(plot: Path, plan: StackPlan, stacked: Stacked, clear: int) -> Iterator[Drawing]:
-    """What draws each image."""
+def _tasks(plot: Path, plan: StackPlan, stacked: Stacked, best: int) -> Iterator[RenderTask]:
     s, pairs, lags = plan.stacking, stacked.pairs, plan.lags
-    names, what = pairs.names, _what(plan)
+    names, stacks = pairs.names, _describe_stacks(plan)
     measures = {"snr": stacked.snr, "peak_lags": peak(stacked.stack, lags)[0], "svg": s.svg}
     section = (stacked.stack, lags, pairs.distance, names)
-    title = f"All pairs, {what}"
+    title = f"All pairs, {stacks}"
     path = plot / "record_section"
     yield partial(_plot, "record_section", *section, title, path=path, **measures)
     yield partial(
@@ -61,9 +61,9 @@ def _drawings(plot: Path, plan: StackPlan, stacked: Stacked, clear: int) -> Iter
         stacked.snr,
         pairs.distance,
         names,
-        f"Windows and clarity, {what}",
+        f"Windows and signal-to-noise ratio, {stacks}",
         path=plot / "overview",
-        most=max(file.starts.size for file in plan.files),
+        max_windows=max(file.starts.size for file in plan.files),
         svg=s.svg,
     )
     yield partial(
@@ -72,40 +72,40 @@ def _drawings(plot: Path, plan: StackPlan, stacked: Stacked, clear: int) -> Iter
         stacked.stack,
         lags,
         names,
-        f"Spectra, {what}",
+        f"Spectra, {stacks}",
         path=plot / "spectrum",
         band=(plan.params.freqmin, plan.params.freqmax),
-        clearest=clear,
+        single=best,
         svg=s.svg,
     )
-    yield partial(_draw_map, plot, pairs, s.svg)
-    for channel in s.shots or (pairs.channels[pairs.first[clear]],):
+    yield partial(_plot_map, plot, pairs, s.svg)
+    for channel in s.shots or (pairs.channels[pairs.first[best]],):
         path = plot / (f"virtual_shot_{channel}" if s.shots else "virtual_shot")
-        title = f"Virtual shot at {channel}, {what}"
+        title = f"Virtual source gather of {channel}, {stacks}"
         yield partial(_plot, "virtual_shot", *section, channel, title, path=path, **measures)
-    for name in s.pairs or (names[clear],):
+    for name in s.pairs or (names[best],):
         path = plot / (f"correlogram_{name.replace('|', '_')}" if s.pairs else "correlogram")
-        yield partial(_draw_correlogram, plan, stacked, names.index(name), measures, path)
+        yield partial(_plot_correlogram, plan, stacked, names.index(name), measures, path)
     if s.dvv != "none":
-        for pair in [names.index(name) for name in s.pairs] or [clear]:
+        for pair in [names.index(name) for name in s.pairs] or [best]:
             path = plot / (f"dvv_{names[pair].replace('|', '_')}" if s.pairs else "dvv")
-            yield partial(_draw_changes, plan, stacked, pair, path)
+            yield partial(_plot_dvv, plan, stacked, pair, path)
 
 
-def _draw_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:
+def _plot_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:
     return _plot(
         "station_map",
         pairs.longitude,
         pairs.latitude,
         pairs.channels,
-        f"{len(pairs.channels)} channels, pairs joined: {pairs.first.size:,}",
+        f"{len(pairs.channels)} channels, {pairs.first.size:,} pairs",
         path=plot / "station_map",
         pairs=np.column_stack([pairs.first, pairs.second]),
         svg=svg,
     )
 
 
-def _draw_correlogram(
+def _plot_correlogram(
     plan: StackPlan, stacked: Stacked, pair: int, measures: dict[str, Any], path: Path
 ) -> list[Path]:
     return _plot(
@@ -114,7 +114,7 @@ def _draw_correlogram(
         plan.lags,
         np.concatenate([file.starts for file in plan.files]),
         stacked.stack[pair],
-        f"{stacked.pairs.names[pair].replace('|', ' to ')}, {_what(plan)}",
+        f"{stacked.pairs.names[pair].replace('|', ' to ')}, {_describe_stacks(plan)}",
         path=path,
         distance=stacked.pairs.distance[pair],
         snr=stacked.snr[pair],
@@ -123,10 +123,10 @@ def _draw_correlogram(
     )
 
 
-def _draw_changes(plan: StackPlan, stacked: Stacked, pair: int, path: Path) -> list[Path]:
+def _plot_dvv(plan: StackPlan, stacked: Stacked, pair: int, path: Path) -> list[Path]:
     coda = plan.coda
     assert coda is not None
-    where = f"coda of {coda.min_lag:g} to {coda.max_lag:.4g} s"
+    window = f"coda of {coda.min_lag:g} to {coda.max_lag:.4g} s"
     return _plot(
         "velocity_changes",
         *(
@@ -135,20 +135,20 @@ def _draw_changes(plan: StackPlan, stacked: Stacked, pair: int, path: Path) -> l
         ),
         plan.intervals,
         stacked.pairs.names,
-        f"dv/v by {plan.stacking.dvv}, {where}, {_what(plan)}",
+        f"dv/v by {plan.stacking.dvv}, {window}, {_describe_stacks(plan)}",
         path=path,
-        clearest=pair,
+        single=pair,
         svg=plan.stacking.svg,
     )
 
 
 def span(days: Sequence[str]) -> str:
-    """The days in words."""
+    """The days as text."""
     return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} days)"
 
 
-def _what(plan: StackPlan) -> str:
-    """What the stacks are, in words."""
+def _describe_stacks(plan: StackPlan) -> str:
+    """Band, method and days of the stacks as text."""
     s, p = plan.stacking, plan.params
     band = f"{p.freqmin:g}-{p.freqmax:g} Hz"
     days = span(plan.days)

@@ -1,7 +1,7 @@
-"""What a reader without HDF5 needs to find a pair: names, rows and times as CSV and JSON.
+"""Pairs as CSV and the rows of daily files as JSON, for readers without HDF5.
 
-Texts in HDF5 are scattered over the file, so a page that reads byte ranges cannot get them; the
-arrays themselves stand in the manifest with their offsets.
+Texts in HDF5 are scattered over the file, so the page, which reads byte ranges, cannot get them;
+the manifest lists the arrays themselves with their offsets.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ..stack.plan import StackPlan
 ROWS = "CORR/rows.json"
 
 
-def write_pairs(stacked: Stacked, lags: np.ndarray) -> Path:
-    """Write a stack file's pairs beside it as ``NAME.csv``: row k is pair k of every array.
+def write_pair_table(stacked: Stacked, lags: np.ndarray) -> Path:
+    """Write the pairs of a stack file as ``NAME.csv`` beside it: line k is pair k of every array.
 
     The columns are those of the file; ``snr``, ``lag`` (s, of the largest value) and ``speed``
-    (km/s, distance over lag) are of the stack, or of the mean of the intervals. What is unknown
-    is left empty.
+    (km/s, distance over lag) are of the stack, or of the mean of the intervals. Unknown values
+    are empty.
     """
     pairs = stacked.pairs
     lag, _ = peak(stacked.stack, lags)
@@ -41,13 +41,13 @@ def write_pairs(stacked: Stacked, lags: np.ndarray) -> Path:
     }
     path = stacked.path.with_suffix(".csv")
 
-    def rows() -> Iterator[list[str]]:
+    def lines() -> Iterator[list[str]]:
         texts = [[_number(v, digits) for v in values] for values, digits in numbers.values()]
         for k, row in enumerate(zip(*texts, strict=True)):
             ends = pairs.channels[pairs.first[k]], pairs.channels[pairs.second[k]]
             yield [*ends, *row]
 
-    write_csv(path, ["first", "second", *numbers], rows(), durable=False)
+    write_csv(path, ["first", "second", *numbers], lines(), durable=False)
     return path
 
 
@@ -55,23 +55,23 @@ def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if np.isfinite(value) else ""
 
 
-def write_rows(folder: Path, plan: StackPlan) -> str:
-    """Write where pairs and windows stand in the daily files; gives the name of the file.
+def write_row_index(folder: Path, plan: StackPlan) -> str:
+    """Write the positions of pairs and windows in the daily files; gives the name of the file.
 
-    ``rows[file.rows]`` are runs (first, count) of rows of ``STACK/linear.csv``: those pairs, one
-    after the other, are the rows of the daily file; a day in blocks has several files.
-    ``file.window`` are runs (start, step, count) of the starts of its windows (s since 1970 UTC).
+    ``rows[file.rows]`` are runs (first, count) of pairs of ``STACK/linear.csv``, in the order of
+    the rows of the daily file; a day in blocks has several files. ``file.window`` are runs
+    (start, step, count) of the starts of its windows (s since 1970 UTC).
     """
-    _, places = plan.union
+    _, indices = plan.union
     rows: list[list[list[int]]] = []
     files = []
-    for file, place in zip(plan.files, places, strict=True):
-        there = np.flatnonzero(place >= 0)
-        members = there[np.argsort(place[there], kind="stable")]
-        window = [_progression(run) for run in _even(file.starts)]
+    for file, index in zip(plan.files, indices, strict=True):
+        present = np.flatnonzero(index >= 0)
+        members = present[np.argsort(index[present], kind="stable")]
+        window = [_as_run(run) for run in _evenly_spaced(file.starts)]
         for name, of_day in file.rows_by_file():
-            some = members[of_day]
-            runs = [[int(some[a]), b - a] for a, b in consecutive_runs(some)]
+            pairs = members[of_day]
+            runs = [[int(pairs[a]), b - a] for a, b in consecutive_runs(pairs)]
             if runs not in rows:
                 rows.append(runs)
             files.append(
@@ -87,8 +87,8 @@ def write_rows(folder: Path, plan: StackPlan) -> str:
     return ROWS
 
 
-def _even(times: np.ndarray) -> Iterable[np.ndarray]:
-    """Parts of evenly spaced times; a part takes as many as fit."""
+def _evenly_spaced(times: np.ndarray) -> Iterable[np.ndarray]:
+    """Split times into runs of equal step, each as long as possible."""
     start = 0
     while start < times.size:
         end = start + 2
@@ -98,11 +98,12 @@ def _even(times: np.ndarray) -> Iterable[np.ndarray]:
         start = end
 
 
-def _progression(times: np.ndarray) -> list[Any]:
+def _as_run(times: np.ndarray) -> list[Any]:
+    """Start (s), step (s) and count of evenly spaced times."""
     step = float(times[1] - times[0]) if times.size > 1 else 0.0
-    return [_plain(times[0]), _plain(step), int(times.size)]
+    return [_integral(times[0]), _integral(step), int(times.size)]
 
 
-def _plain(value: float) -> int | float:
-    """A whole number without its point: the times of most jobs."""
+def _integral(value: float) -> int | float:
+    """An integral value as int, which JSON writes without a point."""
     return int(value) if value == int(value) else float(value)

@@ -1,4 +1,4 @@
-"""What a finished job shows: stacks, images and the clearest pairs, out of its files."""
+"""Stacks, images, pair tables and the pairs with the highest SNR of a finished job."""
 
 from __future__ import annotations
 
@@ -17,58 +17,58 @@ from ..hdf5.correlation_day import CorrDay
 from ..stack import apparent_speed, peak
 from ..stack.files import Stacked, stack_files, write_rotated
 from ..stack.plan import StackPlan
-from ..units.day import DayResult
+from ..units.records import DayResult
 from . import images
-from .pair_tables import write_pairs, write_rows
-from .render_pool import Drawing, Painters
+from .pair_tables import write_pair_table, write_row_index
+from .render_pool import RenderPool, RenderTask
 
-_BEST = 10  # pairs in the summary
+_N_BEST = 10  # pairs in the summary
 
 
-def of_correlation(
+def correlation_products(
     folder: Path,
     results: Sequence[DayResult],
     params: XcorParams,
     processes: int,
-    report: Callable[[int, int], None] = lambda done, of: None,
-    painters: Painters | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    renderer: RenderPool | None = None,
 ) -> tuple[list[str], dict[str, Any]]:
-    """The linear stack over all days and, where there are painters, images of a correlation job.
+    """Write the linear stack over all days and, with a renderer, the images of a correlation job.
 
     Returns
     -------
     names : list of str
-        Files made, in the job folder.
+        Files written, relative to the job folder.
     summary : dict
-        Pairs, windows, and the clearest pairs with SNR, lag and apparent speed.
+        Pairs, windows, and the pairs with the highest SNR, with lag and apparent speed.
     """
-    drawings = [images.of_days(folder, results)] if painters else []
+    tasks = [images.availability_task(folder, results)] if renderer else []
     names = [name.removeprefix("CORR/") for result in results for name in result.files]
     files = tuple(correlation_day.from_files(folder / "CORR", names))
     if not files:
-        nothing = {"pairs": 0, "windows_kept": 0, "best": []}
-        return _draw(folder, drawings, painters), nothing
+        empty = {"pairs": 0, "windows_kept": 0, "best": []}
+        return _render(folder, tasks, renderer), empty
     plan = StackPlan(files, StackParams("linear", None, True, ""), params)
     stacked = stack_files(folder / "STACK" / "linear.h5", plan, processes, report)
-    shown, summary = _show(folder, plan, stacked, drawings, painters)
-    return [write_rows(folder, plan), *shown], summary
+    written, summary = _write_products(folder, plan, stacked, tasks, renderer)
+    return [write_row_index(folder, plan), *written], summary
 
 
-def of_stacking(
+def stacking_products(
     folder: Path,
     days: Sequence[CorrDay],
     stacking: StackParams,
     processes: int,
-    report: Callable[[int, int], None] = lambda done, of: None,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[str], dict[str, Any]]:
-    """The stacks and images of a stacking job.
+    """Write the stacks and images of a stacking job; returns as `correlation_products`.
 
     Raises
     ------
     RequestError
-        If the correlations do not have what is asked for.
+        If the request names a pair or channel that the correlations do not have.
     NothingMadeError
-        If no pair has a stack; there is no file of stacks then.
+        If no pair has a stack; no stack file is left then.
     """
     plan = StackPlan(tuple(days), stacking, days[0].params)
     _check_selection(plan)
@@ -76,12 +76,12 @@ def of_stacking(
     if not np.isfinite(stacked.stack).any():
         remove(stacked.path)
         raise _no_stack(plan, stacked)
-    with Painters(processes, early=False) as painters:
-        return _show(folder, plan, stacked, [], painters)
+    with RenderPool(processes, early=False) as renderer:
+        return _write_products(folder, plan, stacked, [], renderer)
 
 
 def _no_stack(plan: StackPlan, stacked: Stacked) -> NothingMadeError:
-    """Why no pair has a stack: there are no windows, or the method takes none of them."""
+    """Why no pair has a stack: there are no windows, or the method selects none of them."""
     n_pairs, n_windows = stacked.pairs.first.size, int(stacked.n_windows.sum())
     if not n_windows:
         reason = "no correlation has a finite value"
@@ -94,58 +94,58 @@ def _no_stack(plan: StackPlan, stacked: Stacked) -> NothingMadeError:
 
 
 def _check_selection(plan: StackPlan) -> None:
-    """Refuse pairs and channels that the correlations do not have, before anything is done."""
+    """Reject pairs and channels that the correlations do not have, before any work is done."""
     pairs, _ = plan.union
     in_pairs = np.unique(np.concatenate([pairs.first, pairs.second]))
     problems = []
-    for column, asked, there in (
+    for column, asked, present in (
         ("pairs", plan.stacking.pairs, pairs.names),
         ("shots", plan.stacking.shots, [pairs.channels[k] for k in in_pairs]),
     ):
-        for name in sorted(set(asked) - set(there)):
-            need = f"is not in job {plan.stacking.job}; it has {len(there)}, such as {there[0]}"
+        for name in sorted(set(asked) - set(present)):
+            need = f"is not in job {plan.stacking.job}; it has {len(present)}, such as {present[0]}"
             problems.append(Problem(STACKING, 2, column, name, need))
     if problems:
         raise RequestError(problems)
 
 
-def _show(
+def _write_products(
     folder: Path,
     plan: StackPlan,
     stacked: Stacked,
-    drawings: list[Drawing],
-    painters: Painters | None,
+    tasks: list[RenderTask],
+    renderer: RenderPool | None,
 ) -> tuple[list[str], dict[str, Any]]:
-    """The names of stack files and images, and the summary."""
-    best = clearest(stacked, plan.lags)
+    """Write rotated stacks, pair tables and images; gives all names, and the summary."""
+    best = highest_snr_pairs(stacked, plan.lags)
     summary = {
         "pairs": stacked.pairs.first.size,
         "windows_kept": int(stacked.n_windows.sum()),
         "best": best,
     }
     stacks = [stacked, write_rotated(plan, stacked)]
-    paths = [(s.path, write_pairs(s, plan.lags)) for s in stacks if s is not None]
+    paths = [(s.path, write_pair_table(s, plan.lags)) for s in stacks if s is not None]
     names = [str(path.relative_to(folder)) for pair in paths for path in pair]
-    if painters:
-        clear = stacked.pairs.names.index(best[0]["pair"]) if best else 0
-        drawings = [*images.of_stacks(folder, plan, stacked, clear), *drawings]
-    return [*names, *_draw(folder, drawings, painters)], summary
+    if renderer:
+        best_pair = stacked.pairs.names.index(best[0]["pair"]) if best else 0
+        tasks = [*images.stack_tasks(folder, plan, stacked, best_pair), *tasks]
+    return [*names, *_render(folder, tasks, renderer)], summary
 
 
-def _draw(folder: Path, drawings: list[Drawing], painters: Painters | None) -> list[str]:
-    """Names of the images, in the job folder."""
-    if painters is None:
+def _render(folder: Path, tasks: list[RenderTask], renderer: RenderPool | None) -> list[str]:
+    """Names of the images, relative to the job folder."""
+    if renderer is None:
         return []
-    return [str(path.relative_to(folder)) for path in painters.draw(drawings)]
+    return [str(path.relative_to(folder)) for path in renderer.render(tasks)]
 
 
-def clearest(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:
-    """The pairs of two channels with the highest SNR, best first."""
+def highest_snr_pairs(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:
+    """The pairs of two channels with the highest SNR, highest first."""
     pairs, ratio = stacked.pairs, stacked.snr
     lag, _ = peak(stacked.stack, lags)
     speed = apparent_speed(pairs.distance, lag)
     apart = (pairs.first != pairs.second) & np.isfinite(ratio)
-    order = [int(k) for k in np.argsort(-ratio, kind="stable") if apart[k]][:_BEST]
+    order = [int(k) for k in np.argsort(-ratio, kind="stable") if apart[k]][:_N_BEST]
     names = pairs.names
     return [
         {

@@ -1,4 +1,4 @@
-"""Why channel-days came to no correlation: reasons counted, the most frequent first."""
+"""Why channel-days have no correlation: the reasons, counted, the most frequent first."""
 
 from __future__ import annotations
 
@@ -8,70 +8,70 @@ from typing import Any
 from ...errors import NothingMadeError, RequestError, UnreachableError, reason_lines
 from ..datatypes import UNREADABLE, ChannelDay
 
-_WITHOUT_PARTNER = "windows, but no other channel of a pair has one at the same time"
-_MOST = 100  # reasons in outputs.json; each has one channel-day at least
+_NO_PARTNER = "windows, but no other channel of a pair has one at the same time"
+_MAX_REASONS = 100  # reasons in outputs.json
 
 
-def reasons_of(days: Iterable[tuple[Sequence[ChannelDay], bool]]) -> list[dict[str, Any]]:
-    """Count the channel-days without a correlation by their reasons.
+def count_reasons(days: Iterable[tuple[Sequence[ChannelDay], bool]]) -> list[dict[str, Any]]:
+    """Count the channel-days without a correlation by reason.
 
     Parameters
     ----------
     days : iterable of (rows, bool)
-        Rows of a day, and whether the day has a file of correlations.
+        Channel-days of a day, and whether the day has a file of correlations.
 
     Returns
     -------
     reasons : list of dict
-        ``reason``; ``channel_days``, how many; ``channel`` and ``day`` of the first of them, with
-        its ``detail``. The most frequent reason is the first.
+        ``reason``; number of ``channel_days``; ``channel``, ``day`` and ``detail`` of the first of
+        them. The most frequent reason comes first.
     """
     found: dict[str, dict[str, Any]] = {}
     for rows, has_file in sorted(days, key=lambda day: day[0][0].day if day[0] else ""):
         for row in rows:
             if row.status == "kept" and has_file:
                 continue
-            reason, detail = (_WITHOUT_PARTNER, "") if row.status == "kept" else _parts(row)
+            reason, detail = (_NO_PARTNER, "") if row.status == "kept" else _split_reason(row)
             first = {"channel_days": 0, "channel": row.channel, "day": row.day, "detail": detail}
             found.setdefault(reason, {"reason": reason, **first})["channel_days"] += 1
-    return sorted(found.values(), key=lambda one: -one["channel_days"])[:_MOST]
+    return sorted(found.values(), key=lambda one: -one["channel_days"])[:_MAX_REASONS]
 
 
-def nothing_made(days: Sequence[tuple[Sequence[ChannelDay], bool]]) -> NothingMadeError:
-    """The error of a job that made no correlation.
+def nothing_made_error(days: Sequence[tuple[Sequence[ChannelDay], bool]]) -> NothingMadeError:
+    """The error of a job without any correlation.
 
-    Its exit code is 69 where some channel-day failed for want of the source, which may answer
-    another time, and 65 where the data that were asked for can give nothing.
+    Its exit code is 69 if a source could not be reached for some channel-day, since it may answer
+    another time, and 65 if the requested data cannot give a correlation.
     """
-    may_come = any(_is_out_of_reach(row) for rows, _ in days for row in rows)
-    code = UnreachableError.exit_code if may_come else RequestError.exit_code
-    reasons, n_rows = reasons_of(days), sum(len(rows) for rows, _ in days)
-    first = reasons[0]  # a job asks for a channel on a day at least
+    may_succeed = any(_is_out_of_reach(row) for rows, _ in days for row in rows)
+    code = UnreachableError.exit_code if may_succeed else RequestError.exit_code
+    reasons, n_rows = count_reasons(days), sum(len(rows) for rows, _ in days)
+    first = reasons[0]  # a request has at least one channel-day
     share = f"{first['channel_days']:,} of {n_rows:,} channel-days"
     return NothingMadeError(
         "correlation", f"{first['reason']} ({share})", reason_lines(reasons), code
     )
 
 
-def failed_day(day: str, channels: Iterable[str], reason: str) -> list[ChannelDay]:
-    """Rows of a day that could not be done."""
-    why = f"the day could not be done; {reason}"
+def failed_channel_days(day: str, channels: Iterable[str], reason: str) -> list[ChannelDay]:
+    """The rows of a day that could not be processed."""
+    why = f"the day could not be processed; {reason}"
     return [ChannelDay(day, channel, "failed", reason=why) for channel in channels]
 
 
-def _parts(row: ChannelDay) -> tuple[str, str]:
-    """The reason of a row, which is the same for others, and what goes for this row alone."""
+def _split_reason(row: ChannelDay) -> tuple[str, str]:
+    """The reason of a row as it is counted, and the detail of this row alone."""
     reason = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in row.reason)
-    parts = reason.split("; ")  # of texts of NoDataError the first is the same for all
-    if row.status == "empty":  # what was noticed stands before the reason
+    parts = reason.split("; ")  # of a NoDataError only the first part is the same for all
+    if row.status == "empty":  # warnings stand before the reason
         parts = sorted(parts, key=lambda part: not part.startswith("no window"))
-    dropped = [f"left out by {row.dropped}"] if row.dropped else []
+    dropped = [f"dropped by {row.dropped}"] if row.dropped else []
     return parts[0].removesuffix(".") or row.status, "; ".join([*parts[1:], *dropped]).removesuffix(
         "."
     )
 
 
 def _is_out_of_reach(row: ChannelDay) -> bool:
-    """Whether a source could not be asked, rather than has data that cannot be used."""
+    """Whether the source could not be reached; otherwise its data cannot be used."""
     is_archive = row.source.startswith("archive:")
     return row.status == "failed" and (not is_archive or row.reason.startswith(UNREADABLE))

@@ -1,8 +1,8 @@
-"""Who draws images: processes, which a small job has ready when it is.
+"""Child processes that render images, started early for a small job.
 
-To load matplotlib takes longer than to draw an image. While a small job is correlated, a process
-beside it loads it and then waits, to draw what it is sent; where there is more to draw than one
-would like to send, processes are made when everything is there, and have it from the start.
+To load matplotlib takes longer than to render an image. While a small job is correlated, a child
+process loads it and waits for render tasks. A large job would have to send too much data through
+the pipe, so its processes are forked when the data are complete, and inherit them.
 """
 
 from __future__ import annotations
@@ -13,77 +13,77 @@ from functools import cache
 from pathlib import Path
 
 from ...errors import DiskError, XcorError
-from ..executors import Processes, run_units
+from ..executors import ProcessPool, run_units
 from ..worker_process import freeze_imports
 
-Drawing = Callable[[], list[Path]]  # draws an image, gives its files; can be pickled
+RenderTask = Callable[[], list[Path]]  # renders an image, gives its files; can be pickled
 
-_MOST = 2  # processes that draw a small job's images
+_MAX_EARLY = 2  # processes that render the images of a small job
 
 
-class Painters:
-    """Processes that draw; use it in a ``with`` block.
+class RenderPool:
+    """Processes that render images; use it in a ``with`` block.
 
     Parameters
     ----------
     processes : int
-        That draw once everything is there.
+        Number of processes, unless ``early``.
     early : bool
-        Have one load matplotlib now, before there is anything to draw; then it and another draw.
+        Start a child process now that loads matplotlib; it renders with at most one other process.
     """
 
     def __init__(self, processes: int, early: bool) -> None:
         self._processes = processes
-        self._studio: Processes[Sequence[Drawing], list[Path]] | None = None
+        self._child: ProcessPool[Sequence[RenderTask], list[Path]] | None = None
         if early:
-            self._processes = min(len(os.sched_getaffinity(0)), _MOST)
-            self._studio = Processes(self._draw, 1, have_children=True)
-            self._studio.submit(())
+            self._processes = min(len(os.sched_getaffinity(0)), _MAX_EARLY)
+            self._child = ProcessPool(self._render, 1, have_children=True)
+            self._child.submit(())
 
-    def __enter__(self) -> Painters:
+    def __enter__(self) -> RenderPool:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if self._studio is not None:
-            self._studio.cancel() if kind else self._studio.close()
+        if self._child is not None:
+            self._child.cancel() if kind else self._child.close()
 
-    def draw(self, drawings: Sequence[Drawing]) -> list[Path]:
-        """Draw images; gives their files in the order of the images.
+    def render(self, tasks: Sequence[RenderTask]) -> list[Path]:
+        """Render images; gives their files in the order of the tasks.
 
         Raises
         ------
         DiskError
             If an image could not be written.
         XcorError
-            If one could not be drawn.
+            If an image could not be rendered.
         """
-        if self._studio is None:
-            return self._draw(drawings)
-        self._studio.submit(drawings)
-        left = [(), drawings]
+        if self._child is None:
+            return self._render(tasks)
+        self._child.submit(tasks)
+        left = [(), tasks]
         while left:
-            for outcome in self._studio.results(60.0):
+            for outcome in self._child.results(60.0):
                 left.remove(outcome.unit)
-                drawn = outcome.get()
-        return drawn
+                paths = outcome.get()
+        return paths
 
-    def _draw(self, drawings: Sequence[Drawing]) -> list[Path]:
+    def _render(self, tasks: Sequence[RenderTask]) -> list[Path]:
         _load()
-        drawn: dict[int, list[Path]] = {}
-        units = range(len(drawings))
-        for outcome in run_units(lambda k: drawings[k](), units, self._processes):
+        paths: dict[int, list[Path]] = {}
+        units = range(len(tasks))
+        for outcome in run_units(lambda k: tasks[k](), units, self._processes):
             if isinstance(outcome.error, DiskError):
                 raise outcome.error
             if outcome.result is None:
-                reason = f"an image could not be drawn: {outcome.error!r}"
+                reason = f"an image could not be rendered: {outcome.error!r}"
                 raise XcorError(reason) from outcome.error
-            drawn[outcome.unit] = outcome.result
-        return [path for k in units for path in drawn[k]]
+            paths[outcome.unit] = outcome.result
+        return [path for k in units for path in paths[k]]
 
 
 @cache
 def _load() -> None:
-    """Load matplotlib, which needs a folder that it may write."""
+    """Load matplotlib, which needs a writable folder for its cache."""
     try:
         from .. import plots  # noqa: F401
     except OSError as error:

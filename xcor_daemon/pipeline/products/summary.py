@@ -1,4 +1,4 @@
-"""What a job leaves in writing beside its results: summary.csv and outputs.json."""
+"""summary.csv and outputs.json: a job's channel-days and its files."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from ...request.job_files import MAX_WARNINGS, DayCounts, JobOutputs, JobWarning
 from ..datatypes import ChannelDay
 from ..executors import run_units
 from ..hdf5 import correlation_file
-from ..units.day import DayResult
+from ..units.records import DayResult
 
-_LITTLE = 100e6  # bytes of files that are read faster than processes start to read them
+_SMALL = 100e6  # bytes; less is read faster by this process than by children
 
 
 def write_summary(path: Path, results: Sequence[DayResult]) -> None:
-    """summary.csv: a row for every channel and day."""
-    rows = (map(cell, astuple(row)) for result in results for row in result.rows)
+    """Write summary.csv: a row for every channel and day."""
+    rows = (map(escape_formula, astuple(row)) for result in results for row in result.channel_days)
     write_csv(path, [field.name for field in fields(ChannelDay)], rows, durable=False)
 
 
-def cell(value: Any) -> Any:
-    """A value of summary.csv; text that a spreadsheet would take for a formula gets a quote.
+def escape_formula(value: Any) -> Any:
+    """A value of summary.csv; text that a spreadsheet would run as a formula gets a quote.
 
-    Reasons hold what data centres, files and their headers say.
+    Reasons contain text from data centres and file headers, which is untrusted.
     """
     is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{value}" if is_formula else value
 
 
-def outputs_of(
+def describe_outputs(
     folder: Path,
     names: Sequence[str],
     days: DayCounts,
@@ -42,9 +42,9 @@ def outputs_of(
     summary: dict[str, Any],
 ) -> JobOutputs:
     """The content of outputs.json: days, warnings, and the files with their sizes and digests."""
-    if sum((folder / name).stat().st_size for name in names) < _LITTLE:
+    if sum((folder / name).stat().st_size for name in names) < _SMALL:
         processes = 1
-    about: dict[str, dict[str, Any]] = {}
+    described: dict[str, dict[str, Any]] = {}
     for outcome in run_units(
         lambda name: correlation_file.describe(folder / name), names, processes
     ):
@@ -52,10 +52,10 @@ def outputs_of(
             raise outcome.error
         if outcome.result is None:
             raise XcorError(f"{outcome.unit}: {outcome.error}") from outcome.error
-        about[outcome.unit] = outcome.result
+        described[outcome.unit] = outcome.result
     return JobOutputs(
         days,
-        tuple(OutputFile(name, **about[name]) for name in names),
+        tuple(OutputFile(name, **described[name]) for name in names),
         tuple(JobWarning(**warning) for warning in warnings[:MAX_WARNINGS]),
         summary,
     )

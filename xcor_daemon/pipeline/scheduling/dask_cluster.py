@@ -1,8 +1,8 @@
-"""Run units on the workers of a Dask scheduler: many machines that see one job folder.
+"""Run units on the workers of a Dask scheduler: many machines that mount one job folder.
 
-Dask is used for futures alone: no graph, a few units submitted at a time, and no data on the
-wire but a unit there and its record back. Units are idempotent and their files whole or absent,
-so it does no harm where Dask does one twice.
+Only Dask's futures are used: no graph, a few units submitted at a time, and nothing on the wire
+but units and their records. Units are idempotent and their files are written atomically, so it
+does no harm if Dask runs one twice.
 """
 
 from __future__ import annotations
@@ -31,48 +31,47 @@ from ..worker_process import most_threads, set_up_worker_process
 
 log = logging.getLogger(__name__)
 
-_AHEAD = 2  # units submitted for every thread of the workers, so that none waits for the next
-_COUNTED_EVERY = 5.0  # s between two looks at how many workers there are
-_ANSWER = 20.0  # s that a worker may take to hand over the record of a unit
-_MARK = ".cluster"
+_UNITS_PER_THREAD = 2  # submitted at a time: one runs, one is ready to follow
+_COUNT_INTERVAL = 5.0  # s between two counts of the workers' threads
+_RECORD_TIMEOUT = 20.0  # s for a worker to send the record of a unit
+_MARKER = ".cluster"  # file in the job folder by which a worker checks that it mounts the same one
 _GONE = ("cancelled", "lost")
 
-
-# Of a cluster that we start: a unit whose workers die is soon found, and a worker that takes long
-# to come back is waited for (after 15 s LocalCluster would give it up, and end without any).
-_OURS = {
+# Settings of a cluster that we start. A unit that kills its workers is detected early, and a slow
+# worker is waited for (by default LocalCluster drops it after 15 s, and may end without any).
+_LOCAL_SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.deploy.lost-worker-timeout": "10000s",
 }
 
 
-class Cluster(Generic[Unit, Result]):
-    """Does units on a Dask cluster; ours for the time being, or one that is there.
+class DaskExecutor(Generic[Unit, Result]):
+    """Runs units on a Dask cluster: a running one, or a temporary one on this machine.
 
-    A unit whose worker dies is done again by Dask, ``distributed.scheduler.allowed-failures``
-    times. Whether it or a neighbour was to blame is not known, so it is then done alone; where
-    its workers die again it is given up. Where the scheduler is lost, units under way are
-    submitted again as soon as one is back at the address.
+    If a worker dies, Dask repeats its unit ``distributed.scheduler.allowed-failures`` times. The
+    cause may also be another unit on the same machine, so the unit is then run alone; if its
+    worker dies again, it fails. If the scheduler is lost, the running units are submitted again
+    when one answers at the same address.
 
     Parameters
     ----------
     work : callable
-        Of a unit; it is pickled, once for a worker.
+        Runs a unit; pickled once per worker.
     folder : Path
-        That all workers must see under this name.
+        The job folder, which all workers must mount under this name.
     address : str
         Of a scheduler; empty starts a cluster of processes on this machine.
     processes : int
-        Of a cluster on this machine.
-    patience : float
-        s to wait for a scheduler and for a first worker.
+        Number of processes of a cluster on this machine.
+    timeout : float
+        Seconds to wait for a scheduler and for a first worker.
 
     Raises
     ------
     UnreachableError
-        If there is no scheduler, or no worker.
+        If the scheduler does not answer, or has no worker.
     ConfigError
-        If the workers cannot do this: another version, threads, or folder.
+        If the workers have another version, use several threads, or do not mount the folder.
     """
 
     def __init__(
@@ -81,17 +80,19 @@ class Cluster(Generic[Unit, Result]):
         folder: Path,
         address: str = "",
         processes: int = 1,
-        patience: float = 300.0,
+        timeout: float = 300.0,
     ) -> None:
-        self._room = _Room(work, folder, secrets.token_hex(4))
-        write_text(folder / _MARK, self._room.name)  # before processes start, or they would stay
-        self._address, self._patience = address, patience
+        self._setup = _WorkerSetup(work, folder, secrets.token_hex(4))
+        write_text(
+            folder / _MARKER, self._setup.name
+        )  # before processes start: an error must not leave them behind
+        self._address, self._timeout = address, timeout
         self._local: LocalCluster | None = None
-        self._settings = ExitStack()  # of Dask in this process, for as long as our cluster is there
+        self._settings = ExitStack()  # of Dask in this process, while our cluster exists
         if not address:
-            # Nothing of it is reached from elsewhere; each worker has its share of the memory.
-            # Also looked at later, while the cluster is there.
-            self._settings.enter_context(dask.config.set(_OURS))
+            # Dask reads these settings also later, while the cluster runs. The cluster listens on
+            # the loopback address only, and each worker gets an equal share of the memory.
+            self._settings.enter_context(dask.config.set(_LOCAL_SETTINGS))
             self._local = LocalCluster(
                 n_workers=processes,
                 threads_per_worker=1,
@@ -102,17 +103,17 @@ class Cluster(Generic[Unit, Result]):
             self._address = self._local.scheduler_address
         self._waiting: deque[Unit] = deque()
         self._suspects: deque[Unit] = deque()
-        self._flying: dict[Future[Any], Unit] = {}
+        self._running: dict[Future[Any], Unit] = {}
         self._is_alone = False
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        self._threads, self._counted = 1, 0.0
+        self._threads, self._counted_at = 1, 0.0
         self._n_submitted = 0
-        self.redone = 0  # units submitted again; those that Dask itself repeats are not known
+        self.redone = 0  # units submitted again, without those that Dask itself repeats
         self._client = self._connect()
         self._scheduler = self._client.scheduler_info()["id"]
 
     def _is_lost(self) -> bool:
-        """Whether the scheduler that knew our units is no more; another may be at its address."""
+        """Whether the scheduler that had our units is gone; another may answer at its address."""
         try:
             is_same = self._client.scheduler_info()["id"] == self._scheduler
         except (OSError, TimeoutError, KeyError, ValueError):
@@ -120,7 +121,7 @@ class Cluster(Generic[Unit, Result]):
         return self._client.status != "running" or not is_same
 
     def _connect(self) -> Client:
-        end = monotonic() + self._patience
+        end = monotonic() + self._timeout
         is_tls = self._address.startswith("tls://")
         security = Security(require_encryption=True) if is_tls else None
         while True:
@@ -129,12 +130,12 @@ class Cluster(Generic[Unit, Result]):
                 break
             except (OSError, TimeoutError) as error:
                 if monotonic() > end:
-                    need = "does not answer; start it again and run the job again: it goes on"
+                    need = "does not answer; start it again, then run the job again to continue it"
                     raise UnreachableError(f"Dask scheduler {self._address} {need}.") from error
                 sleep(0.5)
         try:
             client.wait_for_workers(1, timeout=max(1.0, end - monotonic()))
-            client.register_plugin(self._room)
+            client.register_plugin(self._setup)
         except TimeoutError as error:
             client.close()
             need = "has no workers; start some with `dask worker`"
@@ -146,55 +147,55 @@ class Cluster(Generic[Unit, Result]):
 
     @property
     def slots(self) -> int:
-        """Two units for every thread of the workers that there are now."""
-        if monotonic() > self._counted + _COUNTED_EVERY:
-            self._counted = monotonic()
-            with suppress(OSError, TimeoutError):  # `results` sees that the scheduler is lost
+        """Two units for every thread of the current workers."""
+        if monotonic() > self._counted_at + _COUNT_INTERVAL:
+            self._counted_at = monotonic()
+            with suppress(OSError, TimeoutError):  # `results` detects a lost scheduler
                 self._threads = max(1, sum(self._client.nthreads().values()))
-        return _AHEAD * self._threads
+        return _UNITS_PER_THREAD * self._threads
 
     def submit(self, unit: Unit) -> None:
-        """Take a unit; the next question for `results` sends it off, with all that wait."""
+        """Queue a unit; the next call of `results` submits the queue."""
         self._waiting.append(unit)
 
-    def _feed(self) -> None:
+    def _dispatch(self) -> None:
         if self._is_alone or self._client.status != "running":
             return
         if self._suspects:
-            if not self._flying:
+            if not self._running:
                 self._is_alone = True
-                self._fly([self._suspects.popleft()])
+                self._submit([self._suspects.popleft()])
         elif self._waiting:
-            self._fly(list(self._waiting))
+            self._submit(list(self._waiting))
             self._waiting.clear()
 
-    def _fly(self, units: Sequence[Unit]) -> None:
-        """Submit units in one message: the scheduler has as much work with it as with the units."""
-        name, n = self._room.name, self._n_submitted
+    def _submit(self, units: Sequence[Unit]) -> None:
+        """Submit units in one message; its overhead for the scheduler is that of many units."""
+        name, n = self._setup.name, self._n_submitted
         self._n_submitted += len(units)
         keys = [f"{name}-{number}" for number in range(n, self._n_submitted)]
         futures = self._client.map(partial(_call, name), units, key=keys, pure=False)
         for future, unit in zip(futures, units, strict=True):
-            self._flying[future] = unit
+            self._running[future] = unit
             future.add_done_callback(self._ended.put)
 
-    def results(self, seconds: float) -> list[Outcome[Unit, Result]]:
-        """What came to its end; none where nothing did for some seconds."""
+    def results(self, timeout: float) -> list[Outcome[Unit, Result]]:
+        """The units that ended; empty if none does within ``timeout`` s."""
         if self._client.status not in ("running", "connecting"):
             self._reconnect([])
-        self._feed()
+        self._dispatch()
         try:
-            ended = [self._ended.get(timeout=seconds)]
+            ended = [self._ended.get(timeout=timeout)]
         except queue.Empty:
             return []
         while not self._ended.empty():
             ended.append(self._ended.get())
-        records = self._records([future for future in ended if future in self._flying])
+        records = self._records([future for future in ended if future in self._running])
         outcomes, orphans = [], []
         for future in ended:
-            unit = self._flying.pop(future, None)
+            unit = self._running.pop(future, None)
             if unit is None:
-                continue  # of a scheduler that was lost
+                continue  # of a lost scheduler
             was_alone, self._is_alone = self._is_alone, False
             if future.status in _GONE:
                 orphans.append(unit)
@@ -204,31 +205,31 @@ class Cluster(Generic[Unit, Result]):
                 outcomes.append(outcome)
         if orphans and self._is_lost():
             self._reconnect(orphans)
-        else:  # a worker died with their answers
+        else:  # a worker died before it could send their records
             self.redone += len(orphans)
             self._waiting.extendleft(reversed(orphans))
         return outcomes
 
     def _records(self, futures: list[Future[Any]]) -> dict[Future[Any], Result]:
-        """The records of units that ended well, by one question for all; none where it fails."""
+        """The records of units that succeeded, by one request; empty if it fails."""
         finished = [future for future in futures if future.status == "finished"]
         ask = partial(self._client.gather, finished, asynchronous=True)
         try:
-            records = self._client.sync(ask, callback_timeout=_ANSWER)
+            records = self._client.sync(ask, callback_timeout=_RECORD_TIMEOUT)
         except (TimeoutError, CancelledError, OSError):
-            return {}  # each is then asked for by itself
+            return {}  # `_outcome` then asks for each
         return dict(zip(finished, records, strict=True))
 
     def _outcome(
         self, unit: Unit, future: Future[Any], was_alone: bool
     ) -> Outcome[Unit, Result] | None:
-        """What became of a unit; None where it is to be done again."""
+        """The outcome of a unit; None if it is run again."""
         if future.status == "finished":
             try:
-                return Outcome(unit, future.result(timeout=_ANSWER))
+                return Outcome(unit, future.result(timeout=_RECORD_TIMEOUT))
             except (TimeoutError, CancelledError, OSError):
-                # The worker died with the answer: Dask would do the unit again under its old
-                # name, and now and then it waits for ever.
+                # The worker died before it could send the record. Dask would repeat the unit
+                # under its old key, and now and then waits forever.
                 self.redone += 1
                 self._waiting.appendleft(unit)
                 return None
@@ -237,8 +238,8 @@ class Cluster(Generic[Unit, Result]):
             return Outcome(unit, error=error)
         if was_alone:
             reason = (
-                "the workers that did it were killed, the last time with nothing beside it; most "
-                "likely for lack of memory"
+                "its workers were killed, the last time with no other unit running; most likely "
+                "for lack of memory"
             )
             return Outcome(unit, error=WorkerKilledError(reason))
         self.redone += 1
@@ -246,40 +247,40 @@ class Cluster(Generic[Unit, Result]):
         return None
 
     def _reconnect(self, orphans: Iterable[Unit]) -> None:
-        """The scheduler is gone: submit what was under way to the one that comes after it."""
-        orphans = [*orphans, *self._flying.values()]
-        self._flying.clear()
+        """Connect to the next scheduler and submit the units that the lost one had."""
+        orphans = [*orphans, *self._running.values()]
+        self._running.clear()
         self._is_alone = False
         log.warning(
-            "the Dask scheduler %s is lost; %d units will be done again when it is back",
+            "connection to the Dask scheduler %s lost; %d units will be run again when it is back",
             self._address, len(orphans),
         )  # fmt: skip
         self._client.close(timeout=1)
         self._client = self._connect()
         self._scheduler = self._client.scheduler_info()["id"]
-        self._counted = 0.0
+        self._counted_at = 0.0
         self.redone += len(orphans)
         self._waiting.extendleft(reversed(orphans))
 
     def cancel(self) -> None:
-        """Forget the units that wait; what a worker has begun it may end, which does no harm."""
+        """Drop the queue; a worker may complete its unit, which does no harm."""
         self._waiting.clear()
         self._suspects.clear()
-        flying, self._flying = list(self._flying), {}
+        running, self._running = list(self._running), {}
         if self._client.status == "running":
-            self._client.cancel(flying)
+            self._client.cancel(running)
 
     def close(self) -> None:
-        """Leave the cluster; end it where it is ours."""
+        """Disconnect from the cluster; stop it if it is ours."""
         self._client.close(timeout=5)
         if self._local is not None:
             self._local.close(timeout=10)
         self._settings.close()
-        remove(self._room.folder / _MARK)
+        remove(self._setup.folder / _MARKER)
 
 
-class _Room(WorkerPlugin):
-    """What every worker must have, those that join later as well: the work."""
+class _WorkerSetup(WorkerPlugin):
+    """Plugin that checks a worker and gives it the work; also for workers that join later."""
 
     def __init__(self, work: Callable[[Any], Any], folder: Path, token: str) -> None:
         self.work, self.folder = work, folder
@@ -287,25 +288,27 @@ class _Room(WorkerPlugin):
         self.version = __version__
 
     def setup(self, worker: Any) -> None:
-        """Refuse a worker that would give other results, or give them elsewhere."""
+        """Reject a worker that would give other results or write them elsewhere."""
         if self.version != __version__:
-            need = f"it has xcor-daemon {__version__}, the job {self.version}; install the same"
+            need = (
+                f"xcor-daemon is {__version__}, the job's {self.version}; install the same version"
+            )
             raise ConfigError(f"Dask worker {worker.address}: {need}.")
         set_up_worker_process()
         if most_threads() > 1:
-            need = "its libraries may use threads of their own; set OMP_NUM_THREADS=1, "
+            need = "its libraries may use more than one thread; set OMP_NUM_THREADS=1, "
             need += "MKL_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1, or start it with a nanny"
             raise ConfigError(f"Dask worker {worker.address}: {need}.")
         try:
-            is_same = (self.folder / _MARK).read_text() == self.name
+            is_same = (self.folder / _MARKER).read_text() == self.name
         except OSError:
             is_same = False
         if not is_same:
-            need = f"it does not see the job folder {self.folder}; mount it there"
+            need = f"job folder {self.folder} not found; mount it there"
             raise ConfigError(f"Dask worker {worker.address}: {need}.")
 
 
 def _call(name: str, unit: Any) -> Any:
     plugin = get_worker().plugins[name]
-    assert isinstance(plugin, _Room)
+    assert isinstance(plugin, _WorkerSetup)
     return plugin.work(unit)

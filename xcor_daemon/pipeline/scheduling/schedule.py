@@ -1,201 +1,200 @@
-"""The units of a job in the order in which they can be done, and what becomes of them."""
+"""The units of a job in the order in which they can run, and the results of its days."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
 
-from ...errors import DiskError, NoDataError
-from ...request.parse import XcorRequest
-from ...request.units import Unit, Units
+from ...errors import DiskError
+from ...request.units import CorrelateUnit, DayUnit, PrepareUnit, SplitDay, Unit, Units
 from ..executors import Executor, Outcome
-from ..sources import needs_data_centre, require_downloads, source_of
-from ..units.blocks import correlate_blocks, done_before, join_day, prepare_block
-from ..units.channels import DayPlan, Report, time_of
-from ..units.day import DayResult, correlate_day, finished
-from .unit_progress import Teller, forget_told
+from ..units.blocks import (
+    combine_blocks,
+    correlate_blocks,
+    load_correlated,
+    load_prepared,
+    prepare_block,
+)
+from ..units.day import correlate_day
+from ..units.plan import DayPlan, ProgressCallback
+from ..units.records import CorrelatedBlocks, DayResult, PreparedBlock, load_finished
+from .prefetch import Downloads
+from .unit_progress import ProgressWriter, UnitProgress, remove_progress
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY = 0.5  # s between two looks at what is under way
+_POLL_INTERVAL = 0.5  # s between two looks at the progress of running units
+
+UnitResult = DayResult | PreparedBlock | CorrelatedBlocks
 
 
 @dataclass(frozen=True)
-class Work:
-    """What any worker of a job can do, given a unit; it can be pickled."""
+class UnitRunner:
+    """Runs any unit of a job. It can be pickled, so any worker can call it."""
 
     plan: DayPlan
     units: Units
 
-    def __call__(self, unit: Unit) -> Any:
-        """Do a unit, and tell in a file how far it is: that reaches any machine."""
-        if before := self.done_before(unit):  # its worker died with the answer
-            return before
+    def __call__(self, unit: Unit) -> UnitResult:
+        """Run a unit; its progress is written to a file that every machine can read."""
+        if done := self.load_finished(unit):  # its worker died before it could answer
+            return done
         try:
-            return self.do(unit, Teller(self.plan.folder, unit))
+            return self.run(unit, ProgressWriter(self.plan.folder, unit))
         finally:
-            forget_told(self.plan.folder, unit)
+            remove_progress(self.plan.folder, unit)
 
-    def done_before(self, unit: Unit) -> Any:
-        """What became of a unit that is done; nothing where it is to be done."""
-        if unit.first is None:
-            return finished(self.plan, unit.day)
-        return done_before(self.plan, _as_planned(unit))
+    def load_finished(self, unit: Unit) -> UnitResult | None:
+        """The record of a unit that was finished before; None if the unit has to be run."""
+        match unit:
+            case DayUnit():
+                return load_finished(self.plan, unit.day)
+            case PrepareUnit():
+                return load_prepared(self.plan, unit)
+            case CorrelateUnit():
+                return load_correlated(self.plan, unit)
 
-    def do(self, unit: Unit, report: Report) -> Any:
-        """Do a unit: gives a `DayResult`, or the record of a part of a day."""
-        if unit.first is None:
-            return correlate_day(self.plan, unit.day, self.units.request.on(unit.day), report)
-        step = prepare_block if unit.second is None else correlate_blocks
-        return step(self.plan, self.units, unit, report)
-
-
-def _as_planned(unit: Unit) -> Unit:
-    """A unit without what came to be known of its day."""
-    return replace(unit, without=())
+    def run(self, unit: Unit, report: ProgressCallback) -> UnitResult:
+        """Run a unit in this process."""
+        match unit:
+            case DayUnit():
+                channels = self.units.request.on(unit.day)
+                return correlate_day(self.plan, unit.day, channels, report)
+            case PrepareUnit():
+                return prepare_block(self.plan, self.units, unit, report)
+            case CorrelateUnit():
+                return correlate_blocks(self.plan, self.units, unit, report)
 
 
 @dataclass
-class _Split:
-    """A day in blocks that is under way."""
+class _DayInBlocks:
+    """A split day that is being processed."""
 
-    prepare: list[Unit]
-    correlate: list[Unit]
-    records: dict[Unit, Any] = field(default_factory=dict)
-    lost: dict[Unit, str] = field(default_factory=dict)
-    waiting: set[Unit] = field(default_factory=set)  # units that are not at their end
+    units: SplitDay
+    prepared: dict[PrepareUnit, PreparedBlock] = field(default_factory=dict)
+    correlated: dict[CorrelateUnit, CorrelatedBlocks] = field(default_factory=dict)
+    failed: dict[PrepareUnit | CorrelateUnit, str] = field(default_factory=dict)
+    pending: set[PrepareUnit | CorrelateUnit] = field(default_factory=set)  # of this step
 
+    def record(self, outcome: Outcome[Unit, UnitResult]) -> None:
+        """Take the outcome of a unit of the day."""
+        unit = outcome.unit
+        if isinstance(unit, CorrelateUnit):
+            unit = replace(unit, failed_blocks=())  # as in `units`
+        assert not isinstance(unit, DayUnit)
+        self.pending.discard(unit)
+        if outcome.error is not None:
+            self.failed[unit] = _reason(outcome.error)
+        elif isinstance(unit, PrepareUnit) and isinstance(outcome.result, PreparedBlock):
+            self.prepared[unit] = outcome.result
+        elif isinstance(unit, CorrelateUnit) and isinstance(outcome.result, CorrelatedBlocks):
+            self.correlated[unit] = outcome.result
 
-class Downloads:
-    """Fetches what a data centre has, some days ahead of their units; use it in a ``with`` block.
+    def next_step(self) -> list[CorrelateUnit]:
+        """The units that can run when nothing is pending: none at the end of the day.
 
-    Parameters
-    ----------
-    plan : DayPlan
-        Its source keeps what is fetched in a folder that all workers see.
-    request : XcorRequest
-    days : sequence of date
-        Those to do, in their order.
-    """
-
-    _AHEAD = 2  # days
-
-    def __init__(self, plan: DayPlan, request: XcorRequest, days: Sequence[date]) -> None:
-        self._plan, self._request, self._days = plan, request, days
-        require_downloads(plan.source)
-        self._places = {day: k for k, day in enumerate(days)}
-        self._pool = ThreadPoolExecutor(1, "downloads")
-        self._under_way: dict[date, Future[None]] = {}
-
-    def has(self, day: date, seconds: float = 0.0) -> bool:
-        """Whether a day is there, some seconds from now; the next ones are begun."""
-        place = self._places[day]
-        for one in self._days[place : place + 1 + self._AHEAD]:
-            if one not in self._under_way:
-                self._under_way[one] = self._pool.submit(self._fetch, one)
-        wait([self._under_way[day]], seconds)
-        if not self._under_way[day].done():
-            return False
-        self._under_way[day].result()
-        return True
-
-    def _fetch(self, day: date) -> None:
-        source = self._plan.source
-        channels = [c for c in self._request.on(day) if needs_data_centre(source_of(source, c))]
-        for channel, result in source.fetch(channels, *time_of(self._plan.params, day)):
-            # The source keeps what came; of what failed a worker knows only that it is not there.
-            if isinstance(result, NoDataError) and result.status == "failed":
-                log.warning("%s, %s: %s", channel.id, day, result)
-
-    def __enter__(self) -> Downloads:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        Pairs with a block that could not be prepared are left out.
+        """
+        failed = {unit.block for unit in self.failed if isinstance(unit, PrepareUnit)}
+        units = [
+            unit
+            for unit in self.units.correlate
+            if unit not in self.correlated
+            and unit not in self.failed
+            and not {unit.first, unit.second} & failed
+        ]
+        self.pending = set(units)
+        return [replace(unit, failed_blocks=tuple(sorted(failed))) for unit in units]
 
 
 class Schedule:
-    """Gives the units that can be done, day after day, and gathers what became of the days.
+    """Gives the units that can run, day by day, and collects the results of the days.
 
     Parameters
     ----------
-    work : Work
+    runner : UnitRunner
     days : sequence of date
-        Those to do; days that an earlier run finished are not done again.
+        Days that an earlier run finished are not processed again.
     """
 
-    def __init__(self, work: Work, days: Sequence[date]) -> None:
-        self.work = work
-        found = {day: finished(work.plan, day) for day in days}
+    def __init__(self, runner: UnitRunner, days: Sequence[date]) -> None:
+        self.runner = runner
+        found = {day: load_finished(runner.plan, day) for day in days}
         self.results: dict[date, DayResult] = {
             day: result for day, result in found.items() if result is not None
         }
-        self.lost: list[dict[str, str]] = []
+        self.failed_days: list[dict[str, str]] = []  # day and reason
         self.restored = len(self.results)
         self.todo = [day for day in days if day not in self.results]
-        self.cost = sum(
-            unit.cost for day in self.todo for some in work.units.of(day) for unit in some
-        )
-        self.cost_done = 0.0  # of units of this run
+        self.downloads: Downloads | None = None  # a day's units wait for its download
+        self.downloading: date | None = None  # the day that `next` waits for
+        self._cost = sum(runner.units.cost(day) for day in self.todo)  # of this run
+        self._cost_done = 0.0
         self._ready: deque[Unit] = deque()
-        self._split: dict[date, _Split] = {}
-        self.downloads: Downloads | None = None  # a day's units wait for its own
-        self.waits_for: date | None = None  # a day that is being downloaded
-        self._fresh = iter(self._first_units())
-        self._ended: list[DayResult] = []
-
-    def next(self) -> Unit | None:
-        """A unit that can be done now, if any; what ends a day that is begun comes first."""
-        if self._ready:
-            return self._ready.popleft()
-        unit = next(self._fresh, None)
-        return self._ready.popleft() if unit is None and self._ready else unit
+        self._in_blocks: dict[date, _DayInBlocks] = {}
+        self._first_units = iter(self._units_of_new_days())
+        self._finished: list[DayResult] = []
 
     @property
-    def is_through(self) -> bool:
-        """Whether there was nothing to do."""
+    def is_done(self) -> bool:
+        """Whether an earlier run finished all days."""
         return not self.todo
 
-    def _first_units(self) -> Iterator[Unit | None]:
+    def next(self) -> Unit | None:
+        """A unit that can run now, if any; units that complete a day in progress come first."""
+        return self._ready.popleft() if self._ready else next(self._first_units, None)
+
+    def _units_of_new_days(self) -> Iterator[Unit | None]:
+        """The units with which each day starts; None while the next day is being downloaded.
+
+        A generator, so that each call of `next` asks again whether the download is complete.
+        """
         for day in self.todo:
-            while self.downloads is not None and not self.downloads.has(day):
-                self.waits_for = day
+            while self.downloads is not None and not self.downloads.is_ready(day):
+                self.downloading = day
                 yield None
-            self.waits_for = None
-            prepare, correlate = self.work.units.of(day)
-            if prepare[0].first is None:
-                yield from prepare
+            self.downloading = None
+            units = self.runner.units.of(day)
+            if isinstance(units, DayUnit):
+                yield units
                 continue
-            split = self._split[day] = _Split(prepare, correlate)
-            for unit in prepare:
-                if record := done_before(self.work.plan, unit):
-                    self._take(split, unit, record)
-            split.waiting = {unit for unit in prepare if unit not in split.records}
-            if not split.waiting:
-                for unit in correlate:
-                    if record := done_before(self.work.plan, unit):
-                        self._take(split, unit, record)
-                self._go_on(day, split)
-                while self._ready:
-                    yield self._ready.popleft()
-            yield from (unit for unit in prepare if unit in split.waiting)
+            yield from self._start(day, units)
+            while self._ready:  # the day was restored up to its second step, or to its end
+                yield self._ready.popleft()
 
-    def _take(self, split: _Split, unit: Unit, record: Any) -> None:
-        split.records[unit] = record
-        self.cost -= unit.cost  # not of this run
+    def _start(self, day: date, units: SplitDay) -> list[PrepareUnit]:
+        """Restore the finished units of a split day; gives the blocks that are to be prepared."""
+        split = self._in_blocks[day] = _DayInBlocks(units)
+        plan = self.runner.plan
+        for unit in units.prepare:
+            if block := load_prepared(plan, unit):
+                split.prepared[unit] = block
+                self._cost -= unit.cost  # not of this run
+        todo = [unit for unit in units.prepare if unit not in split.prepared]
+        split.pending = set(todo)
+        if not todo:
+            for pair in units.correlate:
+                if record := load_correlated(plan, pair):
+                    split.correlated[pair] = record
+                    self._cost -= pair.cost
+            self._next_step(day, split)
+        return todo
 
-    def through(self) -> list[DayResult]:
-        """The days that came to their end since this was asked before."""
-        ended, self._ended = self._ended, []
-        return ended
+    def share(self, running: Mapping[Unit, UnitProgress] | None = None) -> float:
+        """Share of the cost of this run that is done, with that of running units; 0 to 1."""
+        within = sum(p.share(unit) * unit.cost for unit, p in (running or {}).items())
+        return (self._cost_done + within) / self._cost if self._cost else 1.0
 
-    def ended(self, outcome: Outcome[Unit, Any]) -> None:
-        """Take what became of a unit.
+    def take_finished_days(self) -> list[DayResult]:
+        """The days that finished since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def record(self, outcome: Outcome[Unit, UnitResult]) -> None:
+        """Take the outcome of a unit.
 
         Raises
         ------
@@ -205,91 +204,83 @@ class Schedule:
         unit = outcome.unit
         if isinstance(outcome.error, DiskError):
             raise outcome.error
-        self.cost_done += unit.cost
+        self._cost_done += unit.cost
         if outcome.error is not None:
             log.error("%s failed", unit.name, exc_info=outcome.error)
-        if unit.first is None:
-            self._day_ended(unit, outcome)
-        else:
-            split = self._split[unit.day]
-            asked = _as_planned(unit)
-            split.waiting.discard(asked)
-            if outcome.error is None:
-                split.records[asked] = outcome.result
-            else:
-                split.lost[asked] = _reason(outcome.error)
-            if not split.waiting:
-                self._go_on(unit.day, split)
+        if isinstance(unit, DayUnit):
+            self._record_day(unit.day, outcome)
+            return
+        split = self._in_blocks[unit.day]
+        split.record(outcome)
+        if not split.pending:
+            self._next_step(unit.day, split)
 
-    def _day_ended(self, unit: Unit, outcome: Outcome[Unit, Any]) -> None:
+    def _record_day(self, day: date, outcome: Outcome[Unit, UnitResult]) -> None:
         if outcome.error is not None:
-            self.lost.append({"day": str(unit.day), "reason": _reason(outcome.error)})
+            self.failed_days.append({"day": str(day), "reason": _reason(outcome.error)})
             return
-        self.results[unit.day] = outcome.get()
-        self._ended.append(outcome.get())
-
-    def _go_on(self, day: date, split: _Split) -> None:
-        """The units that follow, once all channels are prepared; or the end of the day."""
-        absent = {unit.first for unit in split.lost if unit.second is None}
-        without = tuple(sorted(block for block in absent if block is not None))
-        rest = [
-            unit
-            for unit in split.correlate
-            if unit not in split.records
-            and unit not in split.lost
-            and not {unit.first, unit.second} & absent
-        ]
-        if rest:
-            split.waiting = set(rest)
-            self._ready.extend(replace(unit, without=without) for unit in rest)
-            return
-        result = join_day(self.work.plan, self.work.units, day, split.records, split.lost)
-        del self._split[day]
+        result = outcome.get()
+        assert isinstance(result, DayResult)
         self.results[day] = result
-        if result.lost:
-            self.lost.append({"day": str(day), "reason": "; ".join(result.lost)})
-        self._ended.append(result)
+        self._finished.append(result)
+
+    def _next_step(self, day: date, split: _DayInBlocks) -> None:
+        """Queue the next units of a split day, or combine its blocks when it has no more."""
+        if units := split.next_step():
+            self._ready.extend(units)
+            return
+        plan, job_units = self.runner.plan, self.runner.units
+        result = combine_blocks(
+            plan, job_units, day, split.prepared, split.correlated, split.failed
+        )
+        del self._in_blocks[day]
+        self.results[day] = result
+        if result.failed_units:
+            self.failed_days.append({"day": str(day), "reason": "; ".join(result.failed_units)})
+        self._finished.append(result)
 
 
 def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def work_through(
+def run_schedule(
     schedule: Schedule,
     executor: Executor[Unit],
-    look: Callable[[Sequence[Unit]], None],
-    ended: Callable[[DayResult], None],
+    on_poll: Callable[[Sequence[Unit]], None],
+    on_day: Callable[[DayResult], None],
 ) -> None:
-    """Submit units as far as the executor has places, until all are at their end.
+    """Submit units while the executor has free slots, until all have ended.
 
     Parameters
     ----------
-    look : callable
-        Called now and then with the units that are under way.
-    ended : callable
-        Called with every day that is through.
+    schedule : Schedule
+    executor : Executor
+    on_poll : callable
+        Called with the running units, about twice per second.
+    on_day : callable
+        Called with the result of every day that finishes.
     """
-    underway: dict[str, Unit] = {}
-    is_through = False
+    running: dict[str, Unit] = {}
+    is_done = False
     try:
         while True:
-            while len(underway) < executor.slots and (unit := schedule.next()) is not None:
-                underway[unit.name] = unit
+            while len(running) < executor.slots and (unit := schedule.next()) is not None:
+                running[unit.name] = unit
                 executor.submit(unit)
-            if underway:
-                for outcome in executor.results(_LOOK_EVERY):
-                    del underway[outcome.unit.name]
-                    schedule.ended(outcome)
-            elif schedule.waits_for is not None and schedule.downloads is not None:
-                schedule.downloads.has(schedule.waits_for, _LOOK_EVERY)
+            if running:
+                for outcome in executor.results(_POLL_INTERVAL):
+                    del running[outcome.unit.name]
+                    schedule.record(outcome)
+            elif schedule.downloading is not None and schedule.downloads is not None:
+                schedule.downloads.is_ready(schedule.downloading, _POLL_INTERVAL)
             else:
-                is_through = True
-            for result in schedule.through():
-                ended(result)
-            if is_through:
+                is_done = True
+            for result in schedule.take_finished_days():
+                on_day(result)
+            if is_done:
                 return
-            look(list(underway.values()))
+            on_poll(list(running.values()))
     except BaseException:
         executor.cancel()
         raise

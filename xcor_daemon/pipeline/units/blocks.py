@@ -1,8 +1,8 @@
-"""A day in blocks of channels: each block is prepared once, then every two of them are correlated.
+"""A large day in blocks of channels: each block is prepared once, then pairs of blocks correlated.
 
-What is handed over lies in files of the job folder, so any process of any machine that sees the
-folder does any unit: the windows of a block's channels in ``.shelf/DAY/I000.f4``, which of them
-are kept beside it. A unit's record is written last; present and whole means done.
+Units exchange files in the job folder, so any process on any machine that mounts it can run any
+unit: the windows of a block's channels are in ``.shelf/DAY/I000.f4``, and the array of accepted
+windows in ``I000.npz``. The record of a unit is written last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
@@ -23,7 +22,7 @@ from ...atomic_files import create_partial, disk_errors, make_folder, open_atomi
 from ...errors import DiskError
 from ...request.params import XcorParams
 from ...request.stations import Channel
-from ...request.units import Unit, Units
+from ...request.units import CorrelateUnit, PrepareUnit, SplitDay, Units
 from ..correlation.pairs import pair_table
 from ..datatypes import ChannelDay, PairTable
 from ..hdf5 import correlation_file
@@ -31,21 +30,31 @@ from ..numerics.runs import consecutive_runs
 from ..preprocessing.band import Grid
 from ..preprocessing.spectral_normalisation import n_components
 from ..preprocessing.windows import paired_windows
-from .buffer import Shelf
-from .channels import DayPlan, Made, Report, epoch_of, prepare_all
-from .day import DayResult, forget_records, read_record, save_record, settle
-from .write_correlations import Rows, fill
+from .buffer import ChannelBuffer
+from .channels import PreparedChannels, prepare_channels
+from .plan import DayPlan, ProgressCallback, epoch_of, ignore_progress
+from .records import (
+    CorrelatedBlocks,
+    DayResult,
+    PreparedBlock,
+    delete_records,
+    read_record,
+    record_day,
+    save_record,
+)
+from .write_correlations import OutputWindows, write_correlations
 
-_SHELF = ".shelf"
-PATIENCE = 60.0  # s after which a network folder has shown what another machine wrote
-
-Record = dict[str, Any]  # of a unit, as it lies in the job folder
+_PREPARED = ".shelf"  # folder of prepared blocks in the job folder
+_FILE_TIMEOUT = 60.0  # s until a network folder shows a file that another machine wrote
 
 
 def prepare_block(
-    plan: DayPlan, units: Units, unit: Unit, report: Report = lambda *_: None
-) -> Record:
-    """Fetch and prepare the channels of a block for a day; their windows wait in a file.
+    plan: DayPlan,
+    units: Units,
+    unit: PrepareUnit,
+    report: ProgressCallback = ignore_progress,
+) -> PreparedBlock:
+    """Fetch and preprocess the channels of a block for a day; write their windows to a file.
 
     Raises
     ------
@@ -53,36 +62,40 @@ def prepare_block(
         If the disk is full.
     """
     began = perf_counter()
-    assert unit.first is not None
-    channels = units.blocks(unit.day)[unit.first]
+    channels = units.blocks(unit.day)[unit.block]
     size = Grid.of(unit.day, plan.params).n_day
-    path = _windows_file(plan.folder, unit)
+    path = _windows_file(plan.folder, unit.day, unit.block)
     make_folder(path.parent)
-    with Shelf(plan.folder, len(channels), size) as shelf:
-        made = prepare_all(plan, unit.day, channels, shelf, report)
+    with ChannelBuffer(plan.folder, len(channels), size) as buffer:
+        prepared = prepare_channels(plan, unit.day, channels, buffer, report)
         with create_partial(path, shared=True) as partial:
-            _write_windows(partial, plan, channels, made, shelf)
-    present = [channel for channel in channels if channel.id in made.kept]
-    shape = (len(present), plan.params.n_windows)
+            _write_windows(partial, plan, channels, prepared, buffer)
+    used = [channel.id for channel in channels if channel.id in prepared.accepted]
+    shape = (len(used), plan.params.n_windows)
     arrays: dict[str, Any] = {
-        "channels": np.array([c.id for c in present], dtype="U"),
-        "kept": np.array([made.kept[c.id] for c in present], dtype=bool).reshape(shape),
-        "coverage": np.array([made.coverage[c.id] for c in present], "f4").reshape(shape),
+        "channels": np.array(used, dtype="U"),
+        "kept": np.array([prepared.accepted[name] for name in used], dtype=bool).reshape(shape),
+        "coverage": np.array([prepared.coverage[name] for name in used], "f4").reshape(shape),
     }
     with open_atomic(path.with_suffix(".npz"), shared=True, steady=True) as file:
         np.savez(file, **arrays)
     seconds = round(perf_counter() - began, 3)
-    rows = [asdict(row) for row in made.rows]
-    record = {"key": plan.key, "rows": rows, "warnings": made.warnings, "seconds": seconds}
-    forget_records(plan.folder, f"{unit.day}/*-J*")  # made of what was prepared before
+    record = PreparedBlock(plan.key, prepared.channel_days, prepared.warnings, seconds)
+    delete_records(plan.folder, f"{unit.day}/*-J*")  # their input has changed
     save_record(plan.folder, unit.name, record)
     return record
 
 
 def correlate_blocks(
-    plan: DayPlan, units: Units, unit: Unit, report: Report = lambda *_: None
-) -> Record:
-    """Correlate the channels of two blocks; all of the day but ``unit.without`` must be prepared.
+    plan: DayPlan,
+    units: Units,
+    unit: CorrelateUnit,
+    report: ProgressCallback = ignore_progress,
+) -> CorrelatedBlocks:
+    """Correlate the channels of two blocks.
+
+    All blocks of the day but ``unit.failed_blocks`` must be prepared, because a file's windows are
+    those of all channels of the day.
 
     Raises
     ------
@@ -90,208 +103,229 @@ def correlate_blocks(
         If the file cannot be written.
     """
     began = perf_counter()
-    assert unit.first is not None
-    assert unit.second is not None
     params = plan.params
     blocks = units.blocks(unit.day)
-    prepared = {
-        block: _prepared(_windows_file(plan.folder, Unit(unit.day, block)))
+    arrays = {
+        block: _block_arrays(_windows_file(plan.folder, unit.day, block))
         for block in blocks
-        if block not in unit.without
+        if block not in unit.failed_blocks
     }
-    count = np.sum([about["kept"].sum(axis=0) for about in prepared.values()], axis=0)
-    wanted = sorted({unit.first, unit.second})
-    files = [_windows_file(plan.folder, Unit(unit.day, block)) for block in wanted]
-    with _Windows(plan.params, files, [prepared[block] for block in wanted]) as held:
-        by_id = {channel.id: channel for block in wanted for channel in blocks[block]}
-        channels = [by_id[name] for name in held.channels]
+    n_channels = sum(of_block["kept"].sum(axis=0) for of_block in arrays.values())
+    both = sorted({unit.first, unit.second})
+    files = [_windows_file(plan.folder, unit.day, block) for block in both]
+    with _BlockWindows(params, files, [arrays[block] for block in both]) as prepared:
+        by_id = {channel.id: channel for block in both for channel in blocks[block]}
+        channels = [by_id[name] for name in prepared.channels]
         epochs = [epoch_of(plan, unit.day, channel) for channel in channels]
         pairs = pair_table(channels, epochs, params, plan.pairs)
-        if len(wanted) > 1:
-            pairs = _across(pairs, held.n_first)
-        kept = held.kept
-        together = int((kept[pairs.first] & kept[pairs.second]).sum())
+        if len(both) > 1:
+            pairs = _between_blocks(pairs, prepared.n_first)
+        accepted = prepared.accepted
+        n_pair_windows = int((accepted[pairs.first] & accepted[pairs.second]).sum())
         name = f"CORR/{unit.name}.h5"
-        if together:
-            fill(
+        if n_pair_windows:
+            write_correlations(
                 plan.folder / name,
                 pairs,
-                Rows.of(unit.day, count, params),
-                held.take,
-                kept,
-                held.coverage,
+                OutputWindows.of(unit.day, n_channels, params),
+                prepared.read,
+                accepted,
+                prepared.coverage,
                 params,
                 plan.threads,
                 report,
             )
-    seconds = round(perf_counter() - began, 3)
-    record = {
-        "key": plan.key,
-        "file": name if together else None,
-        "pairs": pairs.first.size if together else 0,
-        "windows_kept": together,
-        "seconds": seconds,
-    }
+    record = CorrelatedBlocks(
+        key=plan.key,
+        file=name if n_pair_windows else None,
+        pairs=pairs.first.size if n_pair_windows else 0,
+        pair_windows=n_pair_windows,
+        seconds=round(perf_counter() - began, 3),
+    )
     save_record(plan.folder, unit.name, record)
     return record
 
 
-def done_before(plan: DayPlan, unit: Unit) -> Record:
-    """The record of a unit that an earlier run did, its file being whole; empty where none did."""
-    record = read_record(plan.folder, unit.name, plan.key)
-    if not record:
-        return {}
-    if unit.second is None:
-        path = _windows_file(plan.folder, unit)
-        failed = any(row["status"] == "failed" for row in record["rows"])
-        there = path.exists() and path.with_suffix(".npz").exists()
-        return record if there and not failed else {}
+def load_prepared(plan: DayPlan, unit: PrepareUnit) -> PreparedBlock | None:
+    """The record of a block that an earlier run prepared; None if it has to be prepared.
+
+    A block with a failed channel is prepared again.
+    """
     try:
-        if record["file"]:
-            correlation_file.check(plan.folder / record["file"])
-    except DiskError:
-        return {}
+        record = PreparedBlock.from_json(read_record(plan.folder, unit.name, plan.key))
+    except (KeyError, TypeError):
+        return None
+    path = _windows_file(plan.folder, unit.day, unit.block)
+    is_complete = path.exists() and path.with_suffix(".npz").exists()
+    has_failed = any(row.status == "failed" for row in record.channel_days)
+    return record if is_complete and not has_failed else None
+
+
+def load_correlated(plan: DayPlan, unit: CorrelateUnit) -> CorrelatedBlocks | None:
+    """The record of blocks that an earlier run correlated; None if that has to be done."""
+    try:
+        record = CorrelatedBlocks.from_json(read_record(plan.folder, unit.name, plan.key))
+        if record.file:
+            correlation_file.check(plan.folder / record.file)
+    except (DiskError, KeyError):
+        return None
     return record
 
 
-def join_day(
+def combine_blocks(
     plan: DayPlan,
     units: Units,
     day: date,
-    records: Mapping[Unit, Record],
-    lost: Mapping[Unit, str],
+    prepared: Mapping[PrepareUnit, PreparedBlock],
+    correlated: Mapping[CorrelateUnit, CorrelatedBlocks],
+    failed: Mapping[PrepareUnit | CorrelateUnit, str],
 ) -> DayResult:
-    """What became of a day, from its units; its prepared channels are let go.
+    """Combine the records of the units of a day to the day's own; delete its prepared blocks.
 
     Parameters
     ----------
-    records : mapping
-        Units that were done -> what `prepare_block` or `correlate_blocks` gave.
-    lost : mapping
-        Units that could not be done -> why.
+    prepared, correlated : mapping
+        Units that were done -> their records.
+    failed : mapping
+        Units that could not be done -> reasons.
     """
-    prepare, correlate = units.of(day)
-    prepared = [records[unit] for unit in prepare if unit in records]
-    correlated = [records[unit] for unit in correlate if unit in records]
-    done = [record for record in correlated if record["file"]]
-    rows = [ChannelDay(**row) for record in prepared for row in record["rows"]]
-    for unit in lost:
-        if unit.second is None and unit.first is not None:
-            reason = f"its block could not be prepared; {lost[unit]}"
+    split = units.of(day)
+    assert isinstance(split, SplitDay)
+    blocks = [prepared[unit] for unit in split.prepare if unit in prepared]
+    pairs_of_blocks = [correlated[unit] for unit in split.correlate if unit in correlated]
+    rows = [row for block in blocks for row in block.channel_days]
+    for unit, reason in failed.items():
+        if isinstance(unit, PrepareUnit):
+            reason = f"its block could not be prepared; {reason}"
             rows += [
                 ChannelDay(str(day), channel.id, "failed", reason=reason)
-                for channel in units.blocks(day)[unit.first]
+                for channel in units.blocks(day)[unit.block]
             ]
+    seconds = sum(record.seconds for record in blocks)
+    seconds += sum(record.seconds for record in pairs_of_blocks)
     result = DayResult(
         day=str(day),
         key=plan.key,
-        files=[record["file"] for record in done],
-        pairs=sum(record["pairs"] for record in done),
-        windows_kept=sum(record["windows_kept"] for record in done),
-        rows=sorted(rows, key=lambda row: row.channel),
-        warnings=[warning for record in prepared for warning in record["warnings"]],
-        seconds=round(sum(record["seconds"] for record in (*prepared, *correlated)), 3),
-        lost=[f"{unit.name}: {reason}" for unit, reason in lost.items()],
+        files=[record.file for record in pairs_of_blocks if record.file],
+        pairs=sum(record.pairs for record in pairs_of_blocks),
+        pair_windows=sum(record.pair_windows for record in pairs_of_blocks),
+        channel_days=sorted(rows, key=lambda row: row.channel),
+        warnings=[warning for block in blocks for warning in block.warnings],
+        seconds=round(seconds, 3),
+        failed_units=[f"{unit.name}: {reason}" for unit, reason in failed.items()],
     )
-    settle(plan, day, result)
+    record_day(plan, day, result)
     if not result.failed:
-        shutil.rmtree(plan.folder / _SHELF / str(day), ignore_errors=True)
+        shutil.rmtree(plan.folder / _PREPARED / str(day), ignore_errors=True)
     return result
 
 
-def clear_shelf(folder: Path) -> None:
-    """Remove what waited for days that are done, or that could not be."""
-    shutil.rmtree(folder / _SHELF, ignore_errors=True)
+def clear_prepared(folder: Path) -> None:
+    """Delete the prepared blocks of all days, done or failed."""
+    shutil.rmtree(folder / _PREPARED, ignore_errors=True)
 
 
-def _windows_file(folder: Path, unit: Unit) -> Path:
-    return folder / _SHELF / f"{unit.name}.f4"
+def _windows_file(folder: Path, day: date, block: int) -> Path:
+    return folder / _PREPARED / f"{PrepareUnit(day, block).name}.f4"
 
 
-def _prepared(path: Path) -> dict[str, np.ndarray]:
-    """Which channels and windows a block has."""
-    with _opened(path.with_suffix(".npz")) as raw, np.load(raw, allow_pickle=False) as file:
+def _block_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays ``channels``, ``kept`` (accepted windows) and ``coverage`` of a block."""
+    with _open(path.with_suffix(".npz")) as raw, np.load(raw, allow_pickle=False) as file:
         return dict(file)
 
 
-def _opened(path: Path) -> BinaryIO:
-    """A file that another machine may have written just now: a network folder shows it later."""
-    end = monotonic() + PATIENCE
+def _open(path: Path) -> BinaryIO:
+    """Open a file that another machine may just have written: a network folder shows it late."""
+    end = monotonic() + _FILE_TIMEOUT
     while True:
         try:
             return path.open("rb")
         except FileNotFoundError as error:
             if monotonic() > end:
-                need = "is not there; do all workers see the same job folder?"
-                raise DiskError(f"{path} {need}") from error
+                reason = f"not found for {_FILE_TIMEOUT:.0f} s"
+                need = "mount the same job folder on all workers"
+                raise DiskError(f"{path}: {reason}; {need}.") from error
             sleep(0.5)
 
 
-def _slot(params: XcorParams) -> tuple[int, int, int]:
-    """What is kept of a window: as first and as second of a pair where these differ."""
+def _window_shape(params: XcorParams) -> tuple[int, int, int]:
+    """Shape of a window in the file: (sides of a pair that differ, components, samples)."""
     return 1 + (params.method == "deconvolution"), n_components(params), params.n_samples
 
 
 def _write_windows(
-    path: Path, plan: DayPlan, channels: Sequence[Channel], made: Made, shelf: Shelf
+    path: Path,
+    plan: DayPlan,
+    channels: Sequence[Channel],
+    prepared: PreparedChannels,
+    buffer: ChannelBuffer,
 ) -> None:
-    """Every kept window of every channel that has some, at its place; others are holes."""
+    """Write the accepted windows of every used channel at their offsets; the rest are holes."""
     params = plan.params
-    sides, *_ = slot = _slot(params)
-    size = 4 * int(np.prod(slot))
-    present = [k for k, channel in enumerate(channels) if channel.id in made.kept]
+    sides, *_ = shape = _window_shape(params)
+    size = 4 * int(np.prod(shape))
+    used = [k for k, channel in enumerate(channels) if channel.id in prepared.accepted]
 
-    def write(place: int) -> None:
-        channel = present[place]
-        kept = np.flatnonzero(made.kept[channels[channel].id])
-        both = paired_windows(shelf.take(channel), kept, params)
+    def write(index: int) -> None:
+        channel = used[index]
+        accepted = np.flatnonzero(prepared.accepted[channels[channel].id])
+        both = paired_windows(buffer.read(channel), accepted, params)
         data = np.stack(both[:sides], axis=1)
-        for a, b in consecutive_runs(kept):
-            offset = (place * params.n_windows + int(kept[a])) * size
+        for a, b in consecutive_runs(accepted):
+            offset = (index * params.n_windows + int(accepted[a])) * size
             write_at(file.fileno(), data[a:b], offset)
 
     with path.open("wb") as file:
-        file.truncate(len(present) * params.n_windows * size)
+        file.truncate(len(used) * params.n_windows * size)
         with ThreadPoolExecutor(plan.threads) as pool:
-            list(pool.map(write, range(len(present))))
+            list(pool.map(write, range(len(used))))
 
 
-def _across(pairs: PairTable, n_first: int) -> PairTable:
-    """The pairs of a channel before ``n_first`` with one from there on."""
-    across = (pairs.first < n_first) & (pairs.second >= n_first)
-    return pairs.some(np.flatnonzero(across))
+def _between_blocks(pairs: PairTable, n_first: int) -> PairTable:
+    """The pairs of one of the first ``n_first`` channels with one of the others."""
+    return pairs.select(np.flatnonzero((pairs.first < n_first) & (pairs.second >= n_first)))
 
 
-class _Windows:
-    """The windows of one or two blocks of a day, read as they are needed."""
+class _BlockWindows:
+    """The prepared windows of one or two blocks of a day, read on demand.
+
+    Parameters
+    ----------
+    params : XcorParams
+    paths : sequence of Path
+        Files of windows, one per block.
+    arrays : sequence of dict
+        `_block_arrays` of the same blocks.
+    """
 
     def __init__(
-        self, params: XcorParams, paths: Sequence[Path], about: Sequence[dict[str, np.ndarray]]
+        self, params: XcorParams, paths: Sequence[Path], arrays: Sequence[dict[str, np.ndarray]]
     ) -> None:
-        self._slot = _slot(params)
-        self.channels = [str(name) for block in about for name in block["channels"]]
-        self.kept = np.concatenate([block["kept"] for block in about])
-        self.coverage = np.concatenate([block["coverage"] for block in about])
-        self.n_first = about[0]["channels"].size
-        self._files = [_opened(path) for path in paths]
+        self._shape = _window_shape(params)
+        self.channels = [str(name) for block in arrays for name in block["channels"]]
+        self.accepted = np.concatenate([block["kept"] for block in arrays])
+        self.coverage = np.concatenate([block["coverage"] for block in arrays])
+        self.n_first = arrays[0]["channels"].size
+        self._files = [_open(path) for path in paths]
 
-    def take(self, channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Some windows of a channel, as first and as second of a pair."""
-        block, place = (0, channel) if channel < self.n_first else (1, channel - self.n_first)
-        n_windows, size = self.kept.shape[1], 4 * int(np.prod(self._slot))
-        out = np.empty((indices.size, *self._slot), dtype=np.float32)
+    def read(self, channel: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Windows of a channel as first and as second of a pair, (n, components, samples) each."""
+        block, index = (0, channel) if channel < self.n_first else (1, channel - self.n_first)
+        n_windows, size = self.accepted.shape[1], 4 * int(np.prod(self._shape))
+        out = np.empty((indices.size, *self._shape), dtype=np.float32)
         for a, b in consecutive_runs(indices):
             view = out[a:b].data.cast("B")
-            offset = (place * n_windows + int(indices[a])) * size
+            offset = (index * n_windows + int(indices[a])) * size
             while view:
                 with disk_errors(Path(self._files[block].name), action="read"):
                     n = os.preadv(self._files[block].fileno(), [view], offset)
                 if not n:
-                    raise DiskError(f"{self._files[block].name} is cut off.")
+                    raise DiskError(f"{self._files[block].name} is truncated.")
                 view, offset = view[n:], offset + n
         return out[:, 0], out[:, -1]
 
-    def __enter__(self) -> _Windows:
+    def __enter__(self) -> _BlockWindows:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Where the channels of a day wait: in memory, or on disk where they would not fit."""
+"""The prepared channels of a day, in memory or spilled to disk."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ import numpy as np
 
 from ...atomic_files import disk_errors, write_at
 
-MEMORY = 500_000_000  # bytes that a day's channels may take in memory
+MAX_BYTES_IN_MEMORY = 500_000_000  # of all channels of a day
 
 
-class Shelf:
-    """Holds one float32 series of equal length per place; any thread may put and take.
+class ChannelBuffer:
+    """One float32 time series of equal length per channel; any thread may write and read.
 
     Parameters
     ----------
     folder : Path
-        Of a file without a name, which is used where memory does not do and goes when the shelf
-        is closed, or the process ends, however it ends.
-    n_places, size : int
-        Series, and samples of each.
+        Where a temporary file is made if the series exceed `MAX_BYTES_IN_MEMORY`. It has no name
+        and disappears when the buffer is closed, or when the process ends for whatever reason.
+    n_channels : int
+    size : int
+        Samples of each series.
     """
 
-    def __init__(self, folder: Path, n_places: int, size: int) -> None:
+    def __init__(self, folder: Path, n_channels: int, size: int) -> None:
         self.size = size
         self._folder = folder
-        self._rows: dict[int, np.ndarray] = {}
+        self._series: dict[int, np.ndarray] = {}
         self._file = None
-        if 4 * n_places * size > MEMORY:
-            with disk_errors(folder, 4 * n_places * size):
+        if 4 * n_channels * size > MAX_BYTES_IN_MEMORY:
+            with disk_errors(folder, 4 * n_channels * size):
                 self._file = tempfile.TemporaryFile(  # noqa: SIM115  closed by __exit__
                     dir=folder, buffering=0
                 )
 
-    def put(self, place: int, series: np.ndarray) -> None:
-        """Lay a series down, float32 (size,).
+    def write(self, index: int, series: np.ndarray) -> None:
+        """Write the series of a channel, float32 (size,).
 
         Raises
         ------
@@ -46,23 +47,25 @@ class Shelf:
             If the disk is full.
         """
         if series.shape != (self.size,) or series.dtype != np.float32:
-            raise ValueError(f"the shelf holds float32 ({self.size},), not {series.shape}.")
+            raise ValueError(
+                f"series is {series.dtype} {series.shape}; it must be float32 ({self.size},)."
+            )
         if self._file is None:
-            self._rows[place] = series
+            self._series[index] = series
             return
         with disk_errors(self._folder, series.nbytes):
-            write_at(self._file.fileno(), series, 4 * place * self.size)
+            write_at(self._file.fileno(), series, 4 * index * self.size)
 
-    def take(self, place: int) -> np.ndarray:
-        """The series of a place; not to be changed."""
+    def read(self, index: int) -> np.ndarray:
+        """The series of a channel, float32 (size,); read-only."""
         if self._file is None:
-            return self._rows[place]
+            return self._series[index]
         size = 4 * self.size
         with disk_errors(self._folder, action="read"):
-            data = os.pread(self._file.fileno(), size, place * size)
+            data = os.pread(self._file.fileno(), size, index * size)
         return np.frombuffer(data, dtype=np.float32)
 
-    def __enter__(self) -> Shelf:
+    def __enter__(self) -> ChannelBuffer:
         return self
 
     def __exit__(
@@ -71,6 +74,6 @@ class Shelf:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._rows.clear()
+        self._series.clear()
         if self._file is not None:
             self._file.close()
