@@ -145,7 +145,7 @@ def test_an_option_overrides_the_environment(call, folder, s3):
         (["correlate", "no-such-folder"], 2, "does not exist"),
         (["stack", "my-job"], 2, "--corr"),
         (["no-such-command"], 2, "No such command"),
-        (["status", "41"], 1, "unknown here and in S3"),
+        (["status", "41"], 1, "not found on this machine or in S3"),
     ],
 )
 def test_a_mistake_is_explained_in_a_line_and_has_its_exit_code(
