@@ -247,7 +247,7 @@ def test_what_a_sink_raises_reaches_the_caller():
         (np.ones((2, 3)), ([0], [1]), None, "booleans"),
         (np.ones((2, 3), dtype=bool), ([0], [2]), None, "0 <= first <= second < 2"),
         (np.ones((2, 3), dtype=bool), ([1], [0]), None, "0 <= first <= second < 2"),
-        (np.ones((2, 3), dtype=bool), ([0, 0], [1, 1]), None, "in the list twice"),
+        (np.ones((2, 3), dtype=bool), ([0, 0], [1, 1]), None, "listed twice"),
         (np.ones((2, 3), dtype=bool), ([0], [1]), [0, 1], "3 numbers"),
         (np.ones((2, 3), dtype=bool), ([0], [1]), [1, 0, 2], "3 numbers"),
     ],

@@ -1,9 +1,10 @@
-"""Windows of all channels -> correlations of all pairs: the engine.
+"""Windows of all channels -> correlations of all pairs.
 
-Since the lags kept are few against the samples of a window, each window is cut into blocks: with
-X the spectra of the blocks of the first channel and Y those of the second's, widened by maxlag on
-both sides, the sum over blocks of conj(X) Y holds every lag exactly, and one short transform gives
-them. All pairs of a tile of channels share the spectra while they are in cache.
+A correlation has few lags compared with the samples of a window, so each window is cut into
+segments. With X the spectra of the segments of the first channel, and Y those of the second
+channel's, extended by maxlag on both sides, the inverse transform of the sum of conj(X) Y over
+the segments has all lags exactly: one short transform a pair. All pairs of a tile of channels
+share the spectra while these are in the cache.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from .kernel import (
 )
 from .tiles import Tile, part_size, tiles_by_block
 
-TILE = 18  # channels on a side, at most: their products and spectra stay in the cache
-# Where many windows are averaged the products outweigh the transforms, and a larger tile reads
-# the spectra less often.
-_TILE_OF_STACKS, _MANY_BLOCKS = 54, 64
-# Bytes of block spectra held at a time. Of more channels than fit, those of the second channels are
-# made again for every block of first ones: with 200 channels in two blocks, not four, a day of
-# stacks takes a seventh less.
+TILE = 18  # largest number of channels on a side: products and spectra stay in the cache
+# If many windows are averaged the products take longer than the transforms, and a larger tile
+# reads the spectra less often.
+_TILE_OF_STACKS, _MANY_SEGMENTS = 54, 64
+# Bytes of spectra in memory at a time. With more channels than fit, the spectra of second channels
+# are computed again for every block of first channels: with 200 channels in two blocks instead of
+# four, a day of substacks takes 14 % less time.
 MEMORY = 1_000_000_000
-_PAIRS = 24  # transformed before they are divided and kept: whole calls of the transform
-# Samples of the blocks that are cut before they are transformed: half of a second-level cache.
+_PAIRS = 24  # pairs in a call of the inverse transform
+# Samples of the segments that are cut before they are transformed: half of a second-level cache.
 _SEGMENT_SAMPLES = 1 << 17
-# Output rows at a time: enough for long writes, and little memory that is touched the first time.
+# Output rows at a time: enough for long writes, and few pages of memory to be allocated.
 _ROWS = 4
-# Rate of one core (flop/s) that weighs products against transforms (`fft.RATE`) when a block is
-# chosen; only their ratio matters, and only for speed.
+# Rate of one core (flop/s) for products, against `fft.RATE` for transforms, to choose the length
+# of a segment; their ratio affects the speed only.
 _RATE_PRODUCT = 40e9
 
 # (channel, indices of windows) -> windows as first and as second of a pair, each float32
@@ -56,36 +57,58 @@ Sink = Callable[[np.ndarray, int, np.ndarray], None]
 
 @dataclass(frozen=True)
 class FftSegments:
-    """How a window is cut."""
+    """How a window is cut into segments."""
 
-    n_samples: int  # of a window
-    n_lags: int  # on each side of zero
-    n_segment: int  # samples of the first channel in a block
-    n_fft: int
+    n_samples: int  # in a window
+    n_lags: int  # on each side of 0
+    n_segment: int  # samples of the first channel in a segment
+    n_fft: int  # length of the transform, in samples
     circular: bool
 
     @property
     def n_segments(self) -> int:
-        """FftSegments in a window."""
+        """Number of segments in a window."""
         return -(-self.n_samples // self.n_segment)
 
 
 def plan_segments(
     n_samples: int, n_lags: int, circular: bool, n_summed: float = 1.0
 ) -> FftSegments:
-    """The cheapest exact way to cut a window; ``n_summed`` of them share one transform.
+    """Choose the segments that make the correlation of a window fastest; each choice is exact.
 
+    Parameters
+    ----------
+    n_samples : int
+        Samples in a window.
+    n_lags : int
+        Lags on each side of 0, in samples.
+    circular : bool
+        Whether samples beyond the end of a window are those at its beginning, or zeros.
+    n_summed : float
+        Windows, or components of windows, that are summed before one inverse transform.
+
+    Returns
+    -------
+    plan : FftSegments
+        One segment, the whole window, if ``n_lags`` exceeds a quarter of it: shorter segments
+        save nothing then.
+
+    Raises
+    ------
+    ValueError
+        If ``n_lags`` does not lie between 0 and ``n_samples``.
+
+    Examples
+    --------
     >>> plan = plan_segments(n_samples=36000, n_lags=1000, circular=False)
     >>> plan.n_fft == plan.n_segment + 2 * plan.n_lags, plan.n_segments * plan.n_segment >= 36000
     (True, True)
-
-    Above a quarter of the window the blocks save nothing, and it is taken whole.
     """
     if not 0 < n_lags < n_samples:
-        raise ValueError(f"n_lags={n_lags} must lie between 0 and n_samples={n_samples}.")
-    # Zeros on one side are enough for the wrap-around of a whole window.
+        raise ValueError(f"n_lags = {n_lags} is not between 1 and n_samples - 1 ({n_samples - 1})")
+    # A whole window needs zeros on one side only to avoid wrap-around.
     whole = _next_len(n_samples + (2 if circular else 1) * n_lags)
-    most = 8 * n_lags + 512  # the products of a tile of longer ones leave the cache
+    most = 8 * n_lags + 512  # the products of a tile with longer transforms exceed the cache
     plans = [FftSegments(n_samples, n_lags, n_samples, whole, circular)]
     if 4 * n_lags > n_samples:
         return plans[0]
@@ -99,13 +122,13 @@ def plan_segments(
 
 
 def _next_len(n: int) -> int:
-    """The next length of `next_fast_len` that is no multiple of 1024.
+    """Return the next length of `next_fast_len` that is not a multiple of 1024.
 
-    Rows of such a length begin at the same offset of a page of 4096 bytes, and so compete for
-    the same few lines of the first-level cache: eight rows of 4096 samples take 1.32 ns a sample
-    back to time and those of 4000 take 1.00 (5120: 1.22, 5000: 1.00; 8192: 1.45, 8000: 1.06; ducc0
-    0.42 on an AMD processor with AVX-512), sixteen 2.3 to 3.1. The next length is at most 6 %
-    longer.
+    Rows of such a length start at the same offset in a page of 4096 bytes and so compete for the
+    same few lines of the first-level cache: the inverse transform of eight rows of 4096 samples
+    takes 1.32 ns a sample, that of 4000 samples 1.00 (5120: 1.22, 5000: 1.00; 8192: 1.45, 8000:
+    1.06; ducc0 0.42 on an AMD processor with AVX-512), and sixteen rows 2.3 to 3.1. The next
+    length is at most 6 % longer.
     """
     n_fft = next_fast_len(n)
     while n_fft % 1024 == 0:
@@ -114,14 +137,14 @@ def _next_len(n: int) -> int:
 
 
 def _cost(plan: FftSegments, n_summed: float) -> float:
-    """Seconds of one core for one correlation of a pair."""
+    """Time of one core for one correlation of a pair (s)."""
     products = 8 * n_summed * plan.n_segments * n_chunks(plan.n_fft) * LANE / _RATE_PRODUCT
     return products + 2.5 * plan.n_fft * log2(plan.n_fft) / RATE
 
 
 def correlate(
     cut: Cutter,
-    kept: np.ndarray,
+    accepted: np.ndarray,
     pairs: tuple[np.ndarray, np.ndarray],
     plan: FftSegments,
     sink: Sink,
@@ -132,57 +155,58 @@ def correlate(
 ) -> None:
     """Correlate pairs of channels, window by window.
 
-    ``c[k] = sum over t of first[t] * second[t + k]``: a wave that passes the first channel before
+    ``c[k] = sum over t of first[t] * second[t + k]``: a wave that reaches the first channel before
     the second peaks at positive lag. The sum is not divided by anything.
 
     Parameters
     ----------
     cut : callable
-        ``cut(channel, indices)`` gives windows of a channel as first and as second of a pair
+        ``cut(channel, indices)`` returns windows of a channel as first and as second of a pair
         (often one array), float32 of shape (indices.size, n_components, n_samples). Called from
-        several threads, only for windows that are kept, once for each.
-    kept : bool array, shape (n_channels, n_windows)
-        A correlation is NaN where either window is not kept.
+        several threads, once for each accepted window.
+    accepted : bool array, shape (n_channels, n_windows)
+        Windows that passed the quality rules. A correlation is NaN where either did not.
     pairs : two int arrays, shape (n_pairs,)
         Channels of every pair, first <= second.
     plan : FftSegments
-        Samples of a window, lags to keep; from `plan_segments`.
+        Samples of a window and lags; from `plan_segments`.
     sink : callable
         Called as ``sink(rows, row, corr)`` with consecutive rows of the pair list, the first
-        output row, and a float32 array of shape (rows.size, n, 2 * n_lags + 1) that it must copy
-        or write at once; from several threads at a time, each part once.
+        output row, and a float32 array of shape (rows.size, n, 2 * n_lags + 1) in the product of
+        both channels' units. It must copy or write the array before it returns. Called from
+        several threads at a time, once for each part of the result.
     n_components : int
-        Correlations are summed over parts.
+        Correlations are summed over components: 1, or 2 of complex windows.
     groups : int array, shape (n_windows,), optional
-        Output row of every window, from 0, not decreasing; windows of one group are averaged
-        over those that both channels kept. By default every window is its own.
+        Output row of every window, from 0, not decreasing: the mean over the windows of a group
+        that both channels have. By default every window has a row of its own.
     threads : int
-        The result does not depend on it.
+        The result does not depend on their number.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or a pair is in the list twice.
+        If shapes do not fit, or a pair is listed twice.
     """
-    _check(kept, pairs, groups)
-    n_channels, n_windows = kept.shape
+    _check(accepted, pairs, groups)
+    n_channels, n_windows = accepted.shape
     if not pairs[0].size or not n_windows:
         return
     rows = np.arange(n_windows) if groups is None else groups
     n_segments = int(np.bincount(rows).max()) * n_components * plan.n_segments  # of the largest row
     per_channel = spectra_bytes(1, n_segments, plan.n_fft)
-    # Of more channels than fit, a block at a time meets every block that comes after it.
+    # If not all channels fit, each block of channels is paired with itself and those after it.
     width = part_size(n_channels, max(TILE, MEMORY // per_channel))
-    side = part_size(width, TILE if n_segments <= _MANY_BLOCKS else _TILE_OF_STACKS)
+    side = part_size(width, TILE if n_segments <= _MANY_SEGMENTS else _TILE_OF_STACKS)
     tiles = tiles_by_block(pairs, width, side, n_channels)
     scratch = local()
-    room: list[np.ndarray] = []
+    buffers: list[np.ndarray] = []
     most = max(1, min(MEMORY // (width * per_channel), _ROWS))
     with ThreadPoolExecutor(threads) as pool:
         for a, b in _batches(rows, most):
             windows = [np.flatnonzero(rows == row) for row in range(a, b)]
-            batch = _Batch(cut, kept, windows, plan, n_components, width, scratch, room)
-            for (i, j), here in tiles.items():
+            batch = _Batch(cut, accepted, windows, plan, n_components, width, scratch, buffers)
+            for (i, j), some in tiles.items():
                 batch.load(i, j, pool)
 
                 def multiply(tile: Tile, batch: _Batch = batch, row: int = a) -> None:
@@ -190,24 +214,29 @@ def correlate(
                     for begin, end in tile.runs:
                         sink(tile.rows[begin:end], row, corr[begin:end])
 
-                list(pool.map(multiply, here))  # list() passes on what a thread raised
+                list(pool.map(multiply, some))  # list() raises the exceptions of the threads
 
 
 def _check(
-    kept: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], groups: np.ndarray | None
+    accepted: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], groups: np.ndarray | None
 ) -> None:
-    if kept.ndim != 2 or kept.dtype != bool:
-        raise ValueError(f"kept needs booleans of shape (n_channels, n_windows), not {kept.shape}.")
+    if accepted.ndim != 2 or accepted.dtype != bool:
+        raise ValueError(
+            f"accepted is {accepted.dtype} of shape {accepted.shape}; "
+            "use booleans of shape (n_channels, n_windows)"
+        )
     i, j = pairs
-    inside = i.shape == j.shape and (not i.size or (i.min() >= 0 and j.max() < len(kept)))
+    inside = i.shape == j.shape and (not i.size or (i.min() >= 0 and j.max() < len(accepted)))
     if not inside or (i > j).any():
-        raise ValueError(f"pairs must be two equal lists with 0 <= first <= second < {len(kept)}.")
-    if groups is not None and (groups.shape != kept.shape[1:] or (np.diff(groups) < 0).any()):
-        raise ValueError(f"groups need {kept.shape[1]} numbers that do not decrease.")
+        raise ValueError(
+            f"pairs must be two lists of equal length with 0 <= first <= second < {len(accepted)}"
+        )
+    if groups is not None and (groups.shape != accepted.shape[1:] or (np.diff(groups) < 0).any()):
+        raise ValueError(f"groups must be {accepted.shape[1]} numbers that do not decrease")
 
 
 def _batches(rows: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
-    """Runs [a, b) of output rows that fit in memory, of nearly equal length."""
+    """Ranges [a, b) of output rows that fit in memory, of nearly equal length."""
     n = int(rows[-1]) + 1 if rows.size else 0
     n_batches = ceil(n / most)
     for k in range(n_batches):
@@ -216,58 +245,63 @@ def _batches(rows: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Spectra:
-    """Block spectra of a block of first and one of second channels, for one output row."""
+    """Segment spectra of a block of first and one of second channels, for one output row."""
 
-    first: np.ndarray
+    first: np.ndarray  # float32, as `kernel.empty_spectra` lays them out
     second: np.ndarray
-    count: np.ndarray  # windows that both channels kept, (first channels, second channels)
+    count: np.ndarray  # windows that both channels have, (first channels, second channels)
 
 
 class _Batch:
-    """Some output rows: holds the block spectra of two blocks of channels at a time.
+    """Segment spectra of some output rows, for two blocks of channels at a time.
 
-    ``room`` has an array for both sides of each row, and is used again by the next batch: memory
-    that is touched for the first time costs as much as the transforms that fill it.
+    ``buffers`` has an array for both sides of each row; the next batch uses them again, since the
+    first access to new memory takes as long as the transforms that fill it.
     """
 
     def __init__(
         self,
         cut: Cutter,
-        kept: np.ndarray,
+        accepted: np.ndarray,
         windows: list[np.ndarray],
         plan: FftSegments,
         n_components: int,
         width: int,
         scratch: local,
-        room: list[np.ndarray],
+        buffers: list[np.ndarray],
     ) -> None:
-        self._cut, self._kept, self._windows = cut, kept, windows
-        self._plan, self._n_parts, self._width, self._scratch = plan, n_components, width, scratch
-        self._first = -1  # the block held as first channels
-        self._room = room
+        self._cut, self._accepted, self._windows = cut, accepted, windows
+        self._plan, self._n_components, self._width, self._scratch = (
+            plan,
+            n_components,
+            width,
+            scratch,
+        )
+        self._first = -1  # the block that is loaded as first channels
+        self._buffers = buffers
         for k, indices in enumerate(windows):
             n_segments = indices.size * n_components * plan.n_segments
-            if k == len(room):
-                room.append(np.empty(0))
-            if room[k].shape[3:4] != (n_segments,):
-                room[k] = empty_spectra(width, n_segments, plan.n_fft)
+            if k == len(buffers):
+                buffers.append(np.empty(0))
+            if buffers[k].shape[3:4] != (n_segments,):
+                buffers[k] = empty_spectra(width, n_segments, plan.n_fft)
         self.spectra: list[_Spectra] = []
 
     def load(self, i: int, j: int, pool: ThreadPoolExecutor) -> None:
-        """Transform what is missing of block i as first and block j as second channels."""
-        if self._first != i:  # block i meets itself before any other
+        """Transform block i as first and block j as second channels, unless that is done."""
+        if self._first != i:  # block i is paired with itself before any other
             list(pool.map(self._transform_both, self._channels(i)))
             self._first = i
         if j != i:
             list(pool.map(self._transform_second, self._channels(j)))
-        first, second = (self._kept[self._channels(k)].astype(np.float32) for k in (i, j))
+        first, second = (self._accepted[self._channels(k)].astype(np.float32) for k in (i, j))
         self.spectra = [
             _Spectra(x, y, first[:, indices] @ second[:, indices].T)
-            for (x, y), indices in zip(self._room, self._windows, strict=False)
+            for (x, y), indices in zip(self._buffers, self._windows, strict=False)
         ]
 
     def _channels(self, block: int) -> range:
-        return range(block * self._width, min((block + 1) * self._width, len(self._kept)))
+        return range(block * self._width, min((block + 1) * self._width, len(self._accepted)))
 
     def _transform_both(self, channel: int) -> None:
         self._transform(channel, (0, 1))
@@ -276,83 +310,82 @@ class _Batch:
         self._transform(channel, (1,))
 
     def _transform(self, channel: int, sides: tuple[int, ...]) -> None:
-        """Cut the windows of a channel, then transform them block by block."""
+        """Cut the windows of a channel and transform their segments."""
         batch = np.concatenate(self._windows)
-        here = self._kept[channel, batch]
-        cut = self._cut(channel, batch[here]) if here.any() else None
-        self._store(channel, cut, here, sides)
+        present = self._accepted[channel, batch]
+        cut = self._cut(channel, batch[present]) if present.any() else None
+        self._store(channel, cut, present, sides)
 
     def _store(
         self,
         channel: int,
         cut: tuple[np.ndarray, np.ndarray] | None,
-        here: np.ndarray,
+        present: np.ndarray,
         sides: tuple[int, ...],
     ) -> None:
-        """The block spectra of a channel's windows; of those that are not ``here``, zeros."""
-        n_segments = self._n_parts * self._plan.n_segments
+        """Store the segment spectra of a channel's windows, zeros for those not ``present``."""
+        n_segments = self._n_components * self._plan.n_segments
         at = channel % self._width
-        wanted: list[tuple[np.ndarray, int]] = []  # room and first block of every window here
+        targets: list[tuple[np.ndarray, int]] = []  # buffer and first segment of each window
         position = 0
-        for indices, room in zip(self._windows, self._room, strict=False):
-            for place in range(indices.size):
-                # Blocks keep the place of their window: both channels of a pair must agree.
-                begin = place * n_segments
-                if here[position]:
-                    wanted.append((room, begin))
+        for indices, buffer in zip(self._windows, self._buffers, strict=False):
+            for k in range(indices.size):
+                # Both channels of a pair have the segments of a window at the same index.
+                begin = k * n_segments
+                if present[position]:
+                    targets.append((buffer, begin))
                 else:
                     for side in sides:
-                        room[side][:, at, begin : begin + n_segments] = 0
+                        buffer[side][:, at, begin : begin + n_segments] = 0
                 position += 1
         if cut is not None:
             for side in sides:
-                self._put(side, at, cut[side], wanted)
+                self._transform_windows(side, at, cut[side], targets)
 
-    def _put(
+    def _transform_windows(
         self,
         side: int,
         at: int,
         windows: np.ndarray,
-        wanted: list[tuple[np.ndarray, int]],
+        targets: list[tuple[np.ndarray, int]],
     ) -> None:
-        """The block spectra of windows (n, n_components, n_samples) of the channel at ``at``.
+        """Store the segment spectra of windows (n, n_components, n_samples) of a channel.
 
-        Blocks of one window after the other fill whole calls of the transform.
+        Segments of consecutive windows share calls of the transform.
         """
         plan = self._plan
-        room = _block_room(plan, side, self._scratch)
-        filled = 0  # rows of the room
-        pieces: list[tuple[int, int, np.ndarray, int]] = []  # rows [a, b), where they go
+        segments = _segment_buffer(plan, side, self._scratch)
+        filled = 0  # rows of the buffer
+        pieces: list[tuple[int, int, np.ndarray, int]] = []  # rows [a, b), target, first segment
 
         def transform() -> None:
             rows = filled + -filled % default_rows_per_call(plan.n_fft)
-            spectra = rfft(room[:rows]).view(np.float32)
-            for a, b, out, block in pieces:
-                store_spectra(spectra[a:b], at, block, out)
+            spectra = rfft(segments[:rows]).view(np.float32)
+            for a, b, out, segment in pieces:
+                store_spectra(spectra[a:b], at, segment, out)
             pieces.clear()
 
-        for window, (rooms, begin) in zip(windows, wanted, strict=True):
-            for part in window:
+        for window, (buffer, begin) in zip(windows, targets, strict=True):
+            for component in window:
                 done = 0
                 while done < plan.n_segments:
-                    a, b = filled, min(filled + plan.n_segments - done, len(room))
+                    a, b = filled, min(filled + plan.n_segments - done, len(segments))
                     if side == 0:
-                        segment_first(part, done, plan.n_segment, room[a:b])
+                        segment_first(component, done, plan.n_segment, segments[a:b])
                     else:
-                        segment_second(
-                            part, done, plan.n_segment, plan.n_lags, plan.circular, room[a:b]
-                        )
-                    pieces.append((a, b, rooms[side], begin))
+                        cut = done, plan.n_segment, plan.n_lags, plan.circular
+                        segment_second(component, *cut, segments[a:b])
+                    pieces.append((a, b, buffer[side], begin))
                     begin, done, filled = begin + b - a, done + b - a, b
-                    if filled == len(room):
+                    if filled == len(segments):
                         transform()
                         filled = 0
         if filled:
             transform()
 
 
-def _block_room(plan: FftSegments, side: int, scratch: local) -> np.ndarray:
-    """The thread's own array for blocks, one for each side of a pair: whole calls of `rfft`."""
+def _segment_buffer(plan: FftSegments, side: int, scratch: local) -> np.ndarray:
+    """The thread's array for segments of one side, float32 (rows, n_fft): whole calls of `rfft`."""
     if getattr(scratch, "plan", None) != plan:
         scratch.plan = plan
         rows_per_call = default_rows_per_call(plan.n_fft)
@@ -360,16 +393,16 @@ def _block_room(plan: FftSegments, side: int, scratch: local) -> np.ndarray:
             max(1, _SEGMENT_SAMPLES // plan.n_fft // rows_per_call) * rows_per_call,
             plan.n_fft,
         )
-        scratch.blocks = [np.zeros(shape, dtype=np.float32) for _ in range(2)]
-    return scratch.blocks[side]
+        scratch.segments = [np.zeros(shape, dtype=np.float32) for _ in range(2)]
+    return scratch.segments[side]
 
 
 def _correlate_tile(
     tile: Tile, spectra: list[_Spectra], plan: FftSegments, side: int, scratch: local
 ) -> np.ndarray:
-    """(n_pairs, n_rows, n_lags) of a tile; the array is the thread's own and used again."""
-    n_kept, n_bins = 2 * plan.n_lags + 1, plan.n_fft // 2 + 1
-    size = (side * side, len(spectra), n_kept)
+    """Correlations of a tile, float32 (n_pairs, n_rows, n_lags); the thread reuses the array."""
+    n_out, n_bins = 2 * plan.n_lags + 1, plan.n_fft // 2 + 1
+    size = (side * side, len(spectra), n_out)
     rows_per_call = default_rows_per_call(plan.n_fft)
     if getattr(scratch, "corr", np.empty(0)).shape != size:
         scratch.corr = np.empty(size, dtype=np.float32)
@@ -387,7 +420,7 @@ def _correlate_tile(
             tile.j0,
             tile.n_j,
             tile.ahead,
-            tile.place,
+            tile.row_of,
             product,
         )
         count = one.count[i, j]
@@ -395,7 +428,7 @@ def _correlate_tile(
             scale = np.where(count > 0, 1 / count, np.nan).astype(np.float32)[:, None]
         for a in range(0, n_pairs, _PAIRS):
             b = min(a + _PAIRS, n_pairs)
-            rows = b - a + (a - b) % rows_per_call  # a whole call, over rows that nobody wants
+            rows = b - a + (a - b) % rows_per_call  # a whole call; the last rows are not used
             series = irfft(product[a : a + rows, :n_bins], plan.n_fft, scratch.series[:rows])
-            np.multiply(series[: b - a, :n_kept], scale[a:b], out=corr[a:b, w])
+            np.multiply(series[: b - a, :n_out], scale[a:b], out=corr[a:b, w])
     return corr

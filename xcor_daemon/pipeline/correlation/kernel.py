@@ -1,8 +1,8 @@
-"""The inner loops of the engine: block spectra laid out for the processor, and their products.
+"""Compiled inner loops of the correlation: segment spectra in memory, and their products.
 
-Layout of block spectra: (chunk, channel, block, re/im, LANE). A chunk holds LANE neighbouring
-frequencies, as many as a vector register has floats, so that a product over blocks streams
-through contiguous memory and the spectra of a tile of channels stay in the first-level cache.
+Layout of segment spectra: (chunk, channel, segment, re/im, LANE). A chunk holds LANE neighbouring
+frequencies, as many as a vector register has floats, so that a product over segments reads
+contiguous memory and the spectra of a tile of channels stay in the first-level cache.
 """
 
 from __future__ import annotations
@@ -18,65 +18,77 @@ from numba import types
 
 from ..numerics.jit import intrinsic, jit
 
-# What an intrinsic gives numba: the types that it takes and gives, and a function that writes LLVM.
+# Result of an intrinsic for numba: types of its arguments and result; a function that emits LLVM.
 Generated = tuple[Any, Callable[..., ir.Value]]
 
 
 def _floats_in_a_register() -> int:
-    """Of the processor that numba compiles for: this one, or NUMBA_CPU_FEATURES says which.
+    """Floats in a vector register of the processor that numba compiles for.
 
-    What is compiled holds this number, and numba finds it again by those features.
+    That is this processor, or one with the features in NUMBA_CPU_FEATURES. Compiled code contains
+    this number, and numba's cache distinguishes code by those features.
     """
-    features = numba.config.CPU_FEATURES  # type: ignore[attr-defined]  # set as it is imported
+    features = numba.config.CPU_FEATURES  # type: ignore[attr-defined]  # set at import
     if features is None:
         features = llvmlite.binding.get_host_cpu_features().flatten()
     return 16 if "+avx512f" in features.split(",") else 8
 
 
 LANE = _floats_in_a_register()
-_ROWS, _COLUMNS = 3, 2  # channels whose products are summed together
-# Bytes of spectra multiplied at a time: about a second-level cache. Where they are fewer, taking up
-# the sums again costs more than is won.
+_ROWS, _COLUMNS = 3, 2  # first and second channels whose products are summed in one loop
+# Bytes of spectra multiplied at a time: about a second-level cache. With fewer, loading the sums
+# again takes longer than the cache saves.
 _AT_A_TIME = 500_000
 _SUMS = 240_000  # bytes of sums held in the cache before they are written to their pairs
 _LINE = 64  # bytes of a cache line
 
 
 def n_chunks(n_fft: int) -> int:
-    """Chunks that the n_fft // 2 + 1 frequencies of a block fill."""
+    """Number of chunks for the n_fft // 2 + 1 frequencies of a segment."""
     return -(-(n_fft // 2 + 1) // LANE)
 
 
 def empty_spectra(n_channels: int, n_segments: int, n_fft: int) -> np.ndarray:
-    """Room for block spectra as first and as second of a pair, for one output row."""
+    """Allocate segment spectra as first and as second of a pair, for one output row.
+
+    Returns zeros, float32 (2, n_chunks, n_channels, n_segments, 2, LANE).
+    """
     shape = (2, n_chunks(n_fft), n_channels, n_segments, 2, LANE)
     return _zeros(spectra_bytes(n_channels, n_segments, n_fft)).view(np.float32).reshape(shape)
 
 
 def empty_products(n_pairs: int, n_fft: int) -> np.ndarray:
-    """Room for the cross-spectra of pairs, complex64 (n_pairs, n_chunks * LANE)."""
+    """Allocate cross-spectra of pairs: zeros, complex64 (n_pairs, n_chunks * LANE)."""
     n_bins = n_chunks(n_fft) * LANE
     return _zeros(n_pairs * n_bins * 8).view(np.complex64).reshape(n_pairs, n_bins)
 
 
 def _zeros(n_bytes: int) -> np.ndarray:
-    """Bytes that begin with a line of the cache, so that no register lies in two."""
-    room = np.zeros(n_bytes + _LINE, dtype=np.uint8)
-    begin = -room.ctypes.data % _LINE
-    return room[begin : begin + n_bytes]
+    """Zeros, uint8 (n_bytes,), aligned to a cache line: no register's values lie in two lines."""
+    buffer = np.zeros(n_bytes + _LINE, dtype=np.uint8)
+    begin = -buffer.ctypes.data % _LINE
+    return buffer[begin : begin + n_bytes]
 
 
 def spectra_bytes(n_channels: int, n_segments: int, n_fft: int) -> int:
-    """What `empty_spectra` takes."""
+    """Size of the result of `empty_spectra` (bytes)."""
     return 2 * n_chunks(n_fft) * n_channels * n_segments * 2 * LANE * 4
 
 
 @jit()
 def segment_first(window: np.ndarray, first: int, n_segment: int, out: np.ndarray) -> None:
-    """Cut a window (n_samples,) into blocks of a first channel, ready to be transformed.
+    """Cut a window of a first channel into segments for the transform.
 
-    ``out`` (n, n_fft) becomes ``n`` blocks of ``n_segment`` samples, from block ``first`` on; what
-    lies beyond them must be zero.
+    Parameters
+    ----------
+    window : float32 array, shape (n_samples,)
+        In any unit.
+    first : int
+        Number of the first segment to cut.
+    n_segment : int
+        Samples in a segment.
+    out : float32 array, shape (n, n_fft)
+        Receives ``n`` segments; must be zero from sample ``n_segment`` on.
     """
     for b in range(out.shape[0]):
         start = (first + b) * n_segment
@@ -89,10 +101,22 @@ def segment_first(window: np.ndarray, first: int, n_segment: int, out: np.ndarra
 def segment_second(
     window: np.ndarray, first: int, n_segment: int, n_lags: int, circular: bool, out: np.ndarray
 ) -> None:
-    """Cut a window (n_samples,) into blocks of a second channel, ready to be transformed.
+    """Cut a window of a second channel into segments, extended by ``n_lags`` on both sides.
 
-    ``out`` (n, n_fft) becomes ``n`` blocks, from block ``first`` on, widened by ``n_lags`` samples
-    on both sides; beyond the window's ends stands its other end if ``circular``, else zeros.
+    Parameters
+    ----------
+    window : float32 array, shape (n_samples,)
+        In any unit.
+    first : int
+        Number of the first segment to cut.
+    n_segment : int
+        Samples in a segment, without the extension.
+    n_lags : int
+        Samples of the extension, on each side.
+    circular : bool
+        Whether samples beyond an end of the window are those at its other end, or zeros.
+    out : float32 array, shape (n, n_fft)
+        Receives ``n`` segments.
     """
     n = window.size
     for b in range(out.shape[0]):
@@ -111,10 +135,9 @@ def segment_second(
 
 @intrinsic
 def _deinterleave(typingctx: Any, source: Any, target: Any) -> Generated:
-    """LANE complex64 at an address -> their real parts, then their imaginary ones, at another.
+    """Copy LANE complex64 from an address to another: their real parts, then the imaginary ones.
 
-    Written past the cache: what is stored is more than it holds, and whole lines need not be read
-    before.
+    Stored past the cache: the spectra exceed it, and whole lines need not be read before.
     """
     signature = types.void(source, target)
 
@@ -130,19 +153,20 @@ def _deinterleave(typingctx: Any, source: Any, target: Any) -> Generated:
                 ir.VectorType(ir.IntType(32), LANE), [2 * k + part for k in range(LANE)]
             )
             half_of_them = builder.shuffle_vector(loaded, ir.Constant(both, ir.Undefined), order)
-            place = builder.add(arguments[1], ir.Constant(ir.IntType(64), part * LANE * 4))
-            _store_past_cache(builder, half_of_them, builder.inttoptr(place, half.as_pointer()))
+            address = builder.add(arguments[1], ir.Constant(ir.IntType(64), part * LANE * 4))
+            _store_past_cache(builder, half_of_them, builder.inttoptr(address, half.as_pointer()))
         return context.get_dummy_value()
 
     return signature, generate
 
 
-def _store_past_cache(builder: ir.IRBuilder, value: ir.Value, place: ir.Value) -> None:
-    """Store a vector where a register's multiple of bytes begins.
+def _store_past_cache(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value) -> None:
+    """Store a vector at an address aligned to its size, past the cache.
 
-    Such stores may be late; other threads read them only after a lock, which waits for them.
+    Such stores may complete late; other threads read the values after a lock, which waits for
+    them.
     """
-    stored = builder.store(value, place)
+    stored = builder.store(value, pointer)
     stored.align = min(_LINE, value.type.count * 4)
     streaming = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
     stored.set_metadata("nontemporal", streaming)
@@ -150,18 +174,26 @@ def _store_past_cache(builder: ir.IRBuilder, value: ir.Value, place: ir.Value) -
 
 @jit()
 def store_spectra(spectra: np.ndarray, channel: int, first_segment: int, out: np.ndarray) -> None:
-    """Put block spectra of a channel where the products read them.
+    """Copy the segment spectra of a channel into the layout that `multiply_tile` reads.
 
-    ``spectra`` is complex64 (n_segments, n_frequencies), contiguous, seen as float32; ``out`` is
-    one side of `empty_spectra`.
+    Parameters
+    ----------
+    spectra : float32 array, shape (n, 2 * n_frequencies)
+        A view of complex64 spectra, contiguous.
+    channel : int
+        Index of the channel in ``out``.
+    first_segment : int
+        Index in ``out`` of the first of the segments.
+    out : float32 array, shape (n_chunks, n_channels, n_segments, 2, LANE)
+        One side of `empty_spectra`.
 
     Raises
     ------
     ValueError
-        If ``out`` does not begin with a line of the cache.
+        If ``out`` is not aligned to a cache line.
     """
     if out.ctypes.data % _LINE:
-        raise ValueError("out must begin with a line of the cache, as empty_spectra does it")
+        raise ValueError("out is not aligned to a cache line; allocate it with empty_spectra")
     n_floats = spectra.shape[1]
     whole = n_floats // (2 * LANE)
     target = out.ctypes.data + channel * out.strides[1] + first_segment * out.strides[2]
@@ -180,13 +212,13 @@ def store_spectra(spectra: np.ndarray, channel: int, first_segment: int, out: np
 def _multiply_3x2(
     typingctx: Any, x: Any, y: Any, out: Any, n_segments: Any, fresh: Any
 ) -> Generated:
-    """Sum over blocks of conj(x_i) y_j for three channels by two, LANE frequencies at a time.
+    """Sum of conj(x_i) y_j over segments for three channels by two, LANE frequencies at a time.
 
-    ``x`` and ``y`` are addresses of the channels' blocks, ``out`` six addresses of results, real
-    parts and then imaginary ones, which are added to unless ``fresh``. Written as vector
-    instructions: left to itself the compiler keeps the sums in memory, not in registers, and is
-    half as fast. Twelve sums are as many as one multiplication after the other needs, and with
-    one channel of either side at a time they fill the sixteen registers of AVX2.
+    ``x`` and ``y`` are addresses of the channels' segments, ``out`` six addresses of results, real
+    parts and then imaginary ones; the sums are added to them unless ``fresh``. Written as vector
+    instructions, since the compiler would keep the sums in memory, not in registers, and be half
+    as fast. Twelve sums hide the latency of a multiplication, and with one channel of either side
+    at a time they fill the sixteen registers of AVX2.
     """
     signature = types.void(x, y, out, n_segments, fresh)
 
@@ -201,40 +233,40 @@ def _multiply_3x2(
         )
         parts = [ir.Constant(integer, part * LANE * 4) for part in range(2)]
 
-        def place(address: ir.Value, offset: ir.Value) -> ir.Value:
+        def pointer(address: ir.Value, offset: ir.Value) -> ir.Value:
             return builder.inttoptr(builder.add(address, offset), vector.as_pointer())
 
         def load(address: ir.Value, offset: ir.Value) -> ir.Value:
-            loaded = builder.load(place(address, offset))
+            loaded = builder.load(pointer(address, offset))
             loaded.align = 4
             return loaded
 
         def unknown(address: ir.Value) -> ir.Value:
-            """The same address, of which the compiler does not know that it is the same."""
+            """The same address, hidden from the optimiser, which would merge the loads."""
             identity = ir.FunctionType(integer, [integer])
             return builder.asm(identity, "", "=r,0", [address], side_effect=False)
 
         xs = [builder.extract_value(x, i) for i in range(_ROWS)]
         ys = [builder.extract_value(y, j) for j in range(_COLUMNS)]
         outs = [builder.extract_value(out, k) for k in range(_ROWS * _COLUMNS)]
-        # For the second column the first channels are loaded again; kept, they would be spilled.
+        # The first channels are loaded again for the second column: registers would not suffice.
         xs_of = [xs, [unknown(address) for address in xs]]
         zero = ir.Constant(vector, [0.0] * LANE)
         starts = [builder.select(fresh, zero, load(o, part)) for o in outs for part in parts]
         before = builder.block
-        loop = builder.append_basic_block("blocks")
+        loop = builder.append_basic_block("segments")
         after = builder.append_basic_block("sums")
         builder.branch(loop)
 
         builder.position_at_end(loop)
-        block = builder.phi(integer)
-        block.add_incoming(ir.Constant(integer, 0), before)
+        segment = builder.phi(integer)
+        segment.add_incoming(ir.Constant(integer, 0), before)
         sums = []
         for start in starts:
             total = builder.phi(vector)
             total.add_incoming(start, before)
             sums.append(total)
-        real = builder.mul(block, ir.Constant(integer, 2 * LANE * 4))
+        real = builder.mul(segment, ir.Constant(integer, 2 * LANE * 4))
         imaginary = builder.add(real, parts[1])
         new = list(sums)
         for j, address in enumerate(ys):
@@ -246,15 +278,15 @@ def _multiply_3x2(
                 new[k + 1] = builder.call(multiply_add, [x_re, y_im, new[k + 1]])
                 new[k] = builder.call(multiply_add, [x_im, y_im, new[k]])
                 new[k + 1] = builder.call(multiply_add, [builder.fneg(x_im), y_re, new[k + 1]])
-        following = builder.add(block, ir.Constant(integer, 1))
-        block.add_incoming(following, loop)
+        following = builder.add(segment, ir.Constant(integer, 1))
+        segment.add_incoming(following, loop)
         for total, value in zip(sums, new, strict=True):
             total.add_incoming(value, loop)
         builder.cbranch(builder.icmp_signed("<", following, n_segments), loop, after)
 
         builder.position_at_end(after)
         for k, value in enumerate(new):
-            builder.store(value, place(outs[k // 2], parts[k % 2])).align = 4
+            builder.store(value, pointer(outs[k // 2], parts[k % 2])).align = 4
         return context.get_dummy_value()
 
     return signature, generate
@@ -262,10 +294,10 @@ def _multiply_3x2(
 
 @intrinsic
 def _interleave(typingctx: Any, source: Any, target: Any) -> Generated:
-    """LANE real parts and as many imaginary ones, at an address -> complex64 at another.
+    """Copy LANE real parts and as many imaginary ones from an address to another as complex64.
 
-    Left to itself the compiler writes them one by one, which took a third of the products' time.
-    Written past the cache, since whole lines of it need not be read before.
+    The compiler would store them one by one, which took a third of the products' time. Stored
+    past the cache, since whole lines need not be read before.
     """
     signature = types.void(source, target)
 
@@ -276,15 +308,15 @@ def _interleave(typingctx: Any, source: Any, target: Any) -> Generated:
         integer = ir.IntType(64)
         re_im = []
         for part in range(2):
-            place = builder.add(arguments[0], ir.Constant(integer, part * LANE * 4))
-            loaded = builder.load(builder.inttoptr(place, vector.as_pointer()))
+            address = builder.add(arguments[0], ir.Constant(integer, part * LANE * 4))
+            loaded = builder.load(builder.inttoptr(address, vector.as_pointer()))
             loaded.align = 4
             re_im.append(loaded)
         order = [k // 2 + k % 2 * LANE for k in range(2 * LANE)]
         mask = ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANE), order)
         both = builder.shuffle_vector(*re_im, mask)
-        place = builder.inttoptr(arguments[1], ir.VectorType(ir.FloatType(), 2 * LANE).as_pointer())
-        _store_past_cache(builder, both, place)
+        pair = ir.VectorType(ir.FloatType(), 2 * LANE)
+        _store_past_cache(builder, both, builder.inttoptr(arguments[1], pair.as_pointer()))
         return context.get_dummy_value()
 
     return signature, generate
@@ -292,21 +324,21 @@ def _interleave(typingctx: Any, source: Any, target: Any) -> Generated:
 
 @intrinsic
 def _prefetch(typingctx: Any, address: Any) -> Generated:
-    """Ask for the cache line at an address; one that is nobody's does no harm."""
+    """Prefetch the cache line at an address; an invalid address has no effect."""
     signature = types.void(address)
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]
     ) -> ir.Value:
         number = ir.IntType(32)
-        place = ir.IntType(8).as_pointer()
+        pointer = ir.IntType(8).as_pointer()
         name = "llvm.prefetch.p0i8"
         prefetch = builder.module.globals.get(name) or ir.Function(
-            builder.module, ir.FunctionType(ir.VoidType(), [place, number, number, number]), name
+            builder.module, ir.FunctionType(ir.VoidType(), [pointer, number, number, number]), name
         )
-        # To read, into the second-level cache, data.
+        # Read access, second-level cache, data.
         hints = [ir.Constant(number, hint) for hint in (0, 2, 1)]
-        builder.call(prefetch, [builder.inttoptr(arguments[0], place), *hints])
+        builder.call(prefetch, [builder.inttoptr(arguments[0], pointer), *hints])
         return context.get_dummy_value()
 
     return signature, generate
@@ -321,10 +353,10 @@ def multiply_tile(
     j0: int,
     n_j: int,
     ahead: int,
-    place: np.ndarray,
+    row_of: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Sum over blocks of conj(first_i) second_j for a tile of pairs.
+    """Compute the cross-spectra of a tile of pairs, sums of conj(first_i) second_j over segments.
 
     Parameters
     ----------
@@ -333,28 +365,28 @@ def multiply_tile(
     i0, n_i, j0, n_j : int
         First channel and number of channels on either side of the tile.
     ahead : int
-        A pair that is wanted has i0 + i <= j0 + j + ahead.
-    place : int array, shape (n_i * n_j,)
+        All listed pairs have i0 + i <= j0 + j + ahead.
+    row_of : int array, shape (n_i * n_j,)
         Row of ``out`` for channels i0 + i and j0 + j at ``i * n_j + j``; -1 for a pair that is not
-        wanted.
+        listed.
     out : complex64 array, shape (rows, n_chunks * LANE)
-        From `empty_products`; becomes the cross-spectra. Rows that ``place`` does not name stay as
-        they are.
+        From `empty_products`; receives the cross-spectra. Rows that are not in ``row_of`` are not
+        changed.
 
     Raises
     ------
     ValueError
-        If ``out`` does not begin with a line of the cache.
+        If ``out`` is not aligned to a cache line.
     """
     if out.ctypes.data % _LINE:
-        raise ValueError("out must begin with a line of the cache, as empty_products does it")
+        raise ValueError("out is not aligned to a cache line; allocate it with empty_products")
     n_all, n_segments = first.shape[0], first.shape[2]
-    x_chunk, x_channel, block = first.strides[0], first.strides[1], first.strides[2]
+    x_chunk, x_channel, segment = first.strides[0], first.strides[1], first.strides[2]
     y_chunk, y_channel = second.strides[0], second.strides[1]
-    # Blocks at a time; while these are multiplied, the next are on their way.
-    n_steps = -(-n_segments * block * (n_i + n_j) // _AT_A_TIME)
+    # Segments at a time; while these are multiplied, the next are prefetched.
+    n_steps = -(-n_segments * segment * (n_i + n_j) // _AT_A_TIME)
     step = -(-n_segments // n_steps)
-    # The sums of some chunks side by side: in ``out`` every pair lies on a page of its own.
+    # Sums of several chunks are collected first: in ``out`` each pair is on a page of its own.
     n_group = min(8, max(1, _SUMS // (n_i * n_j * 8 * LANE)))
     sums = np.empty((n_group, n_i * n_j, 2, LANE), dtype=np.float32)
     pair = sums.strides[1]
@@ -363,27 +395,30 @@ def multiply_tile(
         x_here = first.ctypes.data + c * x_chunk + i0 * x_channel
         y_here = second.ctypes.data + c * y_chunk + j0 * y_channel
         for b in range(0, n_segments, step):
-            x, y = x_here + b * block, y_here + b * block
+            x, y = x_here + b * segment, y_here + b * segment
             n_step = min(step, n_segments - b)
             is_last = b + step >= n_segments
-            next_x = x_here + x_chunk if is_last else x + step * block
-            next_y = y_here + y_chunk if is_last else y + step * block
-            n_next = (step if is_last else min(step, n_segments - b - step)) * block // _LINE
+            next_x = x_here + x_chunk if is_last else x + step * segment
+            next_y = y_here + y_chunk if is_last else y + step * segment
+            n_next = (step if is_last else min(step, n_segments - b - step)) * segment // _LINE
             for i in range(0, n_i, _ROWS):
-                i1, i2 = min(i + 1, n_i - 1), min(i + 2, n_i - 1)  # at an edge one is done twice
-                # What comes next is asked for line by line, beside the products of this.
+                i1, i2 = (
+                    min(i + 1, n_i - 1),
+                    min(i + 2, n_i - 1),
+                )  # at an edge one is computed twice
+                # The next segments are prefetched line by line, during the products of these.
                 j_first = max(0, i0 + i - ahead - j0)
                 if j_first >= n_j:
-                    break  # nobody wants a pair of these rows, nor of those that follow
+                    break  # no pair of this row or of the following rows is listed
                 share = -(-n_next // -(-(n_j - j_first) // _COLUMNS))
-                asked = 0
+                prefetched = 0
                 for j in range(j_first, n_j, _COLUMNS):
                     j1 = min(j + 1, n_j - 1)
-                    for at in range(asked, min(asked + share, n_next)):
+                    for at in range(prefetched, min(prefetched + share, n_next)):
                         _prefetch(next_x + i * x_channel + at * _LINE)
                         _prefetch(next_x + i1 * x_channel + at * _LINE)
                         _prefetch(next_x + i2 * x_channel + at * _LINE)
-                    asked += share
+                    prefetched += share
                     n_rows = min(n_i - 1, ahead + j0 + j1 - i0) // _ROWS + 1
                     row = i // _ROWS
                     for at in range(row * n_next // n_rows, (row + 1) * n_next // n_rows):
@@ -408,9 +443,9 @@ def multiply_tile(
             for i in range(n_i):
                 for j in range(max(0, i0 + i - ahead - j0), n_j):
                     k = i * n_j + j
-                    if place[k] < 0:
+                    if row_of[k] < 0:
                         continue
-                    to = out.ctypes.data + place[k] * out.strides[0] + c_first * 8 * LANE
+                    to = out.ctypes.data + row_of[k] * out.strides[0] + c_first * 8 * LANE
                     for g in range(c + 1 - c_first):
                         at = sums.ctypes.data + g * sums.strides[0] + k * pair
                         _interleave(at, to + g * 8 * LANE)

@@ -1,4 +1,4 @@
-"""Which pairs a day has, how far their stations are apart and in which direction."""
+"""The pairs of a day, their distances and azimuths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..lazy_imports import postpone
 
 postpone("pyproj")
 
-from pyproj.geod import Geod  # noqa: E402  what its package loads takes six times as long
+from pyproj.geod import Geod  # noqa: E402  its package takes six times as long to load
 
 _WGS84 = Geod(ellps="WGS84")
 
@@ -25,18 +25,24 @@ def pair_table(
     params: XcorParams,
     named: Pairs = (),
 ) -> PairTable:
-    """Every pair that the parameters ask for, ordered by first, then second channel.
+    """List the pairs of a job for one day, by first, then second channel.
 
     Parameters
     ----------
     channels : sequence of Channel
-        In id order.
+        In the order of their ids.
     epochs : sequence of Epoch or None
-        Metadata of each; where they lack coordinates those of stations.csv stand in, and where
-        both do distances are NaN, and such pairs are kept whatever ``max_distance`` says.
+        Metadata of each channel. Without coordinates there, those of stations.csv are used;
+        without either the distance is NaN, and ``max_distance`` does not apply.
     params : XcorParams
+        ``max_distance`` (km), ``components``, ``same_station``, ``autocorrelations``.
     named : tuple of (str, str), optional
-        The rows of pairs.csv; without them all pairs.
+        The rows of pairs.csv; by default all pairs.
+
+    Returns
+    -------
+    pairs : PairTable
+        Distances (km) and azimuths (degrees clockwise from north) on the WGS84 ellipsoid.
     """
     coordinates = np.array(
         [_coordinates(c, e) for c, e in zip(channels, epochs, strict=True)], dtype=float
@@ -76,7 +82,7 @@ def _coordinates(channel: Channel, epoch: Epoch | None) -> tuple[float, float, f
 
 
 def _wanted(channels: Sequence[Channel], params: XcorParams) -> tuple[np.ndarray, np.ndarray]:
-    """`XcorParams.wants` for all pairs at once."""
+    """First and second channels of the pairs that the parameters select: int (n_pairs,) each."""
     first, second = np.triu_indices(len(channels))
     station = np.array([f"{c.network}.{c.station}" for c in channels])
     component = np.array([c.channel[-1] for c in channels])

@@ -1,4 +1,4 @@
-"""The pairs of channels in tiles: those of a tile share the spectra of its channels in cache."""
+"""Pairs grouped in tiles: the pairs of a tile share the spectra of its channels in the cache."""
 
 from __future__ import annotations
 
@@ -11,52 +11,55 @@ from ..numerics.runs import consecutive_runs
 
 
 def part_size(n: int, most: int) -> int:
-    """How many of ``n`` to take at a time, in parts about as large as each other.
+    """Divide ``n`` into parts of nearly equal size and return that size, at most ``most``.
 
+    Examples
+    --------
     >>> part_size(60, 42), part_size(200, 65), part_size(5, 42)
     (30, 54, 5)
     """
     share = ceil(n / ceil(n / most))
-    return min(n, most, share + -share % 6)  # whole products of three channels by two
+    return min(n, most, share + -share % 6)  # kernel.py multiplies three channels by two
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Pairs of some channels with others; i0 and j0 count from the start of their blocks."""
+    """Pairs of some first and some second channels; i0 and j0 are relative to their blocks."""
 
     i0: int
     n_i: int
     j0: int
     n_j: int
     ahead: int  # i0 + i <= j0 + j + ahead for all of the pairs
-    rows: np.ndarray  # in the pair list
-    local: np.ndarray  # i * n_j + j of each
-    place: np.ndarray  # (n_i * n_j,): where in ``rows`` a pair is; -1 where it is not wanted
-    runs: list[tuple[int, int]]  # stretches of consecutive rows
+    rows: np.ndarray  # int (n_pairs,): rows in the pair list
+    local: np.ndarray  # int (n_pairs,): i * n_j + j of each
+    row_of: np.ndarray  # int (n_i * n_j,): index in ``rows`` of each pair, -1 if it is not listed
+    runs: list[tuple[int, int]]  # runs of consecutive rows
 
 
 def tiles_by_block(
     pairs: tuple[np.ndarray, np.ndarray], width: int, side: int, n_channels: int
 ) -> dict[tuple[int, int], list[Tile]]:
-    """Every pair once, in tiles, by the blocks of its two channels.
+    """Group pairs in tiles, by the blocks of their two channels; each pair is in one tile.
 
     Parameters
     ----------
     pairs : two int arrays, shape (n_pairs,)
         Channels of every pair.
     width, side : int
-        Channels of a block, and of a tile within it.
+        Number of channels in a block, and in a tile within it.
     n_channels : int
+        In all.
 
     Returns
     -------
     tiles : dict
-        Blocks of the first and of the second channel -> their tiles.
+        Numbers of the blocks of first and of second channels -> their tiles.
 
     Raises
     ------
     ValueError
-        If a pair is in the list twice.
+        If a pair is listed twice.
     """
     i, j = pairs
     found: dict[tuple[int, int], list[Tile]] = {}
@@ -72,11 +75,11 @@ def tiles_by_block(
         n_j = min(side, width - j0, n_channels - block_j * width - j0)
         inside = (i[rows] % width - i0) * n_j + (j[rows] % width - j0)
         ahead = (block_j - block_i) * width - int((j[rows] - i[rows]).min())
-        place = np.full(n_i * n_j, -1)
-        place[inside] = np.arange(rows.size)
-        if (place[inside] != np.arange(rows.size)).any():
-            raise ValueError("a pair of channels is in the list twice.")
+        row_of = np.full(n_i * n_j, -1)
+        row_of[inside] = np.arange(rows.size)
+        if (row_of[inside] != np.arange(rows.size)).any():
+            raise ValueError("a pair of channels is listed twice")
         found.setdefault((block_i, block_j), []).append(
-            Tile(i0, n_i, j0, n_j, ahead, rows, inside, place, consecutive_runs(rows))
+            Tile(i0, n_i, j0, n_j, ahead, rows, inside, row_of, consecutive_runs(rows))
         )
     return found
