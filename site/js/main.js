@@ -27,8 +27,8 @@ const store = openStore(
   () =>
     notices.show(
       "store",
-      "This browser does not keep anything for this page (its storage is full or switched off): " +
-        "a reload forgets what you have picked. Download what you need.",
+      "This browser cannot store data for this page (its storage is full or disabled): " +
+        "your selections will be lost on reload. Download the files you need.",
       { kind: "bad" },
     ),
 );
@@ -54,13 +54,13 @@ async function start() {
   const [config, limits] = await Promise.all(
     ["config.json", "limits.json"].map((name) => ask(name, { cache: "no-cache" })),
   );
-  if (!config.ok || !limits.ok) throw new Error("config.json or limits.json is not there");
+  if (!config.ok || !limits.ok) throw new Error("config.json or limits.json is missing");
   const clock = setClock(config.headers.get("Date"));
   if (clock.offBy) {
     notices.show(
       "clock",
       `The clock of this computer is ${apart(clock.offBy)} ${clock.offBy > 0 ? "ahead" : "behind"}; ` +
-        "this page goes by its server's.",
+        "this page uses the time of its server.",
     );
   }
   const app = {

@@ -105,7 +105,7 @@ test("progress is told in a sentence", () => {
   });
   assert.equal(
     progressText(running),
-    "2019-01-01: 5 of 24 channels · 3 of 12 days · about 2 min left",
+    "2019-01-01: 5 of 24 channels · 3 of 12 days · about 2 min remaining",
   );
   assert.equal(share(running), 0.25);
   const queued = (ahead) => progressText(readStatus({ state: "queued", stage: "waits", ahead }));
@@ -128,10 +128,10 @@ test("the heartbeat tells whether the service is up, by its own promise", () => 
     isUp: true,
     text: "The service is up: 1 job running, 3 jobs waiting.",
   });
-  assert.equal(beat(0.2, -0.8, {}).text, "The service is up and has nothing to do.");
+  assert.equal(beat(0.2, -0.8, {}).text, "The service is up and idle.");
   assert.deepEqual(beat(40, 39), {
     isUp: false,
-    text: "The service has not been heard of since 11:20 UTC, 40 min ago; jobs wait until it is back.",
+    text: "The service has not responded since 11:20 UTC, 40 min ago; jobs wait until it is back.",
   });
   assert.match(beat(3 * 1440, 3 * 1440).text, /since 2026-11-19 12:00 UTC; jobs wait/);
   for (const raw of [null, {}, { updated: "x" }]) assert.equal(serviceText(raw, NOW).isUp, null);
@@ -141,9 +141,9 @@ test("a silent job is noticed, and the service named where that is why", () => {
   const silent = readStatus({ state: "running", updated: minutes(20) });
   assert.match(
     silenceText(silent, { isUp: true }, NOW),
-    /^No word of this job since 11:40 UTC, 20 min ago, though the service is up/,
+    /^No status update for this job since 11:40 UTC, 20 min ago, although the service is up/,
   );
-  assert.match(silenceText(silent, { isUp: false }, NOW), /service is silent too/);
+  assert.match(silenceText(silent, { isUp: false }, NOW), /service is not responding either/);
   assert.equal(
     silenceText(readStatus({ state: "running", updated: minutes(1) }), { isUp: true }, NOW),
     "",
@@ -197,7 +197,7 @@ test("each way to fail has advice of its own", () => {
   assert.match(advice("rejected", "stations.csv line 4: EndDate is not a date"), /Correct/);
   assert.match(
     advice("rejected", "it needs 1e13 bytes of disk, more than this service has"),
-    /Ask for less/,
+    /Reduce the request/,
   );
   assert.equal(advice("done", ""), "");
 });

@@ -88,15 +88,15 @@ test("a bar in the description of a sensor moves no column; other damage is told
   assert.equal(channels[0].sampleRate, 40);
   assert.deepEqual(rejected, [
     "line 3 has 5 fields instead of 17",
-    "line 4 has a time that cannot be read",
-    "line 5 has no station code",
+    "line 4 has an invalid time",
+    "line 5 has no valid station code",
   ]);
   assert.equal(channels[1].latitude, null);
   assert.equal(stationsOf(channels).length, 1);
   assert.deepEqual(countsOf(channels), { channels: 2, stations: 2, networks: 1 });
 });
 
-test("what is no list of channels is said to be none", () => {
+test("what is not a list of channels is said to be none", () => {
   assert.throws(() => parseChannels("<html>hello</html>"), SyntaxError);
   assert.throws(
     () => parseChannels("#Network|Station|Latitude\nIU|ANMO|1"),
@@ -133,7 +133,7 @@ test("filters say what is wrong at the field", () => {
   assert.match(readFilters({}).errors.network, /name a network, a station or an area/);
   assert.match(
     readFilters({ network: "TA", start: "2007", end: "2006-01" }).errors.end,
-    /not after/,
+    /must be later/,
   );
   assert.equal(
     readFilters({ network: "TA", start: "2006-07-21T10:30" }).query.start,
@@ -219,7 +219,10 @@ test("a box is four numbers, and may cross the dateline", () => {
       [-180, -170],
     ],
   );
-  assert.match(readBox({ north: "1", south: "2", west: "0", east: "0" }).errors.south, /not below/);
+  assert.match(
+    readBox({ north: "1", south: "2", west: "0", east: "0" }).errors.south,
+    /south of the north/,
+  );
 });
 
 test("a box drawn on a map that goes round is the box on the globe", () => {

@@ -43,7 +43,7 @@ def test_a_job_is_followed_from_its_sending_to_its_results(
     shoot(page, "jobs_done")
     page.reload()
     expect(page.get_by_role("link", name="Correlation job")).to_contain_text("Done")
-    page.get_by_role("link", name="See the results").click()
+    page.get_by_role("link", name="View results").click()
     expect(page.get_by_role("tabpanel", name="Stacking")).to_contain_text("10 pairs")
 
 
@@ -71,48 +71,48 @@ def test_a_job_is_cancelled_once_it_was_asked_twice(page, demo, check_access):
     job = send(demo, 24)
     worker = hold_worker(demo, job)
     card = open_job(page, demo, job)
-    card.get_by_role("button", name="Cancel the job").click()
-    expect(card.get_by_role("button", name="Keep it")).to_be_focused()
+    card.get_by_role("button", name="Cancel job").click()
+    expect(card.get_by_role("button", name="Keep running")).to_be_focused()
     check_access(page)
-    card.get_by_role("button", name="Keep it").click()
-    expect(card.get_by_role("button", name="Cancel the job")).to_be_focused()
+    card.get_by_role("button", name="Keep running").click()
+    expect(card.get_by_role("button", name="Cancel job")).to_be_focused()
 
-    card.get_by_role("button", name="Cancel the job").click()
-    card.get_by_role("button", name="Yes, stop it").click()
+    card.get_by_role("button", name="Cancel job").click()
+    card.get_by_role("button", name="Yes, cancel it").click()
     wait_until(lambda: is_asked_to_end(worker))
     os.kill(worker, signal.SIGCONT)
 
     expect(card.get_by_text("Cancelled", exact=True)).to_be_visible(timeout=60_000)
     expect(card).to_contain_text("cancelled by its user")
-    expect(card.get_by_role("button", name="Cancel the job")).to_be_hidden()
+    expect(card.get_by_role("button", name="Cancel job")).to_be_hidden()
     assert wait_for_end(demo, job)["state"] == "cancelled"
 
 
 STATES = {
     "queued": (
         {"state": "queued", "stage": "waits for its turn, jobs ahead: 3", "ahead": 3},
-        ["Waiting", "3 jobs ahead in the queue"],
+        ["Queued", "3 jobs ahead in the queue"],
     ),
     "running": (
         {"stage": "2021-03-04: 1,200 of 4,000 pair-windows, 900/s", "days": [62, 365],
          "pairs": 276, "eta_s": 5400, "log_tail": ["2021-03-03: 276 pairs in 8.1 s"],
          "warnings": [{"code": "nodata", "channel": "TA.I07A..BHZ", "day": "2021-03-02",
                        "text": "no data"}]},
-        ["Running", "62 of 365 days", "about 2 h left", "1 warning"],
+        ["Running", "62 of 365 days", "about 2 h remaining", "1 warning"],
     ),
     "silent": (
         {"stage": "running", "updated": ago(minutes=20)},
-        ["No word of this job since", "though the service is up"],
+        ["No status update for this job since", "although the service is up"],
     ),
     "failed": (
         {"state": "failed", "reason": "given up after 2 tries: the worker stopped with status 1: "
          "MemoryError", "log_tail": ["Traceback", "MemoryError"]},
-        ["Failed", "given up after 2 tries", "more memory than it may have", "Traceback"],
+        ["Failed", "given up after 2 tries", "exceeded its memory limit", "Traceback"],
     ),
     "refused": (
         {"state": "rejected", "reason": "stations.csv line 2: EndDate = 2019-13-01 is not a date\n"
          "stations.csv line 3: Station = nao1 is no code"},
-        ["Refused", "stations.csv line 3", "Correct what is named above"],
+        ["Rejected", "stations.csv line 3", "Correct the errors above"],
     ),
     "markup": (
         {"state": "failed", "stage": "<b>x</b>", "reason": "<img src=x onerror=alert(1)>",
@@ -136,13 +136,13 @@ def test_every_state_has_its_words(page, demo, store, shoot, check_access):
 def test_a_job_that_nobody_knows_is_waited_for(page, demo, shoot, check_access):
     card = open_job(page, demo, "1234567890123456")
 
-    expect(card).to_contain_text("sent; no service has seen it yet")
-    card.get_by_role("button", name="Cancel the job").click()
-    card.get_by_role("button", name="Yes, stop it").click()
-    expect(card).to_contain_text("not cancelled: there is no such job")
+    expect(card).to_contain_text("submitted; waiting for the service")
+    card.get_by_role("button", name="Cancel job").click()
+    card.get_by_role("button", name="Yes, cancel it").click()
+    expect(card).to_contain_text("could not cancel: there is no such job")
     check_access(page)
-    card.get_by_role("button", name="Forget").click()
-    expect(page.get_by_text("No job is followed in this browser yet.")).to_be_visible()
+    card.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("No jobs in this browser yet.")).to_be_visible()
     check_access(page)
     shoot(page, "jobs_none")
 
@@ -153,23 +153,23 @@ def test_a_silent_service_is_told_with_since_when(page, demo, store, check_acces
     store.put_status("9100", stage="running", updated=ago(hours=3))
     card = open_job(page, demo, "9100")
 
-    since = re.compile("has not been heard of since .* UTC, 3 h ago")
+    since = re.compile("has not responded since .* UTC, 3 h ago")
     expect(page.locator(".service")).to_contain_text(since)
-    expect(card).to_contain_text("the service is silent too")
+    expect(card).to_contain_text("the service is not responding either")
     check_access(page)
 
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 FOREIGN = {"Access-Control-Allow-Origin": "http://elsewhere.example"}
 WEATHER = {
-    "error": (lambda route: route.fulfill(status=500, headers=CORS), "answered with status 500"),
+    "error": (lambda route: route.fulfill(status=500, headers=CORS), "responded with status 500"),
     "html": (
         lambda route: route.fulfill(status=200, headers=CORS, body="<html>proxy"),
-        "something that is not JSON",
+        "returned invalid JSON",
     ),
     "half": (
         lambda route: route.fulfill(status=200, headers=CORS, body='{"state": "runn'),
-        "something that is not JSON",
+        "returned invalid JSON",
     ),
     "away": (lambda route: route.abort(), "cannot be reached from this page"),
     "no CORS": (lambda route: route.fulfill(json={}, headers=FOREIGN), "(CORS)"),
@@ -184,7 +184,7 @@ def test_bad_weather_is_told_and_passes(visitor, page, demo, store, check_access
     page.route("**/processed/9200/status.json", answer)
     card = open_job(page, demo, "9200")
     expect(card).to_contain_text(words)
-    expect(card).to_contain_text("This page tries again")
+    expect(card).to_contain_text("This page will retry")
     check_access(page)
 
     page.unroute("**/processed/9200/status.json")
@@ -192,7 +192,7 @@ def test_bad_weather_is_told_and_passes(visitor, page, demo, store, check_access
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
     expect(card).to_contain_text("1 of 2 days")
-    expect(card).not_to_contain_text("tries again")
+    expect(card).not_to_contain_text("will retry")
 
 
 def test_a_job_is_opened_by_number_or_link_with_the_keyboard_alone(page, demo, store):
@@ -202,7 +202,7 @@ def test_a_job_is_opened_by_number_or_link_with_the_keyboard_alone(page, demo, s
     field.focus()
     page.keyboard.type("x9300")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("A job has a number of up to 16 digits")).to_be_visible()
+    expect(page.get_by_text("A job number has up to 16 digits")).to_be_visible()
     expect(field).to_be_focused()
 
     field.fill("")
@@ -220,7 +220,7 @@ def test_two_windows_share_the_list(visitor, demo, store):
     one.keyboard.press("Enter")
     expect(other.get_by_role("link", name="Correlation job 9400")).to_be_visible()
 
-    one.get_by_role("button", name="Forget").click()
+    one.get_by_role("button", name="Remove").click()
 
     expect(other.get_by_role("link", name="Correlation job 9400")).to_be_hidden()
 

@@ -51,9 +51,9 @@ def draw(page: Page, a: tuple[float, float], b: tuple[float, float]) -> None:
 def test_a_first_visit_invites(page, site, shoot, check_access):
     page.goto(site.url)
 
-    expect(page.get_by_text("Name a network, a station or an area on the left")).to_be_visible()
+    expect(page.get_by_text("Enter a network, a station or an area on the left")).to_be_visible()
     page.get_by_role("button", name="Query").click()
-    expect(page.get_by_text("asks for the whole world")).to_be_visible()
+    expect(page.get_by_text("matches the whole world")).to_be_visible()
     expect(page.get_by_label("Network", exact=True).first).to_be_focused()
     check_access(page)
     shoot(page, "map-first")
@@ -77,7 +77,9 @@ def test_a_filter_that_cannot_be_is_told_at_its_field(page, site):
     page.get_by_label("Start").fill("2006-13-01")
 
     network = page.get_by_label("Network", exact=True).first
-    expect(network).to_have_accessible_description("has letters, digits, * ? , _ and - only")
+    expect(network).to_have_accessible_description(
+        "may contain only letters, digits, * ? , _ and -"
+    )
     expect(network).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_text("is not a date; write YYYY-MM-DD")).to_be_visible()
 
@@ -92,7 +94,7 @@ def test_the_table_is_sorted_narrowed_and_selected_in_every_way(page, site):
     page.get_by_label("Component").select_option("Z")
     page.get_by_label("State").select_option("closed")
     assert set(ids(page)) == {"XX.CCC.00.BHZ", "XX.CCC.10.BHZ", "XX.CCC.00.HHZ"}
-    page.get_by_role("checkbox", name="Select all that are listed").check()
+    page.get_by_role("checkbox", name="Select all listed channels").check()
     page.get_by_label("State").select_option("")
     page.get_by_label("Component").select_option("")
     assert len(selected(page)) == 3
@@ -131,7 +133,7 @@ def test_an_area_is_drawn_or_written_and_asked_for(page, site, weather):
     page.get_by_role("button", name="Query").click()
     expect(page.get_by_text("4 channels of 1 station")).to_be_visible()
     assert float(weather.queries[-1]["maxlatitude"]) == 61.1
-    page.get_by_role("button", name="No area").click()
+    page.get_by_role("button", name="Remove area").click()
     expect(page.get_by_label("North")).to_have_value("")
 
 
@@ -153,7 +155,7 @@ def test_stations_in_a_box_are_selected(page, site):
 
     page.get_by_role("button", name="None").click()
     page.get_by_role("button", name="In the area").click()
-    expect(page.get_by_text("There is no area yet")).to_be_visible()
+    expect(page.get_by_text("No area is set")).to_be_visible()
     for side, text in {"North": "62", "South": "61.3", "West": "10", "East": "12"}.items():
         page.get_by_label(side).fill(text)
     page.get_by_role("button", name="In the area").click()
@@ -198,7 +200,7 @@ def test_a_map_of_tiles_is_shown_and_left_where_its_tiles_do_not_come(visitor, p
     expect(page.locator(".leaflet-control-attribution")).to_contain_text("Land: Natural Earth, us")
     layers.select_option("Lost tiles")
 
-    expect(page.get_by_text("Lost tiles cannot be reached")).to_be_visible()
+    expect(page.get_by_text("Lost tiles is unavailable")).to_be_visible()
     expect(layers).to_have_value("")
 
 
@@ -236,7 +238,7 @@ def test_a_span_that_no_job_may_have_is_not_saved(page, site):
     page.get_by_role("button", name="All", exact=True).click()
     page.get_by_role("button", name="Save 12 selected channels").click()
 
-    expect(saved(page)).to_contain_text("a job has at most 3700. Write a start and an end")
+    expect(saved(page)).to_contain_text("a job has at most 3700. Enter a start and an end")
     expect(page.get_by_label("Start")).to_be_focused()
 
 
@@ -345,7 +347,7 @@ def test_land_has_the_colour_of_the_style_sheet(visitor, page, site, scheme, lan
 @pytest.mark.parametrize("scheme", ["dark", "print"])
 def test_the_map_is_good_in_the_dark_and_on_paper(page, site, shoot, check_access, scheme):
     find(page, site.url)
-    page.get_by_role("checkbox", name="Select all that are listed").check()
+    page.get_by_role("checkbox", name="Select all listed channels").check()
     page.emulate_media(**({"media": "print"} if scheme == "print" else {"color_scheme": "dark"}))
     check_access(page)
     shoot(page, f"map-{scheme}")

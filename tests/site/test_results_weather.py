@@ -14,17 +14,21 @@ pytestmark = pytest.mark.real
 CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Content-Range"}
 MANIFEST, FILE, TABLE = "**/manifest.json", "**/linear.h5", "**/linear.csv"
 WEATHER = {
-    "no manifest": (MANIFEST, {"status": 404}, "it has not finished, or its results are older"),
-    "forbidden": (MANIFEST, {"status": 403}, "it has not finished, or its results are older"),
-    "half a manifest": (MANIFEST, {"body": '{"schema": 1, "fil'}, "something that is not JSON"),
-    "later manifest": (MANIFEST, {"body": '{"schema": 2, "files": []}'}, "page knows schema 1"),
-    "half a table": (TABLE, {"body": "first,sec"}, "broke off after 9 of"),
-    "half a part": (FILE, {"status": 206, "body": b"12345"}, "broke off after 5 of"),
-    "no ranges": (FILE, {"status": 200, "body": b"x" * 9000}, "does not send parts of files"),
-    "shorter file": (FILE, {"status": 416}, "the file is shorter than the manifest"),
-    "file gone": (FILE, {"status": 403}, "not there any more"),
-    "slow down": (FILE, {"status": 503}, "asks to slow down"),
-    "an error": (FILE, {"status": 500, "body": "<html>"}, "answered with status 500"),
+    "no manifest": (MANIFEST, {"status": 404}, "it has not finished, or its results have expired"),
+    "forbidden": (MANIFEST, {"status": 403}, "it has not finished, or its results have expired"),
+    "half a manifest": (MANIFEST, {"body": '{"schema": 1, "fil'}, "returned invalid JSON"),
+    "later manifest": (MANIFEST, {"body": '{"schema": 2, "files": []}'}, "page supports schema 1"),
+    "half a table": (TABLE, {"body": "first,sec"}, "was cut off after 9 of"),
+    "half a part": (FILE, {"status": 206, "body": b"12345"}, "was cut off after 5 of"),
+    "no ranges": (
+        FILE,
+        {"status": 200, "body": b"x" * 9000},
+        "does not support HTTP range requests",
+    ),
+    "shorter file": (FILE, {"status": 416}, "is shorter than the manifest states"),
+    "file gone": (FILE, {"status": 403}, "no longer exists"),
+    "slow down": (FILE, {"status": 503}, "is limiting requests"),
+    "an error": (FILE, {"status": 500, "body": "<html>"}, "responded with status 500"),
     "away": (FILE, None, "cannot be reached from this page"),
 }
 
@@ -87,5 +91,5 @@ def test_a_job_without_data_shows_what_there_is(page, demo, store, tmp_path):
 def test_an_empty_browser_says_where_results_come_from(page, demo, shoot):
     page.goto(f"{demo.page}/#stacking")
 
-    expect(page.get_by_text("No finished job is followed in this browser.")).to_be_visible()
+    expect(page.get_by_text("No finished jobs in this browser.")).to_be_visible()
     shoot(page, "stacking_none")

@@ -69,7 +69,7 @@ def test_traces_of_a_virtual_shot_are_those_of_the_file_turned_where_they_must(
         channel = file["second"].asstr()[:][-1]  # it is the second of all its pairs
         lags = file["lag"][:]
     panel = open_results(page, demo, done, plot="shot", channel=channel)
-    expect(panel.locator("h3", has_text=f"Virtual shot at {channel}")).to_be_visible()
+    expect(panel.locator("h3", has_text=f"Virtual source gather of {channel}")).to_be_visible()
 
     what, lag, value = point(page, 0.6, 0.4).groups()
     other, far = what.split(" · ")
@@ -145,11 +145,11 @@ def test_a_trace_is_kept_as_csv_and_the_plot_as_a_picture(page, demo, done, fold
     panel = open_results(page, demo, done)
     first, second = panel.locator("h3", has_text=" to ").inner_text().split(" to ")
     with page.expect_download() as download:
-        panel.get_by_role("button", name="Save the trace as CSV").click()
+        panel.get_by_role("button", name="Save trace as CSV").click()
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
     trace = np.array([row["stack"] for row in rows], dtype=np.float32)
     with page.expect_download() as picture:
-        panel.get_by_role("button", name="Save the picture").click()
+        panel.get_by_role("button", name="Save image").click()
 
     assert download.value.suggested_filename == f"linear_{first}_{second}.csv"
     expected = read_pair(folder / "STACK/linear.h5", "stack", (first, second))
@@ -174,7 +174,7 @@ def test_files_come_by_link_and_by_the_lines_for_a_terminal(
     assert sha256(Path(download.value.path())) == sums[key]
 
     with page.expect_download() as download:
-        panel.get_by_role("button", name="Save all as one ZIP").click()
+        panel.get_by_role("button", name="Download all as ZIP").click()
     with zipfile.ZipFile(download.value.path()) as whole:
         assert whole.testzip() is None
         packed = {n: hashlib.sha256(whole.read(n)).hexdigest() for n in whole.namelist()}
@@ -183,7 +183,7 @@ def test_files_come_by_link_and_by_the_lines_for_a_terminal(
 
     lines = {
         name: panel.get_by_role("region", name=name, exact=True).inner_text()
-        for name in ("With curl", "One file with curl", "One file with the AWS tools")
+        for name in ("With curl", "One file with curl", "One file with the AWS CLI")
     }
     for name, line in lines.items():
         place = tmp_path / name.replace(" ", "_")
@@ -268,19 +268,19 @@ def test_a_stack_is_asked_for_watched_seen_and_downloaded(
 ):
     visitor.expected.append("status of 404")  # until the service has seen the job
     panel = open_request(page, demo, done, "phase-weighted")
-    panel.get_by_label("Smooth the phases over").fill("-2")
+    panel.get_by_label("Phase smoothing").fill("-2")
     stack(panel)
     expect(
         panel.get_by_text("-2 s is out of range (at least 0 and at most 3600 s)")
     ).to_be_visible()
-    expect(panel.get_by_label("Smooth the phases over")).to_be_focused()
-    panel.get_by_text("Errors, dv/v and images").click()
+    expect(panel.get_by_label("Phase smoothing")).to_be_focused()
+    panel.get_by_text("Uncertainty, dv/v and images").click()
     check_access(page)
     shoot(page, "stacking_request")
-    panel.get_by_label("Smooth the phases over").fill("2")
+    panel.get_by_label("Phase smoothing").fill("2")
 
     stack(panel)
-    panel.get_by_role("link", name="See the result").click(timeout=120_000)
+    panel.get_by_role("link", name="View result").click(timeout=120_000)
 
     page.wait_for_url(lambda url: "id=" in url and done not in url)
     job = re.search(r"id=(\d+)", page.url)[1]
@@ -318,7 +318,7 @@ def test_a_request_whose_answer_is_lost_is_sent_again_as_the_same_launch(visitor
     page.route(f"{demo.page}/jobs", lose_the_first)
     panel = open_request(page, demo, YEAR, "robust")
     stack(panel)
-    expect(panel.get_by_text("trying again makes no second job")).to_be_visible()
+    expect(panel.get_by_text("Retrying is safe: it cannot create a second job")).to_be_visible()
     for job in ("8102", "8103"):
         stack(panel)
         expect(panel.get_by_role("link", name=f"Job {job}")).to_be_visible()
@@ -338,9 +338,9 @@ def loosened(route) -> None:
 def test_a_page_without_a_service_says_so_and_gives_the_file(page, demo, year):
     page.route("**/config.json", without_service)
     panel = open_results(page, demo, YEAR, view="stack")
-    expect(panel.get_by_text("This page has no service to send jobs to")).to_be_visible()
+    expect(panel.get_by_text("This page is not connected to a service")).to_be_visible()
     expect(panel.get_by_role("button", name="Stack", exact=True)).to_be_hidden()
-    panel.get_by_label("One trace a pair over all days").uncheck()
+    panel.get_by_label("One stack per pair over all days").uncheck()
     panel.get_by_label("Interval", exact=True).fill("7D")
     with page.expect_download() as download:
         panel.get_by_role("button", name="Save stacking_params.csv").click()
@@ -362,7 +362,7 @@ def test_an_address_leads_to_a_pair_and_a_plot_of_the_same_job(page, demo, year)
     expect(panel.get_by_role("heading", name="to XX.<b>B</b>..BHZ")).to_be_visible()
     page.evaluate(f"location.hash = '#stacking?id={YEAR}&plot=all'")
 
-    expect(panel.get_by_role("heading", name="All pairs by distance")).to_be_visible()
+    expect(panel.get_by_role("heading", name="Record section of all pairs")).to_be_visible()
 
 
 def test_on_paper_the_plot_is_on_white_and_the_controls_are_gone(page, demo, year, shoot):
@@ -372,7 +372,7 @@ def test_on_paper_the_plot_is_on_white_and_the_controls_are_gone(page, demo, yea
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
 
-    expect(panel.get_by_role("button", name="Save the picture")).to_be_hidden()
+    expect(panel.get_by_role("button", name="Save image")).to_be_hidden()
     corner = page.evaluate(
         "[...document.querySelector('.plot:not([hidden]) .sheet').getContext('2d')"
         ".getImageData(2, 2, 1, 1).data]"
@@ -384,7 +384,7 @@ def test_on_paper_the_plot_is_on_white_and_the_controls_are_gone(page, demo, yea
 def test_the_tab_can_be_used_on_a_small_screen(page, demo, year, shoot, check_access):
     page.set_viewport_size({"width": 420, "height": 900})
     panel = open_results(page, demo, YEAR, plot="shot", channel="XX.A..BHZ")
-    expect(panel.get_by_role("heading", name="Virtual shot at XX.A..BHZ")).to_be_visible()
+    expect(panel.get_by_role("heading", name="Virtual source gather of XX.A..BHZ")).to_be_visible()
     for view in ("New stack", "Files", "Provenance", "Images", "Explore"):
         panel.get_by_role("button", name=view).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 420, view

@@ -23,7 +23,7 @@ def test_a_person_finds_channels_launches_watches_stacks_and_takes_an_image_home
         page.get_by_role("checkbox", name=f"Select NO.{station}..BHZ").check()
     page.get_by_role("button", name="Save 3 selected channels").click()
 
-    page.get_by_role("link", name="Go on to XCor").click()
+    page.get_by_role("link", name="Continue to XCor").click()
     params = {"fs": "4", "freqmin": "0.12", "freqmax": "0.35", "cc_step": "300", "cc_len": "600"}
     for name, value in params.items():
         page.locator(f"#xcor-{name}").fill(value)
@@ -34,7 +34,7 @@ def test_a_person_finds_channels_launches_watches_stacks_and_takes_an_image_home
     jobs = page.get_by_role("tabpanel", name="Jobs")
     expect(jobs.get_by_text("3 channels, 0.12 to 0.35 Hz").first).to_be_visible()
     shoot(page, "visit-jobs")
-    jobs.get_by_role("link", name="See the results").click(timeout=180_000)
+    jobs.get_by_role("link", name="View results").click(timeout=180_000)
 
     stacking = page.get_by_role("tabpanel", name="Stacking")
     expect(stacking.locator(".pairlist tbody tr")).to_have_count(3)
@@ -42,7 +42,7 @@ def test_a_person_finds_channels_launches_watches_stacks_and_takes_an_image_home
     stacking.get_by_label("Method").select_option("phase-weighted")
     stacking.get_by_role("button", name="Stack", exact=True).click()
     first = re.search(r"id=(\d+)", page.url)[1]
-    stacking.get_by_role("link", name="See the result").click(timeout=180_000)
+    stacking.get_by_role("link", name="View result").click(timeout=180_000)
     page.wait_for_url(lambda url: "id=" in url and first not in url)
     stacking.get_by_role("button", name="Images").click()
     with page.expect_download() as download:

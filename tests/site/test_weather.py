@@ -27,17 +27,17 @@ def status(page: Page):
 def test_a_data_centre_that_has_no_list_is_told_in_words(visitor, page, site):
     visitor.expected += ["Failed to load resource", "CORS"]
     for sky, words in {
-        "204": "Nothing matches. Widen the codes",
-        "400": "does not understand the query",
-        "404": "Nothing matches. Widen the codes",
-        "403": "refuses the query",
+        "204": "No channels match. Widen the codes",
+        "400": "rejected the query as invalid",
+        "404": "No channels match. Widen the codes",
+        "403": "denied access",
         "413": "name networks or stations, take fewer channels, or draw a smaller area",
         "414": "name fewer codes, or use wildcards",
-        "500": "has trouble of its own (status 500): try again, or choose another",
-        "web page": "answered with a web page instead of a list of channels",
-        "no list": "is no list of channels",
-        "half": "broke off",
-        "no CORS": "does not let pages of other sites read its answers (CORS)",
+        "500": "had an internal error (status 500): try again, or choose another",
+        "web page": "returned a web page instead of a list of channels",
+        "no list": "is not a list of channels",
+        "half": "was cut off",
+        "no CORS": "does not allow cross-origin requests (CORS)",
     }.items():
         query(page, site, sky)
         expect(status(page), sky).to_contain_text(words)
@@ -77,23 +77,23 @@ def test_a_service_that_stays_busy_is_given_up_after_some_tries(visitor, page, s
     query(page, site, "busy")
     # Each answer has come before the page's clock goes on: it would have been given up else.
     for seconds, told in ((5, "[1-5]"), (15, "1[0-5]"), (45, "4[0-5]")):
-        waits = re.compile(f"busy; it is asked again in {told} second")
+        waits = re.compile(f"busy; retrying in {told} second")
         expect(status(page)).to_contain_text(waits)
         page.clock.run_for(1000 * seconds)
 
-    given_up = "try again in some minutes, or choose another data centre"
+    given_up = "try again in a few minutes, or choose another data centre"
     expect(status(page)).to_contain_text(given_up)
     assert weather.asked["busy"] == 4
 
 
 @pytest.mark.parametrize(
     ("sky", "words"),
-    [("silent", "has not answered for 60 s"), ("stalled", "has sent nothing more for 60 s")],
+    [("silent", "has not responded for 60 s"), ("stalled", "has sent no more data for 60 s")],
 )
 def test_a_service_that_falls_silent_is_given_up(visitor, page, site, weather, sky, words):
     page.clock.install()
     query(page, site, sky)
-    expect(status(page)).to_contain_text("kB so far" if sky == "stalled" else f"Asking {sky}")
+    expect(status(page)).to_contain_text("kB so far" if sky == "stalled" else f"Querying {sky}")
     page.clock.run_for(61_000)
 
     expect(status(page)).to_contain_text(words)
@@ -111,7 +111,7 @@ def test_lines_that_cannot_be_read_are_counted_and_the_others_used(page, site):
     query(page, site, "damaged")
 
     expect(status(page)).to_contain_text("Found 2 channels")
-    expect(status(page)).to_contain_text("1 line of the answer could not be read")
+    expect(status(page)).to_contain_text("1 line of the response could not be read")
     expect(status(page)).to_contain_text("line 4 has 4 fields instead of 17")
 
 
@@ -150,7 +150,7 @@ def test_two_windows_work_on_the_same_saved_channels(visitor, site):
         saved = page.get_by_role("region", name="Saved channels")
         expect(saved).to_contain_text("2 channels of 2 stations, 2 days")
     one.get_by_role("button", name="Clear").click()
-    expect(other.get_by_role("region", name="Saved channels")).to_contain_text("Nothing yet")
+    expect(other.get_by_role("region", name="Saved channels")).to_contain_text("No channels yet")
     one.get_by_role("button", name="Undo").click()
     expect(other.get_by_role("region", name="Saved channels")).to_contain_text("2 channels")
 
@@ -162,7 +162,7 @@ def test_a_browser_that_keeps_nothing_is_told_of(visitor, site):
     page = visitor.open(site.url)
     page.get_by_label("Colours").select_option("Dark")
 
-    expect(page.get_by_text("This browser does not keep anything")).to_be_visible()
+    expect(page.get_by_text("This browser cannot store data")).to_be_visible()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 

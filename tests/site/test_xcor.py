@@ -54,7 +54,7 @@ def test_the_defaults_are_those_of_the_original_with_units_and_help(
         expect(field(page, name)).to_have_value(value)
     expect(field(page, "fs")).to_have_accessible_name("fs (Hz)")
     expect(field(page, "maxlag")).to_have_accessible_description("Maximum lag, shorter than cc_len")
-    expect(page.get_by_text("Save channels in the tab Map")).to_be_visible()
+    expect(page.get_by_text("Save channels in the Map tab")).to_be_visible()
     expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
     shoot(page, "xcor-empty")
 
@@ -80,10 +80,12 @@ def test_values_are_checked_as_they_are_typed_against_each_other_and_the_channel
     field(page, "freqmin").fill("0.1")
     field(page, "fs").fill("30")
     field(page, "freqmax").fill("11")
-    expect(page.get_by_text("XX.B..BHZ recorded at less, from 20 Hz on")).to_be_visible()
+    expect(
+        page.get_by_text("exceeds the sampling rate of XX.B..BHZ (at least 20 Hz)")
+    ).to_be_visible()
     expect(page.get_by_text("11 Hz leaves no pair: it exceeds the highest")).to_be_visible()
     expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
-    expect(page.get_by_text("Their sampling rates differ: 20, 40 Hz")).to_be_visible()
+    expect(page.get_by_text("Sampling rates differ: 20, 40 Hz")).to_be_visible()
     expect(page.get_by_text("On 1 day there is only one channel")).to_be_visible()
     check_access(page)
 
@@ -91,7 +93,7 @@ def test_values_are_checked_as_they_are_typed_against_each_other_and_the_channel
 def test_a_channel_that_is_too_slow_is_left_out_and_said_while_a_pair_is_left(page, site):
     start(page, site.url, f"{TWO}XX,C,,BHZ,2019-01-01,2019-01-02,40\n", "?fs=30&freqmax=11")
 
-    expect(page.get_by_text("XX.B..BHZ cannot hold it")).to_be_visible()
+    expect(page.get_by_text("exceeds the Nyquist frequency of XX.B..BHZ")).to_be_visible()
     expect(page.get_by_role("button", name="Save and Launch")).to_be_enabled()
 
 
@@ -100,10 +102,10 @@ def test_the_estimate_is_made_of_what_is_right_while_other_values_are_not(page, 
 
     expect(field(page, "freqmin")).to_have_attribute("aria-invalid", "true")
     expect(page.locator(".price dd").first).to_have_text("1")
-    expect(page.get_by_text("Correct the parameters in red to launch the job.")).to_be_visible()
+    expect(page.get_by_text("Fix the parameters marked in red to launch the job.")).to_be_visible()
     field(page, "cc_len").fill("y")
     expect(page.locator(".price dd")).to_have_count(0)
-    expect(page.get_by_text("in red to see what the job comes to.")).to_be_visible()
+    expect(page.get_by_text("in red to see the estimate.")).to_be_visible()
 
 
 def test_the_estimate_is_that_of_the_command_line(page, site, tmp_path: Path):
@@ -177,7 +179,7 @@ def test_a_job_is_launched_after_one_more_look_at_its_price(page, site, shoot, c
     expect(dialog).to_contain_text("2 channels, 0.1 to 0.2 Hz")
     check_access(page)
     shoot(page, "xcor-launch")
-    dialog.get_by_role("button", name="Not yet").click()
+    dialog.get_by_role("button", name="Cancel").click()
     assert site.sent == []
     launch(page)
 
@@ -193,7 +195,7 @@ def test_a_job_is_launched_after_one_more_look_at_its_price(page, site, shoot, c
 def test_the_keyboard_alone_sets_the_parameters_and_launches(page, site):
     start(page, site.url)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     press(page, "Tab", until=field(page, "fs"))
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type("20")
@@ -247,10 +249,14 @@ def test_what_the_service_refuses_is_shown_at_the_field(visitor, page, site, sho
 def test_a_service_in_trouble_loses_nothing_and_is_tried_again(visitor, page, site):
     visitor.expected.append("Failed to load")
     troubles = [
-        (503, {"error": "the job store is out of reach"}, "cannot store jobs just now: the job"),
-        (429, {}, "has had many jobs in a short time"),
-        (500, {}, "answered with status 500"),
-        (201, {"hello": 1}, "answered with something that is no job"),
+        (
+            503,
+            {"error": "the job store is out of reach"},
+            "cannot store jobs at the moment: the job",
+        ),
+        (429, {}, "received too many jobs"),
+        (500, {}, "responded with status 500"),
+        (201, {"hello": 1}, "returned no job number"),
     ]
     site.answers = [*((status, reply) for status, reply, _ in troubles), (201, {"id": "42"})]
     start(page, site.url)
@@ -273,7 +279,7 @@ def test_a_launch_whose_answer_is_lost_makes_one_job_and_another_launch_another(
     before = store.sent()
     page.route(f"{demo.page}/jobs", lose_answer, times=1)
     launch(page)
-    expect(page.get_by_text("Trying again makes no second job")).to_be_visible()
+    expect(page.get_by_text("Retrying is safe: it cannot create a second job")).to_be_visible()
     (job,) = store.sent() - before
 
     page.reload()
@@ -312,7 +318,7 @@ def test_without_a_network_the_job_waits_also_over_a_reload(visitor, page, site,
 def test_without_an_endpoint_the_page_says_so_and_offers_the_two_files(page, plain):
     start(page, plain)
 
-    expect(page.get_by_text("This page has no service to send jobs to")).to_be_visible()
+    expect(page.get_by_text("This page is not connected to a service")).to_be_visible()
     expect(page.get_by_role("button", name="Save and Launch")).to_have_count(0)
     for name in ("xcor_params.csv", "stations.csv"):
         with page.expect_download() as download:

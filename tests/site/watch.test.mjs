@@ -81,7 +81,7 @@ test("what cannot be read leaves what was known, and says why", () =>
     await watcher.look("41");
     const seen = await next();
     assert.deepEqual([seen.status.state, seen.isThere], ["running", true]);
-    assert.match(seen.trouble, /not JSON/);
+    assert.match(seen.trouble, /invalid JSON/);
   }));
 
 test("a hidden page asks nothing, and one that is seen again asks at once", () =>

@@ -31,7 +31,9 @@ export async function ask(url, { silence = SILENCE, signal, ...init } = {}) {
   const abort = () => controller.abort(signal.reason);
   if (signal?.aborted) throw signal.reason;
   signal?.addEventListener("abort", abort); // stays, so that the body can be aborted, too
-  const late = new HttpError(`${hostOf(url)} has not answered for ${Math.round(silence / 1000)} s`);
+  const late = new HttpError(
+    `${hostOf(url)} has not responded for ${Math.round(silence / 1000)} s`,
+  );
   const timer = setTimeout(() => controller.abort(late), silence);
   try {
     return await fetch(url, { ...init, signal: controller.signal });
@@ -39,7 +41,7 @@ export async function ask(url, { silence = SILENCE, signal, ...init } = {}) {
     if (controller.signal.aborted) throw controller.signal.reason;
     throw new HttpError(
       `${hostOf(url)} cannot be reached from this page: the network or the service is down, ` +
-        "or the service does not let pages of other sites read its answers (CORS)",
+        "or the service does not allow cross-origin requests (CORS)",
     );
   } finally {
     clearTimeout(timer);
@@ -79,7 +81,9 @@ export async function readBody(
     reader.cancel().catch(() => {}); // it may be over already
     if (signal?.aborted) throw signal.reason;
     if (error instanceof HttpError) throw error;
-    throw new HttpError(`the answer of ${hostOf(response.url)} broke off after ${bytes} bytes`);
+    throw new HttpError(
+      `the response from ${hostOf(response.url)} was cut off after ${bytes} bytes`,
+    );
   }
 }
 
@@ -92,14 +96,14 @@ export async function fetchJson(url, options = {}) {
   const answer = await ask(url, { cache: "no-cache", ...options });
   if (answer.status === 403 || answer.status === 404) return null;
   if (!answer.ok)
-    throw new HttpError(`${hostOf(url)} answered with status ${answer.status}`, {
+    throw new HttpError(`${hostOf(url)} responded with status ${answer.status}`, {
       status: answer.status,
     });
   try {
     return await answer.json();
   } catch {
     if (options.signal?.aborted) throw options.signal.reason;
-    throw new HttpError(`${hostOf(url)} answered with something that is not JSON`, {
+    throw new HttpError(`${hostOf(url)} returned invalid JSON`, {
       status: answer.status,
     });
   }
@@ -116,7 +120,7 @@ async function withinTime(promise, ms, url) {
     timer = setTimeout(
       () =>
         reject(
-          new HttpError(`${hostOf(url)} has sent nothing more for ${Math.round(ms / 1000)} s`),
+          new HttpError(`${hostOf(url)} has sent no more data for ${Math.round(ms / 1000)} s`),
         ),
       ms,
     );

@@ -88,7 +88,7 @@ export function openSection() {
       context.textAlign = "center";
       context.fillStyle = colours.quiet;
       context.fillText(
-        "Nothing to show: no trace has data and a distance.",
+        "Nothing to show: no trace has both data and a distance.",
         (x.from + x.to) / 2,
         (TOP + bottom) / 2,
       );

@@ -7,21 +7,21 @@ import { RULES, goesWithType } from "./stacking_params.js";
 
 const TITLES = {
   type: "Method",
-  phase_smooth: "Smooth the phases over",
+  phase_smooth: "Phase smoothing",
   power: "Power",
-  select: "Select by",
+  select: "Selection criterion",
   threshold: "Threshold",
-  stack_all: "One trace a pair over all days",
+  stack_all: "One stack per pair over all days",
   interval: "Interval",
-  moving: "A new interval every",
+  moving: "Interval step",
   bootstrap: "Bootstrap resamples",
-  dvv: "Change of velocity (dv/v)",
-  dvv_min_lag: "Coda from",
-  dvv_max_lag: "Coda to",
-  dvv_max: "Largest change",
-  pairs: "Pairs to draw",
-  shots: "Channels to draw against all others",
-  svg: "Images as SVG too",
+  dvv: "Velocity change (dv/v)",
+  dvv_min_lag: "Coda start",
+  dvv_max_lag: "Coda end",
+  dvv_max: "Maximum change",
+  pairs: "Pairs to plot",
+  shots: "Virtual source gathers",
+  svg: "Also save images as SVG",
 };
 
 // What a column goes with beside the type; the others are always there.
@@ -38,14 +38,15 @@ const WITH = {
 const ABOUT = {
   linear: "The mean of all windows.",
   "phase-weighted":
-    "The mean, weighted by how well the phases of the windows agree (Schimmel and Paulssen 1997).",
-  robust: "Windows that disagree with the rest count less (Pavlis and Vernon 2010).",
-  "tf-phase-weighted": "As phase-weighted, but agreement is measured in time and frequency.",
+    "The mean, weighted by the phase coherence of the windows (Schimmel and Paulssen 1997).",
+  robust: "Windows that differ from the stack get smaller weights (Pavlis and Vernon 2010).",
+  "tf-phase-weighted":
+    "As phase-weighted, with the phase coherence measured in time and frequency.",
   "nth-root":
-    "The mean of n-th roots: suppresses what is loud only now and then; distorts the shape.",
-  selective: "Only windows that resemble the stack, or are clear by themselves.",
-  "adaptive-covariance": "Keeps what is coherent between windows (Nakata et al. 2015).",
-  median: "The median of the windows at every lag.",
+    "The mean of n-th roots: suppresses transient high amplitudes, but distorts the waveform.",
+  selective: "Only windows that correlate with the stack, or have a high signal-to-noise ratio.",
+  "adaptive-covariance": "Retains signals that are coherent between windows (Nakata et al. 2015).",
+  median: "The median of the windows at each lag.",
 };
 
 const isTrue = (value) => String(value) === "true";

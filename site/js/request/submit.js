@@ -48,16 +48,14 @@ function understood(answer, reply, host) {
   if (answer.status === 422 && Array.isArray(reply?.problems)) return { problems: reply.problems };
   const said = typeof reply?.error === "string" ? `: ${reply.error}` : "";
   const words = {
-    403: "does not take jobs from this page",
-    413: "finds the job too large to send",
-    429: "has had many jobs in a short time; wait a minute",
-    503: "cannot store jobs just now",
+    403: "does not accept jobs from this page",
+    413: "rejected the job as too large",
+    429: "received too many jobs; wait a minute",
+    503: "cannot store jobs at the moment",
   };
   const why =
     words[answer.status] ??
-    (answer.ok
-      ? "answered with something that is no job"
-      : `answered with status ${answer.status}`);
+    (answer.ok ? "returned no job number" : `responded with status ${answer.status}`);
   return { trouble: `${host} ${why}${said}` };
 }
 

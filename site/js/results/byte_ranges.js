@@ -81,7 +81,7 @@ export async function loadRange(url, { start, end }, { size, signal }) {
   const said = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(answer.headers.get("Content-Range") ?? "");
   if (said && (Number(said[1]) !== start || Number(said[2]) !== end - 1)) {
     await answer.body?.cancel();
-    throw new HttpError(`${hostOf(url)} sent another part of the file than was asked for`, {
+    throw new HttpError(`${hostOf(url)} returned a different byte range than requested`, {
       status: 206,
     });
   }
@@ -109,7 +109,7 @@ async function bytesOf(answer, length, url, signal) {
       if (done) break;
       if (at + value.length > length)
         throw new HttpError(
-          `${hostOf(url)} sends more than the manifest says; the file is not the one that was published`,
+          `${hostOf(url)} returned more bytes than the manifest states; the file is not the published one`,
         );
       bytes.set(value, at);
       at += value.length;
@@ -119,12 +119,12 @@ async function bytesOf(answer, length, url, signal) {
     if (signal?.aborted) throw signal.reason;
     if (error instanceof HttpError) throw error;
     throw new HttpError(
-      `the answer of ${hostOf(url)} broke off after ${at} of ${length} bytes; try again`,
+      `the response from ${hostOf(url)} was cut off after ${at} of ${length} bytes; try again`,
     );
   }
   if (at < length)
     throw new HttpError(
-      `the answer of ${hostOf(url)} broke off after ${at} of ${length} bytes; try again`,
+      `the response from ${hostOf(url)} was cut off after ${at} of ${length} bytes; try again`,
     );
   return bytes;
 }
@@ -132,12 +132,12 @@ async function bytesOf(answer, length, url, signal) {
 function refusal(status, url) {
   const host = hostOf(url);
   if (status === 200)
-    return `${host} does not send parts of files (HTTP ranges), and the whole is too large to load here; download it`;
+    return `${host} does not support HTTP range requests, and the file is too large to load in full; download it`;
   if (status === 416)
-    return `${host} says that the file is shorter than the manifest; it is not the one that was published`;
+    return `the file on ${host} is shorter than the manifest states; it is not the published one`;
   if (status === 403 || status === 404)
-    return "the file is not there any more: results are kept for a limited time";
+    return "the file no longer exists: results are kept for a limited time";
   if (status === 429 || status === 503)
-    return `${host} asks to slow down (status ${status}); try again in a minute`;
-  return `${host} answered with status ${status}`;
+    return `${host} is limiting requests (status ${status}); try again in a minute`;
+  return `${host} responded with status ${status}`;
 }

@@ -33,7 +33,7 @@ export function readManifest(raw) {
   if (raw === null || typeof raw !== "object" || !Array.isArray(raw.files))
     throw new Error("the manifest lists no files");
   if (raw.schema !== 1)
-    throw new Error(`the manifest is of schema ${raw.schema}; this page knows schema 1`);
+    throw new Error(`the manifest has schema ${raw.schema}; this page supports schema 1`);
   const text = (value) => (typeof value === "string" ? value : "");
   const object = (value) => (value !== null && typeof value === "object" ? value : {});
   const list = (value) =>
@@ -153,11 +153,11 @@ export function readRows(raw) {
     Array.isArray(tables) &&
     tables.every((runs) => Array.isArray(runs) && runs.every((run) => isRun(run, 2)));
   if (!isGood || !Array.isArray(raw.files))
-    throw new Error("CORR/rows.json is not what this page knows");
+    throw new Error("CORR/rows.json has an unsupported format");
   return raw.files.map(({ day, name, rows, window }) => {
     const runs = tables[rows];
     if (!runs || !Array.isArray(window) || !window.every((run) => isRun(run, 3))) {
-      throw new Error("CORR/rows.json is not what this page knows");
+      throw new Error("CORR/rows.json has an unsupported format");
     }
     return {
       day: String(day),

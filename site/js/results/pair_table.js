@@ -35,7 +35,7 @@ export function readPairs(text) {
     throw new Error("the table of pairs has no columns first and second");
   return rows.map((cells, row) => {
     if (cells.length < head.length)
-      throw new Error(`the table of pairs is cut off in row ${row + 1}`);
+      throw new Error(`the table of pairs is truncated in row ${row + 1}`);
     const numbers = NUMBERS.map((name) => [name, numberOf(cells[head.indexOf(name)])]);
     return {
       row,

@@ -113,7 +113,7 @@ export class Watcher {
   /** How the service is now, see serviceText. */
   get service() {
     if (this.#trouble)
-      return { isUp: null, text: `The service cannot be asked: ${this.#trouble}.` };
+      return { isUp: null, text: `The state of the service is unknown: ${this.#trouble}.` };
     return serviceText(this.#raw, this.#now());
   }
 

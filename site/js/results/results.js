@@ -21,10 +21,7 @@ export const MOST_TRACES = 24 * 2 ** 20; // bytes of stacks
 export async function openResults(bucket, id, signal) {
   const raw = await fetchJson(keyUrl(bucket, `processed/${id}/manifest.json`), { signal });
   if (raw === null)
-    throw new HttpError(
-      "it has not finished, or its results are older than the service keeps them",
-      { status: 404 },
-    );
+    throw new HttpError("it has not finished, or its results have expired", { status: 404 });
   return new Results(bucket, readManifest(raw));
 }
 
@@ -56,11 +53,11 @@ export class Results {
     return this.#once(this.#tables, stack.title, async () => {
       if (!stack.table)
         throw new Error(
-          "these results were made by an earlier version, which wrote no table of the pairs; their files can be downloaded",
+          "these results come from an earlier version, which wrote no table of pairs; download the files instead",
         );
       const pairs = readPairs(await this.text(stack.table));
       if (pairs.length !== stack.stack.shape[0])
-        throw new Error("the table of the pairs and the stacks do not belong together");
+        throw new Error("the table of pairs does not match the stacks");
       return pairs;
     });
   }
@@ -71,7 +68,7 @@ export class Results {
       const [lag, days] = await Promise.all(
         ["lag", "day"].map((name) => this.#whole(stack.file, name)),
       );
-      if (!lag || lag.length < 3) throw new Error(`${stack.file.name} has no lags`);
+      if (!lag || lag.length < 3) throw new Error(`${stack.file.name} has no lag axis`);
       // Lags are rounded as float64; a rate is not.
       const fs = Number(((lag.length - 1) / (lag.at(-1) - lag[0])).toPrecision(12));
       return { fs, days: days ? Array.from(days) : null };
@@ -102,7 +99,7 @@ export class Results {
    */
   async traces(stack, wanted, signal) {
     const place = this.traceOf(stack);
-    if (!place) throw new Error(`${stack.file.name} has no trace for each pair`);
+    if (!place) throw new Error(`${stack.file.name} has no trace per pair`);
     const ranges = wanted.map(({ pair }) => rowBytes(place, pair.row));
     const parts = await loadRanges(this.url(stack.file), ranges, { size: stack.file.size, signal });
     return parts.map((bytes, k) => {
@@ -147,7 +144,7 @@ export class Results {
     const file = fileOf(this.manifest, "CORR/rows.json");
     if (!file)
       throw new Error(
-        "these results have no list of their windows: no day had data, or an earlier version made them",
+        "these results have no list of windows: no day had data, or they come from an earlier version",
       );
     const rows = readRows(JSON.parse(await this.text(file)));
     const named = new Map(this.manifest.files.map((one) => [one.name, one]));
@@ -174,7 +171,7 @@ export class Results {
   async windows(name, days, { signal, onDay } = {}) {
     const stack = this.stacks.find(({ title }) => title === "linear");
     const pair = stack && (await this.pairs(stack)).find((one) => one.name === name);
-    if (!pair) throw new Error(`the correlations have no pair ${name}`);
+    if (!pair) throw new Error(`the correlations do not contain the pair ${name}`);
     const files = days.flatMap(({ parts }) => parts);
     const there = files
       .map((file) => ({ ...file, row: file.rowOf(pair.row) }))

@@ -6,15 +6,16 @@ const ENDS = ["done", "failed", "rejected", "cancelled"];
 const STALE = 5 * 60_000; // ms; a daemon writes a status anew every 30 s while a job lives
 
 const WORDS = {
-  queued: "Waiting",
+  queued: "Queued",
   running: "Running",
   done: "Done",
   failed: "Failed",
-  rejected: "Refused",
+  rejected: "Rejected",
   cancelled: "Cancelled",
 };
 
-const NOTHING = "no correlation was made; the warnings below say why for every channel and day";
+const NOTHING =
+  "no correlation was made; the warnings below give the reason for every channel and day";
 
 /** Whether a job in this state will not change again. */
 export function isOver(state) {
@@ -40,7 +41,7 @@ export function readStatus(raw) {
   return {
     state: text(given.state) in WORDS ? given.state : raw === null ? "queued" : "",
     kind: text(given.kind),
-    stage: raw === null ? "sent; no service has seen it yet" : text(given.stage),
+    stage: raw === null ? "submitted; waiting for the service" : text(given.stage),
     ahead: Number.isInteger(given.ahead) && given.ahead >= 0 ? given.ahead : null,
     days: [count(days[0]), count(days[1])],
     pairs: count(given.pairs),
@@ -84,7 +85,7 @@ export function progressText(status) {
   }
   if (isOver(state)) return state === "done" && stage !== "finished" ? stage : "";
   const days = all ? `${done} of ${all} ${all === 1 ? "day" : "days"}` : "";
-  return [stage, days, eta ? `about ${duration(eta)} left` : ""].filter(Boolean).join(" · ");
+  return [stage, days, eta ? `about ${duration(eta)} remaining` : ""].filter(Boolean).join(" · ");
 }
 
 /** The days that failed or warn, one line each: where, when, what. */
@@ -104,13 +105,13 @@ export function warningText(warning) {
  */
 export function serviceText(raw, now) {
   const updated = time(raw?.updated);
-  if (!updated) return { isUp: null, text: "The service has not been heard of yet." };
+  if (!updated) return { isUp: null, text: "The service has not reported its state yet." };
   // `next` is when it will have spoken again at the latest, as it says itself.
   const due = time(raw.next) ?? new Date(updated.getTime() + 60_000);
   if (now > new Date(due.getTime() + 60_000)) {
     return {
       isUp: false,
-      text: `The service has not been heard of since ${since(updated, now)}; jobs wait until it is back.`,
+      text: `The service has not responded since ${since(updated, now)}; jobs wait until it is back.`,
     };
   }
   const [queued, running] = [raw.queued, raw.running].map((n) => (Number.isInteger(n) ? n : 0));
@@ -120,7 +121,7 @@ export function serviceText(raw, now) {
     .join(", ");
   return {
     isUp: true,
-    text: `The service is up${busy ? `: ${busy}.` : " and has nothing to do."}`,
+    text: `The service is up${busy ? `: ${busy}.` : " and idle."}`,
   };
 }
 
@@ -131,11 +132,11 @@ export function serviceText(raw, now) {
  */
 export function silenceText(status, service, now) {
   if (isOver(status.state) || !status.updated || now - status.updated < STALE) return "";
-  const silent = `No word of this job since ${since(status.updated, now)}`;
+  const silent = `No status update for this job since ${since(status.updated, now)}`;
   if (service.isUp === false)
-    return `${silent}; the service is silent too. It goes on when the service is back.`;
+    return `${silent}; the service is not responding either. The job continues when the service is back.`;
   if (service.isUp)
-    return `${silent}, though the service is up; it may be waiting for storage. Ask its operator if this lasts.`;
+    return `${silent}, although the service is up; it may be waiting for storage. Contact the operator if this persists.`;
   return `${silent}.`;
 }
 
@@ -161,39 +162,42 @@ function since(then, now) {
  * @param {string} reason  as the service gives it
  */
 export function advice(state, reason) {
-  if (state === "cancelled") return "Nothing was published. Send it again to have it done.";
+  if (state === "cancelled") return "No results were published. Submit the job again to run it.";
   if (state === "rejected") {
     return /of disk|pair-days|bytes|core/.test(reason)
-      ? "Ask for less: fewer channels or days, a shorter maxlag, a lower fs, or substack=86400. Then send it again."
-      : "Correct what is named above and send it again; nothing was computed.";
+      ? "Reduce the request: fewer channels or days, a shorter maxlag, a lower fs, or substack=86400. Then submit it again."
+      : "Correct the errors above and submit the job again; nothing was computed.";
   }
   if (state !== "failed") return "";
   for (const [sign, text] of ADVICE) if (sign.test(reason)) return text;
-  return "Look at the end of the log below. If it says nothing to you, send the job's number to the operator of the service.";
+  return "See the end of the log below. If it does not help, send the job number to the operator of the service.";
 }
 
 const ADVICE = [
   [
-    /^no (correlation|stack) was made/,
-    "Change the channels, times or parameters that the reasons name and send it again. The warnings below name every channel and day.",
+    /^no (correlation|stack)s? (was|were) (made|computed)/,
+    "Change the channels, times or parameters named in the reasons and submit the job again. The warnings below list every channel and day.",
   ],
   [
     /memory/i,
-    "The job needed more memory than it may have: fewer channels at a time or a lower fs help; so does max_distance.",
+    "The job exceeded its memory limit: use fewer channels, a lower fs or a smaller max_distance.",
   ],
-  [/longer than/i, "Split it into jobs of fewer days or channels; each is stacked the same way."],
-  [/disk|space/i, "The service was short of room. Try again later, or ask for less."],
+  [
+    /longer than/i,
+    "Split it into jobs with fewer days or channels; each is stacked in the same way.",
+  ],
+  [/disk|space/i, "The service ran out of disk space. Try again later, or reduce the request."],
   [
     /no day|no data|nodata/i,
-    "The data centre had nothing for these channels and days. Look at the availability in the log, and at other dates.",
+    "The data centre has no data for these channels and days. Check the availability in the log, or try other dates.",
   ],
   [
     /reach|answer|timed? ?out|refused|connection/i,
-    "The data centre did not answer. Try again later, or choose another one.",
+    "The data centre did not respond. Try again later, or choose another one.",
   ],
   [
     /kill/i,
-    "The worker was stopped from outside several times. Try again; if it repeats, tell the operator.",
+    "The worker was killed several times. Try again; contact the operator if it happens again.",
   ],
 ];
 

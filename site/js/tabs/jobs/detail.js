@@ -29,8 +29,8 @@ export function openDetail(app, { onForget }) {
     state: make("span", { className: "chip" }),
     progress: make("progress", { max: 1 }),
     stage: make("p", { className: "stage" }),
-    silence: make("p", { className: "told warn" }),
-    trouble: make("p", { className: "told warn" }),
+    silence: make("p", { className: "message warn" }),
+    trouble: make("p", { className: "message warn" }),
     reason: make("p", { className: "reason" }),
     advice: make("p", { className: "advice" }),
     facts: make("dl", { className: "facts" }),
@@ -43,10 +43,10 @@ export function openDetail(app, { onForget }) {
       ariaLabel: "End of the log",
     }),
   };
-  const failure = make("div", { className: "told bad stack" }, parts.reason, parts.advice);
+  const failure = make("div", { className: "message bad stack" }, parts.reason, parts.advice);
   const warnings = make("details", {}, parts.warned, parts.warnings);
   const log = make("details", {}, make("summary", {}, "End of the log"), parts.log);
-  const results = make("a", { className: "button strong" }, "See the results");
+  const results = make("a", { className: "button strong" }, "View results");
   const actions = make("div", { className: "row actions no-print" });
   const element = make(
     "section",
@@ -69,9 +69,9 @@ export function openDetail(app, { onForget }) {
     results,
     cancel.element,
     button("Copy link", copyLink),
-    button("Forget", () => onForget(id), {
+    button("Remove", () => onForget(id), {
       className: "plain",
-      title: "Take it off this list; its results stay",
+      title: "Remove from this list (results are kept)",
     }),
   );
 
@@ -79,13 +79,10 @@ export function openDetail(app, { onForget }) {
     const link = `${location.href.split("#")[0]}#jobs?id=${id}`;
     try {
       await navigator.clipboard.writeText(link);
-      app.notices.show(
-        "link",
-        "The link to this job is in the clipboard. Whoever has it can see the job and cancel it.",
-      );
+      app.notices.show("link", "Link copied. Anyone with the link can view and cancel this job.");
     } catch {
       // Plain http has no clipboard, and people may refuse it.
-      app.notices.show("link", `The link to this job: ${link}`);
+      app.notices.show("link", `Link to this job: ${link}`);
     }
   }
 
@@ -93,9 +90,9 @@ export function openDetail(app, { onForget }) {
     last = seen;
     const { status, isThere, trouble } = seen;
     element.setAttribute("aria-busy", String(!status && !trouble));
-    put(parts.trouble, trouble && `It cannot be read now: ${trouble}. This page tries again.`);
+    put(parts.trouble, trouble && `The status cannot be read: ${trouble}. This page will retry.`);
     if (!status) {
-      put(parts.stage, "Looking for it ...");
+      put(parts.stage, "Loading the status ...");
       for (const part of [
         parts.state,
         parts.progress,
@@ -127,7 +124,8 @@ export function openDetail(app, { onForget }) {
     );
     put(parts.reason, status.reason);
     put(parts.advice, advice(status.state, status.reason));
-    failure.className = over && status.state !== "cancelled" ? "told bad stack" : "told warn stack";
+    failure.className =
+      over && status.state !== "cancelled" ? "message bad stack" : "message warn stack";
     failure.hidden = parts.reason.hidden && parts.advice.hidden;
     drawFacts(status);
     drawList(status.warnings);
@@ -155,10 +153,10 @@ export function openDetail(app, { onForget }) {
       ["Days", status.days[1] ? `${status.days[0]} of ${status.days[1]}` : ""],
       ["Started", started ? ago(started, app.now()) : ""],
       [
-        isOver(status.state) ? "Took" : "Running for",
+        isOver(status.state) ? "Duration" : "Elapsed",
         started && end ? duration(Math.max(0, end - started) / 1000) : "",
       ],
-      ["Last word", updated ? ago(updated, app.now()) : ""],
+      ["Last update", updated ? ago(updated, app.now()) : ""],
       ["Version", version],
     ];
     parts.facts.hidden = false;
@@ -214,22 +212,22 @@ export function openDetail(app, { onForget }) {
 function waitText(kept, service, now) {
   const age = kept ? now - new Date(kept.sent) : 0;
   if (service.isUp === false)
-    return "The service is silent: the job is kept, and taken when the service is back.";
+    return "The service is not responding. Your job is stored and will start when the service is back.";
   if (age > 120_000)
-    return "Nothing is known of this job. If it was just sent, wait; if not, look at its number: results are kept for a limited time.";
+    return "No status found for this job. If you just submitted it, wait a moment; otherwise check the number. Results expire after a while.";
   return "";
 }
 
 /** A button that asks again before it ends a job. */
 function openCancel(app, onAsked) {
   const told = make("span", { className: "small quiet", role: "status" });
-  const first = button("Cancel the job", () => turn(true), { className: "danger" });
-  const sure = button("Yes, stop it", stopIt, { className: "danger" });
-  const no = button("Keep it", () => turn(false));
+  const first = button("Cancel job", () => turn(true), { className: "danger" });
+  const sure = button("Yes, cancel it", stopIt, { className: "danger" });
+  const no = button("Keep running", () => turn(false));
   const question = make(
     "span",
     { className: "row" },
-    make("span", { className: "small" }, "Stop it? What it has computed is lost."),
+    make("span", { className: "small" }, "Cancel this job? Its results so far will be lost."),
     sure,
     no,
   );
@@ -245,7 +243,7 @@ function openCancel(app, onAsked) {
   async function stopIt() {
     turn(false);
     first.disabled = true;
-    told.textContent = "asking ...";
+    told.textContent = "cancelling ...";
     try {
       const request = {
         method: "POST",
@@ -254,13 +252,13 @@ function openCancel(app, onAsked) {
         silence: 30_000,
       };
       const answer = await ask(`${app.config.submit}/${id}/cancel`, request);
-      if (answer.ok) told.textContent = "asked to stop; it takes a moment";
+      if (answer.ok) told.textContent = "cancellation requested; this takes a moment";
       else
-        told.textContent = `not cancelled: ${(await errorOf(answer)) || `the service answered ${answer.status}`}`;
+        told.textContent = `could not cancel: ${(await errorOf(answer)) || `the service responded with status ${answer.status}`}`;
       first.disabled = answer.ok;
     } catch (error) {
       first.disabled = false;
-      told.textContent = `not cancelled: ${error.message}`;
+      told.textContent = `could not cancel: ${error.message}`;
     }
     onAsked();
   }

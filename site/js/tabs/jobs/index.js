@@ -20,8 +20,8 @@ export function mount(panel, app) {
   const none = make(
     "div",
     { className: "empty" },
-    make("p", {}, "No job is followed in this browser yet."),
-    make("p", {}, "Launch one in the tab XCor, or open one by its number."),
+    make("p", {}, "No jobs in this browser yet."),
+    make("p", {}, "Launch one in the XCor tab, or open one by its number."),
   );
   const detail = openDetail(app, {
     onForget: (id) => (forget(app.store, id), app.tabs.go("jobs", {})),
@@ -68,7 +68,7 @@ export function mount(panel, app) {
     open(params) {
       const wanted = params.get("id") ?? "";
       const id = idIn(wanted);
-      finder.fail(wanted && !id ? `"${wanted.slice(0, 40)}" is not the number of a job.` : "");
+      finder.fail(wanted && !id ? `"${wanted.slice(0, 40)}" is not a job number.` : "");
       if (id) remember(app.store, { id }, app.now());
       chosen = id ?? keptJobs(app.store)[0]?.id ?? "";
       drawList();
@@ -90,11 +90,11 @@ function openRow(job, app, watcher) {
   let last = job.state;
 
   function draw({ status, isThere, trouble }) {
-    const word = status ? stateWord(status.state) : "Looking";
+    const word = status ? stateWord(status.state) : "Loading";
     state.textContent = word;
     element.dataset.state = status?.state ?? "";
     how.textContent = trouble
-      ? "cannot be read now"
+      ? "status unavailable"
       : status
         ? progressText(status) || (job.title ? `job ${job.id}` : "")
         : "";
@@ -150,7 +150,7 @@ function openFinder(onFound) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const id = idIn(field.value);
-    form.fail(id ? "" : "A job has a number of up to 16 digits; paste it, or a link to it.");
+    form.fail(id ? "" : "A job number has up to 16 digits; enter it, or a link to the job.");
     if (id) onFound(id);
     if (id) field.value = "";
     else field.focus();

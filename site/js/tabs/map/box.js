@@ -23,16 +23,16 @@ export function readBox(texts) {
   for (const side of SIDES) {
     const text = (texts[side] ?? "").trim();
     const value = Number(text);
-    if (!text) errors[side] = "is needed too: an area has four sides";
-    else if (!Number.isFinite(value)) errors[side] = "is not a number of degrees";
+    if (!text) errors[side] = "is required: an area has four sides";
+    else if (!Number.isFinite(value)) errors[side] = "is not a number";
     else if (Math.abs(value) > LIMIT[side])
-      errors[side] = `is not within -${LIMIT[side]} and ${LIMIT[side]} degrees`;
+      errors[side] = `is out of range (-${LIMIT[side]} to ${LIMIT[side]} degrees)`;
     box[side] = value;
   }
   if (!errors.north && !errors.south && box.south >= box.north)
-    errors.south = "is not below the north";
+    errors.south = "must be south of the north side";
   if (!errors.west && !errors.east && box.west === box.east)
-    errors.east = "is the same as the west";
+    errors.east = "must differ from the west side";
   return { box: Object.keys(errors).length ? null : box, errors };
 }
 

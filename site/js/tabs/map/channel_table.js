@@ -40,7 +40,7 @@ export function channelTable(on) {
   });
   const all = make("input", {
     type: "checkbox",
-    ariaLabel: "Select all that are listed",
+    ariaLabel: "Select all listed channels",
     onchange: () => on.onAll(all.checked),
   });
   const body = make("tbody");

@@ -70,7 +70,7 @@ export function parseChannels(text) {
     if (line.startsWith("#")) {
       columns ??= readHeader(line);
     } else if (line.trim()) {
-      if (!columns) throw new SyntaxError("it does not begin with the names of its columns");
+      if (!columns) throw new SyntaxError("it has no header line");
       const row = readRow(line, columns);
       if (typeof row === "string") rejected.push(`line ${k + 1} ${row}`);
       else addEpoch(found, row);
@@ -108,12 +108,12 @@ function readRow(line, { at, length, timeOf }) {
     of("channel"),
   ];
   const location = written === "--" ? "" : written;
-  if (!CODE.network.test(network)) return "has no network code";
-  if (!CODE.station.test(station)) return "has no station code";
-  if (!CODE.location.test(location)) return "has no location code";
-  if (!CODE.channel.test(channel)) return "has no channel code";
+  if (!CODE.network.test(network)) return "has no valid network code";
+  if (!CODE.station.test(station)) return "has no valid station code";
+  if (!CODE.location.test(location)) return "has no valid location code";
+  if (!CODE.channel.test(channel)) return "has no valid channel code";
   const [start, end] = [timeOf(of("start")), of("end") ? timeOf(of("end")) : FAR];
-  if (start === null || end === null) return "has a time that cannot be read";
+  if (start === null || end === null) return "has an invalid time";
   return {
     id: `${network}.${station}.${location}.${channel}`,
     network,

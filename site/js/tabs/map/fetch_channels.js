@@ -51,8 +51,8 @@ async function fetchText(url, { signal, onBytes, onWait }) {
     if (!answer.ok) throw refusal(url, answer.status, body.text);
     if (/^\s*</.test(body.text)) {
       throw new HttpError(
-        `${hostOf(url)} answered with a web page instead of a list of channels; its address may be wrong, ` +
-          "or something between here and there asks for a login",
+        `${hostOf(url)} returned a web page instead of a list of channels; its address may be wrong, ` +
+          "or a proxy requires a login",
       );
     }
     return cutAt(body, MAX_ROWS);
@@ -64,9 +64,12 @@ function read(text, isCut, url) {
     return text ? parseChannels(text) : { channels: [], rejected: [] };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new HttpError(`the answer of ${hostOf(url)} is no list of channels: ${error.message}`, {
-      body: text.slice(0, 2000),
-    });
+    throw new HttpError(
+      `the response from ${hostOf(url)} is not a list of channels: ${error.message}`,
+      {
+        body: text.slice(0, 2000),
+      },
+    );
   }
 }
 
@@ -85,19 +88,19 @@ function cutAt({ text, isCut }, most) {
 function refusal(url, status, body) {
   const host = hostOf(url);
   const words = {
-    400: `${host} does not understand the query`,
-    401: `${host} wants a login; this page asks for open data only`,
-    403: `${host} refuses the query; what is restricted cannot be used here`,
-    413: `${host} would have too much to send: name networks or stations, take fewer channels, or draw a smaller area`,
-    414: `${host} finds the query too long: name fewer codes, or use wildcards`,
-    429: `${host} still asks us to wait: try again in some minutes, or choose another data centre`,
-    503: `${host} is overloaded or down for maintenance: try again in some minutes, or choose another data centre`,
+    400: `${host} rejected the query as invalid`,
+    401: `${host} requires a login; this page supports open data only`,
+    403: `${host} denied access; restricted data cannot be used here`,
+    413: `${host} rejected the query as too large: name networks or stations, take fewer channels, or draw a smaller area`,
+    414: `${host} rejected the query as too long: name fewer codes, or use wildcards`,
+    429: `${host} is still limiting requests: try again in a few minutes, or choose another data centre`,
+    503: `${host} is overloaded or down for maintenance: try again in a few minutes, or choose another data centre`,
   };
   const text =
     words[status] ??
     (status >= 500
-      ? `${host} has trouble of its own (status ${status}): try again, or choose another data centre`
-      : `${host} answered with status ${status}`);
+      ? `${host} had an internal error (status ${status}): try again, or choose another data centre`
+      : `${host} responded with status ${status}`);
   return new HttpError(text, { status, body: /^\s*</.test(body) ? "" : body.slice(0, 2000) });
 }
 

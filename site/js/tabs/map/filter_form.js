@@ -33,7 +33,7 @@ export function filterForm(centres, on) {
   const query = make("button", { type: "submit", className: "primary" }, "Query");
   const cancel = button("Cancel", on.onCancel, { hidden: true });
   const draw = button("Draw on the map", on.onDraw, { ariaPressed: "false" });
-  const clear = button("No area", () => setBox(null), { className: "plain" });
+  const clear = button("Remove area", () => setBox(null), { className: "plain" });
   const example = button("Fill in an example", fillExample, { className: "plain" });
   const status = make("div", { id: "map-status", role: "status", className: "status" });
   const area = make(
@@ -42,7 +42,11 @@ export function filterForm(centres, on) {
     make("legend", {}, "Area", make("span", { className: "unit" }, " (degrees)")),
     make("div", { className: "compass" }, ...SIDES.map((side) => fields[side].element)),
     make("div", { className: "row" }, draw, clear),
-    make("p", { className: "small quiet" }, "A west above the east crosses the dateline."),
+    make(
+      "p",
+      { className: "small quiet" },
+      "If west is greater than east, the area crosses the dateline.",
+    ),
   );
   const element = make(
     "form",
@@ -148,7 +152,7 @@ export function filterForm(centres, on) {
     },
     /** Say how the query goes; `kind` is "", "bad" or "good". */
     setStatus(kind, ...children) {
-      status.className = `status ${kind && `told ${kind}`}`;
+      status.className = `status ${kind && `message ${kind}`}`;
       status.replaceChildren(...children);
     },
   };
@@ -157,9 +161,9 @@ export function filterForm(centres, on) {
 function wildcardHelp() {
   const rows = [
     ["TA,US", "a list"],
-    ["*I*", "any run of characters: every code with an I"],
+    ["*I*", "any characters: every code that contains I"],
     ["BH?", "one character: BHZ, BHN, BHE"],
-    ["--", "the blank location"],
+    ["--", "the blank location code"],
   ];
   return make(
     "details",

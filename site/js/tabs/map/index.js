@@ -67,7 +67,7 @@ export function mount(panel, app) {
   async function ask() {
     const query = form.check(true);
     if (!query)
-      return form.setStatus("bad", make("p", {}, "Not asked yet: see the fields in red."));
+      return form.setStatus("bad", make("p", {}, "Query not sent: correct the fields in red."));
     remember();
     const found = await runner.run(query);
     if (!found) return;
@@ -103,7 +103,7 @@ export function mount(panel, app) {
     if (box) return selectIn(box);
     app.notices.show(
       "area",
-      "There is no area yet: write its four sides in the form, or draw it on the map.",
+      "No area is set: enter its four sides in the form, or draw it on the map.",
     );
     form.focus("north");
   }
@@ -158,8 +158,8 @@ export function mount(panel, app) {
     const { longest } = summary(list);
     if (longest > app.limits.stations.max_days) {
       savedPart.tell(
-        `Not saved: some of these channels record for ${counted(longest, "day")}, and a job has at most ${app.limits.stations.max_days}. ` +
-          "Write a start and an end, then query again.",
+        `Not saved: some of these channels span ${counted(longest, "day")}; a job has at most ${app.limits.stations.max_days}. ` +
+          "Enter a start and an end, then query again.",
       );
       return form.focus("start");
     }

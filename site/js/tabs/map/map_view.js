@@ -137,7 +137,7 @@ function layerChoice(map, basemaps, onTrouble) {
       rasterLayer(basemap, () => {
         select.value = "";
         choose();
-        onTrouble(`${basemap.title} cannot be reached; the map shows its own land instead.`);
+        onTrouble(`${basemap.title} is unavailable; the map shows land only.`);
       }).addTo(map);
   }
   select.addEventListener("change", choose);

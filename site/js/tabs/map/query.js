@@ -27,7 +27,7 @@ export function readFilters(filters) {
   const query = { box };
   for (const name of CODES) {
     const text = (filters[name] ?? "").replaceAll(" ", "");
-    if (!ALLOWED.test(text)) errors[name] = "has letters, digits, * ? , _ and - only";
+    if (!ALLOWED.test(text)) errors[name] = "may contain only letters, digits, * ? , _ and -";
     query[name] = text === "*" ? "" : text.toUpperCase();
   }
   for (const name of ["start", "end"]) {
@@ -37,10 +37,10 @@ export function readFilters(filters) {
       errors[name] = "is not a date; write YYYY-MM-DD or YYYY-MM-DDThh:mm";
   }
   if (query.start !== null && query.end !== null && query.start >= query.end)
-    errors.end = "is not after the start";
+    errors.end = "must be later than the start";
   const isOpen = !query.network && !query.station && !box;
   if (isOpen && !Object.keys(errors).length)
-    errors.network = "asks for the whole world: name a network, a station or an area";
+    errors.network = "matches the whole world: name a network, a station or an area";
   return { query: Object.keys(errors).length ? null : query, errors };
 }
 

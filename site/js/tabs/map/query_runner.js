@@ -26,9 +26,9 @@ export function queryRunner(form) {
       const seconds = Math.floor((performance.now() - began) / 1000);
       const size = bytes ? `, ${grouped(bytes / 1000)} kB so far` : "";
       const busy = waits
-        ? ` ${centre.title} is busy; it is asked again in ${counted(waits--, "second")}.`
+        ? ` ${centre.title} is busy; retrying in ${counted(waits--, "second")}.`
         : "";
-      form.setStatus("", make("p", {}, `Asking ${centre.title}: ${seconds} s${size}.${busy}`));
+      form.setStatus("", make("p", {}, `Querying ${centre.title}: ${seconds} s${size}.${busy}`));
     };
     form.setBusy(true);
     tell();
@@ -48,7 +48,7 @@ export function queryRunner(form) {
     } catch (error) {
       if (mine.signal.aborted) {
         if (mine === controller)
-          form.setStatus("", make("p", {}, "Cancelled; what was found before is still here."));
+          form.setStatus("", make("p", {}, "Cancelled; the previous results are kept."));
         return null;
       }
       if (!(error instanceof HttpError)) throw error;
@@ -67,15 +67,15 @@ export function queryRunner(form) {
     const notes = [];
     if (isCut)
       notes.push(
-        `There was more: only the first ${grouped(MAX_ROWS)} rows were read. Narrow the query to see the rest.`,
+        `The response was truncated: only the first ${grouped(MAX_ROWS)} rows were read. Narrow the query to see the rest.`,
       );
     if (rejected.length)
       notes.push(
-        `${counted(rejected.length, "line")} of the answer could not be read and ${rejected.length === 1 ? "is" : "are"} left out: ${rejected[0]}.`,
+        `${counted(rejected.length, "line")} of the response could not be read and ${rejected.length === 1 ? "is" : "are"} left out: ${rejected[0]}.`,
       );
     const text = channels.length
       ? `Found ${counted(channels.length, "channel")}.`
-      : "Nothing matches. Widen the codes, the time or the area; codes are matched as they are written.";
+      : "No channels match. Widen the codes, the time or the area; codes without wildcards match exactly.";
     form.setStatus(
       notes.length || !channels.length ? "warn" : "",
       make("p", {}, text),
@@ -90,7 +90,7 @@ export function queryRunner(form) {
       make(
         "details",
         { open: error.status === 400 },
-        make("summary", {}, "What the service said"),
+        make("summary", {}, "Response of the service"),
         make("pre", {}, error.body.trim()),
       );
     form.setStatus(
@@ -108,7 +108,9 @@ export function queryRunner(form) {
 function addresses(urls) {
   const link = (url, text) => make("a", { href: url, target: "_blank", rel: "noopener" }, text);
   const lines = urls.map((url) => link(url, make("span", { className: "mono" }, url)));
-  const xml = urls.map((url) => link(asStationXml(url), "The same as StationXML with responses"));
+  const xml = urls.map((url) =>
+    link(asStationXml(url), "StationXML with responses for this query"),
+  );
   const copy = button(
     "Copy",
     async () => {
@@ -125,7 +127,7 @@ function addresses(urls) {
   return make(
     "details",
     { className: "small" },
-    make("summary", {}, "The query itself"),
+    make("summary", {}, "Query URL"),
     list,
     copy,
     ...xml,

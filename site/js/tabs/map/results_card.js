@@ -40,7 +40,7 @@ export function resultsCard(app, on) {
   const counts = make("p", { className: "counts", role: "status" });
   const facets = Object.fromEntries(Object.keys(FACETS).map((name) => [name, facetChoice(name)]));
   const inArea = button("In the area", () => on.onSelectInArea(), {
-    title: "Select what lies within the area of the form",
+    title: "Select channels within the area of the form",
   });
   const byBox = button("Draw a box", () => on.onBoxSelect(), { ariaPressed: "false" });
   const tools = make(
@@ -61,7 +61,7 @@ export function resultsCard(app, on) {
     button(
       "GeoJSON",
       () => download("stations.geojson", toGeoJson(shown), "application/geo+json"),
-      { className: "plain push", title: "Download the stations that are listed" },
+      { className: "plain push", title: "Download the listed stations" },
     ),
   );
   const body = make(
@@ -78,7 +78,7 @@ export function resultsCard(app, on) {
   const empty = make(
     "p",
     { className: "empty" },
-    "Name a network, a station or an area on the left, then press Query. What is found stands here and on the map.",
+    "Enter a network, a station or an area on the left, then press Query. Results appear here and on the map.",
   );
   const element = make(
     "section",
@@ -118,7 +118,7 @@ export function resultsCard(app, on) {
       const best = bestOfStations(shown, codes.value, locations.value).map((c) => c.id);
       selected.clear();
       select(best, true);
-      app.notices.say(`${counted(best.length, "channel")} selected, the best of every station.`);
+      app.notices.say(`${counted(best.length, "channel")} selected, the best of each station.`);
     };
     return make(
       "details",

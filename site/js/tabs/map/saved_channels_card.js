@@ -18,7 +18,7 @@ export function savedCard(app, on) {
   const counts = make("p", { role: "status" });
   const append = button("Save selected", () => on.onSave("append"), { className: "primary" });
   const replace = button("Replace", () => on.onSave("replace"), {
-    title: "Put the selected channels in the place of all saved ones",
+    title: "Replace all saved channels with the selected ones",
   });
   const take = button(
     "Download stations.csv",
@@ -26,16 +26,16 @@ export function savedCard(app, on) {
     { className: "plain" },
   );
   const clear = button("Clear", clearAll, { className: "plain danger" });
-  const told = make("p", { className: "told", role: "alert", hidden: true });
-  const next = make("a", { className: "button", href: "#xcor" }, "Go on to XCor");
+  const told = make("p", { className: "message", role: "alert", hidden: true });
+  const next = make("a", { className: "button", href: "#xcor" }, "Continue to XCor");
   const bring = importDialog(app, (list, way) => {
     set(way === "append" ? appended(read(), list) : list);
-    app.notices.say(`${counted(list.length, "channel")} brought in.`);
+    app.notices.say(`${counted(list.length, "channel")} imported.`);
   });
   const element = make(
     "section",
     { className: "card stack saved", ariaLabel: "Saved channels" },
-    make("h2", {}, "Saved for a job"),
+    make("h2", {}, "Saved channels"),
     counts,
     make("div", { className: "row" }, append, replace, next),
     told,
@@ -90,7 +90,7 @@ export function savedCard(app, on) {
             make(
               "span",
               { className: "quiet" },
-              "Nothing yet. Select channels in the table or on the map, then save them.",
+              "No channels yet. Select channels in the table or on the map, then save them.",
             ),
           ]),
     );
@@ -110,7 +110,7 @@ export function savedCard(app, on) {
     },
     tell(text, kind = "bad") {
       told.textContent = text;
-      told.className = `told ${kind}`;
+      told.className = `message ${kind}`;
       told.hidden = !text;
     },
     setSelected(n) {
@@ -160,7 +160,7 @@ function importDialog(app, onList) {
       problems.append(make("li", {}, `and ${sentences.length - LISTED} more`));
     told.replaceChildren(
       ...(sentences.length
-        ? [make("p", { className: "bad" }, "Nothing was taken:"), problems]
+        ? [make("p", { className: "bad" }, "Nothing was imported:"), problems]
         : []),
     );
   }

@@ -77,9 +77,9 @@ export function provenance(manifest) {
 
 function centresOf(channels) {
   if (!Array.isArray(channels)) return "";
-  return [...new Set(channels.map((channel) => channel?.data_center || "the service's own"))].join(
-    ", ",
-  );
+  return [
+    ...new Set(channels.map((channel) => channel?.data_center || "default of the service")),
+  ].join(", ");
 }
 
 /** The parameters of a request as texts: defaults filled in, what is not set left out. */

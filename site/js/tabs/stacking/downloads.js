@@ -36,7 +36,7 @@ export function downloadsView(results, app) {
     rows.replaceChildren(...found.slice(0, SHOWN).map((file) => fileRow(file, results)));
     more.textContent =
       found.length > SHOWN
-        ? `${SHOWN} of ${counted(found.length, "file")} are listed; search for others, or load all with a line above.`
+        ? `${SHOWN} of ${counted(found.length, "file")} are listed; search for others, or download all with a command above.`
         : counted(found.length, "file");
   }
 
@@ -52,18 +52,16 @@ export function downloadsView(results, app) {
       make(
         "p",
         { className: "small quiet" },
-        "In a terminal; a second call goes on where the first was cut off. Whoever knows the number of a job can read its files.",
+        "Commands for a terminal; run a command again to resume an interrupted download. Anyone with the job number can read its files.",
       ),
       terminalLine("With curl", curlAll(bucket, manifest.id), app),
       terminalLine(
-        "With the AWS tools (needs the right to list the bucket)",
+        "With the AWS CLI (requires permission to list the bucket)",
         awsLine(bucket, `processed/${manifest.id}/`),
         app,
       ),
       example ? terminalLine("One file with curl", curlFile(results.url(example)), app) : null,
-      example
-        ? terminalLine("One file with the AWS tools", awsLine(bucket, example.key), app)
-        : null,
+      example ? terminalLine("One file with the AWS CLI", awsLine(bucket, example.key), app) : null,
     ),
     make(
       "div",
@@ -71,7 +69,7 @@ export function downloadsView(results, app) {
       make(
         "div",
         { className: "field" },
-        make("label", { for: "file-text" }, "Files with"),
+        make("label", { for: "file-text" }, "Filter files"),
         filter,
       ),
       make(
@@ -111,9 +109,9 @@ function zipRow(results, all) {
     return make(
       "p",
       { className: "small" },
-      "They are too large for one download of a browser; use a line below.",
+      "Too large for a single download in the browser; use a command below.",
     );
-  const key = button("Save all as one ZIP", async () => {
+  const key = button("Download all as ZIP", async () => {
     key.disabled = true;
     const files = [];
     try {
@@ -188,7 +186,7 @@ function terminalLine(title, text, app) {
       } catch {
         // Plain http has no clipboard: mark it, so that Ctrl-C takes it.
         getSelection().selectAllChildren(code);
-        app.notices.say("The line is marked; copy it.");
+        app.notices.say("The command is selected; copy it.");
       }
     },
     { ariaLabel: `Copy: ${title}` },

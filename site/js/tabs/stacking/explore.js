@@ -27,13 +27,13 @@ export function openExplore(app, onState) {
 
   const stackPick = pick("stack-file", () => useStack(stackPick.value));
   const kind = pick("plot-kind", () => (onState({ plot: kind.value }), redraw()), [
-    ["windows", "One pair, window by window"],
-    ["shot", "One channel against all"],
-    ["all", "All pairs by distance"],
+    ["windows", "Correlogram of one pair"],
+    ["shot", "Virtual source gather"],
+    ["all", "Record section of all pairs"],
   ]);
   const channel = pick("plot-channel", () => (onState({ channel: channel.value }), redraw()));
   const source = pick("plot-source", redraw, [
-    ["intervals", "Stacks of intervals"],
+    ["intervals", "Interval stacks"],
     ["windows", "Correlation windows"],
   ]);
   const day = pick("plot-day", redraw);
@@ -76,8 +76,8 @@ export function openExplore(app, onState) {
     channel: field("Channel", channel),
     source: field("Rows", source),
     day: field("Days", day),
-    maxlag: field("Lags up to", maxlag, "s"),
-    clip: field("Colours end at", clip),
+    maxlag: field("Maximum lag", maxlag, "s"),
+    clip: field("Clip colours at", clip),
     distance: make(
       "fieldset",
       { className: "field" },
@@ -85,16 +85,16 @@ export function openExplore(app, onState) {
       make("div", { className: "row" }, least, make("span", { ariaHidden: "true" }, "–"), most),
     ),
     gain: field("Amplitude", gain),
-    speeds: make("label", { className: "check" }, speeds, "Speeds"),
+    speeds: make("label", { className: "check" }, speeds, "Velocity lines"),
   };
   const title = make("h3");
   const note = make("p", { className: "small quiet" });
-  const state = make("p", { className: "told", role: "status" });
+  const state = make("p", { className: "message", role: "status" });
   const [correlogram, section] = [openCorrelogram(), openSection()];
-  correlogram.hint("Point at the plot, or use the arrow keys on it, to read values.");
-  section.hint("Point at the plot, or use the arrow keys on it, to read values.");
-  const save = button("Save the picture", savePicture);
-  const csv = button("Save the trace as CSV", saveTrace);
+  correlogram.hint("Point at the plot, or use the arrow keys, to read values.");
+  section.hint("Point at the plot, or use the arrow keys, to read values.");
+  const save = button("Save image", savePicture);
+  const csv = button("Save trace as CSV", saveTrace);
   const file = make("a", { className: "button", download: "" }, "HDF5 file");
   const controls = make("div", { className: "row controls no-print" }, ...Object.values(fields));
   const plots = make(
@@ -177,7 +177,7 @@ export function openExplore(app, onState) {
     if (!pair) return;
     const [one, other] = [pair.first, pair.second];
     title.textContent = `${one} to ${other}`;
-    note.textContent = `${number(pair.distance)} km · SNR ${number(pair.snr, 1)} · largest at ${number(pair.lag)} s · ${counted(pair.n_windows, "window")} · a positive lag: the wave reaches ${other} after ${one}`;
+    note.textContent = `${number(pair.distance)} km · SNR ${number(pair.snr, 1)} · peak at ${number(pair.lag)} s · ${counted(pair.n_windows, "window")} · at positive lags the wave reaches ${other} after ${one}`;
     correlogram.label(
       `Correlogram of ${one} and ${other}: lag against time. Arrow keys read values.`,
     );
@@ -237,12 +237,14 @@ export function openExplore(app, onState) {
     const all = gatherOf(near, isShot ? channel.value : "");
     const place = results.traceOf(stack);
     const gather = thinned(all, Math.floor(MOST_TRACES / (4 * place.shape.at(-1))));
-    title.textContent = isShot ? `Virtual shot at ${channel.value}` : "All pairs by distance";
+    title.textContent = isShot
+      ? `Virtual source gather of ${channel.value}`
+      : "Record section of all pairs";
     const left =
       gather.length < all.length
-        ? ` ${counted(gather.length, "trace")} of ${all.length.toLocaleString("en")}, evenly by distance.`
+        ? ` ${counted(gather.length, "trace")} of ${all.length.toLocaleString("en")}, evenly spaced in distance.`
         : ` ${counted(gather.length, "trace")}.`;
-    note.textContent = `${isShot ? "A positive lag: the wave travels away from the channel." : "A positive lag: the wave reaches the second channel later."} Every trace is scaled to its largest value.${left}`;
+    note.textContent = `${isShot ? "At positive lags, waves travel away from the channel." : "At positive lags, the wave reaches the second channel later."} Each trace is normalised to its maximum.${left}`;
     section.label(`${title.textContent}: lag against distance. Arrow keys read values.`);
     const loaded = await attempt("Loading the traces ...", async (signal) => {
       const [{ fs }, traces] = await Promise.all([
@@ -305,7 +307,7 @@ export function openExplore(app, onState) {
 
   function put(text, isBad = false) {
     state.hidden = !text;
-    state.className = isBad ? "told bad" : "told";
+    state.className = isBad ? "message bad" : "message";
     state.textContent = isBad ? sentence(text) : text;
     if (isBad)
       state.append(

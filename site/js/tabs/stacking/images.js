@@ -8,7 +8,7 @@ import { loadWhole } from "../../results/byte_ranges.js";
 /** @param {import("../../results/results.js").Results} results */
 export function imagesView(results) {
   const images = imagesOf(results.manifest);
-  if (!images.length) return make("p", { className: "empty" }, "This job drew no images.");
+  if (!images.length) return make("p", { className: "empty" }, "This job has no images.");
   return make("div", { className: "images" }, ...images.map((image) => figureOf(image, results)));
 }
 
@@ -25,7 +25,7 @@ function figureOf({ file, text, svg }, results) {
   const state = make("span", { className: "small bad", role: "status" });
   picture.addEventListener("error", () => {
     picture.hidden = true;
-    state.textContent = "The image cannot be shown; it may be older than the service keeps it.";
+    state.textContent = "The image cannot be shown; it may have expired.";
   });
   if (text) describe(text, results, { picture, title, words });
   const links = make(
@@ -66,7 +66,7 @@ async function describe(text, results, { picture, title, words }) {
       make(
         "details",
         { className: "small" },
-        make("summary", {}, `In words (${counted(rest.length, "line")})`),
+        make("summary", {}, `Description (${counted(rest.length, "line")})`),
         make("p", { className: "words" }, rest.join("\n")),
       ),
     );

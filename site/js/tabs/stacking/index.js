@@ -36,10 +36,10 @@ export function mount(panel, app) {
   );
   const switcher = make(
     "div",
-    { className: "row views", role: "group", ariaLabel: "What to look at" },
+    { className: "row views", role: "group", ariaLabel: "Views" },
     ...keys,
   );
-  const state = make("div", { className: "card told empty", role: "status" });
+  const state = make("div", { className: "card message empty", role: "status" });
   const body = make("div", { className: "body" });
   const explore = openExplore(app, keep);
   const request = openRequest(app, () => explore.known);
@@ -119,13 +119,13 @@ export function mount(panel, app) {
     drawView();
     if (!id) {
       tell(
-        make("p", {}, "No finished job is followed in this browser."),
+        make("p", {}, "No finished jobs in this browser."),
         make(
           "p",
           {},
-          "When a job of the tab ",
+          "When a job in the tab ",
           make("a", { href: "#jobs" }, "Jobs"),
-          " is done, its results are here.",
+          " is done, its results appear here.",
         ),
       );
       return;
@@ -143,7 +143,7 @@ export function mount(panel, app) {
           "p",
           { className: "row" },
           button("Try again", load),
-          make("a", { href: `#jobs?id=${id}` }, "See how the job is"),
+          make("a", { href: `#jobs?id=${id}` }, "View job status"),
         ),
       );
       return;
@@ -154,7 +154,7 @@ export function mount(panel, app) {
         make(
           "p",
           {},
-          "No day of this job had data, so there are no correlations. Its images and files say why.",
+          "No day of this job had data, so there are no correlations. See its images and files for the reasons.",
         ),
       );
     } else tell();

@@ -8,8 +8,8 @@ const PAGE = 100; // rows that are in the document at a time
 const COLUMNS = [
   { name: "name", title: "Pair" },
   { name: "distance", title: "Distance", unit: "km", digits: 2 },
-  { name: "snr", title: "SNR", digits: 1, help: "peak of the envelope over the noise" },
-  { name: "lag", title: "Lag", unit: "s", digits: 2, help: "of the largest value" },
+  { name: "snr", title: "SNR", digits: 1, help: "peak of the envelope relative to the noise" },
+  { name: "lag", title: "Lag", unit: "s", digits: 2, help: "of the maximum" },
 ];
 
 /** @param {{onChoose: (pair: Object) => void}} actions */
@@ -73,7 +73,7 @@ export function openPairTable({ onChoose }) {
         make(
           "caption",
           { className: "hidden" },
-          "Pairs of channels; press a row's button to draw it",
+          "Pairs of channels; press the button in a row to plot it",
         ),
         make("thead", {}, make("tr", {}, ...heads)),
         body,

@@ -21,12 +21,12 @@ export function aboutView({ manifest }) {
     make(
       "section",
       { className: "card stack" },
-      make("h3", {}, "Made by"),
+      make("h3", {}, "Software and job"),
       facts(provenance(manifest)),
       make(
         "div",
         {},
-        button("Save the manifest", () =>
+        button("Save manifest", () =>
           download(
             `manifest_${manifest.id}.json`,
             JSON.stringify(manifest, null, 1),
@@ -38,13 +38,13 @@ export function aboutView({ manifest }) {
     make(
       "section",
       { className: "card stack" },
-      make("h3", {}, "Parameters, defaults filled in"),
+      make("h3", {}, "Parameters, including defaults"),
       facts(parameters(request)),
     ),
     make(
       "section",
       { className: "card stack" },
-      make("h3", {}, "From these files"),
+      make("h3", {}, "Input files"),
       ...inputs.map((input) =>
         facts(
           ["key", "sha256", "etag"]

@@ -29,10 +29,10 @@ const FIRST = [
 
 // Where the words of limits.json are those of a file, not of a form.
 const HINTS = {
-  stack_all: "without it, one trace a day, or one an interval",
+  stack_all: "if unchecked, one stack per day or interval",
   pairs:
-    "two channels with a bar between them, pairs separated by semicolons; empty draws the clearest",
-  shots: "channels separated by semicolons; empty draws that of the clearest pair",
+    "two channels separated by a bar, pairs separated by semicolons; if empty, those with the highest SNR",
+  shots: "channels separated by semicolons; if empty, that of the pair with the highest SNR",
 };
 
 /**
@@ -47,11 +47,11 @@ export function openRequest(app, known) {
   );
   const title = make("h3");
   const send = button("Stack", undefined, { type: "submit", className: "primary" });
-  const problems = make("div", { className: "told bad", role: "alert" });
+  const problems = make("div", { className: "message bad", role: "alert" });
   const alone = make(
     "p",
-    { className: "told" },
-    "This page has no service to send jobs to. Save the file into a folder of its own and run ",
+    { className: "message" },
+    "This page is not connected to a service. Save the file into an empty folder and run ",
     make("code", {}, "xcor-daemon stack FOLDER --corr JOB/CORR"),
     ".",
   );
@@ -65,7 +65,7 @@ export function openRequest(app, known) {
     make(
       "details",
       {},
-      make("summary", {}, "Errors, dv/v and images"),
+      make("summary", {}, "Uncertainty, dv/v and images"),
       make("div", { className: "grid" }, ...rest.map((name) => fields.get(name).element)),
     ),
     problems,
@@ -117,7 +117,7 @@ export function openRequest(app, known) {
       else if (answer.problems) refused(answer.problems);
       else
         tell([
-          `Not known to have been taken: ${answer.trouble}. Nothing is lost; trying again makes no second job.`,
+          `The service did not confirm the job: ${answer.trouble}. Retrying is safe: it cannot create a second job.`,
         ]);
     } finally {
       send.disabled = false;
@@ -134,7 +134,7 @@ export function openRequest(app, known) {
       .map(({ column, value, text }) => `${column} ${value} ${text}`);
     const first = list.find(({ column }) => fields.has(column));
     if (first) reveal(first.column);
-    tell(["The service refuses it.", ...loose]);
+    tell(["The service rejected the job.", ...loose]);
   }
 
   function tell(lines) {
@@ -149,13 +149,13 @@ export function openRequest(app, known) {
     const card = make("section", { className: "card stack", ariaLabel: asked });
     sent.prepend(card);
     const head = make("h3", {}, asked);
-    const chip = make("span", { className: "chip" }, "Sent");
+    const chip = make("span", { className: "chip" }, "Submitted");
     const bar = make("progress", { max: 1, ariaLabel: `Progress of ${asked}` });
     const text = make("p", { className: "quiet" });
     const open = make(
       "a",
       { href: `#stacking?id=${id}`, className: "button strong" },
-      "See the result",
+      "View result",
     );
     const more = make("a", { href: `#jobs?id=${id}` }, `Job ${id}`);
     card.append(
@@ -170,7 +170,7 @@ export function openRequest(app, known) {
         const state = status?.state ?? "queued";
         chip.textContent = stateWord(state);
         text.textContent = trouble
-          ? `It cannot be read now: ${trouble}.`
+          ? `The status cannot be read: ${trouble}.`
           : status?.reason || (status ? progressText(status) : "");
         const done = status ? share(status) : null;
         if (done === null) bar.removeAttribute("value");
@@ -198,7 +198,7 @@ export function openRequest(app, known) {
       stop.forEach((end) => end());
       stop = [];
       sent.replaceChildren();
-      title.textContent = `Stack the correlations of job ${job} anew`;
+      title.textContent = `New stack of the correlations of job ${job}`;
       send.hidden = !app.config.submit;
       alone.hidden = Boolean(app.config.submit);
       for (const { fail } of fields.values()) fail("");

@@ -15,19 +15,19 @@ export function adviceOn(p, channels) {
   const advice = {};
   const rates = channels.map((c) => c.sampleRate).filter(Boolean);
   const slow = channels.filter((c) => c.sampleRate && c.sampleRate < p.fs);
-  const deaf = channels.filter((c) => c.sampleRate && c.sampleRate / 2 < p.freqmax);
+  const tooSlow = channels.filter((c) => c.sampleRate && c.sampleRate / 2 < p.freqmax);
   if (slow.length)
-    advice.fs = `${named(slow)} recorded at less, from ${general(Math.min(...rates))} Hz on; resampling up adds no signal`;
+    advice.fs = `exceeds the sampling rate of ${named(slow)} (at least ${general(Math.min(...rates))} Hz); upsampling adds no signal`;
   if (p.freqmax > 0.8 * (p.fs / 2))
-    advice.freqmax = `is within a fifth of ${general(p.fs / 2)} Hz, the Nyquist frequency; the band's edge is soft there`;
-  if (deaf.length)
-    advice.freqmax = `${named(deaf)} cannot hold it: at most half the sampling rate, ${general(Math.min(...deaf.map((c) => c.sampleRate)) / 2)} Hz; such channels are left out`;
+    advice.freqmax = `is within 20 % of the Nyquist frequency (${general(p.fs / 2)} Hz), where amplitudes are reduced`;
+  if (tooSlow.length)
+    advice.freqmax = `exceeds the Nyquist frequency of ${named(tooSlow)} (at least ${general(Math.min(...tooSlow.map((c) => c.sampleRate)) / 2)} Hz), left out of the job`;
   if (p.cc_step > p.cc_len)
     advice.cc_step = `leaves ${general(p.cc_step - p.cc_len)} s between windows unused`;
   if (p.cc_len * p.freqmin < 10)
-    advice.cc_len = `holds only ${general(p.cc_len * p.freqmin, 2)} periods of freqmin; ten or more are usual`;
+    advice.cc_len = `contains only ${general(p.cc_len * p.freqmin, 2)} periods of freqmin; ten or more are usual`;
   if (p.maxlag > p.cc_len / 4)
-    advice.maxlag = `is more than a quarter of cc_len; long lags rest on little data`;
+    advice.maxlag = `is more than a quarter of cc_len; long lags are based on little data`;
   return advice;
 }
 
@@ -46,19 +46,19 @@ export function adviceOnChannels(channels, p) {
   );
   if (rates.length > 1)
     sentences.push(
-      `Their sampling rates differ: ${rates.map((rate) => general(rate)).join(", ")} Hz; all are resampled to fs.`,
+      `Sampling rates differ: ${rates.map((rate) => general(rate)).join(", ")} Hz; all are resampled to fs.`,
     );
   const { days, first } = daysAlone(channels);
   if (days && !p?.autocorrelations) {
     sentences.push(
-      `On ${counted(days, "day")} there is only one channel, so nothing to correlate; the first is ${formatTime(first * DAY).slice(0, 10)}.`,
+      `On ${counted(days, "day")} there is only one channel and therefore no pair; the first is ${formatTime(first * DAY).slice(0, 10)}.`,
     );
   }
   const stations = Map.groupBy(channels, (c) => `${c.network}.${c.station}.${c.channel}`);
   const twice = [...stations.values()].find((same) => same.length > 1);
   if (twice)
     sentences.push(
-      `${twice[0].network}.${twice[0].station} has ${twice[0].channel} at more than one location (${twice.map((c) => c.location || "--").join(", ")}): take one?`,
+      `${twice[0].network}.${twice[0].station} has ${twice[0].channel} at more than one location (${twice.map((c) => c.location || "--").join(", ")}): use only one?`,
     );
   return sentences;
 }

@@ -20,7 +20,7 @@ export function priceCard(config) {
     element,
     /** Show a price, or why there is none. */
     show(price, problems, waiting = "") {
-      const told = problems.map((one) => make("p", { className: "told bad" }, problemText(one)));
+      const told = problems.map((one) => make("p", { className: "message bad" }, problemText(one)));
       body.replaceChildren(
         ...(price ? [facts(price, config)] : []),
         ...told,
@@ -30,7 +30,7 @@ export function priceCard(config) {
               make(
                 "p",
                 { className: "small quiet" },
-                "Upper bounds: gaps and missing days only make it less.",
+                "Upper bounds: gaps and missing days reduce them.",
               ),
             ]
           : []),
@@ -44,11 +44,11 @@ export function facts(price, config) {
   const lines = [
     ["Pairs", grouped(price.pairs)],
     ["Days", grouped(price.days)],
-    ["Windows a day", grouped(price.windows_per_day)],
+    ["Windows per day", grouped(price.windows_per_day)],
     ["Pair-windows", grouped(price.pair_windows)],
-    ["To download", size(price.bytes_in)],
+    ["Download", size(price.bytes_in)],
     ["Correlations", size(price.bytes_out)],
-    ["Computing", computing(price.core_seconds, config.cores)],
+    ["Computing time", computing(price.core_seconds, config.cores)],
   ];
   if (config.usd_per_core_hour)
     lines.push(["Cost", cost(price.core_seconds, config.usd_per_core_hour)]);
@@ -62,7 +62,7 @@ export function facts(price, config) {
 function computing(seconds, cores) {
   const alone = `${duration(seconds)} on one core`;
   return cores > 1
-    ? `${alone}, ${duration(seconds / cores)} on the ${cores} of this service`
+    ? `${alone}, ${duration(seconds / cores)} on the ${cores} cores of this service`
     : alone;
 }
 

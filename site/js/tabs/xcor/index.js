@@ -27,7 +27,7 @@ export function mount(panel, app) {
       const before = fields.row();
       fields.setRow({});
       changed();
-      app.notices.show("defaults", "All parameters are back at their defaults.", {
+      app.notices.show("defaults", "Parameters reset to defaults.", {
         actions: { Undo: () => (fields.setRow(before), changed()) },
       });
     },
@@ -60,8 +60,8 @@ export function mount(panel, app) {
     !app.config.submit &&
       make(
         "p",
-        { className: "told" },
-        "This page has no service to send jobs to. Download the two files into a folder and run ",
+        { className: "message" },
+        "This page is not connected to a service. Download the two files into a folder and run ",
         make("code", {}, "xcor-daemon correlate FOLDER"),
         " or ",
         make("code", {}, "xcor-daemon submit FOLDER"),
@@ -127,12 +127,12 @@ export function mount(panel, app) {
     showChannels();
     const waiting =
       !channels.length && !now.problems.length
-        ? "Save channels in the tab Map to see what the job comes to."
+        ? "Save channels in the Map tab to see the estimate."
         : params
           ? ""
           : now.price
-            ? "Correct the parameters in red to launch the job."
-            : "Correct the parameters in red to see what the job comes to.";
+            ? "Fix the parameters marked in red to launch the job."
+            : "Fix the parameters marked in red to see the estimate.";
     price.show(now.price, now.problems, waiting);
     send.disabled = !isReady();
     saveParams.disabled = !params;
@@ -149,8 +149,8 @@ export function mount(panel, app) {
     const { channels } = now;
     if (!channels.length) {
       channelsBox.replaceChildren(
-        make("p", { className: "quiet" }, "None is saved yet."),
-        link("Pick channels on the map"),
+        make("p", { className: "quiet" }, "No channels saved yet."),
+        link("Select channels on the map"),
       );
       return;
     }
@@ -167,7 +167,7 @@ export function mount(panel, app) {
       ),
       make("p", { className: "quiet small" }, spanWords(first, last)),
       ...notes,
-      link("Change them on the map"),
+      link("Change the selection on the map"),
     );
   }
 
@@ -196,13 +196,13 @@ export function mount(panel, app) {
         make(
           "p",
           { className: "small quiet" },
-          "Whoever knows the number of the job can see its results; it cannot be guessed.",
+          "Anyone with the job number can view its results; the number cannot be guessed.",
         ),
         make(
           "div",
           { className: "row" },
           button("Launch", () => (dialog.close(), go()), { className: "primary", autofocus: true }),
-          button("Not yet", () => dialog.close()),
+          button("Cancel", () => dialog.close()),
         ),
       ),
     );
@@ -215,7 +215,7 @@ export function mount(panel, app) {
 
   async function go() {
     send.disabled = true;
-    send.textContent = "Sending ...";
+    send.textContent = "Submitting ...";
     tell();
     const name = `${counted(now.channels.length, "channel")}, ${title()}`;
     try {
@@ -250,7 +250,7 @@ export function mount(panel, app) {
     if (rest.length > LISTED)
       rest.splice(LISTED, rest.length, make("li", {}, `and ${rest.length - LISTED} more`));
     tell(
-      make("p", { className: "told bad" }, "The service refused the job; nothing was started."),
+      make("p", { className: "message bad" }, "The service rejected the job; nothing was started."),
       ...(rest.length ? [make("ul", { className: "bad" }, ...rest)] : []),
     );
     if (own.length) fields.focus(own[0].column);
@@ -259,11 +259,11 @@ export function mount(panel, app) {
   /** The service has not said that it took the job: all stays as it is. */
   function keep(text) {
     tell(
-      make("p", { className: "told bad" }, `The job is not known to have been taken: ${text}.`),
+      make("p", { className: "message bad" }, `The service did not confirm the job: ${text}.`),
       make(
         "p",
         {},
-        "Nothing is lost: channels and parameters stay here, also after a reload. Trying again makes no second job.",
+        "Nothing is lost: channels and parameters are kept, even after a reload. Retrying is safe: it cannot create a second job.",
       ),
       make("div", { className: "row" }, button("Try again", go, { className: "primary" })),
     );

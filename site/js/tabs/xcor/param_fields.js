@@ -6,7 +6,7 @@ import { formatValue } from "../../request/csv_table.js";
 import { goesWith } from "../../request/params.js";
 
 const GROUPS = {
-  "Ground motion and time": [
+  "Ground motion and temporal normalisation": [
     "response",
     "time_norm",
     "clip_factor",
@@ -17,7 +17,7 @@ const GROUPS = {
     "ram_freqmax",
     "ram_shared",
   ],
-  "Spectrum and comparison": [
+  "Spectrum and correlation method": [
     "whiten",
     "skirt_low",
     "skirt_high",
@@ -26,8 +26,8 @@ const GROUPS = {
     "circular",
     "normalisation",
   ],
-  "Which pairs": ["autocorrelations", "same_station", "components", "max_distance", "rotate"],
-  "What is kept": [
+  Pairs: ["autocorrelations", "same_station", "components", "max_distance", "rotate"],
+  "Output and quality rules": [
     "substack",
     "min_coverage",
     "drop_dead",
@@ -39,7 +39,7 @@ const GROUPS = {
   ],
 };
 const MORE = {
-  freqmin: "; the instrument response is removed from half of it on",
+  freqmin: "; the instrument response is removed above half of it",
 };
 
 /**
