@@ -314,7 +314,7 @@ def estimate(folder: Path, as_json: bool) -> None:
 )
 @click.option(
     "--join",
-    "joins",
+    "combine_shards",
     is_flag=True,
     help="Combine finished shards: stack, plot and write the summary.",
 )
@@ -327,7 +327,7 @@ def correlate(
     folder: Path,
     source: str | None,
     shard: tuple[int, int] | None,
-    joins: bool,
+    combine_shards: bool,
     images: bool,
     as_json: bool,
     **flags: Any,
@@ -356,7 +356,7 @@ def correlate(
     if config.dask_address:
         check_address(config.dask_address)
     executor = config.executor or PROCESSES
-    if config.executor or shard or joins:
+    if config.executor or shard or combine_shards:
         request = read_request(folder)
     else:
         request, found = check_files(read_files(folder))
@@ -381,7 +381,7 @@ def correlate(
                 first = f"{failed[0]['day']}: {failed[0]['reason']}"
                 raise XcorError(f"{len(failed)} days failed; the first, {first}")
             return
-        execution = ExecutionOptions(executor, config.dask_address, joins)
+        execution = ExecutionOptions(executor, config.dask_address, combine_shards)
         outputs = correlate_job(
             folder,
             source,

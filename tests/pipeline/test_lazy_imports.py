@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from xcor_daemon.pipeline.lazy_imports import postpone
+from xcor_daemon.pipeline.lazy_imports import defer_package
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def package(tmp_path, monkeypatch):
     )
     (folder / "small.py").write_text("part = 'small'\n")
     monkeypatch.syspath_prepend(tmp_path)
-    postpone("heavy_package")
+    defer_package("heavy_package")
     yield sys.modules["heavy_package"]
     for name in ("heavy_package", "heavy_package.small"):
         sys.modules.pop(name, None)
@@ -65,6 +65,6 @@ def test_what_it_does_not_have_is_missed_as_ever(package):
 def test_a_package_that_is_loaded_stays_as_it_is():
     before = sys.modules["concurrent.futures"]
 
-    postpone("concurrent.futures")
+    defer_package("concurrent.futures")
 
     assert sys.modules["concurrent.futures"] is before

@@ -133,11 +133,11 @@ from xcor_daemon.pipeline import plots
 threadpoolctl.threadpool_limits(3)
 job = network_job(Path({str(tmp_path)!r}), stations=2, days=1)
 seen = []
-hold = correlate._Batch.hold
+load = correlate._Batch.load
 def look(*arguments):
     seen.append(max(n for _, n in threads_of_libraries()))
-    return hold(*arguments)
-correlate._Batch.hold = look
+    return load(*arguments)
+correlate._Batch.load = look
 before = process_state()
 correlate_job(job.folder, job.source, 1)
 print(json.dumps({{"within": sorted(set(seen)), "after": differences(before, process_state())}},

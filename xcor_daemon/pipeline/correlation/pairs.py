@@ -10,9 +10,9 @@ from ...request.pairs import Pairs, indices
 from ...request.params import XcorParams
 from ...request.stations import Channel
 from ..datatypes import Epoch, PairTable
-from ..lazy_imports import postpone
+from ..lazy_imports import defer_package
 
-postpone("pyproj")
+defer_package("pyproj")
 
 from pyproj.geod import Geod  # noqa: E402  its package takes six times as long to load
 

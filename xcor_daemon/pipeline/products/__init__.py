@@ -1,1 +1,1 @@
-"""What a finished job hands over: stacks, images, tables, the summary."""
+"""The products of a finished job: stacks, images, tables and the summary."""

@@ -1,1 +1,1 @@
-"""Which unit comes next, where it runs, and how far the job is."""
+"""Order of the units, the executors of a cluster, downloads ahead, and progress."""

@@ -27,7 +27,7 @@ from ... import __version__
 from ...atomic_files import remove, write_text
 from ...errors import ConfigError, UnreachableError
 from ..executors import Outcome, Result, Unit, WorkerKilledError
-from ..worker_process import most_threads, set_up_worker_process
+from ..worker_process import max_threads, set_up_worker_process
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +295,7 @@ class _WorkerSetup(WorkerPlugin):
             )
             raise ConfigError(f"Dask worker {worker.address}: {need}.")
         set_up_worker_process()
-        if most_threads() > 1:
+        if max_threads() > 1:
             need = "its libraries may use more than one thread; set OMP_NUM_THREADS=1, "
             need += "MKL_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1, or start it with a nanny"
             raise ConfigError(f"Dask worker {worker.address}: {need}.")

@@ -12,14 +12,14 @@ from obspy import UTCDateTime
 from ...errors import ConfigError, NoDataError, UnreachableError
 from ...request.stations import Channel
 from ..datatypes import Metadata, Samples, nanoseconds
-from ..lazy_imports import postpone
+from ..lazy_imports import defer_package
 from .formats import BEGINNING, describe_bytes
 from .http_client import Client, WebError
 from .miniseed import channel_samples_or_error
 from .mseed_headers import Records, scan
 from .stationxml import metadata_from_inventory, read_stationxml
 
-postpone("obspy.clients.fdsn")
+defer_package("obspy.clients.fdsn")
 
 from obspy.clients.fdsn.header import URL_MAPPINGS  # noqa: E402  its package loads clients
 

@@ -25,7 +25,7 @@ from obspy.core.util.obspy_types import ObsPyException
 
 from ...request.stations import Channel
 from ..datatypes import Epoch, Metadata, ResponseCurve, nanoseconds
-from ..lazy_imports import postpone
+from ..lazy_imports import defer_package
 
 # Where a format is guessed, ObsPy unpickles the file to see whether it is a pickle.
 ENTRY_POINTS["waveform"].pop("PICKLE", None)
@@ -274,7 +274,7 @@ def _evaluate(response: Response, frequency: np.ndarray, output: str) -> np.ndar
     """evalresp's values; a ValueError says why there are none."""
     # ObsPy imports the latter for lists of measured values.
     for package in ("obspy.signal", "scipy.interpolate"):
-        postpone(package)
+        defer_package(package)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -170,10 +170,10 @@ def save_record(folder: Path, name: str, record: Record) -> None:
 def read_record(folder: Path, name: str, key: str) -> dict[str, Any]:
     """The record of a day or a unit; empty if there is none, or only one of another request."""
     try:
-        content: dict[str, Any] = json.loads(_path(folder, name).read_bytes())
-        return content if content.get("key") == key else {}
+        content = json.loads(_path(folder, name).read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
+    return content if isinstance(content, dict) and content.get("key") == key else {}
 
 
 def delete_records(folder: Path, pattern: str) -> None:
