@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the tables of docs/cost.md: what `estimate` counts times the prices of prices.json.
+"""Write the tables of docs/cost.md: the counts of `estimate` times the prices of prices.json.
 
 scripts/aws/cost.py [--check]      with --check nothing is written; 1 where a table is old
 """
@@ -30,7 +30,7 @@ _DEFAULTS = XcorParams(fs=10, freqmin=0.1, freqmax=0.2, cc_step=450, cc_len=1800
 _DAILY = XcorParams(
     fs=10, freqmin=0.1, freqmax=0.2, cc_step=450, cc_len=1800, maxlag=60, substack=86400
 )
-# What the service asks of S3 and says while nobody sends a job.
+# Requests to S3 and log lines of a service without jobs.
 _PASS, _BEAT = 5.0, 30.0  # s between two passes, and two heartbeats with their figures
 _OTHERS = 40  # files of a job beside those of its days, and views while it runs, about
 _FIGURES, _LINE = 16, 2500  # metrics among a line of figures, and bytes of it
@@ -55,7 +55,7 @@ def request(n_stations: int, n_days: int, params: XcorParams) -> XcorRequest:
 
 
 def idle() -> list[tuple[str, str, float]]:
-    """What a month without a job costs: what, how it is counted, USD."""
+    """Cost of a month without a job: item, amount, USD."""
     seconds = HOURS * 3600
     lists, puts = seconds / _PASS, seconds / _BEAT
     logs = puts * _LINE / 1e9
@@ -92,7 +92,7 @@ def campaign(n_stations: int, n_days: int, params: XcorParams) -> tuple[int, lis
 
 
 def campaign_rows(n_stations: int, n_days: int, params: XcorParams) -> list[tuple[str, str, str]]:
-    """What, how much, and what it costs."""
+    """Item, amount and cost."""
     days, jobs = campaign(n_stations, n_days, params)
     hours = sum(job.core_seconds for job in jobs) / 3600
     out, into = sum(job.bytes_out for job in jobs) / 1e9, sum(job.bytes_in for job in jobs) / 1e9

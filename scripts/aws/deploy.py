@@ -58,7 +58,7 @@ class Deployment:
     dist : Path
         What `release.build` has made.
     dry_run : bool
-        Only say what would be done.
+        Only report the changes.
     run : callable
         Runs a command of docker.
     """
@@ -116,7 +116,9 @@ class Deployment:
         repository = self._output(self._releases_stack, "Images")
         digest = self._digest(repository)
         if digest is None and not self.dry_run:
-            raise ConfigError(f"there is no image {__version__}; do the step `image` first.")
+            raise ConfigError(
+                f"the image {__version__} does not exist; run the step `image` first."
+            )
         services = read_services("", "", self.services)
         parameters = {
             "Version": __version__,
@@ -180,7 +182,7 @@ class Deployment:
             if self.dry_run:
                 return f"<{key} of {name}>"
             step = "account" if name == self._releases_stack else "stack"
-            raise ConfigError(f"there is no stack {name} yet; do the step `{step}` first.")
+            raise ConfigError(f"the stack {name} does not exist; run the step `{step}` first.")
         return outputs[key]
 
     # --- files ---
@@ -291,24 +293,26 @@ def _stack_name(_context: object, _option: object, value: str) -> str:
 
 @click.command(help=__doc__)
 @click.argument("steps", nargs=-1, type=click.Choice(list(STEPS)))
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only report the changes; change nothing.")
 @click.option("--stack", default="xcor", show_default=True, callback=_stack_name,
               help="Name of the service's stack.")  # fmt: skip
-@click.option("--region", help="Such as us-west-2; else the one of your AWS settings.")
+@click.option(
+    "--region", help="AWS region, such as us-west-2 (default: that of your AWS settings)."
+)
 @click.option(
     "--parameter", "given", multiple=True, callback=_parameter, metavar="NAME=VALUE",
-    help="Of xcor.yaml, such as AlarmEmail=you@example.org; kept for the next time.",
+    help="Parameter of xcor.yaml, such as AlarmEmail=you@example.org; kept by later deployments.",
 )  # fmt: skip
 @click.option(
     "--services", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Data centres and base maps of the page, as xcor_daemon/web/services.json.",
+    help="JSON file with data centres and base maps, as xcor_daemon/web/services.json.",
 )  # fmt: skip
 def main(steps: tuple[str, ...], region: str | None, **options: Any) -> None:
     session = boto3.session.Session(region_name=region)
     deployment = Deployment(session, dist=ROOT / "dist", **options)
     try:
         if session.region_name is None:
-            raise ConfigError("no region is set; give --region, such as us-west-2.")
+            raise ConfigError("no AWS region is set; pass --region, such as us-west-2.")
         for step in steps or STEPS:
             click.echo(f"{step}:")
             for line in STEPS[step](deployment):

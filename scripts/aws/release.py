@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is deployed, as files: a bundle for the machine and the code of the submit function."""
+"""Build the files of a release: a bundle for the machine and the code of the submit function."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def bundle_of(wheel: Path) -> bytes:
-    """The bundle: the wheel, what it needs, the units, how to install them."""
+    """The bundle: the wheel, its dependencies, the units, the installer."""
     files = {wheel.name: wheel}
     files |= {there: ROOT / here for here, there in _RENAMED.items()}
     files |= {name: ROOT / name for name in _KEPT}

@@ -1,4 +1,4 @@
-"""Stacks of CloudFormation: what they are, and how they become what they should be."""
+"""CloudFormation stacks: their present state, and the update to the wanted state."""
 
 from __future__ import annotations
 

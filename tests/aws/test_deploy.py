@@ -134,7 +134,7 @@ def test_a_parameter_that_is_missing_or_misspelt_is_named(account):
 
 @pytest.mark.parametrize(
     ("step", "words"),
-    [("release", "do the step `account` first"), ("site", "do the step `stack` first")],
+    [("release", "run the step `account` first"), ("site", "run the step `stack` first")],
 )
 def test_a_step_that_comes_too_early_names_the_one_before(account, step, words):
     with pytest.raises(ConfigError, match=words):
@@ -145,7 +145,7 @@ def test_the_stack_waits_for_its_image(account):
     account.do("account")
     account.do("release")
 
-    with pytest.raises(ConfigError, match="do the step `image` first"):
+    with pytest.raises(ConfigError, match="run the step `image` first"):
         account.do("stack", **GIVEN)
 
 
@@ -172,7 +172,7 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path):
     assert "Error: there is no stack xcor yet" in told.output
     assert misspelt.exit_code == 2
     assert "small letters" in misspelt.output
-    assert "no region is set" in nowhere.output
+    assert "no AWS region is set" in nowhere.output
 
 
 class TestAServiceThatWasBroughtUp:
