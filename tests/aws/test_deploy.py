@@ -169,7 +169,7 @@ def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path):
         nowhere = CliRunner().invoke(main, ["account"])
 
     assert told.exit_code == 1
-    assert "Error: there is no stack xcor yet" in told.output
+    assert "Error: the stack xcor does not exist" in told.output
     assert misspelt.exit_code == 2
     assert "small letters" in misspelt.output
     assert "no AWS region is set" in nowhere.output

@@ -92,7 +92,7 @@ def test_an_environment_of_a_version_lies_beside_the_usual_one(checkout):
     again = call(setup, **environ)
 
     venv = checkout / f".venv-{HERE}"
-    assert f"making {venv.name} with Python {HERE}" in first.stderr
+    assert f"creating {venv.name} with Python {HERE}" in first.stderr
     assert not (checkout / ".venv").exists()
     assert (again.returncode, again.stderr) == (0, "")
     assert call([venv / "bin/xcor-daemon"]).stdout == "here\n"
