@@ -130,5 +130,5 @@ def test_a_change_beyond_the_search_is_not_given(method, reference):
 
 @pytest.mark.parametrize(("begin", "end"), [(10, 99), (50, 54), (98.5, 99.5)])
 def test_a_coda_that_the_lags_do_not_have_is_refused(begin, end, reference):
-    with pytest.raises(ValueError, match="or does not lie within lags"):
+    with pytest.raises(ValueError, match="or exceeds the largest usable lag"):
         dvv.stretching(reference, reference[None], LAGS, Coda(begin, end, 0.2, 0.5, 0.02))

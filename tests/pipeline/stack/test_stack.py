@@ -142,7 +142,7 @@ def test_robust_stops_when_the_stack_stands_still():
 
 
 def test_robust_needs_an_iteration():
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="max_iterations = 0 must be at least 1"):
         stack.robust(noisy(), max_iterations=0)
 
 

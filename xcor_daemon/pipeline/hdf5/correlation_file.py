@@ -1,8 +1,8 @@
-"""Correlations <-> HDF5 that is valid netCDF-4; a file is whole or absent.
+"""Correlation files: HDF5 that is valid netCDF-4, written atomically.
 
-``corr`` is one contiguous data set whose room is taken at the start, so that threads write their
-parts with `os.pwrite` at the speed of a plain file, and so that a reader without HDF5 finds one
-pair at ``offset``.
+``corr`` is one contiguous data set that is allocated first, so that threads write their parts
+with `os.pwrite` as fast as to a plain file, and a reader without HDF5 can read one pair at
+``offset``.
 """
 
 from __future__ import annotations
@@ -28,28 +28,43 @@ from .provenance import LAG_CONVENTION, attributes, units
 
 
 class CorrWriter:
-    """A correlation file while it is written: made by `create`, then filled."""
+    """A correlation file that is being written; from `create`."""
 
     def __init__(self, path: Path, partial: Path, shape: tuple[int, int, int], offset: int) -> None:
         self.path, self.shape, self.offset = path, shape, offset
         self._file = os.open(partial, os.O_RDWR)
 
     def write(self, rows: np.ndarray, window: int, corr: np.ndarray) -> None:
-        """Put the correlations of consecutive pair rows from a window on; any thread may."""
+        """Write correlations of consecutive pairs; threads may write at the same time.
+
+        Parameters
+        ----------
+        rows : int array, shape (n,)
+            Consecutive rows of the pair list.
+        window : int
+            First window (row of the second dimension) of ``corr``.
+        corr : float32 array, shape (n, n_windows, n_lags)
+            In the unit of the file.
+
+        Raises
+        ------
+        DiskError
+            If the disk is full or a write fails.
+        """
         _, n_windows, n_lags = self.shape
         row_bytes = n_windows * n_lags * 4
         if corr.shape[1] == n_windows:
-            self._put(np.ascontiguousarray(corr), self.offset + int(rows[0]) * row_bytes)
+            self._write_at(np.ascontiguousarray(corr), self.offset + int(rows[0]) * row_bytes)
             return
         for row, part in zip(rows, corr, strict=True):
-            self._put(part, self.offset + int(row) * row_bytes + window * n_lags * 4)
+            self._write_at(part, self.offset + int(row) * row_bytes + window * n_lags * 4)
 
-    def _put(self, array: np.ndarray, offset: int) -> None:
+    def _write_at(self, array: np.ndarray, offset: int) -> None:
         with disk_errors(self.path, array.nbytes):
             write_at(self._file, array, offset)
 
     def close(self) -> None:
-        """Close it, which a network folder may refuse where it could not take all."""
+        """Close the file; a network file system may report a failed write only here."""
         os.close(self._file)
 
 
@@ -61,26 +76,33 @@ def create(
     coverage: np.ndarray,
     params: XcorParams,
 ) -> Iterator[CorrWriter]:
-    """Make a correlation file with room for every pair; it appears when the block ends well.
+    """Create a correlation file; it gets its name when the block ends without an exception.
 
     Parameters
     ----------
     path : Path
-        Its name; until it is whole it is called ``.partial``.
+        Its name; before it is complete it ends on ``.partial``.
     pairs : PairTable
+        All pairs of the file.
     windows : float64 array, shape (n_windows,)
-        Start of each window or substack, seconds since 1970 UTC.
+        Start of each window or substack (s since 1970 UTC).
     coverage : float32 array, shape (n_channels, n_windows)
+        Share of recorded samples, 0 to 1.
     params : XcorParams
+        Of the job; become attributes.
+
+    Yields
+    ------
+    writer : CorrWriter
 
     Raises
     ------
     DiskError
-        If there is no room, or the disk refuses.
+        If the disk is full or a write fails.
     """
     shape = (pairs.first.size, windows.size, 2 * params.n_lags + 1)
     make_folder(path.parent)
-    for left in path.parent.glob(f"{path.name}.*.partial"):  # by a writer that was killed
+    for left in path.parent.glob(f"{path.name}.*.partial"):  # of a process that was killed
         remove(left)
     with create_partial(path, needed=4 * int(np.prod(shape)), shared=True) as partial:
         offset = _lay_out(partial, pairs, windows, coverage, params)
@@ -96,7 +118,7 @@ def _lay_out(
     coverage: np.ndarray,
     params: XcorParams,
 ) -> int:
-    """Write all but the correlations; gives the offset of these."""
+    """Write everything except the correlations; return their offset (bytes)."""
     shape = (pairs.first.size, windows.size, 2 * params.n_lags + 1)
     with netcdf.create(partial) as file:
         file.attrs.update(attributes(params))
@@ -115,12 +137,12 @@ def _lay_out(
 
 
 def lags(params: XcorParams) -> np.ndarray:
-    """The lag axis (s), zero in the middle."""
+    """Return the lags of a job (s): float64 (2 * n_lags + 1,), 0 in the middle."""
     return np.arange(-params.n_lags, params.n_lags + 1) / params.fs
 
 
 def write_pairs(file: h5py.File, pairs: PairTable) -> None:
-    """The pairs, their channels and where these are."""
+    """Write pairs, channels and coordinates."""
     netcdf.bare_dimension(file, "pair", pairs.first.size)
     ids = np.array(pairs.channels, dtype=object)
     netcdf.scale(file, "channel", ids, long_name="network.station.location.channel")
@@ -138,44 +160,44 @@ def write_pairs(file: h5py.File, pairs: PairTable) -> None:
 
 
 def check(path: Path) -> None:
-    """Open a file and look whether all of it is there.
+    """Check that a correlation or stack file is complete.
 
     Raises
     ------
     DiskError
-        If it is not a whole file of ours.
+        If it is not.
     """
     try:
         with h5py.File(path) as file:
             name = "corr" if "corr" in file else "stack"
             data = file[name]
             last = (data.id.get_offset() or 0) + data.id.get_storage_size()
-            whole = data.shape[-1] == file["lag"].size and path.stat().st_size >= last
+            is_complete = data.shape[-1] == file["lag"].size and path.stat().st_size >= last
     except (OSError, KeyError) as error:
-        raise DiskError(f"{path} is no whole file of correlations: {error}.") from error
-    if not whole:
-        raise DiskError(f"{path} is cut off.")
+        raise DiskError(f"{path} is not a complete correlation file: {error}.") from error
+    if not is_complete:
+        raise DiskError(f"{path} is truncated.")
 
 
 @dataclass(frozen=True)
 class CorrFile:
-    """A finished file of correlations, read piece by piece."""
+    """A complete correlation file, read in parts."""
 
     path: Path
 
     @property
     def day(self) -> str:
-        """Of a file that holds a whole day."""
+        """The day in the file's name, if it holds a whole day."""
         return self.path.stem
 
     @cached_property
     def pairs(self) -> PairTable:
-        """Its pairs, with coordinates."""
+        """Pairs of the file, with coordinates."""
         with h5py.File(self.path) as file:
             channels = tuple(file["channel"].asstr()[:])
-            place = {channel: k for k, channel in enumerate(channels)}
+            index_of = {channel: k for k, channel in enumerate(channels)}
             index = {
-                name: np.array([place[c] for c in file[name].asstr()[:]], dtype=int)
+                name: np.array([index_of[c] for c in file[name].asstr()[:]], dtype=int)
                 for name in ("first", "second")
             }
             names = ("distance", "azimuth", "back_azimuth", "latitude", "longitude", "elevation")
@@ -183,7 +205,7 @@ class CorrFile:
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """Start of every window, seconds since 1970 UTC."""
+        """Start of every window, s since 1970 UTC: float64 (n_windows,)."""
         with h5py.File(self.path) as file:
             starts: np.ndarray = file["window"][:]
             return starts
@@ -196,7 +218,7 @@ class CorrFile:
 
     @cached_property
     def params(self) -> XcorParams:
-        """The parameters that it was made with."""
+        """Parameters of the job."""
         values: dict[str, Any] = {}
         for setting in fields(XcorParams):
             if setting.name not in self.attributes:
@@ -210,15 +232,15 @@ class CorrFile:
         return XcorParams(**values)
 
     @cached_property
-    def _place(self) -> tuple[int, tuple[int, ...], np.dtype]:
+    def _layout(self) -> tuple[int, tuple[int, ...], np.dtype]:
         with h5py.File(self.path) as file:
             corr = file["corr"]
             return corr.id.get_offset() or 0, corr.shape, corr.dtype
 
     def read(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Correlations of some pairs: float32 (n, n_windows, n_lags)."""
+        """Read correlations of some pairs: float32 (n, n_windows, n_lags)."""
         if isinstance(rows, slice) and rows.step in (None, 1):
-            offset, shape, kind = self._place  # a plain file is opened in a fraction of the time
+            offset, shape, kind = self._layout  # opening as HDF5 takes much longer
             a, b, _ = rows.indices(shape[0])
             size = int(np.prod(shape[1:]))
             begin, n = offset + a * size * kind.itemsize, max(0, b - a) * size
@@ -229,14 +251,14 @@ class CorrFile:
 
 
 def read_variable(path: Path, name: str, rows: slice = slice(None)) -> np.ndarray:
-    """A variable of a file, or some rows of it."""
+    """Read a variable of a file, or rows of it: array (n_rows, ...)."""
     with h5py.File(path) as file:
         values: np.ndarray = file[name][rows]
         return values
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """The file's entry in the manifest: size, sha256 and where its contiguous arrays lie."""
+    """Return a file's entry in the manifest: size, SHA-256, and its contiguous arrays."""
     digest = hashlib.sha256()
     with path.open("rb") as raw:
         while part := raw.read(1 << 22):

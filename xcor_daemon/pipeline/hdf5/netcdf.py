@@ -1,4 +1,4 @@
-"""HDF5 that is valid netCDF-4: dimensions, coordinates, room taken before it is filled."""
+"""HDF5 files that are valid netCDF-4: dimensions, coordinates, preallocated variables."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TEXT = h5py.string_dtype("utf-8")
 
 @contextmanager
 def create(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file; when the block ends, all of its room on the disk is taken.
+    """Create an HDF5 file; when the block ends, all its bytes are allocated on the disk.
 
-    HDF5 may crash the interpreter where a write fails, so it writes through a `SteadyFile`.
+    HDF5 may crash the interpreter if a write fails, so it writes through a `SteadyFile`.
 
     Raises
     ------
     OSError
-        If the disk is full or refuses; from inside `atomic_files.create_partial`, a `DiskError`.
+        If the disk is full or a write fails; inside `atomic_files.create_partial`, a `DiskError`.
     """
     with closing(SteadyFile(path)) as raw, h5py.File(raw, "w", libver="earliest") as file:
         yield file
@@ -37,14 +37,14 @@ def _add(file: h5py.File, name: str, values: np.ndarray) -> h5py.Dataset:
 
 
 def scale(file: h5py.File, name: str, values: np.ndarray, **attrs: str) -> None:
-    """A dimension with its coordinates."""
+    """Write a dimension and its coordinates, ``values`` of shape (n,)."""
     dataset = _add(file, name, values)
     dataset.attrs.update(attrs)
     dataset.make_scale(name)
 
 
 def bare_dimension(file: h5py.File, name: str, size: int) -> None:
-    """A dimension without coordinates, as netCDF-4 marks it."""
+    """Write a dimension without coordinates, in the form of netCDF-4."""
     dataset = file.create_dataset(name, shape=(size,), dtype=">f4")
     dataset.make_scale(f"This is a netCDF dimension but not a netCDF variable.{size:10d}")
 
@@ -52,12 +52,12 @@ def bare_dimension(file: h5py.File, name: str, size: int) -> None:
 def variable(
     file: h5py.File, name: str, values: np.ndarray, dims: tuple[str, ...], **attrs: str
 ) -> None:
-    """Values along dimensions that are there."""
+    """Write a variable along existing dimensions, one for each axis of ``values`` (n, ...)."""
     describe(file, _add(file, name, values), dims, **attrs)
 
 
 def describe(file: h5py.File, dataset: h5py.Dataset, dims: tuple[str, ...], **attrs: str) -> None:
-    """Say of a data set along which dimensions it lies, and what it is."""
+    """Attach the dimensions of a data set, one an axis, and its attributes."""
     dataset.attrs.update(attrs)
     for axis, dim in enumerate(dims):
         dataset.dims[axis].attach_scale(file[dim])
@@ -66,7 +66,7 @@ def describe(file: h5py.File, dataset: h5py.Dataset, dims: tuple[str, ...], **at
 def preallocate(
     file: h5py.File, name: str, shape: tuple[int, ...], kind: h5py.h5t.TypeID = h5py.h5t.IEEE_F32LE
 ) -> h5py.Dataset:
-    """A contiguous data set whose bytes have their place but are not written."""
+    """Create a contiguous data set whose bytes are allocated but not written."""
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_layout(h5py.h5d.CONTIGUOUS)
     plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

@@ -1,4 +1,4 @@
-"""What every file of correlations or stacks says of how it was made."""
+"""Attributes of correlation and stack files: parameters, processing steps and software."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOTION = {"velocity": "m2 s-2", "displacement": "m2", "acceleration": "m2 s-4",
 
 
 def units(params: XcorParams) -> str:
-    """Unit of the correlations: the windows' unit squared, or 1 where they have none."""
+    """Return the unit of correlations: that of the ground motion squared, or 1 without unit."""
     plain = params.time_norm in ("none", "clip", "clamp", "mute")
     compared = params.whiten or params.method != "cross-correlation"
     if compared or params.normalisation == "coefficient" or not plain:
@@ -23,7 +23,7 @@ def units(params: XcorParams) -> str:
 
 
 def attributes(params: XcorParams) -> dict[str, Any]:
-    """What every file says of how it was made."""
+    """Return the attributes of a correlation or stack file."""
     written = {
         name: "all" if value == () else ";".join(value) if isinstance(value, tuple) else value
         for name, value in asdict(params).items()
@@ -41,7 +41,7 @@ def attributes(params: XcorParams) -> dict[str, Any]:
 
 
 def history(params: XcorParams) -> str:
-    """The processing steps in words, in their order."""
+    """Describe the processing steps in their order, in one line."""
     steps = [
         "each contiguous segment detrended and tapered",
         f"decimated without phase and resampled to {params.fs:g} Hz on a grid from midnight UTC",

@@ -1,4 +1,4 @@
-"""Stacks -> HDF5 that is valid netCDF-4; a file is whole or absent."""
+"""Stack files: HDF5 that is valid netCDF-4, written atomically."""
 
 from __future__ import annotations
 
@@ -22,17 +22,34 @@ from .provenance import LAG_CONVENTION, attributes
 
 @dataclass(frozen=True)
 class StackWriter:
-    """A stack file while it is written; processes may write different pairs."""
+    """A stack file that is being written; processes may write different pairs."""
 
     path: Path
-    partial: Path  # its name until it is complete
-    places: Mapping[str, tuple[int, np.dtype, tuple[int, ...]]]  # offset, type and shape
+    partial: Path  # its name before it is complete
+    layout: Mapping[str, tuple[int, np.dtype, tuple[int, ...]]]  # offset, type and shape
 
     def write(self, name: str, row: int, values: np.ndarray) -> None:
-        """Put the values of consecutive pairs, from row ``row`` on."""
-        offset, dtype, shape = self.places[name]
+        """Write a variable of consecutive pairs.
+
+        Parameters
+        ----------
+        name : str
+            Of the variable.
+        row : int
+            Row of the first pair.
+        values : array, shape (n_pairs, ...)
+            In the unit of the variable.
+
+        Raises
+        ------
+        DiskError
+            If the disk is full or a write fails.
+        ValueError
+            If the shape does not fit.
+        """
+        offset, dtype, shape = self.layout[name]
         if values.shape[1:] != shape[1:]:
-            raise ValueError(f"{name} has rows of {shape[1:]}, not of {values.shape[1:]}.")
+            raise ValueError(f"{name} has rows of shape {shape[1:]}, not {values.shape[1:]}")
         offset += row * dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
         with disk_errors(self.path, values.nbytes):
             file = os.open(self.partial, os.O_WRONLY)
@@ -47,32 +64,37 @@ def create_stack(
     path: Path,
     pairs: PairTable,
     params: XcorParams,
-    said: Mapping[str, Any],
+    extra: Mapping[str, Any],
     intervals: np.ndarray | None,
     variables: Mapping[str, tuple[str, str, str]],
 ) -> Iterator[StackWriter]:
-    """Make a stack file with room for every pair; it appears when the block ends well.
+    """Create a stack file; it gets its name when the block ends without an exception.
 
     Parameters
     ----------
     path : Path
-        Its name; until it is whole it is called ``.partial``.
+        Its name; before it is complete it ends on ``.partial``.
     pairs : PairTable
+        All pairs of the file.
     params : XcorParams
-        Of the correlations.
-    said : mapping
-        Further attributes: ``method`` and how it was set.
+        Of the correlations; become attributes.
+    extra : mapping
+        Further attributes: ``method`` and its settings.
     intervals : float64 array, shape (n_intervals, 2), optional
-        Start and end of each, seconds since 1970 UTC; the dimension is called ``day``. Without
-        them, a trace a pair.
+        Start and end of each interval (s since 1970 UTC); the dimension is called ``day``. By
+        default each pair has one trace.
     variables : mapping
         Name -> (dimensions, unit, meaning); dimensions such as ``pair day lag``. ``n_windows``
         is int32, the others are float32.
 
+    Yields
+    ------
+    writer : StackWriter
+
     Raises
     ------
     DiskError
-        If there is no room, or the disk refuses.
+        If the disk is full or a write fails.
     """
     make_folder(path.parent)
     n_days = 0 if intervals is None else len(intervals)
@@ -82,8 +104,8 @@ def create_stack(
     }
     needed = 4 * sum(int(np.prod(shape)) for shape in shapes.values())
     with create_partial(path, needed=needed) as partial:
-        places = _lay_out(partial, pairs, params, said, intervals, variables, shapes)
-        yield StackWriter(path, partial, places)
+        layout = _lay_out(partial, pairs, params, extra, intervals, variables, shapes)
+        yield StackWriter(path, partial, layout)
         check(partial)
 
 
@@ -91,15 +113,15 @@ def _lay_out(
     partial: Path,
     pairs: PairTable,
     params: XcorParams,
-    said: Mapping[str, Any],
+    extra: Mapping[str, Any],
     intervals: np.ndarray | None,
     variables: Mapping[str, tuple[str, str, str]],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, tuple[int, np.dtype, tuple[int, ...]]]:
-    """Write all but the values; gives offset, type and shape of each variable."""
-    places = {}
+    """Write everything except the values; return offset (bytes), type and shape of variables."""
+    layout = {}
     with netcdf.create(partial) as file:
-        file.attrs.update({**attributes(params), "corr_method": params.method, **said})
+        file.attrs.update({**attributes(params), "corr_method": params.method, **extra})
         write_pairs(file, pairs)
         if intervals is not None:
             netcdf.scale(file, "day", intervals[:, 0], units=netcdf.EPOCH, calendar="standard",
@@ -113,5 +135,5 @@ def _lay_out(
             netcdf.describe(file, data, tuple(dims.split()), units=unit, long_name=meaning)
             offset = data.id.get_offset()
             assert offset is not None
-            places[name] = (offset, data.dtype, shapes[name])
-    return places
+            layout[name] = (offset, data.dtype, shapes[name])
+    return layout

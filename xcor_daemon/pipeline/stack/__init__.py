@@ -1,8 +1,8 @@
-"""Many windows of a pair -> one trace, and what such a trace shows: arrays in, array out.
+"""Stacking: correlations of a pair's windows -> one trace, and measures on traces; on arrays.
 
-A window that holds a NaN or an infinity is missing: it counts for nothing, here and everywhere.
-Where no window is left the answer is NaN. No method depends on the unit of its input, and equal
-windows come out of each unchanged.
+A window with a NaN or an infinity is missing and left out, by every method; without any window
+the stack is NaN. No method depends on the unit of the windows, and the stack of equal windows is
+that window.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def linear(windows: np.ndarray) -> np.ndarray:
 def phase_weighted(
     windows: np.ndarray, fs: float, phase_smooth: float | None = None, power: float = 2
 ) -> np.ndarray:
-    """Average the windows and keep what they agree on in phase.
+    """Weight the mean of the windows by their phase coherence.
 
     ``mean(d) * abs(mean(exp(i phase))) ** power``, where ``phase`` is that of the analytic
-    signal of each window. Equal windows, and a single one, come out unchanged.
+    signal of each window.
 
     Parameters
     ----------
@@ -84,10 +84,15 @@ def phase_weighted(
     fs : float
         Samples per second of lag (Hz).
     phase_smooth : float, optional
-        Average the modulus over so many seconds, centred, before it is raised to ``power``;
-        at the ends over the part that there is.
+        Length (s) of a centred running mean of the modulus, before it is raised to ``power``;
+        shorter at the ends.
     power : float
         Sharpness of the weight; 0 gives the linear stack.
+
+    Returns
+    -------
+    stacks : array, shape (..., n_lags)
+        In the input's unit.
 
     References
     ----------
@@ -99,11 +104,11 @@ def phase_weighted(
 def time_frequency_phase_weighted(
     windows: np.ndarray, fs: float, power: float = 2, band: tuple[float, float] | None = None
 ) -> np.ndarray:
-    """Average the windows and keep what they agree on in phase, at each time and frequency.
+    """Weight the mean of the windows by their phase coherence at each time and frequency.
 
     ``S^-1(S(mean(d)) * abs(mean(S(d) exp(2 pi i f t) / abs(S(d)))) ** power)``, where S is the
     S-transform, with a Gaussian of standard deviation 1/f, and S^-1 sums over time. The factor
-    exp(2 pi i f t) is the same for all windows, so the modulus does without it.
+    exp(2 pi i f t) is the same for all windows and does not change the modulus.
 
     Parameters
     ----------
@@ -114,8 +119,13 @@ def time_frequency_phase_weighted(
     power : float
         Sharpness of the weight; 0 gives the linear stack.
     band : (lowest, highest), optional
-        Frequencies (Hz) that are weighted; outside, the linear stack is left as it is. The time
-        it takes grows with their number.
+        Frequencies (Hz) that are weighted; others are those of the linear stack. Computing time
+        is proportional to the width.
+
+    Returns
+    -------
+    stacks : array, shape (..., n_lags)
+        In the input's unit.
 
     References
     ----------
@@ -126,10 +136,10 @@ def time_frequency_phase_weighted(
 
 
 def nth_root(windows: np.ndarray, order: float = 2) -> np.ndarray:
-    """Average the roots of the windows, sign kept, and raise the mean to the same power.
+    """Average the n-th roots of the windows, with their signs, and raise the mean to power n.
 
     ``r = mean(sign(d) abs(d) ** (1 / order))``; the stack is ``sign(r) abs(r) ** order``.
-    It suppresses what few windows have, and distorts the waveform.
+    Suppresses signals of few windows and distorts the waveform.
 
     Parameters
     ----------
@@ -137,6 +147,11 @@ def nth_root(windows: np.ndarray, order: float = 2) -> np.ndarray:
         Correlations of each pair, window by window; NaN where a window is missing.
     order : float
         1 gives the linear stack.
+
+    Returns
+    -------
+    stacks : array, shape (..., n_lags)
+        In the input's unit.
 
     References
     ----------
@@ -146,12 +161,11 @@ def nth_root(windows: np.ndarray, order: float = 2) -> np.ndarray:
 
 
 def adaptive_covariance(windows: np.ndarray, sharpness: float = 1) -> np.ndarray:
-    """Filter the linear stack by how coherent the windows are at each frequency.
+    """Filter the linear stack by the coherence of the windows at each frequency.
 
     With spectra u_i of N windows, the gain is ``(sum_i sum_j!=i u_i conj(u_j) /
-    ((N - 1) sum_i abs(u_i)^2)) ** sharpness``: 1 where all are equal, about 0 where they are
-    independent; what is below 0 is set to 0. One filter for the whole trace, without phase. A
-    single window comes out unchanged.
+    ((N - 1) sum_i abs(u_i)^2)) ** sharpness``: 1 if all are equal, about 0 if they are
+    independent; negative values are set to 0. One filter for the whole trace, without phase.
 
     Parameters
     ----------
@@ -159,6 +173,11 @@ def adaptive_covariance(windows: np.ndarray, sharpness: float = 1) -> np.ndarray
         Correlations of each pair, window by window; NaN where a window is missing.
     sharpness : float
         The exponent; 0 gives the linear stack.
+
+    Returns
+    -------
+    stacks : array, shape (..., n_lags)
+        In the input's unit.
 
     References
     ----------
@@ -168,22 +187,27 @@ def adaptive_covariance(windows: np.ndarray, sharpness: float = 1) -> np.ndarray
 
 
 def robust(windows: np.ndarray, tolerance: float = 1e-5, max_iterations: int = 50) -> np.ndarray:
-    """Average the windows with weights that leave out those unlike the rest.
+    """Average the windows with weights that are small for outliers.
 
-    From the median, repeat: scale the stack to ``norm(s) = 1``; weigh every window by
+    Iteration from the median: scale the stack to ``norm(s) = 1``; weight every window by
     ``w = abs(s.d) / (norm(d) norm(d - (d.s) s))``; take the weighted mean as the next stack.
-    The answer is that weighted mean, so it has the unit and amplitude of the input, not a
-    norm of 1. Equal windows come out unchanged; a window of zeros has no weight. Since ``w``
-    falls with ``norm(d)``, loud windows do not rule, and the amplitude leans to quiet ones.
+    The result is that weighted mean, in the unit and amplitude of the input. A window of zeros
+    has no weight. Since ``w`` decreases with ``norm(d)``, windows of large amplitude do not
+    dominate, and the amplitude of the stack is closer to that of windows of small amplitude.
 
     Parameters
     ----------
     windows : float array, shape (..., n_windows, n_lags)
         Correlations of each pair, window by window; NaN where a window is missing.
     tolerance : float
-        Stop when the unit-norm stack moves by less than this.
+        Stop when the stack of norm 1 changes by less than this.
     max_iterations : int
-        Stop at the latest after so many weighted means.
+        Largest number of weighted means.
+
+    Returns
+    -------
+    stacks : array, shape (..., n_lags)
+        In the input's unit.
 
     References
     ----------
@@ -193,12 +217,17 @@ def robust(windows: np.ndarray, tolerance: float = 1e-5, max_iterations: int = 5
 
 
 def median(windows: np.ndarray) -> np.ndarray:
-    """The median of the windows at every lag; of an even number, the mean of the middle two.
+    """Take the median of the windows at every lag; of an even number, the mean of the middle two.
 
     Parameters
     ----------
     windows : float array, shape (..., n_windows, n_lags)
         Correlations of each pair, window by window; NaN where a window is missing.
+
+    Returns
+    -------
+    stacks : array, shape (..., n_lags)
+        In the input's unit.
     """
     return median_method()(windows)
 
@@ -206,7 +235,7 @@ def median(windows: np.ndarray) -> np.ndarray:
 def selective(
     windows: np.ndarray, fs: float, by: str = "correlation", threshold: float = 0.0
 ) -> np.ndarray:
-    """Average the windows that are good enough; NaN where none is.
+    """Average the windows that reach a threshold; NaN if none does.
 
     Parameters
     ----------
@@ -215,11 +244,16 @@ def selective(
     fs : float
         Samples per second of lag (Hz).
     by : str
-        ``correlation``: with the mean of the windows chosen so far, from that of all on, until
-        the choice stands; or ``snr``: of the window alone, as `snr` has it of a trace whose
-        distance is unknown.
+        ``correlation``: with the mean of the selected windows, first of all windows, then
+        repeated until the selection does not change; or ``snr``: of the window, by `snr` with an
+        unknown distance.
     threshold : float
-        The least that is chosen.
+        Smallest value of a selected window, without unit.
+
+    Returns
+    -------
+    stacks : array, shape (..., n_lags)
+        In the input's unit.
 
     References
     ----------

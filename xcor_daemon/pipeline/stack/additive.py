@@ -1,7 +1,7 @@
-"""Stacks that are made of sums over windows: windows may come in parts, in any number.
+"""Stacking methods that need only sums over windows.
 
-Each is a pair of functions: sums of some windows, and the trace that the sums of all give. The
-sums of parts are added, so a year needs no more memory than a day.
+Each is a pair of functions: sums over some windows, and the trace from the sums over all. Sums
+over parts are added, so a year needs no more memory than a day.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # its parts load when they are first used
+import scipy  # loads its modules on first use
 
 from .window_arrays import analytic, chunks, pair_by_pair, scaled
 
@@ -20,22 +20,22 @@ Sums = tuple[int, tuple[np.ndarray, ...]]
 
 @dataclass(frozen=True)
 class AdditiveMethod:
-    """A stack made of sums: ``gather`` some windows, `merge`, then `finish`."""
+    """A stacking method of sums: `gather` windows, `merge`, then `finish`."""
 
     sums: Callable[[np.ndarray], tuple[np.ndarray, ...]]
     trace: Callable[[int, tuple[np.ndarray, ...]], np.ndarray]
 
     def gather(self, rows: np.ndarray) -> Sums:
-        """What valid windows (n_windows, n_lags), one or more, add."""
+        """Sums over complete windows (n_windows, n_lags), at least one."""
         return len(rows), self.sums(rows)
 
     def merge(self, parts: Sequence[Sums]) -> Sums:
-        """The sums over several parts, one or more."""
+        """Add the sums over several parts, at least one."""
         total = tuple(sum(arrays) for arrays in zip(*(sums for _, sums in parts), strict=True))
         return sum(n for n, _ in parts), total
 
     def finish(self, gathered: Sums) -> tuple[np.ndarray, int]:
-        """The stack (n_lags,) and how many windows are in it."""
+        """Return the stack (n_lags,) and its number of windows."""
         n, sums = gathered
         return self.trace(n, sums), n
 
@@ -55,7 +55,7 @@ def phase_weighted_method(fs: float, phase_smooth: float | None, power: float) -
 
     def trace(n: int, sums: tuple[np.ndarray, ...]) -> np.ndarray:
         total, cosine, sine = sums
-        return total / n * _smooth(_agreement(n, cosine, sine), n_smooth) ** power
+        return total / n * _smooth(_phase_coherence(n, cosine, sine), n_smooth) ** power
 
     return AdditiveMethod(lambda rows: (_total(rows), *_phasors(rows)), trace)
 
@@ -74,7 +74,7 @@ def nth_root_method(order: float) -> AdditiveMethod:
 
 
 def adaptive_covariance_method(sharpness: float) -> AdditiveMethod:
-    """The linear stack through a filter that passes what is coherent between windows."""
+    """The linear stack, filtered by the coherence between windows."""
 
     def sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         n_fft = _n_filter(rows.shape[-1])
@@ -92,7 +92,7 @@ def adaptive_covariance_method(sharpness: float) -> AdditiveMethod:
             return plain
         cross = np.abs(total) ** 2 - power
         gain = np.divide(cross, (n - 1) * power, out=np.ones_like(power), where=power > 0)
-        # Equal windows must give 1 and no more; below 0 windows cancel more than by chance.
+        # Equal windows must give 1 exactly; if negative, windows cancel more than by chance.
         filtered = total / n * np.clip(gain, 0, 1) ** sharpness
         return scipy.fft.irfft(filtered, _n_filter(plain.size))[: plain.size]
 
@@ -102,13 +102,12 @@ def adaptive_covariance_method(sharpness: float) -> AdditiveMethod:
 def time_frequency_method(
     fs: float, power: float, band: tuple[float, float] | None = None
 ) -> AdditiveMethod:
-    """The linear stack with its S-transform weighted by the coherence in phase.
+    """The linear stack with its S-transform weighted by the phase coherence.
 
-    Only frequencies within ``band`` (Hz) are weighted, all of them without it: the cost is a
-    transform for each.
+    Only frequencies within ``band`` (Hz) are weighted, all by default: each needs a transform.
     """
 
-    def chosen(n_fft: int) -> np.ndarray:
+    def weighted_bins(n_fft: int) -> np.ndarray:
         frequency = np.arange(n_fft // 2 + 1)
         if band is None:
             return frequency
@@ -117,25 +116,25 @@ def time_frequency_method(
 
     def sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n_fft = scipy.fft.next_fast_len(rows.shape[-1])
-        frequencies = chosen(n_fft)
+        frequencies = weighted_bins(n_fft)
         phasors = np.zeros((frequencies.size, n_fft), dtype=np.complex128)
         gauss = _gauss(frequencies, n_fft)
         for row in scaled(rows):
             transform = _s_transform(scipy.fft.fft(row, n_fft), frequencies, gauss)
             modulus = np.abs(transform)
-            modulus[modulus == 0] = 1  # zeros have no phase: they agree with nothing
+            modulus[modulus == 0] = 1  # zeros have no phase and add nothing
             phasors += transform / modulus
         return _total(rows), phasors
 
     def trace(n: int, sums: tuple[np.ndarray, ...]) -> np.ndarray:
         total, phasors = sums
         n_fft = phasors.shape[-1]
-        frequencies = chosen(n_fft)
+        frequencies = weighted_bins(n_fft)
         spectrum = scipy.fft.fft(total / n, n_fft)
         transform = _s_transform(spectrum, frequencies, _gauss(frequencies, n_fft))
         weight = np.minimum(np.abs(phasors) / n, 1) ** power
-        # The sum of an S-transform over time is the spectrum (Stockwell et al. 1996). What the
-        # weights take away is subtracted, so that weights of 1 change not even the last bit.
+        # The sum of an S-transform over time is the spectrum (Stockwell et al. 1996). The part that
+        # the weights remove is subtracted, so that weights of 1 do not change the last bit.
         half = spectrum[: n_fft // 2 + 1].copy()
         half[frequencies] -= ((1 - weight) * transform).sum(axis=-1)
         return scipy.fft.irfft(half, n_fft)[: total.size]
@@ -144,7 +143,7 @@ def time_frequency_method(
 
 
 def _gauss(frequencies: np.ndarray, n_fft: int) -> np.ndarray:
-    """Windows of the S-transform in frequency, (n_frequencies, n_fft); only the mean for 0."""
+    """Windows of the S-transform in the frequency domain, float32 (n_frequencies, n_fft)."""
     offset = np.fft.fftfreq(n_fft, 1 / n_fft)
     width = np.maximum(frequencies, 1)[:, None]
     gauss = np.exp(-2 * np.pi**2 * offset**2 / width**2)
@@ -167,12 +166,12 @@ def _n_filter(n_lags: int) -> int:
 
 
 def _phasors(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of the windows' unit phasors, real and imaginary."""
+    """Sums of the windows' unit phasors, real and imaginary: float64 (n_lags,) each."""
     cosine, sine = np.zeros(rows.shape[-1]), np.zeros(rows.shape[-1])
     for chunk in chunks(len(rows)):
         real, imaginary = analytic(rows[chunk])
-        # Scaled to 1, so neither squares nor their sum can overflow; tiny ones may be taken
-        # for zero, which have no phase and agree with nothing.
+        # Scaled to 1, so squares and their sum do not overflow; tiny values may become zero, which
+        # has no phase and adds nothing.
         modulus = real * real
         modulus += imaginary * imaginary
         np.sqrt(modulus, out=modulus)
@@ -184,16 +183,16 @@ def _phasors(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cosine, sine
 
 
-def _agreement(n: int, cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
-    """Modulus of the mean of the windows' unit phasors: 1 where all phases agree."""
-    # The phasors are rounded to float32; equal windows must give 1 and no more.
+def _phase_coherence(n: int, cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
+    """Phase coherence, the modulus of the mean of the unit phasors: 1 if all phases are equal."""
+    # The phasors are rounded to float32; equal windows must give 1 exactly.
     return np.minimum(np.hypot(cosine, sine) / n, 1)
 
 
 def _smooth(values: np.ndarray, n: int) -> np.ndarray:
-    """Centred mean over ``n`` values, an odd number; at the ends over those there are."""
+    """Running mean over ``n`` values, an odd number; over fewer at the ends."""
     if n <= 1:
         return values
     n = min(n, 2 * values.size - 1)
-    there = scipy.ndimage.uniform_filter1d(np.ones(values.size), n, mode="constant")
-    return scipy.ndimage.uniform_filter1d(values, n, mode="constant") / there
+    present = scipy.ndimage.uniform_filter1d(np.ones(values.size), n, mode="constant")
+    return scipy.ndimage.uniform_filter1d(values, n, mode="constant") / present

@@ -1,7 +1,7 @@
-"""Files of correlations -> a file of stacks: day after day, pairs in blocks, in all cores.
+"""Correlation files -> a stack file, by blocks of pairs in parallel, day after day.
 
-Windows are read once. Methods that are made of sums keep the sums of each interval that is under
-way; the others keep its windows, for one block of pairs.
+Each window is read once. Additive methods keep the sums of each open interval, the others its
+windows, for one block of pairs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from .plan import StackPlan, read_windows
 from .rotation import rotate
 
 _READ_BYTES = 32_000_000  # of correlations in memory at a time, in each process
-_KEPT_BYTES = 256_000_000  # of windows, or stacks, that wait in each process
-_LITTLE = 64_000_000  # bytes of correlations that are added up faster than processes start
-_SHARES = 3  # blocks of pairs for each process, so that all end together
+_KEPT_BYTES = 256_000_000  # of windows, or stacks, of open intervals in each process
+_SMALL_BYTES = 64_000_000  # of correlations that are stacked faster than processes start
+_BLOCKS_PER_PROCESS = 3  # so that all processes end at about the same time
 
 
 @dataclass(frozen=True)
 class Stacked:
-    """One trace a pair, over all days: the stack, or the mean of the intervals' stacks."""
+    """A stack file, and one trace a pair: the stack, or the mean of the intervals' stacks."""
 
-    path: Path  # of the file with all
+    path: Path
     pairs: PairTable
-    stack: np.ndarray  # (n_pairs, n_lags)
-    snr: np.ndarray  # (n_pairs,)
-    n_windows: np.ndarray  # int (n_pairs, n_days): windows with data, as read
+    stack: np.ndarray  # (n_pairs, n_lags), in the unit of the correlations
+    snr: np.ndarray  # (n_pairs,), without unit
+    n_windows: np.ndarray  # int (n_pairs, n_days): windows with data
 
 
 def stack_files(
@@ -46,24 +46,25 @@ def stack_files(
     processes: int,
     report: Callable[[int, int], None] = lambda done, of: None,
 ) -> Stacked:
-    """Stack all pairs of all files into one file of stacks.
+    """Stack all pairs of all days and write the stack file.
 
     Parameters
     ----------
     path : Path
         The file to write.
     plan : StackPlan
+        Days, parameters and method.
     processes : int
-        To work in; what is written does not depend on them.
+        Number of processes; the file does not depend on it.
     report : callable
-        Called with the number of pairs done and of all.
+        Called with the number of stacked pairs and of all.
 
     Raises
     ------
     RequestError
-        If dv/v is asked for and there is no coda.
+        If dv/v is requested and the lags have no such coda.
     DiskError
-        If the disk is full.
+        If the disk is full or a write fails.
     """
     pairs, _ = plan.union
     n_pairs = pairs.first.size
@@ -74,7 +75,7 @@ def stack_files(
         processes = 1
     blocks = list(_blocks(plan, processes))
     with stack_file.create_stack(
-        path, pairs, plan.params, _said(plan), intervals, variables
+        path, pairs, plan.params, _method_attributes(plan), intervals, variables
     ) as writer:
         done = 0
         for outcome in run_units(lambda rows: _stack_block(plan, rows, writer), blocks, processes):
@@ -88,9 +89,9 @@ def stack_files(
 
 
 def write_rotated(plan: StackPlan, stacked: Stacked) -> Stacked | None:
-    """Write a stack file's nine components of R, T, Z beside it, ``NAME-RTZ.h5``.
+    """Write the R, T, Z components of a stack file to ``NAME-RTZ.h5`` in the same folder.
 
-    None where ``rotate`` is not asked for, or no two stations have E, N and Z.
+    Returns None if ``rotate`` is false, or no two stations have E, N and Z.
     """
     if not plan.params.rotate:
         return None
@@ -102,8 +103,8 @@ def write_rotated(plan: StackPlan, stacked: Stacked) -> Stacked | None:
     path = stacked.path.with_name(f"{stacked.path.stem}-RTZ.h5")
     intervals = None if plan.stacking.stack_all else plan.intervals
     variables = {name: _variables(plan)[name] for name in ("stack", "n_windows")}
-    said = _said(plan)
-    with stack_file.create_stack(path, pairs, plan.params, said, intervals, variables) as writer:
+    extra = _method_attributes(plan)
+    with stack_file.create_stack(path, pairs, plan.params, extra, intervals, variables) as writer:
         writer.write("stack", 0, stack)
         writer.write("n_windows", 0, counts)
     mean, counts = (stack, counts[:, None]) if intervals is None else (_mean_of(stack), counts)
@@ -111,19 +112,19 @@ def write_rotated(plan: StackPlan, stacked: Stacked) -> Stacked | None:
     return Stacked(path, pairs, mean, ratio, counts)
 
 
-def _said(plan: StackPlan) -> dict[str, Any]:
+def _method_attributes(plan: StackPlan) -> dict[str, Any]:
     """The attributes of a stack file beyond those of its correlations."""
-    drawn = ("pairs", "shots", "svg", "type")
-    set_ = {
+    of_images = ("pairs", "shots", "svg", "type")
+    settings = {
         f"stacking_{name}": int(value) if isinstance(value, bool) else value
         for name, value in asdict(plan.stacking).items()
-        if value not in (None, "", "none") and name not in drawn
+        if value not in (None, "", "none") and name not in of_images
     }
-    return {"method": plan.stacking.type, "days": " ".join(plan.days), **set_}
+    return {"method": plan.stacking.type, "days": " ".join(plan.days), **settings}
 
 
 def _variables(plan: StackPlan) -> dict[str, tuple[str, str, str]]:
-    """What a stack file holds: name -> (dimensions, unit, meaning)."""
+    """Variables of a stack file: name -> (dimensions, unit, meaning)."""
     unit = provenance.units(plan.params)
     by = "pair" if plan.stacking.stack_all else "pair day"
     held = {
@@ -144,14 +145,14 @@ def _variables(plan: StackPlan) -> dict[str, tuple[str, str, str]]:
 
 
 def _is_small(plan: StackPlan) -> bool:
-    """Whether all is added up before other processes have started."""
+    """Whether stacking takes less time than starting processes."""
     s, (pairs, _) = plan.stacking, plan.union
     n_bytes = 4 * pairs.first.size * plan.lags.size * sum(f.starts.size for f in plan.files)
-    return s.type == "linear" and not s.bootstrap and plan.coda is None and n_bytes < _LITTLE
+    return s.type == "linear" and not s.bootstrap and plan.coda is None and n_bytes < _SMALL_BYTES
 
 
 def _blocks(plan: StackPlan, processes: int) -> Iterator[slice]:
-    """Blocks of pairs that fit in memory, and enough of them for all processes."""
+    """Blocks of pairs that fit in memory and keep all processes busy."""
     pairs, _ = plan.union
     n_pairs, n_lags = pairs.first.size, plan.lags.size
     a_day = 4 * n_lags * max(file.starts.size for file in plan.files)
@@ -159,28 +160,30 @@ def _blocks(plan: StackPlan, processes: int) -> Iterator[slice]:
     if plan.keeps_windows:
         span = plan.intervals[0, 1] - plan.intervals[0, 0]
         kept += a_day * int(min(len(plan.files), np.ceil(span / 86400)))
-    most = min(_READ_BYTES // a_day, _KEPT_BYTES // kept, -(-n_pairs // (processes * _SHARES)))
+    most = min(
+        _READ_BYTES // a_day, _KEPT_BYTES // kept, -(-n_pairs // (processes * _BLOCKS_PER_PROCESS))
+    )
     size = max(1, most)
     for a in range(0, n_pairs, size):
         yield slice(a, min(n_pairs, a + size))
 
 
 def _stack_block(plan: StackPlan, rows: slice, writer: StackWriter) -> np.ndarray:
-    """Stack some pairs and write them; gives their windows with data, (n_pairs, n_files)."""
+    """Stack and write some pairs; return their numbers of windows, int (n_pairs, n_files)."""
     n_pairs, n_intervals = rows.stop - rows.start, len(plan.intervals)
     shape = (n_pairs, n_intervals, plan.lags.size)
     out = {"stack": np.full(shape, np.nan, np.float32), "n_windows": np.zeros(shape[:2], np.int32)}
     if plan.stacking.bootstrap:
         out["error"] = np.full(shape, np.nan, np.float32)
     counts = np.zeros((n_pairs, len(plan.files)), dtype=np.int32)
-    underway = [_OpenIntervals(plan) for _ in range(n_pairs)]
+    open_intervals = [_OpenIntervals(plan) for _ in range(n_pairs)]
     _, places = plan.union
     for k, (file, place) in enumerate(zip(plan.files, places, strict=True)):
         windows = read_windows(file, place[rows], plan.lags.size)
         following = plan.files[k + 1].starts.min() if k + 1 < len(plan.files) else np.inf
         for pair in range(n_pairs):
-            counts[pair, k] = underway[pair].add(windows[pair], file.starts)
-            for interval, trace, count, error in underway[pair].finished(following):
+            counts[pair, k] = open_intervals[pair].add(windows[pair], file.starts)
+            for interval, trace, count, error in open_intervals[pair].finished(following):
                 out["stack"][pair, interval] = trace
                 out["n_windows"][pair, interval] = count
                 if error is not None:
@@ -200,19 +203,21 @@ def _stack_block(plan: StackPlan, rows: slice, writer: StackWriter) -> np.ndarra
 
 
 class _OpenIntervals:
-    """The intervals of one pair that are not finished, as parts between their boundaries."""
+    """Sums or windows of the open intervals of one pair, by the cells between all boundaries."""
 
     def __init__(self, plan: StackPlan) -> None:
         self._method = plan.method
         self._resamples = int(plan.stacking.bootstrap)
         self._bounds = np.unique(plan.intervals)
-        self._cells = np.searchsorted(self._bounds, plan.intervals)  # first and end of each
+        self._cells = np.searchsorted(
+            self._bounds, plan.intervals
+        )  # first cell of each and the one after its last
         self._ends = plan.intervals[:, 1]
-        self._next = 0  # the first interval that is not finished
+        self._next = 0  # the first open interval
         self._parts: dict[int, list[Any]] = {}
 
     def add(self, windows: np.ndarray, starts: np.ndarray) -> int:
-        """Take the windows of a day; gives how many have data."""
+        """Add the windows (n_windows, n_lags) of a day; return how many have data."""
         cells = np.searchsorted(self._bounds, starts, side="right") - 1
         used = 0
         for cell in np.unique(cells):
@@ -221,7 +226,7 @@ class _OpenIntervals:
             if not len(rows):
                 continue
             parts = self._parts.setdefault(int(cell), [])
-            # With bootstrap windows are drawn again, so they are kept as they are.
+            # The bootstrap resamples windows, so they are kept.
             parts.append(rows.copy() if self._resamples else self._method.gather(rows))
             if not self._keeps_rows and len(parts) > 1:
                 parts[:] = [self._method.merge(parts)]
@@ -232,7 +237,7 @@ class _OpenIntervals:
         return bool(self._resamples) or isinstance(self._method, NonAdditiveMethod)
 
     def finished(self, until: float) -> Iterator[tuple[int, np.ndarray, int, np.ndarray | None]]:
-        """Index, trace, windows and error of the intervals that end by a time."""
+        """Finish intervals that end by a time: index, trace, number of windows, error."""
         while self._next < len(self._ends) and (self._ends[self._next] <= until):
             first, end = self._cells[self._next]
             parts = [part for cell in range(first, end) for part in self._parts.get(cell, ())]
@@ -245,7 +250,7 @@ class _OpenIntervals:
 
     def _finish(self, parts: list[Any]) -> tuple[np.ndarray, int, np.ndarray | None]:
         if not self._resamples:
-            merged: Any = self._method.merge(parts)  # of the kind that this method gathers
+            merged: Any = self._method.merge(parts)  # of the type that `gather` returns
             return *self._method.finish(merged), None
         rows = np.concatenate(parts)
         error = bootstrap(self._method, rows, self._resamples)
@@ -254,7 +259,7 @@ class _OpenIntervals:
 
 
 def _mean_of(stacks: np.ndarray) -> np.ndarray:
-    """Mean over the intervals that have a stack; NaN where none has."""
+    """Mean of stacks (n_pairs, n_intervals, n_lags) over intervals, without missing ones."""
     good = np.isfinite(stacks).all(axis=-1)
     total = np.where(good[..., None], stacks, 0).sum(axis=1, dtype=np.float64)
     n = good.sum(axis=1)[:, None]
@@ -264,7 +269,7 @@ def _mean_of(stacks: np.ndarray) -> np.ndarray:
 def _changes(
     plan: StackPlan, stacks: np.ndarray, means: np.ndarray, coda: Coda
 ) -> dict[str, np.ndarray]:
-    """dv/v of every stack of every pair against the pair's mean."""
+    """dv/v of stacks (n_pairs, n_intervals, n_lags) against means (n_pairs, n_lags)."""
     measure = DVV[plan.stacking.dvv]
     changes = [
         measure(mean, stack, plan.lags, coda) for mean, stack in zip(means, stacks, strict=True)

@@ -1,4 +1,4 @@
-"""Stacks that must see all windows of a pair at once: robust, median, selective; and bootstrap."""
+"""Stacking methods that need all windows of a pair at once, and the bootstrap."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _LAGS = 64  # lags that are sorted at a time
 
 @dataclass(frozen=True)
 class NonAdditiveMethod:
-    """A stack of all windows together: gathered windows are kept until `finish`."""
+    """A stacking method that keeps all windows until `finish`."""
 
     stack: Callable[[np.ndarray], tuple[np.ndarray, int]]
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
-        """Valid windows (n_windows, n_lags), one or more."""
+        """Return complete windows (n_windows, n_lags), at least one."""
         return rows
 
     def merge(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """All windows of several parts, one or more."""
+        """Concatenate the windows (n_windows, n_lags) of several parts, at least one."""
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def finish(self, gathered: np.ndarray) -> tuple[np.ndarray, int]:
-        """The stack (n_lags,) and how many windows are in it."""
+        """Return the stack (n_lags,) and its number of windows."""
         return self.stack(gathered)
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
@@ -37,9 +37,9 @@ class NonAdditiveMethod:
 
 
 def robust_method(tolerance: float, max_iterations: int) -> NonAdditiveMethod:
-    """Weights that leave out windows unlike the rest (Pavlis & Vernon 2010)."""
+    """The mean with small weights for outliers (Pavlis & Vernon 2010)."""
     if max_iterations < 1:
-        raise ValueError(f"max_iterations={max_iterations}; at least one is needed.")
+        raise ValueError(f"max_iterations = {max_iterations} must be at least 1")
     return NonAdditiveMethod(lambda rows: (_reweight(rows, tolerance, max_iterations), len(rows)))
 
 
@@ -51,14 +51,14 @@ def median_method() -> NonAdditiveMethod:
 def selective_method(
     fs: float, by: str, threshold: float, max_iterations: int = 20
 ) -> NonAdditiveMethod:
-    """The mean of the windows that are like the reference, or whose SNR is high enough."""
+    """The mean of the windows whose correlation with the reference, or SNR, is high enough."""
 
     def stack(rows: np.ndarray) -> tuple[np.ndarray, int]:
         if by == "snr":
             n_side = rows.shape[-1] // 2
             good = snr(rows, np.arange(-n_side, rows.shape[-1] - n_side) / fs) >= threshold
         else:
-            good = _alike(rows, threshold, max_iterations)
+            good = _select_by_correlation(rows, threshold, max_iterations)
         chosen = rows[good]
         trace = mean(chosen) if len(chosen) else np.full(rows.shape[-1], np.nan)
         return trace, len(chosen)
@@ -69,27 +69,27 @@ def selective_method(
 def bootstrap(
     stack: Callable[[np.ndarray], np.ndarray], windows: np.ndarray, n_resamples: int, seed: int = 0
 ) -> np.ndarray:
-    """Standard error of a stack, from stacks of windows drawn again with replacement.
+    """Estimate the standard error of a stack by bootstrap: from resampled windows.
 
-    Windows that overlap are not independent, and the error is then too small: by a factor of
-    about the root of cc_len / cc_step. Not for `robust`: its weights take a window that is drawn
-    twice for agreement and follow it.
+    Overlapping windows are not independent, and the error is then too small by a factor of about
+    the square root of cc_len / cc_step. Not for `robust`, which gives windows that are drawn
+    twice too much weight.
 
     Parameters
     ----------
     stack : callable
-        Any method of this room: (n_windows, n_lags) -> (n_lags,).
+        A stacking method: (n_windows, n_lags) -> (n_lags,).
     windows : float array, shape (..., n_windows, n_lags)
         Correlations of each pair; NaN where a window is missing.
     n_resamples : int
-        How often to draw; 100 give the error to 7 %.
+        Number of resamples; with 100 the error is known to 7 %.
     seed : int
-        The same seed gives the same error.
+        Of the random numbers; the same seed gives the same error.
 
     Returns
     -------
     errors : array, shape (..., n_lags)
-        Unit of the input; NaN where there are fewer than two windows.
+        In the input's unit; NaN with fewer than two windows.
 
     References
     ----------
@@ -110,12 +110,12 @@ def bootstrap(
         return np.sqrt(np.maximum(variance, 0))
 
     if n_resamples < 2:
-        raise ValueError(f"{n_resamples} resamples have no spread; at least 2 are needed.")
+        raise ValueError(f"n_resamples = {n_resamples} must be at least 2")
     return pair_by_pair(error, windows)
 
 
-def _alike(rows: np.ndarray, threshold: float, max_iterations: int) -> np.ndarray:
-    """Which windows correlate with the mean of those that do; zeros correlate with nothing."""
+def _select_by_correlation(rows: np.ndarray, threshold: float, max_iterations: int) -> np.ndarray:
+    """Select windows by their correlation with the mean of the selected: bool (n_windows,)."""
     norms = np.concatenate(
         [np.linalg.norm(rows[chunk].astype(np.float64), axis=-1) for chunk in chunks(len(rows))]
     )
@@ -131,7 +131,7 @@ def _alike(rows: np.ndarray, threshold: float, max_iterations: int) -> np.ndarra
 
 
 def _dot(rows: np.ndarray, trace: np.ndarray) -> np.ndarray:
-    """Every window times a trace, in float64, without a copy of all windows."""
+    """Dot products of all windows with a trace in float64, without a copy of all: (n_windows,)."""
     return np.concatenate([rows[chunk].astype(np.float64) @ trace for chunk in chunks(len(rows))])
 
 
@@ -149,11 +149,11 @@ def _reweight(rows: np.ndarray, tolerance: float, max_iterations: int) -> np.nda
     some = chunks(len(rows))
     norms = np.concatenate([np.linalg.norm(part(chunk), axis=-1) for chunk in some])
     average = np.sum([part(chunk).sum(axis=0) for chunk in some], axis=0) / len(rows)
-    if not stack.any():  # spikes at different lags have a median of zero
+    if not stack.any():  # the median of spikes at different lags is zero
         stack = _unit(average)
     for _ in range(max_iterations):
         along = np.concatenate([part(chunk) @ stack for chunk in some])
-        # A window equal to the stack would weigh infinitely much.
+        # The weight of a window that equals the stack would be infinite.
         across = np.sqrt(np.maximum(norms**2 - along**2, (1e-6 * norms) ** 2))
         below = norms * across
         weight = np.divide(np.abs(along), below, out=np.zeros_like(norms), where=below > 0)
@@ -167,7 +167,7 @@ def _reweight(rows: np.ndarray, tolerance: float, max_iterations: int) -> np.nda
 
 
 def _median(rows: np.ndarray) -> np.ndarray:
-    """The median of the windows; a sort is four times faster here than `np.median`."""
+    """The median of the windows, (n_lags,); a sort is four times faster here than `np.median`."""
     middle = [(len(rows) - 1) // 2, len(rows) // 2]
     parts = [
         mean(np.sort(rows[:, lag : lag + _LAGS], axis=0)[middle])
@@ -177,5 +177,5 @@ def _median(rows: np.ndarray) -> np.ndarray:
 
 
 def _unit(trace: np.ndarray) -> np.ndarray:
-    """The trace with a norm of 1; zeros stay zeros."""
+    """The trace scaled to a norm of 1; zeros stay zero."""
     return trace / (np.linalg.norm(trace) or 1)

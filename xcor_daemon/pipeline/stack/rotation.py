@@ -20,23 +20,26 @@ _ENZ, _RTZ = "ENZ", "RTZ"
 def rotate(
     pairs: PairTable, corr: np.ndarray, counts: np.ndarray
 ) -> tuple[PairTable, np.ndarray, np.ndarray]:
-    """Rotate every station pair that has all nine components and an azimuth.
+    """Rotate station pairs from E, N, Z to R, T, Z, if all nine components and the azimuth exist.
 
     Parameters
     ----------
     pairs : PairTable
+        Pairs of the rows of ``corr``.
     corr : float32 array, shape (n_pairs, ..., n_lags)
         Correlations or stacks.
-    counts : int array, shape of ``corr`` without lags
-        Windows that went in.
+    counts : int array, shape (n_pairs, ...)
+        Number of windows in each.
 
     Returns
     -------
     pairs : PairTable
-        Channels end on R, T or Z; RR, RT, RZ, TR ... of each station pair stand together.
+        Channel codes end on R, T or Z; RR, RT, RZ, TR ... of a station pair are consecutive. R
+        points from the first station to the second, T 90 degrees clockwise from it.
     corr : float32 array, shape (n_rotated, ..., n_lags)
-    counts : int array
-        The least of the nine.
+        In the unit of the input.
+    counts : int array, shape (n_rotated, ...)
+        The smallest of the nine.
     """
     rows, rotated, least = [], [], []
     for nine, azimuth, back_azimuth in _complete(pairs):
@@ -55,13 +58,13 @@ def rotate(
 
 
 def _matrix(azimuth: float) -> np.ndarray:
-    """R, T, Z from E, N, Z, where R points to an azimuth (degrees, clockwise from north)."""
+    """Matrix from E, N, Z to R, T, Z, with R at an azimuth (degrees clockwise from north)."""
     sine, cosine = np.sin(np.radians(azimuth)), np.cos(np.radians(azimuth))
     return np.array([[sine, cosine, 0], [cosine, -sine, 0], [0, 0, 1]])
 
 
 def _complete(pairs: PairTable) -> Iterator[tuple[np.ndarray, float, float]]:
-    """Rows EE, EN, EZ, NE ... of every two stations that have all, azimuth and back azimuth."""
+    """Rows EE, EN, EZ, NE ... of each complete station pair, azimuth and back azimuth (degrees)."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     for row, (i, j) in enumerate(zip(pairs.first, pairs.second, strict=True)):
         one, other = pairs.channels[i], pairs.channels[j]
@@ -72,22 +75,22 @@ def _complete(pairs: PairTable) -> Iterator[tuple[np.ndarray, float, float]]:
         if all(name in rows for name in wanted):
             nine = np.array([rows[name] for name in wanted])
             azimuth, back_azimuth = pairs.azimuth[nine[0]], pairs.back_azimuth[nine[0]]
-            # Stations at one place have no direction between them.
+            # Two stations at the same location have no azimuth.
             if np.isfinite([azimuth, back_azimuth]).all() and pairs.distance[nine[0]] > 0:
                 yield nine, float(azimuth), float(back_azimuth)
 
 
 def _renamed(pairs: PairTable, order: np.ndarray) -> PairTable:
-    """The table of the rows in ``order``, its channels E, N called R, T."""
+    """The table of the pairs in ``order``, with R, T instead of E, N."""
     names = str.maketrans(_ENZ, _RTZ)
     used = np.unique(np.concatenate([pairs.first[order], pairs.second[order]]))
-    place = {int(k): n for n, k in enumerate(used)}
+    index_of = {int(k): n for n, k in enumerate(used)}
     ids = [pairs.channels[k] for k in used]
     return replace(
         pairs,
         channels=tuple(name[:-1] + name[-1].translate(names) for name in ids),
-        first=np.array([place[int(k)] for k in pairs.first[order]], dtype=int),
-        second=np.array([place[int(k)] for k in pairs.second[order]], dtype=int),
+        first=np.array([index_of[int(k)] for k in pairs.first[order]], dtype=int),
+        second=np.array([index_of[int(k)] for k in pairs.second[order]], dtype=int),
         distance=pairs.distance[order],
         azimuth=pairs.azimuth[order],
         back_azimuth=pairs.back_azimuth[order],

@@ -1,4 +1,4 @@
-"""What a trace shows: its signal-to-noise ratio and its peak."""
+"""Measures on traces: signal-to-noise ratio, peak, apparent speed."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ def snr(
     speeds: tuple[float, float] = (1.5, 5.0),
     margin: float = 0.0,
 ) -> np.ndarray:
-    """Signal-to-noise ratio: the peak of the envelope over the root mean square of the noise.
+    """Compute the signal-to-noise ratio: peak of the envelope over root mean square of the noise.
 
-    The envelope is the modulus of the analytic signal. The signal lies, on both sides of zero,
-    at lags from ``distance / vmax - margin`` to ``distance / vmin + margin`` and a sample more on
-    either side; the noise is the trace further out, or in the outer quarter of the lags where
-    less than that is left (the noise then holds some signal and the ratio is a lower bound).
-    Where the distance is unknown the signal may lie at any lag and the noise is that quarter.
+    The envelope is the modulus of the analytic signal. The signal window, on both sides of zero,
+    is from ``distance / vmax - margin`` to ``distance / vmin + margin``, and one sample more on
+    either side. The noise window is beyond it, but at least the outer quarter of the lags (it
+    then contains signal, and the ratio is a lower bound). If the distance is unknown the signal
+    window is the whole trace and the noise window that quarter.
 
     Parameters
     ----------
     traces : float array, shape (..., n_lags)
         Stacks.
     lags : array, shape (n_lags,)
-        In seconds, 0 in the middle.
+        In s, 0 in the middle.
     distances : float or array, shape (...)
-        In km; NaN where unknown.
+        In km; NaN if unknown.
     speeds : (vmin, vmax)
-        Slowest and fastest wave that counts as signal (km/s).
+        Slowest and fastest signal (km/s).
     margin : float
         Half the length of a pulse (s); one period of the lowest frequency is a good value.
 
     Returns
     -------
     ratios : float64 array, shape (...)
-        NaN where the trace has a NaN or is zero, or the signal would come after the last lag;
-        infinite where only the noise is zero.
+        Without unit. NaN if the trace has a NaN or is zero, or the signal window begins after
+        the last lag; infinite if only the noise is zero.
     """
     traces = np.asarray(traces)
     ratios = np.empty(traces.shape[:-1])
@@ -55,22 +55,22 @@ def snr(
 
 
 def peak(traces: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lag and amplitude of the largest absolute value, between samples by a parabola.
+    """Find lag and amplitude of the largest absolute value, by a parabola between samples.
 
-    Of equal values the first counts; at either end there is nothing to interpolate.
+    The first of equal values is taken; there is no interpolation at the ends.
 
     Parameters
     ----------
     traces : float array, shape (..., n_lags)
         Stacks.
     lags : array, shape (n_lags,)
-        In seconds, evenly spaced.
+        In s, evenly spaced.
 
     Returns
     -------
     lag, amplitude : float64 arrays, shape (...)
-        In seconds, and signed in the unit of the traces; NaN where a trace has a NaN, and a
-        lag of NaN where it is zero throughout.
+        In s, and with its sign in the unit of the traces; NaN if a trace has a NaN. The lag is
+        also NaN if the trace is zero.
     """
     traces = np.asarray(traces)
     shape, n_lags = traces.shape[:-1], traces.shape[-1]
@@ -116,14 +116,19 @@ def _snr_rows(
 
 
 def apparent_speed(distance: np.ndarray, lag: np.ndarray) -> np.ndarray:
-    """Distance over lag (km/s), float64; NaN for channels of one place, or at a lag of 0.
+    """Divide distance by lag.
 
     Parameters
     ----------
-    distance : array
-        km; NaN where it is unknown.
-    lag : array of the same shape
+    distance : array, shape (...)
+        km; NaN if unknown.
+    lag : array, shape (...)
         s, of either sign.
+
+    Returns
+    -------
+    speed : float64 array, shape (...)
+        km/s; NaN for channels at the same location, or a lag of 0.
     """
     distance, lag = np.asarray(distance, np.float64), np.asarray(lag, np.float64)
     far = np.isfinite(lag) & (lag != 0) & (distance > SAME_PLACE)

@@ -1,4 +1,4 @@
-"""What every stack does with windows: leave out the missing ones, go pair by pair, take means."""
+"""Arrays of windows, as all stacking methods use them: without missing windows, pair by pair."""
 
 from __future__ import annotations
 
@@ -8,14 +8,27 @@ import numpy as np
 
 from ..numerics.fft import irfft, next_fast_len, rfft
 
-ROWS = 256  # windows, or traces, that are worked on at a time, to stay within the cache
+ROWS = 256  # windows, or traces, in a chunk that stays in the cache
 
 
 def pair_by_pair(stack: Callable[[np.ndarray], np.ndarray], windows: np.ndarray) -> np.ndarray:
-    """Apply ``stack`` to the valid windows of one pair after the other: memory for one."""
+    """Stack the complete windows of one pair after the other.
+
+    Parameters
+    ----------
+    stack : callable
+        (n_windows, n_lags) -> (n_lags,).
+    windows : float array, shape (..., n_windows, n_lags)
+        Correlations; NaN where a window is missing.
+
+    Returns
+    -------
+    stacks : float array, shape (..., n_lags)
+        In the input's unit; NaN without a complete window.
+    """
     windows = np.asarray(windows)
     if windows.ndim < 2:
-        raise ValueError(f"windows of shape {windows.shape}; need (..., n_windows, n_lags).")
+        raise ValueError(f"windows has shape {windows.shape}; it must be (..., n_windows, n_lags)")
     *pairs, _, n_lags = windows.shape
     stacks = np.full((*pairs, n_lags), np.nan, dtype=precision(windows))
     for pair in np.ndindex(*pairs):
@@ -26,30 +39,30 @@ def pair_by_pair(stack: Callable[[np.ndarray], np.ndarray], windows: np.ndarray)
 
 
 def valid_rows(rows: np.ndarray) -> np.ndarray:
-    """The windows (n_windows, n_lags) that hold neither NaN nor infinity; no copy if all are."""
+    """Return the windows (n_windows, n_lags) without NaN and infinity; no copy if all are."""
     valid = np.isfinite(rows).all(axis=-1)
     return rows if valid.all() else rows[valid]
 
 
 def precision(windows: np.ndarray) -> np.dtype:
-    """float32, or what the input has if that is more."""
+    """Return float32, or the precision of windows (...) if that is higher."""
     return np.result_type(windows.dtype, np.float32)
 
 
 def mean(rows: np.ndarray) -> np.ndarray:
-    """Mean over windows in float64."""
+    """Average windows (n_windows, n_lags) in float64: (n_lags,)."""
     return rows.mean(axis=0, dtype=np.float64)
 
 
 def chunks(n: int) -> list[slice]:
-    """Slices of `ROWS` windows."""
+    """Slices of `ROWS` windows that cover ``n``."""
     return [slice(start, start + ROWS) for start in range(0, n, ROWS)]
 
 
 def scaled(rows: np.ndarray) -> np.ndarray:
-    """Each row divided by its largest value, as float32; zeros stay zeros.
+    """Divide each row (..., n_lags) by its largest absolute value, in float32; zeros stay zero.
 
-    float32 is enough once scaled, where only phases and ratios are asked for.
+    float32 suffices for phases and ratios of scaled rows.
     """
     largest = np.abs(rows).max(axis=-1, keepdims=True)
     largest[largest == 0] = 1
@@ -57,10 +70,15 @@ def scaled(rows: np.ndarray) -> np.ndarray:
 
 
 def analytic(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Real and imaginary part of the analytic signal, each row scaled to a maximum of 1.
+    """Compute the analytic signal of rows (..., n_lags), each scaled to a maximum of 1.
 
-    The transform is padded with zeros to a fast length, as ObsPy pads it: 1201 lags are a
+    The transform is padded with zeros to a fast length, as in ObsPy: 1201, for example, is a
     prime number.
+
+    Returns
+    -------
+    real, imaginary : float32 arrays, shape (..., n_lags)
+        Without unit.
     """
     n_lags = rows.shape[-1]
     n_fft = next_fast_len(n_lags, multiple=1)
