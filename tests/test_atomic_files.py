@@ -97,7 +97,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_what_is_free(tmp_path):
             atomic_files.write_bytes(disk.folder / "a", b"x" * 12_500)
         left = names(disk.folder)
 
-    text = "No space left on device; 12.5 kB needed, 8.2 kB free; make room there."
+    text = "No space left on device; 12.5 kB needed, 8.2 kB free; free some space there."
     assert str(caught.value) == f"{disk.folder}/a cannot be written: {text}"
     assert (caught.value.needed, caught.value.free) == (12_500, 8192)
     assert left == ["kept"]
@@ -105,24 +105,24 @@ def test_a_full_disk_is_told_with_what_is_needed_and_what_is_free(tmp_path):
 
 def test_room_that_must_stay_free_is_named_beside_what_is_needed(tmp_path):
     with small_disk(tmp_path / "disk", "size=8m") as disk:
-        atomic_files.need_room(disk.folder, 4_000_000, 4_000_000)
+        atomic_files.require_space(disk.folder, 4_000_000, 4_000_000)
         with pytest.raises(DiskError) as caught:
-            atomic_files.need_room(disk.folder / "not/yet", 4_000_000, 5_000_000)
+            atomic_files.require_space(disk.folder / "not/yet", 4_000_000, 5_000_000)
         disk.lock()
         with pytest.raises(DiskError, match="Read-only file system; mount it for writing"):
-            atomic_files.need_room(disk.folder, 1)
+            atomic_files.require_space(disk.folder, 1)
 
-    text = "4.0 MB needed and 5.0 MB to stay free (XCOR_RESERVE), 8.4 MB free; make room there."
+    text = "4.0 MB needed and 5.0 MB reserved (XCOR_RESERVE), 8.4 MB free; free some space there."
     assert str(caught.value).endswith(text)
 
 
 def test_a_name_that_is_too_long_is_told_with_its_length(tmp_path):
-    with pytest.raises(DiskError, match=r"the name has 300 bytes, .*; take a shorter one"):
+    with pytest.raises(DiskError, match=r"the name has 300 bytes, .*; choose a shorter one"):
         atomic_files.write_text(tmp_path / ("n" * 300), "")
 
 
 def test_a_missing_folder_is_told(tmp_path):
-    with pytest.raises(DiskError, match=r"No such file or directory; make its folder"):
+    with pytest.raises(DiskError, match=r"No such file or directory; create its folder"):
         atomic_files.write_text(tmp_path / "missing/file", "")
 
 
@@ -150,7 +150,7 @@ except DiskError as error:
 
     said = run_as_nobody(code, str(tmp_path))
 
-    assert "Permission denied; let user 65534 write there, or name another folder." in said
+    assert "Permission denied; give user 65534 write access, or choose another folder." in said
 
 
 def test_a_limit_of_file_sizes_is_told(tmp_path):
@@ -170,7 +170,7 @@ def test_a_limit_of_file_sizes_is_told(tmp_path):
     ("number", "said"),
     [
         (errno.EDQUOT, "Disk quota exceeded; 2.0 MB needed, "),
-        (errno.EIO, "Input/output error; the device or the connection to it fails: read dmesg"),
+        (errno.EIO, "Input/output error; the device or its connection fails: see dmesg"),
         (errno.ESTALE, "Stale file handle; mount the network folder again"),
         (errno.EMFILE, "Too many open files; allow more open files (ulimit -n)"),
     ],
@@ -224,8 +224,8 @@ def test_a_file_that_a_batch_adds_to_keeps_what_was_in_it_until_the_end(tmp_path
     assert names(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.parametrize("room", range(0, 11 * 4096, 4096))
-def test_hdf5_on_a_disk_that_fills_up_is_an_error_not_a_crash(tmp_path, room):
+@pytest.mark.parametrize("space", range(0, 11 * 4096, 4096))
+def test_hdf5_on_a_disk_that_fills_up_is_an_error_not_a_crash(tmp_path, space):
     """Whatever write fails; texts lie in many small blocks that are written in the end."""
     words = np.array([f"word {k}" for k in range(500)], dtype=object)
 
@@ -240,7 +240,7 @@ def test_hdf5_on_a_disk_that_fills_up_is_an_error_not_a_crash(tmp_path, room):
                 raw.close()
 
     with small_disk(tmp_path / "disk") as disk:
-        disk.leave(room)
+        disk.leave(space)
         with pytest.raises(DiskError, match="No space left"):
             write(disk.folder / "a.h5")
         assert names(disk.folder) == []

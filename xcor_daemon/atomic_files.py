@@ -1,9 +1,9 @@
-"""The only way to write a file: complete or absent, on the disk, a `DiskError` where it fails.
+"""Atomic writes of files, the only ones in this package; a failing disk raises a `DiskError`.
 
-A file is written under another name, ``NAME.partial``, flushed to the disk and then renamed. A
-`DiskError` names the path, the bytes that were needed and those that are free, and the remedy.
+A file is written under a temporary name, ``NAME.partial``, flushed to the disk and then renamed. A
+`DiskError` gives the path, the bytes needed and free, and the remedy.
 
-Every supervisor imports this, so what few functions need is imported there.
+Every supervisor imports this module, so rarely used imports are inside the functions.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from typing import Any, BinaryIO
 from .errors import DiskError
 
 _BATCH = 256  # files that are flushed together
-_FLUSHES = 8  # at a time: a file system writes its journal once for those that wait together
+_FLUSHES = 8  # threads: a file system writes its journal once for all flushes that wait
 
 _REMEDIES = {
-    errno.ENOSPC: "make room there",
-    errno.EDQUOT: "remove files of yours there, or ask for a larger quota",
-    errno.EROFS: "mount it for writing, or name another folder",
-    errno.EIO: "the device or the connection to it fails: read dmesg, and replace it",
-    errno.EFBIG: "allow larger files (ulimit -f), or take another file system",
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "delete files there, or ask for a larger quota",
+    errno.EROFS: "mount it for writing, or choose another folder",
+    errno.EIO: "the device or its connection fails: see dmesg, and replace it",
+    errno.EFBIG: "allow larger files (ulimit -f), or choose another file system",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "allow more open files (sysctl fs.file-max)",
-    errno.ENOENT: "make its folder, or mount the disk it is on",
-    errno.ENOTDIR: "remove the file that has the name of a folder, or name another folder",
-    errno.EEXIST: "remove the file that has the name of a folder, or name another folder",
-    errno.EISDIR: "remove the folder that has this name, or name another one",
+    errno.ENOENT: "create its folder, or mount its disk",
+    errno.ENOTDIR: "remove the file with the name of a folder, or choose another folder",
+    errno.EEXIST: "remove the file with the name of a folder, or choose another folder",
+    errno.EISDIR: "remove the folder with this name, or choose another name",
     errno.ESTALE: "mount the network folder again",
     errno.ENOTCONN: "mount the network folder again",
 }
 
 
-# --- whole files ---
+# --- complete files ---
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Write a file that is complete or absent.
+    """Write a file atomically.
 
     Parameters
     ----------
     path : Path
     content : bytes
     durable : bool
-        Flush it to the disk before it gets its name. Without, a power failure may leave it empty:
-        for files that tell of progress, and those that a later `sync` covers.
+        Flush it to the disk before the rename. Without, a power failure may leave it empty:
+        for progress files, and files that a later `sync` covers.
 
     Raises
     ------
     DiskError
-        If it cannot be written; then an earlier file of this name stays as it was.
+        If it cannot be written; an earlier file of this name is then unchanged.
     """
     with open_atomic(path, needed=len(content), durable=durable) as file:
         file.write(content)
@@ -72,7 +72,7 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 def write_json(
     path: Path, content: Any, *, indent: int | None = 1, durable: bool = True, shared: bool = False
 ) -> None:
-    """Write JSON, numbers of numpy as plain ones and dates as text; without ``indent``, compact.
+    """Write JSON, numpy numbers as plain ones and dates as text; compact without ``indent``.
 
     ``durable`` as of `write_bytes`, ``shared`` as of `open_atomic`.
     """
@@ -84,7 +84,7 @@ def write_json(
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy and dates as JSON has them."""
+    """A numpy number as a Python one, a date as text."""
     return value.item() if hasattr(value, "item") else str(value)
 
 
@@ -101,10 +101,10 @@ def write_csv(
             writer.writerow(header)
             writer.writerows(rows)
         finally:
-            text.detach()  # or it closes the file when it is garbage
+            text.detach()  # otherwise it closes the file when it is collected
 
 
-# --- files that others fill ---
+# --- files written by the caller ---
 
 
 @contextmanager
@@ -116,21 +116,21 @@ def open_atomic(
     durable: bool = True,
     steady: bool = False,
 ) -> Iterator[io.BufferedRandom]:
-    """Open a file to be written; it gets its name when the block ends well, else it is removed.
+    """Open a file for writing; it gets its name when the block ends, and is removed on an error.
 
     Parameters
     ----------
     path : Path
-        Its folder must be there.
+        Its folder must exist.
     needed : int
-        Bytes that it takes, for the message; 0 where that is not known.
+        Size in bytes, for the message; 0 if unknown.
     shared : bool
-        Whether another process may write the same file at the same time, as where a worker was
-        thought dead: then the partial files have different names, and the last one renamed stays.
+        Whether another process may write the same file at the same time, such as a worker that was
+        presumed dead: the partial files then have different names, and the last rename wins.
     durable : bool
         As of `write_bytes`.
     steady : bool
-        Open a `SteadyFile`, whose error comes when the block ends.
+        Open a `SteadyFile`, which raises its error when the block ends.
 
     Raises
     ------
@@ -150,12 +150,12 @@ def open_atomic(
 def create_partial(
     path: Path, *, needed: int = 0, shared: bool = False, durable: bool = True
 ) -> Iterator[Path]:
-    """The name under which a file is written by whoever knows how; parameters as of `open_atomic`.
+    """The temporary name of a file that the block writes; parameters as of `open_atomic`.
 
     Raises
     ------
     DiskError
-        For every OSError of the disk in the block, and where it cannot get its name.
+        For every OSError of the disk in the block, and if the rename fails.
     """
     partial = partial_of(path, shared=shared)
     with disk_errors(path, needed):
@@ -165,7 +165,7 @@ def create_partial(
                 _flush(partial)
             os.replace(partial, path)
         except BaseException:
-            with suppress(OSError):  # of a disk that may not be written any more
+            with suppress(OSError):  # the disk may be read-only by now
                 partial.unlink(missing_ok=True)
             raise
         if durable:
@@ -173,20 +173,20 @@ def create_partial(
 
 
 def partial_of(path: Path, *, shared: bool = False) -> Path:
-    """The name of a file until it is complete; ``shared`` as of `open_atomic`."""
+    """The temporary name of a file; ``shared`` as of `open_atomic`."""
     own = f".{os.urandom(4).hex()}" if shared else ""
     return path.with_name(f"{path.name}{own}.partial")
 
 
 class Batch:
-    """Many files that are flushed together, which takes a tenth of the time of one by one.
+    """Many files flushed together, which takes a tenth of the time of single flushes.
 
-    Use it in a ``with`` block. Files get their names from time to time and when the block ends
-    well; each is complete or absent. Errors are those of `write_bytes`.
+    Use it in a ``with`` block. Files are renamed from time to time and when the block ends without
+    an error; each is written atomically. Errors are those of `write_bytes`.
     """
 
     def __init__(self) -> None:
-        self._open: dict[Path, Path] = {}  # name -> name until then; those that are added to
+        self._open: dict[Path, Path] = {}  # name -> temporary name; files that are appended to
         self._written: dict[Path, Path] = {}
 
     def write_bytes(self, path: Path, content: bytes) -> None:
@@ -198,9 +198,9 @@ class Batch:
             self._finish(self._written)
 
     def partial(self, path: Path) -> Path:
-        """The name under which a file is written; it stays so until the block ends.
+        """The temporary name of a file until the block ends.
 
-        Where there is a file of this name already, the partial one begins as its copy.
+        An existing file of this name is copied to it.
         """
         if path not in self._open:
             partial = self._open[path] = partial_of(path)
@@ -236,7 +236,7 @@ class Batch:
                 self._finish(self._open)
         finally:
             for partial in (*self._written.values(), *self._open.values()):
-                with suppress(OSError):  # of a disk that may not be written any more
+                with suppress(OSError):  # the disk may be read-only by now
                     partial.unlink(missing_ok=True)
 
 
@@ -247,7 +247,7 @@ def _copy(path: Path, partial: Path) -> None:
 
 
 def sync(paths: Iterable[Path]) -> None:
-    """Flush files that have been written to the disk, and then the folders that they are in.
+    """Flush files to the disk, and then their folders.
 
     Raises
     ------
@@ -277,17 +277,16 @@ def _flush(path: Path) -> None:
 
 
 class SteadyFile(io.RawIOBase):
-    """A file for a library that cannot bear a write that fails, such as HDF5, which may crash.
+    """A file for a library that may crash on a failing write, such as HDF5.
 
-    The first error is kept, no more is written, and `close` raises it. When the file gets
-    longer, its blocks are taken at once, so that what is written there later finds its room.
+    The first error is stored, further writes are dropped, and `close` raises it. When the file
+    grows, its blocks are allocated at once, so that later writes there cannot run out of space.
 
     Parameters
     ----------
     path : Path
-        That is written.
     mode : str
-        ``w`` for a new file, ``r+`` for one that is there.
+        ``w`` for a new file, ``r+`` for an existing one.
     """
 
     def __init__(self, path: Path, mode: str = "w") -> None:
@@ -297,7 +296,7 @@ class SteadyFile(io.RawIOBase):
         self.error: OSError | None = None
 
     def readable(self) -> bool:
-        """True: libraries read what they wrote."""
+        """True: libraries read their own writes."""
         return True
 
     def writable(self) -> bool:
@@ -320,17 +319,17 @@ class SteadyFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read as far as there is something, and zeros after an error."""
+        """Read up to the end of the file; after an error, fill the rest with zeros."""
         view = memoryview(buffer).cast("B")
         n = os.preadv(self._descriptor, [view], self._at)
-        if self.error is not None:  # what was not written is asked for
+        if self.error is not None:  # the library may read a dropped write
             view[n:] = bytes(view.nbytes - n)
             n = view.nbytes
         self._at += n
         return n
 
     def write(self, content: Any) -> int:
-        """Write all of it; says so after an error too."""
+        """Write all of it; return its size after an error too."""
         view = memoryview(content).cast("B")
         self._try(lambda: write_at(self._descriptor, view, self._at))
         self._at += view.nbytes
@@ -355,7 +354,7 @@ class SteadyFile(io.RawIOBase):
         Raises
         ------
         OSError
-            The first that was met; once.
+            The first error, once.
         """
         if self.closed:
             return
@@ -365,8 +364,8 @@ class SteadyFile(io.RawIOBase):
             raise self.error
 
 
-class _NoRoomError(OSError):
-    """ENOSPC, with the bytes that were needed."""
+class _NoSpaceError(OSError):
+    """ENOSPC, with the bytes needed."""
 
     def __init__(self, needed: int) -> None:
         super().__init__(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -374,18 +373,18 @@ class _NoRoomError(OSError):
 
 
 def _set_size(descriptor: int, size: int) -> None:
-    """Set a file's length; where it grows, its blocks are taken too."""
+    """Set a file's length; allocate its blocks if it grows."""
     import ctypes
 
     about = os.fstat(descriptor)
     if size > about.st_size:
         disk = os.fstatvfs(descriptor)
-        # Asked first: to take blocks until there are none would harm whoever else writes there.
+        # Checked first: allocating the last blocks would harm other programs that write there.
         if size - 512 * about.st_blocks > disk.f_bavail * disk.f_frsize:
-            raise _NoRoomError(size)
+            raise _NoSpaceError(size)
         if _fallocate()(descriptor, 0, 0, size):
             number = ctypes.get_errno()
-            # Not every file system can, NFS before 4.2 for one; each write then asks for itself.
+            # Not every file system can, such as NFS before 4.2; each write then allocates its own.
             if number not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
                 raise OSError(number, os.strerror(number))
     os.ftruncate(descriptor, size)
@@ -409,23 +408,23 @@ def write_at(descriptor: int, content: Any, offset: int) -> None:
         view, offset = view[done:], offset + done
 
 
-# --- folders, and what is appended to ---
+# --- folders and logs ---
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:
-    """Make a folder and those above it, where they are missing; a DiskError where that fails."""
+    """Create a folder and its parents if they are missing; a DiskError if that fails."""
     with disk_errors(path):
         path.mkdir(mode=mode, parents=True, exist_ok=True)
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a file to append to, as a process does with its log; a DiskError where that fails."""
+    """Open a log file for appending; a DiskError if that fails."""
     with disk_errors(path):
         return path.open("ab")
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there, or a folder with all in it; a DiskError where that fails."""
+    """Remove a file, if it exists, or a folder with its contents; a DiskError if that fails."""
     with disk_errors(path), suppress(FileNotFoundError):
         if path.is_dir() and not path.is_symlink():
             import shutil
@@ -442,8 +441,8 @@ def remove(path: Path) -> None:
 def disk_errors(path: Path, needed: int = 0, action: str = "written") -> Iterator[None]:
     """Turn the OSErrors of a disk into a `DiskError` that names the path.
 
-    Errors of connections pass, and those without a number, which libraries make themselves.
-    ``needed`` is as of `open_atomic`; ``action`` is what cannot be done, such as ``read``.
+    Errors of connections pass, and errors without a number, which are raised by libraries.
+    ``needed`` is as of `open_atomic`; ``action`` is the failing action, such as ``read``.
     """
     try:
         yield
@@ -461,44 +460,44 @@ def explain(path: Path, error: OSError, needed: int = 0, action: str = "written"
     facts = [os.strerror(number) if number else str(error)]
     remedy = _REMEDIES.get(number, "check the disk")
     if number in (errno.ENOSPC, errno.EDQUOT):
-        facts.append(_room(path, needed, free))
+        facts.append(_space_text(path, needed, free))
     elif number in (errno.EACCES, errno.EPERM):
-        remedy = f"let user {os.geteuid()} write there, or name another folder"
+        remedy = f"give user {os.geteuid()} write access, or choose another folder"
     elif number == errno.ENAMETOOLONG:
         facts.append(f"the name has {len(os.fsencode(path.name))} bytes, the path {_length(path)}")
-        remedy = "take a shorter one"
+        remedy = "choose a shorter one"
     text = f"{path} cannot be {action}: {'; '.join(facts)}; {remedy}."
     return DiskError(text, path=path, needed=needed, free=free)
 
 
-def need_room(path: Path, needed: int, reserve: int = 0) -> None:
-    """Ask for room before a work begins.
+def require_space(path: Path, needed: int, reserve: int = 0) -> None:
+    """Check the free space before a long task begins.
 
     Parameters
     ----------
     path : Path
-        On the disk in question.
+        A path on the disk.
     needed, reserve : int
-        Bytes to be written, and bytes that must stay free beside them.
+        Bytes to be written, and bytes that must stay free in addition.
 
     Raises
     ------
     DiskError
-        If there is less, or the disk is read-only.
+        If there is less space, or the disk is read-only.
     """
     with disk_errors(path):
         if os.statvfs(_existing(path)).f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
     free = free_bytes(path)
     if free is not None and free < needed + reserve:
-        beside = f" and {size_text(reserve)} to stay free (XCOR_RESERVE)" if reserve else ""
+        beside = f" and {size_text(reserve)} reserved (XCOR_RESERVE)" if reserve else ""
         figures = f"{size_text(needed)} needed{beside}, {size_text(free)} free"
         text = f"{path} cannot be written: {figures}; {_REMEDIES[errno.ENOSPC]}."
         raise DiskError(text, path=path, needed=needed, free=free)
 
 
 def free_bytes(path: Path) -> int | None:
-    """Bytes that are free where a path is, or will be; None where that cannot be asked."""
+    """Free bytes on the disk of a path that may not exist yet; None if unknown."""
     try:
         disk = os.statvfs(_existing(path))
     except OSError:
@@ -507,7 +506,7 @@ def free_bytes(path: Path) -> int | None:
 
 
 def _existing(path: Path) -> Path:
-    """A path, or the nearest folder above it that is there."""
+    """A path, or its nearest existing parent."""
     path = path.absolute()
     for one in (path, *path.parents):
         with suppress(OSError):
@@ -516,12 +515,12 @@ def _existing(path: Path) -> Path:
     return Path("/")
 
 
-def _room(path: Path, needed: int, free: int | None) -> str:
+def _space_text(path: Path, needed: int, free: int | None) -> str:
     with suppress(OSError):
         disk = os.statvfs(_existing(path))
         if disk.f_files and not disk.f_favail:
-            return f"1 more file needed, all {disk.f_files} that the file system allows are there"
-    known = "room unknown" if free is None else f"{size_text(free)} free"
+            return f"1 more file needed, all {disk.f_files} files of the file system are in use"
+    known = "free space unknown" if free is None else f"{size_text(free)} free"
     return f"{size_text(needed)} needed, {known}" if needed else known
 
 
@@ -530,7 +529,7 @@ def _length(path: Path) -> int:
 
 
 def size_text(n_bytes: float) -> str:
-    """Bytes in words: ``812 bytes``, ``12.3 MB``."""
+    """A size with its unit: ``812 bytes``, ``12.3 MB``."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= size:
             return f"{n_bytes / size:,.1f} {unit}"

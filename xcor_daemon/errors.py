@@ -1,4 +1,4 @@
-"""What can go wrong that a person can act on; each error knows its exit code (sysexits.h)."""
+"""Errors that a person can act on, each with its exit code (sysexits.h)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ConfigError(XcorError):
 
 
 class UnreachableError(XcorError):
-    """S3, the container engine or a data centre does not answer; later it may."""
+    """S3, the container engine or a data centre does not answer; a retry may succeed."""
 
     exit_code = 69
 
 
 class CredentialsError(ConfigError):
-    """S3's credentials are nowhere; the service that gives a machine its own may be late."""
+    """No credentials for S3; those of a machine's role may be available later."""
 
-    exit_code = UnreachableError.exit_code  # another start may find them
+    exit_code = UnreachableError.exit_code  # a retry may find them
 
 
 class DiskError(XcorError):
@@ -46,23 +46,22 @@ class DiskError(XcorError):
     ) -> None:
         super().__init__(message)
         self.path = path
-        self.needed = needed  # bytes; 0 where that is not known
-        self.free = free  # bytes, when it was asked; None where that could not be
+        self.needed = needed  # bytes; 0 if unknown
+        self.free = free  # bytes; None if unknown
 
 
 class BusyError(XcorError):
-    """Another process holds the work folder."""
+    """Another process has locked the work folder."""
 
     exit_code = 75
 
 
 class NoDataError(XcorError):
-    """A channel has nothing to correlate on a day; the message says why.
+    """A channel has no usable data on a day; the message gives the reason.
 
-    In the message, what differs from channel to channel stands after the first ``; ``.
-    ``status`` sorts the reason: ``nodata`` (nobody has samples), ``failed`` (there are
-    samples that could not be fetched or read) or ``refused`` (there are samples that
-    must not be used, such as a channel without a response).
+    In the message, details of the channel follow the first ``; ``. ``status`` is the kind of
+    reason: ``nodata`` (no samples exist), ``failed`` (samples could not be fetched or read) or
+    ``refused`` (samples must not be used, such as those of a channel without a response).
     """
 
     def __init__(self, reason: str, status: str = "nodata") -> None:
@@ -79,7 +78,7 @@ class Problem:
     """One error in a request: its place, the value, and the rule that the value breaks."""
 
     file: str
-    line: int  # 1 is the first line of the file; 0 speaks of the whole file
+    line: int  # 1 is the first line of the file; 0 the whole file
     column: str  # as in the header; empty where the whole line is meant
     value: str
     need: str  # the rest of the sentence, to be read after the value
@@ -99,11 +98,11 @@ class Problem:
         return ascii(shown)
 
 
-_SHOWN = 50  # problems in a message: a stranger's file may have a hundred thousand
+_SHOWN = 50  # problems in a message: an untrusted file may have a hundred thousand
 
 
 class RequestError(XcorError):
-    """A job is refused; ``problems`` holds every reason that was found, the message the first."""
+    """A job is rejected; ``problems`` has every reason, the message the first 50."""
 
     exit_code = 65
 
@@ -119,18 +118,18 @@ _REASONS = 8  # lines of a table of reasons
 
 
 class NothingMadeError(XcorError):
-    """A job came to its end without a result; the message says why, the reason first.
+    """A job ended without a result; the message begins with the most frequent reason.
 
     Parameters
     ----------
     what : str
-        That was not made: correlation or stack.
+        The missing result: correlation or stack.
     reason : str
-        The most frequent one, in a line.
+        The most frequent reason, one line.
     table : sequence of str
-        Lines that follow, such as those of `reason_lines`.
+        Further lines, such as those of `reason_lines`.
     exit_code : int
-        65 where another try gives nothing either, 69 where a source was out of reach.
+        65 if a retry cannot help, 69 if a source was unreachable.
     """
 
     def __init__(self, what: str, reason: str, table: Sequence[str], exit_code: int) -> None:
@@ -144,7 +143,7 @@ def is_nothing_made(message: str) -> bool:
 
 
 def reason_lines(reasons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table of ``summary["reasons"]`` of outputs.json, a line each; empty where there is none."""
+    """A table of ``summary["reasons"]`` of outputs.json, a line each; empty without reasons."""
     if not reasons:
         return []
     lines = ["channel-days without a correlation:"]

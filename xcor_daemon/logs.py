@@ -1,4 +1,4 @@
-"""Log lines: one fact a line, its job and attempt in front, as text or as JSON."""
+"""Log lines as text or JSON, one event per line, with its job and attempt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def harmless(text: str) -> str:
-    """Text for a terminal: lines stay lines, all other control characters are written out."""
+    """Text for a terminal: control characters other than newline and tab are escaped."""
     return _CONTROL.sub(lambda found: found[0] if found[0] in "\n\t" else _escaped(found), text)
 
 
@@ -27,7 +27,7 @@ def _escaped(found: re.Match[str]) -> str:
 class TextLines(logging.Formatter):
     """2020-06-15T10:28:19Z job 41 attempt ...: staged as ...
 
-    What a stranger wrote cannot begin a line.
+    Untrusted text cannot begin a line: line breaks in it are escaped.
     """
 
     converter = staticmethod(time.gmtime)
@@ -42,7 +42,7 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """{"ts": ..., "level": ..., "job": ..., "attempt": ..., "event": ...}, and what else is known.
+    """{"ts": ..., "level": ..., "job": ..., "attempt": ..., "event": ...} and further fields.
 
     A line whose record has ``facts`` (``extra={"facts": {...}}``) has those as fields too.
     """

@@ -106,7 +106,7 @@ def stage_of(service, job_id: str) -> str:
 
 
 def is_in_trouble(service) -> bool:
-    """Whether the disk was found full, or the job waits for room."""
+    """Whether the disk was found full, or the job waits for space."""
     return "No space left" in service.log or "waits for its turn" in stage_of(service, "42")
 
 

@@ -36,7 +36,7 @@ STACKING = "type,stack_all,job,interval\nrobust,false,41,1D\n"
 
 @dataclass(frozen=True)
 class Inputs:
-    """What commands read, on a disk with room."""
+    """What commands read, on a disk with space."""
 
     job: Path  # stations.csv and params.csv
     source: str
@@ -129,7 +129,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def references(inputs, disk, tmp_path_factory) -> Callable[[str], tuple[Ended, dict]]:
-    """How a case ends, and what it leaves, where there is room."""
+    """How a case ends, and what it leaves, where there is space."""
     known: dict[str, tuple[Ended, dict]] = {}
     scratch = tmp_path_factory.mktemp("reference")
 
@@ -283,9 +283,9 @@ def test_days_that_dask_waits_for_end_with_the_disk_that_cannot_keep_them(inputs
     assert kept == {channel.id for channel in request.channels}
 
 
-@pytest.mark.parametrize("room", range(0, 36 * 4096, 7 * 4096))
+@pytest.mark.parametrize("space", range(0, 36 * 4096, 7 * 4096))
 def test_whatever_room_there_is_a_job_ends_well_or_with_74(
-    room, inputs, disk, references, tmp_path
+    space, inputs, disk, references, tmp_path
 ):
     """Where the disk is full is not chosen by file here but by bytes."""
     make, prepare = CASES["blocks"]
@@ -293,7 +293,7 @@ def test_whatever_room_there_is_a_job_ends_well_or_with_74(
     disk.clear()
     folder = disk.folder / "job"
     arguments = make(inputs, folder)
-    disk.leave(room)
+    disk.leave(space)
     ended = run_command(arguments, disk, tmp_path, prepare=prepare)
     check_failure(ended, folder, expected, "No space left on device")
 

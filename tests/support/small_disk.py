@@ -64,7 +64,7 @@ class SmallDisk:
         mount(self.folder, _REMOUNT | _READ_ONLY, f"size={ROOM}")
 
     def mend(self) -> None:
-        """Give room and the right to write."""
+        """Free the space and allow writing again."""
         mount(self.folder, _REMOUNT, f"size={ROOM}")
         (self.folder / ".ballast").unlink(missing_ok=True)
 

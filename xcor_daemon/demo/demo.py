@@ -26,7 +26,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..atomic_files import disk_errors, make_folder, need_room, open_log
+from ..atomic_files import disk_errors, make_folder, open_log, require_space
 from ..config import Config
 from ..errors import ConfigError, DiskError, UnreachableError, XcorError
 from ..storage.bucket import Bucket
@@ -93,7 +93,7 @@ def _disk_blamed(folder: Path) -> Iterator[None]:
     try:
         yield
     except (XcorError, OSError):
-        need_room(folder, _LEAST_ROOM)
+        require_space(folder, _LEAST_ROOM)
         raise
 
 
@@ -166,11 +166,11 @@ def _prepare(folder: Path | None) -> Path:
             raise DiskError(
                 f"no temporary folder can be made: {error.strerror}; {need}."
             ) from error
-        need_room(above, _NEEDED, round(Config.reserve))
+        require_space(above, _NEEDED, round(Config.reserve))
         with disk_errors(above):
             folder = Path(tempfile.mkdtemp(prefix="xcor-demo-"))
     make_folder(folder)
-    need_room(folder, _NEEDED, round(Config.reserve))
+    require_space(folder, _NEEDED, round(Config.reserve))
     if any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; name a new folder.")
     return folder.resolve()
@@ -239,7 +239,7 @@ class _Lines:
 
 
 def _check_daemon(system: System) -> None:
-    need_room(system.folder, _LEAST_ROOM)  # without it, the system would wait for it for ever
+    require_space(system.folder, _LEAST_ROOM)  # without it, the system would wait for it for ever
     if system.daemon.poll() is not None:
         log = (system.folder / "daemon.log").read_text(errors="replace")[-2000:]
         raise UnreachableError(

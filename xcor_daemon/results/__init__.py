@@ -5,7 +5,7 @@
     results = open_results("s3://bucket/processed/4180812345678901")
     results.stack("linear").stack.sel(...)
 
-This room is for the user's own machine; neither the daemon nor the worker imports it.
+This package is for the user's own machine; neither the daemon nor the worker imports it.
 """
 
 from .export import FORMATS, export
