@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Write the generated parts of docs/settings.md and docs/commands.md.
+"""Write the generated parts of docs/settings.md, docs/commands.md and docs/parameters.md.
 
-The settings come from xcor_daemon/config.py, the commands from click:
+Settings come from xcor_daemon/config.py, commands from click, parameters from request/limits.json:
     .venv/bin/python scripts/reference.py
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -125,6 +126,40 @@ def metavar(parameter: click.Parameter) -> str:
     return names.get(parameter.type.name, "TEXT")
 
 
+def parameters() -> str:
+    """Every column of the two parameter files: unit, default, permitted values, meaning."""
+    limits = json.loads((DOCS.parent / "xcor_daemon/request/limits.json").read_text())
+    lines = []
+    for section, file in (("params", "params.csv"), ("stacking", "stacking_params.csv")):
+        lines += [f"## {file}", "", "| column | unit | default | values | meaning |"]
+        lines += ["| --- | --- | --- | --- | --- |"]
+        for name, limit in limits[section].items():
+            unit = "" if limit.get("unit") == "1" else limit.get("unit", "")
+            value = limit["default"]
+            default = (
+                value if isinstance(value, str) else json.dumps(value) if value is not None else ""
+            )
+            if limit.get("required"):
+                default = f"{code(default)} (required)".lstrip()
+            else:
+                default = code(default)
+            lines.append(row(code(name), unit, default, values_of(limit), limit["help"]))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def values_of(limit: Mapping[str, Any]) -> str:
+    """The values that a column may have."""
+    if limit["kind"] == "choice":
+        return ", ".join(code(choice) for choice in limit["choices"])
+    if limit["kind"] == "flag":
+        return "`true`, `false`"
+    low = f"above {limit['above']:g}" if "above" in limit else ""
+    low = f"{limit['min']:g}" if "min" in limit else low
+    high = f"{limit['max']:g}" if "max" in limit else ""
+    return f"{low} to {high}" if low and high else low or high
+
+
 def row(*cells: str) -> str:
     escaped = [cell.replace("|", "\\|") for cell in cells]
     return "|" + "|".join(f" {cell} " if cell else " " for cell in escaped) + "|"
@@ -136,7 +171,7 @@ def code(text: str) -> str:
 
 def pages() -> Mapping[str, str]:
     """Name of a page -> its generated part."""
-    return {"settings.md": settings(), "commands.md": commands()}
+    return {"settings.md": settings(), "commands.md": commands(), "parameters.md": parameters()}
 
 
 def replaced(page: str, part: str) -> str:

@@ -1,4 +1,4 @@
-"""docs/settings.md and docs/commands.md agree with config.py and with the commands."""
+"""The generated pages agree with the settings, the commands and the limits of parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOADER.exec_module(reference)
 SETTING = re.compile(r"^\| `(XCOR_\w+)` \| (?:`(--[\w-]+)` )?\| (?:`(.+?)` )?\| .+ \|$", re.M)
 
 
-@pytest.mark.parametrize("name", ["settings.md", "commands.md"])
+@pytest.mark.parametrize("name", ["settings.md", "commands.md", "parameters.md"])
 def test_the_generated_part_of_a_page_is_current(name):
     page = (ROOT / "docs" / name).read_text()
 
