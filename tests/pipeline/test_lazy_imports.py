@@ -1,4 +1,4 @@
-"""Modules of a package load without it, and the package when it is used."""
+"""Submodules load without their package, which is loaded when it is used."""
 
 import importlib
 import sys
@@ -11,7 +11,7 @@ from xcor_daemon.pipeline.lazy_imports import defer_package
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package with a small module, which says when it is loaded itself."""
+    """A package with a small submodule; its list ``loaded`` records when it is loaded."""
     folder = tmp_path / "heavy_package"
     folder.mkdir()
     (folder / "__init__.py").write_text(
@@ -30,7 +30,7 @@ def package(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_a_module_loads_without_its_package_and_stays_part_of_it(package):
+def test_a_submodule_loads_without_its_package_and_remains_its_attribute(package):
     small = importlib.import_module("heavy_package.small")
 
     assert small.part == "small"
@@ -39,8 +39,8 @@ def test_a_module_loads_without_its_package_and_stays_part_of_it(package):
     assert package.small is small
 
 
-def test_one_module_may_take_another_while_it_loads(package, tmp_path):
-    """As obspy.signal.invsim takes util: the package would take the half-loaded one."""
+def test_a_submodule_can_import_another_while_it_loads(package, tmp_path):
+    """As obspy.signal.invsim imports util: loading the package would use the half-loaded module."""
     (tmp_path / "heavy_package/util.py").write_text("from heavy_package import small\n")
 
     util = importlib.import_module("heavy_package.util")
@@ -49,7 +49,7 @@ def test_one_module_may_take_another_while_it_loads(package, tmp_path):
     assert "answer" not in vars(package)
 
 
-def test_threads_that_use_it_at_once_load_it_once(package):
+def test_concurrent_threads_load_the_package_once(package):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: package.answer, range(4)))
 
@@ -57,12 +57,12 @@ def test_threads_that_use_it_at_once_load_it_once(package):
     assert package.loaded == [1]
 
 
-def test_what_it_does_not_have_is_missed_as_ever(package):
+def test_a_missing_attribute_raises_as_usual(package):
     with pytest.raises(AttributeError, match="nothing"):
         package.nothing  # noqa: B018
 
 
-def test_a_package_that_is_loaded_stays_as_it_is():
+def test_a_loaded_package_is_not_changed():
     before = sys.modules["concurrent.futures"]
 
     defer_package("concurrent.futures")

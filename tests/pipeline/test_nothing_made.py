@@ -1,4 +1,4 @@
-"""Jobs that come to nothing, in whole or in part: each ends with a true reason and exit code."""
+"""Jobs with no or few correlations: each ends with the right reason and exit code."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run(*words: object, **environ: str) -> subprocess.CompletedProcess:
 
 
 def copy_of(archive: Path, folder: Path, change=lambda path: None) -> Path:
-    """The archive, with every file of waveforms changed."""
+    """The archive with every waveform file changed."""
     folder.mkdir()
     for path in archive.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
@@ -81,7 +81,7 @@ def halve(path: Path) -> None:
 
 
 def garble(path: Path) -> None:
-    """Headers as they were, and samples that cannot be decoded."""
+    """Unchanged headers, and samples that cannot be decoded."""
     content = bytearray(path.read_bytes())
     for start in range(0, len(content), 512):
         content[start + 64 : start + 512] = b"\xff" * 448
@@ -144,7 +144,7 @@ def altered(kind: str, archive: Path, folder: Path) -> Path:
 
 @pytest.mark.real
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_ends_with_its_reason_and_65(mistake, archive, tmp_path):
+def test_an_unusable_request_ends_with_its_reason_and_65(mistake, archive, tmp_path):
     rows, params, kind, reason = MISTAKES[mistake]
     source = altered(kind, archive, tmp_path / "archive") if kind else archive
     folder = job(tmp_path / "job", rows, params)
@@ -179,7 +179,7 @@ def test_a_mistake_ends_with_its_reason_and_65(mistake, archive, tmp_path):
          "its samples are from 2017-05-01T00:00:00 to 2017-05-03T00:00:00"),
     ],
 )  # fmt: skip
-def test_what_the_archive_has_instead_is_named(row, instead, archive, tmp_path):
+def test_the_error_names_similar_channels_of_the_archive(row, instead, archive, tmp_path):
     folder = job(tmp_path / "job", [row, row.replace("N16K", "N19K").replace("NONE", "NO2")])
 
     with pytest.raises(NothingMadeError) as caught:
@@ -197,7 +197,9 @@ def test_what_the_archive_has_instead_is_named(row, instead, archive, tmp_path):
         (b"<html>We are moving</html>", 69, "the download failed: the reply is not miniSEED"),
     ],
 )
-def test_a_centre_out_of_order_is_69_and_one_without_data_65(tmp_path, reply, code, reason):
+def test_a_failing_data_centre_ends_with_69_and_one_without_data_with_65(
+    tmp_path, reply, code, reason
+):
     rows = ["CI,WBM,,LHZ,2022-01-02,2022-01-03", "CI,WBM,,LHE,2022-01-02,2022-01-03"]
     folder = job(tmp_path / "job", rows)
 
@@ -212,7 +214,7 @@ def test_a_centre_out_of_order_is_69_and_one_without_data_65(tmp_path, reply, co
 
 
 @pytest.mark.real
-def test_a_job_that_failed_for_its_source_goes_on_when_that_is_back(tmp_path):
+def test_a_job_whose_source_failed_continues_when_the_source_is_back(tmp_path):
     rows = ["CI,WBM,,LHZ,2022-01-02,2022-01-03", "CI,WBM,,LHE,2022-01-02,2022-01-03"]
     folder = job(tmp_path / "job", rows, "1,0.05,0.1,900,1800,200")
     (folder / "params.csv").write_text(f"{PARAMS},autocorrelations\n{GOOD},true\n")
@@ -230,7 +232,7 @@ def test_a_job_that_failed_for_its_source_goes_on_when_that_is_back(tmp_path):
     assert "     1  the data centre has no samples of this time (CI.WBM..LHE" in second.stdout
 
 
-def test_what_came_to_nothing_in_a_job_that_is_done_is_said_shortly(archive, tmp_path):
+def test_a_finished_job_prints_its_reasons_briefly(archive, tmp_path):
     rows = [f"{N16K},{DAYS}", f"{N19K},{DAYS}", f"TA,X99X,,LHZ,{DAYS}"]
     folder = job(tmp_path / "job", rows)
 
@@ -267,7 +269,9 @@ def test_outputs_of_0_1_0_which_have_no_reasons_are_reported_as_before(tmp_path)
     assert "without" not in "".join(lines)
 
 
-def test_shards_without_data_are_no_failure_and_join_says_the_reasons(archive, tmp_path, caplog):
+def test_shards_without_data_succeed_and_the_combined_job_prints_the_reasons(
+    archive, tmp_path, caplog
+):
     rows = [f"{N16K},2016-05-01,2016-05-03", f"{N19K},2016-05-01,2016-05-03"]
     folder = job(tmp_path / "job", rows)
 
@@ -281,7 +285,7 @@ def test_shards_without_data_are_no_failure_and_join_says_the_reasons(archive, t
 
 
 @pytest.mark.real
-def test_a_shard_whose_source_is_out_of_order_ends_with_69(tmp_path):
+def test_a_shard_whose_source_fails_ends_with_69(tmp_path):
     rows = ["CI,WBM,,LHZ,2022-01-02,2022-01-03", "CI,WBM,,LHE,2022-01-02,2022-01-03"]
     folder = job(tmp_path / "job", rows)
 
@@ -293,7 +297,7 @@ def test_a_shard_whose_source_is_out_of_order_ends_with_69(tmp_path):
 
 
 @pytest.mark.real
-def test_a_stack_that_takes_no_window_ends_with_65_and_leaves_no_file(archive, tmp_path):
+def test_a_stack_that_selects_no_window_ends_with_65_and_leaves_no_file(archive, tmp_path):
     folder = job(tmp_path / "job", [f"{N16K},{DAYS}", f"{N19K},{DAYS}"])
     correlate_job(folder, f"archive:{archive}", 1, images=False)
     stack = tmp_path / "stack"
@@ -331,7 +335,7 @@ def row(channel: str, status: str, reason: str, source: str = "archive:a", **mor
     return ChannelDay(str(date(2019, 1, 1)), channel, status, source, reason=reason, **more)
 
 
-def test_reasons_are_counted_without_what_differs_from_channel_to_channel():
+def test_reasons_are_counted_without_the_details_of_a_channel():
     rows = [
         row("A", "refused", "dead channel; its median RMS is 1e-12 m/s"),
         row("B", "nodata", "the archive does not have this channel; it has C."),
@@ -358,7 +362,7 @@ def test_reasons_are_counted_without_what_differs_from_channel_to_channel():
     ]
 
 
-def test_a_table_of_many_reasons_stays_short():
+def test_a_table_of_many_reasons_is_limited():
     rows = [row(f"C{k:02}", "failed", f"the download failed: {k}.") for k in range(30)]
 
     lines = reason_lines(count_reasons([(rows, False)]))
@@ -379,7 +383,7 @@ def test_a_table_of_many_reasons_stays_short():
         ("fdsn:http://x", "refused", NO_METADATA, 65),
     ],
 )
-def test_another_try_is_worth_it_only_where_the_source_failed(source, status, reason, code):
+def test_only_a_failed_source_justifies_another_attempt(source, status, reason, code):
     others = [row("B", "nodata", "none"), row("C", "empty", "no window passed the quality rules")]
     error = nothing_made_error([([row("A", status, reason, source), *others], False)])
     assert error.exit_code == code

@@ -1,4 +1,4 @@
-"""Whole jobs on a folder: real data that must show its physics, and what must survive."""
+"""Jobs on a folder: real data must show the known physics, and interrupted jobs must complete."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def open_nc(path):
 
 
 def datasets(path):
-    """Every data set of a file as bytes, texts as they read."""
+    """Every data set of a file as bytes, texts as strings."""
     with h5py.File(path) as file:
         return {
             name: data.asstr()[:].tolist() if data.dtype == object else bytes(data[:])
@@ -136,7 +136,7 @@ def test_a_file_has_the_fields_of_the_contract_and_opens_as_netcdf(truth_job):
         assert corr.attrs["normalisation"] == "none"
 
 
-def test_outputs_say_where_every_array_lies(truth_job):
+def test_outputs_list_the_offset_of_every_array(truth_job):
     folder, outputs = truth_job
     (entry,) = [file for file in outputs["files"] if file["name"] == "CORR/2020-01-01.h5"]
     (corr,) = [array for array in entry["arrays"] if array["name"] == "corr"]
@@ -195,7 +195,7 @@ def test_both_halves_of_the_week_give_the_same_waveform(ta_job):
 @pytest.mark.parametrize(
     ("band", "extra"), [("0.12,0.35,300,600", 2.0), ("0.05,0.12,300,900", 5.0)]
 )
-def test_norsar_shows_its_cone_in_all_276_pairs(tmp_path, band, extra):
+def test_norsar_pulses_lie_within_the_moveout_cone_in_all_276_pairs(tmp_path, band, extra):
     params = f"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n5,{band},60\n"
     folder = job(tmp_path / "norsar", (SAMPLE_JOB / "stations.csv").read_text(), params)
 
@@ -207,9 +207,7 @@ def test_norsar_shows_its_cone_in_all_276_pairs(tmp_path, band, extra):
         assert (np.abs(lag) <= stacks["distance"].values / 2 + extra).all()
 
 
-def test_every_channel_and_day_is_a_row_with_a_reason_where_there_is_nothing(
-    tmp_path, truth_archive
-):
+def test_every_channel_day_is_a_row_with_a_reason_if_it_has_no_window(tmp_path, truth_archive):
     stations = TRUTH_STATIONS + (
         "XX,GONE,,BHZ,2020-01-01T00:00:00,2020-01-02T00:00:00\n"
         "XX,S00,,BHZ,2020-01-02T00:00:00,2020-01-03T00:00:00\n"
@@ -229,7 +227,7 @@ def test_every_channel_and_day_is_a_row_with_a_reason_where_there_is_nothing(
     assert outputs["units"] == {"done": 1, "empty": 1, "failed": []}
 
 
-def test_a_channel_without_metadata_is_refused_and_the_others_go_on(tmp_path):
+def test_a_channel_without_metadata_is_rejected_and_the_others_are_used(tmp_path):
     stations = TA_STATIONS + "TA,X99X,,LHZ,2017-05-01T00:00:00,2017-05-02T00:00:00\n"
     stations = stations.replace("2017-05-09", "2017-05-02")
     import obspy
@@ -268,7 +266,7 @@ run.correlate_job(Path(sys.argv[1]), sys.argv[2], 1)
 """
 
 
-def test_killed_while_writing_and_run_again_is_complete_and_right(tmp_path, ta_job):
+def test_a_job_killed_while_writing_is_completed_by_the_next_run(tmp_path, ta_job):
     folder = job(tmp_path / "killed", TA_STATIONS, TA_PARAMS)
     source = f"archive:{DATA / 'ta_2017_05'}"
 
@@ -289,7 +287,7 @@ def test_killed_while_writing_and_run_again_is_complete_and_right(tmp_path, ta_j
         assert datasets(folder / name) == datasets(ta_job[0] / name)
 
 
-def test_other_parameters_in_the_same_folder_are_not_taken_for_done(tmp_path, truth_archive):
+def test_other_parameters_in_the_same_folder_are_processed_again(tmp_path, truth_archive):
     folder = job(tmp_path / "j", TRUTH_STATIONS, TRUTH_PARAMS)
     correlate_job(folder, f"archive:{truth_archive}", 1)
     (folder / "params.csv").write_text(TRUTH_PARAMS.replace(",60,", ",30,"))
@@ -335,7 +333,7 @@ def test_a_stacking_job_stacks_a_finished_one(tmp_path, ta_job, method, stack_al
     assert {f"STACK/{method}.h5", "PLOT/correlogram.png"} <= names
 
 
-def test_a_folder_of_the_other_kind_is_refused(tmp_path, ta_job):
+def test_a_job_of_the_other_kind_is_rejected(tmp_path, ta_job):
     with pytest.raises(RequestError, match="xcor-daemon correlate"):
         stack_job(ta_job[0], ta_job[0] / "CORR")
 
@@ -348,7 +346,7 @@ def test_progress_counts_days_and_ends_complete(ta_job):
     assert progress["stage"] == "finished"
 
 
-def test_without_images_only_they_are_missing(tmp_path, truth_archive, truth_job):
+def test_without_images_all_other_results_are_the_same(tmp_path, truth_archive, truth_job):
     folder = job(tmp_path / "j", TRUTH_STATIONS, TRUTH_PARAMS)
 
     outputs = correlate_job(folder, f"archive:{truth_archive}", 1, images=False)

@@ -1,4 +1,4 @@
-"""Settings of a whole process: no import makes them, and our own workers have them."""
+"""Settings of a process: no import changes them, and worker processes have them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THREADS = {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3", "MKL_NUM_THREADS
 
 
 def in_a_new_process(code: str, **environ: str) -> dict[str, object]:
-    """The JSON that a program prints last; it finds the modules of this folder."""
+    """The JSON that a program prints last; it can import the modules of tests/support."""
     environ = {**os.environ, "PYTHONPATH": str(SUPPORT), **environ}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environ, text=True, capture_output=True, check=False
@@ -30,8 +30,8 @@ def in_a_new_process(code: str, **environ: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("libraries", [LIBRARIES, "sys"], ids=["libraries first", "alone"])
-def test_importing_every_module_changes_nothing_of_the_process(libraries):
-    """A notebook that has set its threads keeps them; nothing is attributed to a library."""
+def test_imports_do_not_change_settings_of_the_process(libraries):
+    """A notebook keeps its number of threads, and no attribute of a library is changed."""
     code = f"""
 import importlib, json, pkgutil, sys
 import {libraries}
@@ -55,8 +55,8 @@ print(json.dumps({{"modules": len(names), "found": found}}, default=str))
     assert said["found"] == {}
 
 
-def test_a_snapshot_sees_what_a_worker_process_sets_up():
-    """Otherwise the test above could not fail."""
+def test_a_snapshot_contains_the_settings_of_a_worker_process():
+    """Without it the test above could not fail."""
     code = """
 import json, numpy
 import threadpoolctl
@@ -82,7 +82,7 @@ STATE = (
 PINNED = {"threads": 1, "mapped": False, "variables": ["1", "1", "1"]}
 
 
-def test_a_process_of_a_pool_is_pinned_and_its_parent_is_not():
+def test_a_child_of_a_pool_has_one_thread_and_its_parent_keeps_its_own():
     code = f"""
 import json, os, numpy
 import process_state
@@ -102,8 +102,8 @@ print(json.dumps([outcome.result, {STATE}]))
 
 
 @pytest.mark.parametrize("words", [["correlate"], ["stack", "--corr", "."]], ids=lambda w: w[0])
-def test_the_commands_of_a_worker_pin_their_process(tmp_path, words):
-    """They end with the error of a folder that is no job; what they set up before that stays."""
+def test_the_commands_of_a_worker_set_their_process_to_one_thread(tmp_path, words):
+    """They end with the error of an invalid job folder; their settings remain."""
     code = f"""
 import json, os
 from xcor_daemon.cli import main
@@ -118,8 +118,8 @@ print(json.dumps({STATE}))
     assert in_a_new_process(code, **THREADS) == PINNED
 
 
-def test_a_job_in_a_users_process_has_one_thread_and_leaves_the_process_as_it_was(tmp_path):
-    """`correlate_job` with one process computes where it is called."""
+def test_a_job_in_a_users_process_has_one_thread_and_restores_the_settings(tmp_path):
+    """`correlate_job` with one process computes in the calling process."""
     code = f"""
 import json, sys
 from pathlib import Path
@@ -148,8 +148,8 @@ print(json.dumps({{"within": sorted(set(seen)), "after": differences(before, pro
     assert said == {"within": [1], "after": {}}
 
 
-def test_a_dask_worker_whose_openmp_keeps_its_threads_is_refused(tmp_path):
-    """A library that was loaded with three threads gives them to every new thread."""
+def test_a_dask_worker_with_openmp_threads_is_rejected(tmp_path):
+    """A library loaded with three threads uses them in every new thread."""
     subprocess.run([NEED, "libgomp.so.1:libgomp1"], check=True)
     code = f"""
 import json

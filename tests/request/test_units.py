@@ -1,4 +1,4 @@
-"""How a job is cut, and where it is done."""
+"""How a job is split into units, and which executor it gets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_small_day_is_one_unit_and_one_file():
     assert (units.n_units, units.n_files, units.scratch_bytes) == (3, 3, 0)
 
 
-def test_a_day_of_many_channels_is_cut_into_equal_blocks():
+def test_a_day_of_many_channels_is_split_into_equal_blocks():
     units = Units(request(1000), max_channels=300, max_bytes=1e18)
 
     split = units.of(DAY)
@@ -52,7 +52,7 @@ def test_a_day_of_many_channels_is_cut_into_equal_blocks():
     assert units.n_files == 10
 
 
-def test_no_file_of_a_block_is_larger_than_asked():
+def test_no_file_of_a_block_exceeds_the_limit():
     many = request(300, cc_step=450, cc_len=1800, maxlag=60)
     most = 500e6
     units = Units(many, max_bytes=most)
@@ -85,7 +85,7 @@ def test_every_pair_is_counted_in_one_unit(params):
     assert total == pytest.approx(one.cost * (1 - one.prepare_share), rel=1e-9)
 
 
-def test_blocks_are_the_same_on_days_that_lack_channels():
+def test_blocks_are_the_same_on_days_with_fewer_channels():
     full = request(20, days=2)
     later = ((START + timedelta(days=1), START + timedelta(days=2)),)
     channels = tuple(replace(c, spans=later) if k < 3 else c for k, c in enumerate(full.channels))
@@ -97,7 +97,7 @@ def test_blocks_are_the_same_on_days_that_lack_channels():
     assert all(set(first[k]) <= set(second[k]) for k in first)
 
 
-def test_a_job_within_the_limit_is_done_here_and_a_larger_one_by_the_cluster():
+def test_a_job_within_the_limit_runs_locally_and_a_larger_one_on_the_cluster():
     job = request(400, days=30)
     price = estimate(job)
     hours = price.core_seconds / 3600
@@ -111,11 +111,11 @@ def test_a_job_within_the_limit_is_done_here_and_a_larger_one_by_the_cluster():
         choose_executor(job, price, small)
 
 
-def test_without_a_setting_the_limit_is_what_the_processes_do_until_the_deadline():
+def test_the_default_limit_is_processes_times_deadline():
     assert local_limit(Config(processes=4, deadline=7200)) == 8
 
 
-def test_what_a_job_needs_is_counted_as_by_hand():
+def test_requirements_equal_those_counted_by_hand():
     job = request(1000, days=10, substack=86400)
     price = estimate(job)
     takes = requirements(job, price)

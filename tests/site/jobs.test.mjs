@@ -182,7 +182,7 @@ test("each way to fail has advice of its own", () => {
     "the worker ran out of memory",
     "it took longer than 86400 s, the most allowed here",
     "no room left on disk",
-    "no day could be done; the first, 2019-01-01: lost",
+    "no day could be processed; the first, 2019-01-01: lost",
     "the source does not answer",
     "given up after 3 tries: killed from outside",
     "no correlation was made: the archive does not have this channel (4 of 4 channel-days)",

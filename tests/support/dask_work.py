@@ -1,4 +1,4 @@
-"""Work for workers of another process, which import it from here."""
+"""Work that Dask workers in other processes import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xcor_daemon.pipeline.units.records import DayResult
 
 
 def step(unit: tuple[str, str, float]) -> str:
-    """Note in a folder that a unit was begun, then do what it says."""
+    """Record in a folder that a unit was started, then behave as its name requires."""
     folder, name, seconds = unit
     with (Path(folder) / "begun").open("a") as file:
         file.write(f"{name} {os.getpid()}\n")
@@ -29,12 +29,12 @@ def step(unit: tuple[str, str, float]) -> str:
 
 
 def begun(folder: Path) -> list[str]:
-    """Names of units in the order in which they were begun."""
+    """Names of units in the order in which they were started."""
     return [line.split()[0] for line in _lines(folder)]
 
 
 def who_began(folder: Path) -> list[int]:
-    """The processes that began them."""
+    """The processes that started them."""
     return [int(line.split()[1]) for line in _lines(folder)]
 
 
@@ -44,12 +44,12 @@ def _lines(folder: Path) -> list[str]:
 
 
 class Ordered(schedule.UnitRunner):
-    """Days that go as far as a file of each says: to `PARTS` of them in turn, then to the end."""
+    """Days that advance as far as a file of each allows: through `PARTS`, then to the end."""
 
-    PARTS = ((1, 2, "channels"), (1, 4, "pair-windows"))  # as a unit tells them
+    PARTS = ((1, 2, "channels"), (1, 4, "pair-windows"))  # as a unit reports them
 
     def run(self, unit, report):
-        """Compute nothing; tell what was ordered."""
+        """Compute nothing; report the steps that the test allows."""
         unit_progress._WRITE_INTERVAL = 0.0
         for step in range(1, len(self.PARTS) + 2):
             while ordered(self.plan.folder, unit.day) < step:
@@ -60,13 +60,13 @@ class Ordered(schedule.UnitRunner):
 
 
 def order(folder: Path, day: object, step: int) -> None:
-    """Let a day go on."""
+    """Allow a day to continue up to a step."""
     partial = folder / f"step-{day}.partial"
     partial.write_text(str(step))
     partial.replace(folder / f"step-{day}")
 
 
 def ordered(folder: Path, day: object) -> int:
-    """How far a day may go."""
+    """The step up to which a day may continue."""
     path = folder / f"step-{day}"
     return int(path.read_text()) if path.exists() else 0

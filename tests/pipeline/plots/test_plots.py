@@ -1,4 +1,4 @@
-"""Images are written whole, the same each time, and the text beside them says what they show."""
+"""Images are written atomically and reproducibly, with a text file that describes them."""
 
 import subprocess
 import sys
@@ -113,7 +113,7 @@ def share_of(written, colour):
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_an_image_and_its_text_are_written_under_the_whole_name(draw, tmp_path):
+def test_image_and_text_keep_a_name_with_dots(draw, tmp_path):
     png, txt = draw(tmp_path)
 
     assert sorted(tmp_path.iterdir()) == [png, txt]
@@ -133,7 +133,7 @@ def test_the_same_arrays_give_the_same_bytes(draw, tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_an_svg_comes_on_request_and_is_the_same_each_time(tmp_path):
+def test_an_svg_is_written_on_request_and_reproducible(tmp_path):
     contents = []
     for _ in range(2):
         png, svg, txt = draw_section(tmp_path, svg=True)
@@ -144,7 +144,7 @@ def test_an_svg_comes_on_request_and_is_the_same_each_time(tmp_path):
     assert contents[0] == contents[1]
 
 
-def test_no_window_system_and_no_global_figure_is_touched():
+def test_plotting_uses_no_window_system_and_no_global_figure():
     code = (
         "import sys; import xcor_daemon.pipeline.stack; assert 'matplotlib' not in sys.modules;"
         "import xcor_daemon.pipeline.plots; assert 'matplotlib.pyplot' not in sys.modules"
@@ -153,7 +153,7 @@ def test_no_window_system_and_no_global_figure_is_touched():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_the_users_style_does_not_show(tmp_path):
+def test_the_users_matplotlib_style_is_not_used(tmp_path):
     import matplotlib
 
     (tmp_path / "plain").mkdir()
@@ -179,7 +179,7 @@ def test_the_text_of_a_record_section_names_the_best_pairs_and_their_speed(tmp_p
     assert said.count("XX.A") == 10
 
 
-def test_many_pairs_become_an_image_that_says_what_a_row_is(tmp_path):
+def test_many_pairs_are_an_image_with_a_note_on_its_rows(tmp_path):
     written = draw_section(tmp_path, n_pairs=3000)
 
     assert "Note: 3,000 pairs, averaged in steps of 0.32 km." in text(written)
@@ -212,7 +212,7 @@ def test_pairs_without_data_or_coordinates_are_left_out_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize("n_pairs", [10, 100])
-def test_no_sample_of_a_pair_with_a_gap_is_drawn(n_pairs, tmp_path):
+def test_a_stack_with_a_gap_is_not_plotted(n_pairs, tmp_path):
     stacks = section(n_pairs)[0]
     stacks[5] = np.nan
     spoiled = stacks.copy()
@@ -226,31 +226,31 @@ def test_no_sample_of_a_pair_with_a_gap_is_drawn(n_pairs, tmp_path):
 
 
 @pytest.mark.parametrize("n_pairs", [5, 100])
-def test_without_any_coordinate_pairs_stand_in_their_order(n_pairs, tmp_path):
+def test_without_coordinates_pairs_are_plotted_in_their_order(n_pairs, tmp_path):
     written = draw_section(tmp_path, n_pairs=n_pairs, distances=np.full(n_pairs, np.nan))
 
     assert f"{n_pairs} pairs shown; lags" in text(written)
 
 
 @pytest.mark.parametrize("n_pairs", [0, 1, 2])
-def test_few_pairs_and_none_are_drawn(n_pairs, tmp_path):
+def test_few_pairs_and_no_pairs_are_plotted(n_pairs, tmp_path):
     assert f"{n_pairs} pair" in text(draw_section(tmp_path, n_pairs=n_pairs))
 
 
 @pytest.mark.parametrize("n_pairs", [3, 70])
-def test_pairs_at_one_place_are_drawn(n_pairs, tmp_path):
+def test_pairs_at_one_location_are_plotted(n_pairs, tmp_path):
     written = draw_section(tmp_path, n_pairs=n_pairs, distances=np.zeros(n_pairs))
 
     assert f"{n_pairs} pairs shown, 0 to 0 m" in text(written)
 
 
-def test_a_small_array_is_drawn_in_metres(tmp_path):
+def test_a_small_array_is_plotted_in_metres(tmp_path):
     said = text(draw_section(tmp_path, n_pairs=5, distances=section(5)[1] / 2000))
 
     assert "5 pairs shown, 2.5 to 50 m" in said
 
 
-def test_a_virtual_shot_is_the_same_whichever_channel_comes_first_in_a_pair(tmp_path):
+def test_a_virtual_source_gather_does_not_depend_on_the_order_within_a_pair(tmp_path):
     (tmp_path / "turned").mkdir()
     distances = np.array([10.0, 40.0, 70.0])
     stacks = np.exp(-((LAGS - distances[:, None] / SPEED) ** 2)).astype(np.float32)
@@ -267,7 +267,7 @@ def test_a_virtual_shot_is_the_same_whichever_channel_comes_first_in_a_pair(tmp_
     assert "XX.O..BHZ: Distance 40 km. Signal-to-noise ratio 9." in text(as_first)
 
 
-def test_a_virtual_shot_shows_only_pairs_of_its_channel(tmp_path):
+def test_a_virtual_source_gather_shows_only_pairs_of_its_channel(tmp_path):
     names = ["XX.M..BHZ|XX.N..BHZ", "XX.N..BHZ|XX.O..BHZ", "XX.M..BHZ|XX.M..BHZ"]
 
     said = text(draw_shot(tmp_path, names=names, distances=np.array([10.0, 20.0, 0.0])))
@@ -275,7 +275,7 @@ def test_a_virtual_shot_shows_only_pairs_of_its_channel(tmp_path):
     assert "2 channels shown, 0 to 10 km" in said
 
 
-def test_a_virtual_shot_of_an_unknown_channel_is_refused(tmp_path):
+def test_a_virtual_source_gather_of_an_unknown_channel_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"XX\.Q"):
         draw_shot(tmp_path, channel="XX.Q..BHZ")
 
@@ -314,7 +314,7 @@ def test_the_order_of_the_windows_does_not_matter(tmp_path):
     assert ordered[0].read_bytes() == turned[0].read_bytes()
 
 
-def test_a_row_of_a_year_of_windows_is_their_mean(tmp_path):
+def test_a_line_of_a_year_of_windows_is_their_mean(tmp_path):
     times = 1546300800.0 + 1800.0 * np.arange(17520)
     windows = np.zeros((17520, LAGS.size), np.float32)
 
@@ -323,7 +323,7 @@ def test_a_row_of_a_year_of_windows_is_their_mean(tmp_path):
     assert "Shown: mean of the windows in every 29.2 hours." in text(written)
 
 
-def test_rows_of_time_hold_their_windows():
+def test_lines_of_time_contain_their_windows():
     windows = np.arange(6.0)[:, None] * np.ones((1, 3))
     windows[4] = np.nan
     times = np.array([0.0, 450.0, 900.0, 1350.0, 2250.0, 2700.0])
@@ -335,7 +335,7 @@ def test_rows_of_time_hold_their_windows():
 
 
 @pytest.mark.parametrize("n_windows", [0, 1, 2])
-def test_few_windows_and_none_are_drawn(n_windows, tmp_path):
+def test_few_windows_and_no_windows_are_plotted(n_windows, tmp_path):
     written = draw_correlogram(
         tmp_path,
         windows=section(2)[0][:n_windows],
@@ -378,14 +378,14 @@ def test_a_map_lists_the_stations_and_those_without_coordinates(tmp_path):
         ([-120.0, -70.0, np.nan], 50.0),
     ],
 )
-def test_longitudes_are_cut_at_the_widest_gap(longitude, width):
+def test_longitudes_are_unwrapped_at_the_widest_gap(longitude, width):
     cut = station_maps._unwrapped(np.array(longitude))
 
     assert np.nanmax(cut) - np.nanmin(cut) == pytest.approx(width)
     np.testing.assert_allclose(cut % 360, np.array(longitude) % 360)
 
 
-def test_a_degree_east_is_as_long_as_it_is_on_the_ground():
+def test_a_degree_of_longitude_has_its_true_length():
     from matplotlib.figure import Figure
 
     axes = Figure().subplots()
@@ -399,14 +399,14 @@ def test_a_degree_east_is_as_long_as_it_is_on_the_ground():
 
 
 @pytest.mark.parametrize("n_stations", [0, 1])
-def test_a_map_of_one_station_and_of_none_is_drawn(n_stations, tmp_path):
+def test_a_map_of_one_station_and_of_no_station_is_plotted(n_stations, tmp_path):
     one = {"longitude": np.array([170.0]), "latitude": np.array([-41.0]), "names": ["AAA"]}
     arguments = {key: value[:n_stations] for key, value in one.items()}
 
     assert f"{n_stations} station" in text(draw_map(tmp_path, **arguments))
 
 
-def test_pairs_of_stations_whose_place_is_unknown_are_no_lines(tmp_path):
+def test_pairs_of_stations_without_coordinates_have_no_line(tmp_path):
     nowhere = np.full(3, np.nan)
 
     said = text(draw_map(tmp_path, longitude=nowhere, latitude=nowhere, pairs=np.array([[0, 1]])))
@@ -414,7 +414,7 @@ def test_pairs_of_stations_whose_place_is_unknown_are_no_lines(tmp_path):
     assert "0 stations on the map.\nWithout coordinates: AAA, BBB, CCC." in said
 
 
-def test_stations_at_one_place_and_at_a_pole_are_drawn(tmp_path):
+def test_stations_at_one_location_and_at_a_pole_are_plotted(tmp_path):
     for latitude in (60.0, 90.0):
         draw_map(tmp_path, longitude=np.full(3, 10.0), latitude=np.full(3, latitude))
 
@@ -423,7 +423,7 @@ def test_stations_at_one_place_and_at_a_pole_are_drawn(tmp_path):
     )
 
 
-def test_a_crowded_map_says_what_it_leaves_out(tmp_path, monkeypatch):
+def test_a_crowded_map_states_the_number_of_names(tmp_path, monkeypatch):
     titles = []
     write = station_maps.write_title
     monkeypatch.setattr(
@@ -446,7 +446,7 @@ def test_a_crowded_map_says_what_it_leaves_out(tmp_path, monkeypatch):
 # Availability
 
 
-def test_a_day_that_was_not_asked_for_is_grey_and_an_empty_one_is_not(tmp_path):
+def test_a_day_without_requested_windows_is_grey_and_an_empty_day_is_not(tmp_path):
     asked = [day("XX.A..BHZ", f"2019-01-0{k}", 0, reason="no samples") for k in (1, 2, 3)]
 
     all_asked = draw_availability(tmp_path, asked)
@@ -471,7 +471,7 @@ def test_the_order_of_the_rows_does_not_matter(tmp_path):
     assert text(ordered) == text(turned)
 
 
-def test_no_rows_are_drawn(tmp_path):
+def test_availability_without_rows_is_plotted(tmp_path):
     assert "0 channels on 0 days." in text(draw_availability(tmp_path, []))
 
 
@@ -488,7 +488,7 @@ def test_no_rows_are_drawn(tmp_path):
         (1013, "1,013th"),
     ],
 )
-def test_ordinals_are_english(n, word):
+def test_ordinals_have_english_endings(n, word):
     assert captions.ordinal(n) == word
 
 
@@ -506,7 +506,7 @@ def test_an_overview_names_the_pairs_with_the_fewest_windows_and_shows_days_with
     assert share_of(written, GREY) > 0.05  # the two days between
 
 
-def test_an_overview_of_many_pairs_says_what_it_leaves_out(tmp_path):
+def test_an_overview_of_many_pairs_states_which_are_shown(tmp_path):
     written = draw_overview(tmp_path, n_pairs=901)
 
     assert "Note: left: every 4th of 901 pairs." in text(written)
@@ -514,7 +514,7 @@ def test_an_overview_of_many_pairs_says_what_it_leaves_out(tmp_path):
 
 
 @pytest.mark.parametrize("n_pairs", [0, 1])
-def test_few_pairs_and_none_have_an_overview_and_a_spectrum(n_pairs, tmp_path):
+def test_few_pairs_and_no_pairs_have_an_overview_and_a_spectrum(n_pairs, tmp_path):
     draw_overview(tmp_path, n_pairs)
     draw_spectrum(tmp_path, n_pairs, single=0 if n_pairs else None)
 
@@ -526,7 +526,7 @@ def test_pairs_without_distance_or_ratio_have_an_overview(tmp_path):
     draw_overview(tmp_path, distances=unknown, snr=unknown)
 
 
-def test_a_spectrum_says_where_it_is_largest(tmp_path):
+def test_a_spectrum_states_its_peak_frequency(tmp_path):
     written = draw_spectrum(tmp_path)
 
     said = text(written).split("The median is largest at ")[1]
@@ -541,7 +541,7 @@ def test_a_spectrum_leaves_out_pairs_without_a_stack(tmp_path):
     assert "1 pair with a stack" in text(draw_spectrum(tmp_path, stacks=stacks))
 
 
-def test_changes_are_listed_with_their_sign_and_error(tmp_path):
+def test_dvv_is_listed_with_sign_and_error(tmp_path):
     dvv = np.array([[0.0012, np.nan, -0.0005]])
 
     written = draw_changes(
@@ -558,7 +558,7 @@ def test_changes_are_listed_with_their_sign_and_error(tmp_path):
     assert "from 2019-01-03T00:00:00: -0.0500 % (error 0.02 %)" in text(written)
 
 
-def test_no_known_change_is_drawn(tmp_path):
+def test_dvv_without_known_values_is_plotted(tmp_path):
     nothing = np.full((2, 10), np.nan)
 
     written = draw_changes(tmp_path, 2, dvv=nothing, errors=nothing, correlations=nothing)

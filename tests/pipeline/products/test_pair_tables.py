@@ -1,4 +1,4 @@
-"""A reader without HDF5 finds every pair by the CSV, the JSON and the offsets of the manifest."""
+"""Readers without HDF5 find every pair with the CSV, the JSON and the offsets of the manifest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAYS = ("2020-01-30", "2020-01-31", "2020-02-02")
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    """Three days; on the last one channel is away, so its pairs have other rows."""
+    """Three days; on the last one a channel is missing, so the other pairs have other rows."""
     folder = tmp_path_factory.mktemp("job")
     (folder / "CORR").mkdir()
     stations = ["ABCD", "ABCD", "ABD"]
@@ -43,7 +43,7 @@ def table(folder, name="linear"):
 
 
 def matrix(path, name, row):
-    """One pair's part of an array, from the bytes of the file."""
+    """The values of one pair of an array, from the bytes of the file."""
     (about,) = (a for a in correlation_file.describe(path)["arrays"] if a["name"] == name)
     shape, kind = about["shape"][1:], np.dtype(about["dtype"])
     size = kind.itemsize * int(np.prod(shape))
@@ -52,7 +52,7 @@ def matrix(path, name, row):
         return np.frombuffer(raw.read(size), kind).reshape(shape)
 
 
-def test_every_pair_is_found_in_every_day(job):
+def test_every_pair_is_found_in_every_daily_file(job):
     found = json.loads((job / pair_tables.ROWS).read_text())
     pairs = table(job)
 
@@ -80,7 +80,7 @@ def test_the_windows_of_a_pair_are_bytes_of_the_daily_files(job):
     np.testing.assert_array_equal(np.concatenate(read), expected)
 
 
-def test_the_table_says_what_the_stack_file_says(job):
+def test_the_table_has_the_values_of_the_stack_file(job):
     pairs = table(job)
 
     with h5py.File(job / "STACK/linear.h5") as file:
@@ -96,7 +96,7 @@ def test_the_table_says_what_the_stack_file_says(job):
         )
 
 
-def test_what_is_unknown_is_left_empty(tmp_path):
+def test_unknown_values_are_empty(tmp_path):
     pairs = pair_table("AB")
     nothing = np.full((1, LAGS.size), np.nan)
     path = tmp_path / "linear.h5"
@@ -108,7 +108,7 @@ def test_what_is_unknown_is_left_empty(tmp_path):
     assert (row["snr"], row["lag"], row["speed"], row["n_windows"]) == ("", "", "", "0")
 
 
-def test_uneven_windows_are_kept_as_they_are():
+def test_uneven_windows_are_listed_as_several_runs():
     times = np.array([0, 450, 900, 4500, 4950, 86400.5])
 
     runs = [pair_tables._as_run(run) for run in pair_tables._evenly_spaced(times)]
@@ -118,7 +118,7 @@ def test_uneven_windows_are_kept_as_they_are():
 
 
 @pytest.mark.parametrize("distance", [0.0, 1e-4])  # km; the second is 10 cm
-def test_two_channels_of_one_place_have_no_speed_anywhere(tmp_path, distance):
+def test_two_channels_at_one_location_have_no_apparent_speed(tmp_path, distance):
     lags = np.arange(-2.0, 3.0)
     pairs = PairTable(
         ("XX.A..BHE", "XX.A..BHZ", "XX.B..BHZ"), np.array([0, 1]), np.array([1, 2]),

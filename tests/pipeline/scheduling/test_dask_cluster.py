@@ -1,4 +1,4 @@
-"""Units on a Dask cluster: scheduler and workers are processes that the tests start and kill."""
+"""Units on a Dask cluster, whose scheduler and workers are started and killed by the tests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def dask_cluster(tmp_path_factory):
-    """Two workers that find `dask_work`."""
+    """Two workers that can import `dask_work`."""
     path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
@@ -56,7 +56,7 @@ def dask_cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """Five stations, three days, blocks of two: what one process makes of them."""
+    """The results of one process for five stations and three days in blocks of two channels."""
     job = network_job(tmp_path_factory.mktemp("reference"), stations=5, days=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(LIMITS["units"], "max_channels", 2)
@@ -99,39 +99,41 @@ def test_the_same_plan_gives_the_same_bytes(
     assert not (again.folder / ".shelf").exists()
 
 
-def test_one_machine_asks_the_data_centre_whatever_the_workers_are(
+def test_only_one_machine_downloads_from_the_data_centre(
     tmp_path, reference, blocks_of_two, dask_cluster, monkeypatch
 ):
     job, expected = reference
     again = job.copy(tmp_path / "again")
     log, stages = tmp_path / "asked", []
     execution = ExecutionOptions("dask", dask_cluster.address)
-    fetch, is_told = Downloads._fetch, threading.Event()
+    fetch, is_reported = Downloads._fetch, threading.Event()
 
-    def fetch_when_told(self, day):  # a download of less than 0.1 s is not worth telling
-        assert is_told.wait(60)
+    def fetch_when_reported(self, day):  # a download of less than 0.1 s is not reported
+        assert is_reported.wait(60)
         fetch(self, day)
 
-    def tell(progress):
+    def report(progress):
         stages.append(progress.stage)
         if progress.stage.endswith(": downloading"):
-            is_told.set()
+            is_reported.set()
 
-    monkeypatch.setattr(Downloads, "_fetch", fetch_when_told)
+    monkeypatch.setattr(Downloads, "_fetch", fetch_when_reported)
     with serve_fdsn(Path(job.source.removeprefix("archive:")), log) as server:
         correlate_job(
-            again.folder, f"fdsn:{server.url}", 2, tell, images=False, execution=execution
+            again.folder, f"fdsn:{server.url}", 2, report, images=False, execution=execution
         )
 
     assert all_datasets(again.folder) == expected
-    # All channels of a day at a time; workers that asked would do so for each of three blocks.
+    # All channels of a day at a time; workers would download for each of three blocks.
     assert log.read_text().count('"POST /fdsnws/dataselect/') == 3
     assert "2020-01-01: downloading" in stages
     assert not list(again.folder.glob(".downloads/*/*-*/"))
 
 
-def test_progress_and_eta_are_those_of_a_known_rate(tmp_path, reference, dask_cluster, monkeypatch):
-    """Three days, one of an earlier run; the others side by side, 1000 s of a clock of the test."""
+def test_progress_and_time_left_are_those_of_a_known_rate(
+    tmp_path, reference, dask_cluster, monkeypatch
+):
+    """Three days, one of an earlier run; the two others run together for 1000 s of a test clock."""
     job, _ = reference
     again = job.copy(tmp_path / "again")
     request = read_request(again.folder)
@@ -144,7 +146,7 @@ def test_progress_and_eta_are_those_of_a_known_rate(tmp_path, reference, dask_cl
     steps = iter([(day, step) for step in (1, 2, 3) for day in days])
     done, clock, seen, shown = dict.fromkeys(days, 0.0), [0.0], [], []
 
-    def tell(progress):
+    def report(progress):
         shown.append(progress.days_done + progress.part)
         share = sum(done.values()) / 2
         if progress.days != 3 or shown[-1] != pytest.approx(1 + 2 * share, abs=1e-9):
@@ -162,14 +164,14 @@ def test_progress_and_eta_are_those_of_a_known_rate(tmp_path, reference, dask_cl
     monkeypatch.setattr(progress, "_REPORT_INTERVAL", 0.0)
     monkeypatch.setattr(progress, "monotonic", lambda: clock[0])
     execution = ExecutionOptions("dask", dask_cluster.address)
-    correlate_job(again.folder, job.source, 1, tell, execution=execution)
+    correlate_job(again.folder, job.source, 1, report, execution=execution)
 
     assert len({expected for _, expected in seen}) == 6
     assert [eta for eta, _ in seen] == pytest.approx([expected for _, expected in seen], abs=0.1)
     assert shown == sorted(shown)
 
 
-def test_what_kills_or_bursts_its_worker_is_found_and_the_others_finish(tmp_path, dask_cluster):
+def test_units_that_kill_their_worker_are_reported_and_the_others_finish(tmp_path, dask_cluster):
     names = ["a", "poison", "b", "greedy", "c", "wrong", "d", "e"]
     cluster = DaskExecutor(step, tmp_path, dask_cluster.address)
     try:
@@ -185,7 +187,7 @@ def test_what_kills_or_bursts_its_worker_is_found_and_the_others_finish(tmp_path
     assert str(found["wrong"].error) == "wrong"
 
 
-def test_a_lost_scheduler_costs_only_the_units_under_way(tmp_path, dask_cluster):
+def test_a_lost_scheduler_repeats_only_the_running_units(tmp_path, dask_cluster):
     names = [f"u{k}" for k in range(40)]
     cluster = DaskExecutor(step, tmp_path, dask_cluster.address)
     try:
@@ -210,7 +212,7 @@ def test_a_lost_scheduler_costs_only_the_units_under_way(tmp_path, dask_cluster)
     assert cluster.redone <= killed_at
 
 
-def test_a_scheduler_that_does_not_come_back_ends_the_run_and_the_next_goes_on(
+def test_a_scheduler_that_stays_lost_ends_the_run_and_the_next_run_continues(
     tmp_path, reference, blocks_of_two, monkeypatch
 ):
     job, expected = reference
@@ -220,7 +222,7 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run_and_the_next_goes_on(
     own.start_workers(1)
     own.wait_for(1)
 
-    def tell(progress):
+    def report(progress):
         if progress.days_done == 1:
             own.stop()
 
@@ -230,7 +232,7 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run_and_the_next_goes_on(
         dask.config.set(own.settings),
         pytest.raises(UnreachableError, match="start it again, then run the job again"),
     ):
-        correlate_job(again.folder, job.source, 1, tell, images=False, execution=execution)
+        correlate_job(again.folder, job.source, 1, report, images=False, execution=execution)
     first = sorted(again.folder.glob("CORR/2020-01-01/*.h5"))
     before = [path.stat().st_mtime_ns for path in first]
     correlate_job(again.folder, job.source, 1, images=False)
@@ -240,26 +242,26 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run_and_the_next_goes_on(
     assert all_datasets(again.folder) == expected
 
 
-def test_a_cancelled_run_leaves_whole_files_and_the_next_completes_it(
+def test_a_cancelled_run_leaves_complete_files_and_the_next_run_continues(
     tmp_path, reference, blocks_of_two, dask_cluster
 ):
     job, expected = reference
     again = job.copy(tmp_path / "again")
 
-    def tell(progress):
+    def report(progress):
         if progress.days_done == 1:
             raise KeyboardInterrupt
 
     execution = ExecutionOptions("dask", dask_cluster.address)
     with pytest.raises(KeyboardInterrupt):
-        correlate_job(again.folder, job.source, 1, tell, images=False, execution=execution)
+        correlate_job(again.folder, job.source, 1, report, images=False, execution=execution)
     correlate_job(again.folder, job.source, 1, images=False, execution=execution)
 
     assert all_datasets(again.folder) == expected
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
-def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
+def test_workers_killed_at_random_do_not_change_results(tmp_path, dask_cluster, kills):
     names = [f"u{k}" for k in range(30 * kills)]
     cluster = DaskExecutor(step, tmp_path, dask_cluster.address)
     killed = [0]
@@ -267,7 +269,7 @@ def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
     def kill():
         while len(killed) <= kills:
             wait_until(lambda: len(begun(tmp_path)) > killed[-1] + 10, 120)
-            os.kill(who_began(tmp_path)[-1], signal.SIGKILL)  # in the middle of a unit
+            os.kill(who_began(tmp_path)[-1], signal.SIGKILL)  # while it runs a unit
             killed.append(len(begun(tmp_path)))
 
     window = cluster.slots
@@ -286,12 +288,12 @@ def test_workers_killed_at_random_cost_time_only(tmp_path, dask_cluster, kills):
     assert {n: found[n].result for n in names} == {n: n.upper() for n in names}
     redone = len(begun(tmp_path)) - len(names)
     assert len(killed) == 1 + kills
-    # What ran and what waited to be fetched, once by Dask and once by us where both see the loss.
+    # Running units and records not yet sent, once by Dask and once by us if both see the loss.
     assert 1 <= redone <= 2 * window * kills
-    print(f"{kills} workers killed: {redone} of {len(names)} units done again")
+    print(f"{kills} workers killed: {redone} of {len(names)} units run again")
 
 
-def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path, dask_cluster, monkeypatch):
+def test_a_worker_that_does_not_mount_the_folder_is_named(tmp_path, dask_cluster, monkeypatch):
     monkeypatch.setattr(
         "xcor_daemon.pipeline.scheduling.dask_cluster._MARKER", "nothing-writes-this"
     )
@@ -303,17 +305,17 @@ def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path, dask_cluster, 
 @pytest.mark.parametrize(
     "address", ["tcp://10.0.0.1:8786", "10.0.0.1:8786", "tls://", "http://a:1"]
 )
-def test_addresses_that_others_could_listen_to_are_refused(address):
+def test_unencrypted_addresses_are_rejected(address):
     with pytest.raises(ConfigError, match="write tls://HOST:PORT"):
         check_address(address)
 
 
-def test_nobody_at_the_address_is_said(tmp_path):
+def test_an_address_without_a_scheduler_is_an_error(tmp_path):
     with pytest.raises(UnreachableError, match="does not answer"):
         DaskExecutor(step, tmp_path, "tcp://127.0.0.1:9", timeout=1.0)
 
 
-def test_without_dask_it_is_said_what_to_install(tmp_path, reference, monkeypatch):
+def test_without_dask_the_error_names_the_package_to_install(tmp_path, reference, monkeypatch):
     job = reference[0].copy(tmp_path / "job")
     monkeypatch.setitem(sys.modules, "xcor_daemon.pipeline.scheduling.dask_cluster", None)
 

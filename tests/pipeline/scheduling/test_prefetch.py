@@ -1,4 +1,4 @@
-"""A data centre and a cluster: one machine asks, within the connections that a user has."""
+"""A data centre and a cluster: one machine downloads, within the connection limit of a user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PARAMS = XcorParams(1, 0.05, 0.2, 3600, 3600, 60)
 
 
 def downloads(folder, source, channels=(RUSS, WBM), lock_folder=None, days=None, **named):
-    """Of some days of three; all, where none are named."""
+    """Downloads of a request of three days: of ``days``, or of all."""
     access = Access(lock_folder=lock_folder or folder / "gate", download_folder=folder / "kept")
     opened = open_sources(source, channels, named, access)
     request = XcorRequest(tuple(channels), PARAMS)
@@ -38,12 +38,12 @@ def downloads(folder, source, channels=(RUSS, WBM), lock_folder=None, days=None,
 
 
 def dataselect(log: Path) -> int:
-    """Requests for waveforms that a server has answered."""
+    """Number of requests for waveforms that a server has answered."""
     return log.read_text().count('"POST /fdsnws/dataselect/')
 
 
 @pytest.mark.real
-def test_what_was_downloaded_within_the_budget_is_what_workers_read_without_asking(tmp_path):
+def test_workers_read_downloads_made_within_the_connection_limit(tmp_path):
     log, lock_folder = tmp_path / "asked", tmp_path / "gate"
     with serve_fdsn(DATA, log) as server:
         ahead, source = downloads(
@@ -71,7 +71,7 @@ def test_what_was_downloaded_within_the_budget_is_what_workers_read_without_aski
     assert absent.status == "failed"
 
 
-def test_a_day_that_failed_is_in_the_log_with_its_reason(tmp_path, caplog):
+def test_a_failed_download_is_logged_with_its_reason(tmp_path, caplog):
     with serving(Centre(answers=[403])) as centre:
         ahead, _ = downloads(tmp_path, f"fdsn:{centre.url}", days=[DAY])
         with ahead, caplog.at_level(logging.WARNING):
@@ -82,7 +82,7 @@ def test_a_day_that_failed_is_in_the_log_with_its_reason(tmp_path, caplog):
         assert said in caplog.messages
 
 
-def test_what_no_centre_has_the_workers_read_themselves(tmp_path):
+def test_workers_read_archives_themselves(tmp_path):
     local = replace(RUSS, data_center="")
     remote = replace(WBM, data_center="CENTRE")
     with serving(Centre(answers=[WAVEFORMS])) as centre:
@@ -97,7 +97,7 @@ def test_what_no_centre_has_the_workers_read_themselves(tmp_path):
     assert {body.splitlines()[-1].split()[1] for _, _, body in centre.requests} == {"WBM"}
 
 
-def test_days_that_are_done_are_not_downloaded_again(tmp_path):
+def test_finished_days_are_not_downloaded_again(tmp_path):
     with serving(Centre(answers=[WAVEFORMS])) as centre:
         ahead, _ = downloads(tmp_path, f"fdsn:{centre.url}", days=[DAY])
         with ahead:
@@ -109,7 +109,7 @@ def test_days_that_are_done_are_not_downloaded_again(tmp_path):
 
 
 @pytest.mark.real
-def test_shards_count_their_connections_in_the_folder_that_their_machines_share(tmp_path):
+def test_shards_count_connections_in_their_shared_folder(tmp_path):
     job = network_job(tmp_path, stations=2, days=1)
     own = tmp_path / "cache"  # of the machine
     with serve_fdsn(Path(job.source.removeprefix("archive:"))) as server:

@@ -1,4 +1,4 @@
-"""What is said of a job under way: rates, percentages and the time that is left."""
+"""The progress of a running job: rates, shares and the time left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DAY = DayUnit(date(2019, 1, 1))
 
 @dataclass
 class Clock:
-    """Gives the times of a list, then the last of them for ever."""
+    """Gives the times of a list, then the last of them forever."""
 
     times: list[float] = field(default_factory=lambda: [0.0])
 
@@ -43,34 +43,34 @@ def rates(times, items):
     return [rate(done) for done in items]
 
 
-def test_a_steady_rate_is_the_one_it_is():
+def test_a_steady_rate_is_measured_exactly():
     # 4 items a second, from the first report on, after 2.5 s in which the first item was made
     found = rates([2.5 + k / 4 for k in range(9)], range(1, 10))
     assert found[:2] == [None, None]  # 0.25 s mean nothing
     assert found[2:] == pytest.approx([4.0] * 7)
 
 
-def test_no_rate_by_a_clock_that_stands_still():
+def test_a_clock_that_stands_still_gives_no_rate():
     assert rates([7.0], range(1, 2000)) == [None] * 1999
 
 
 @pytest.mark.parametrize("first", [0.0, 1e-9, 5e9])
-def test_one_item_has_no_rate_however_long_it_took(first):
+def test_one_item_gives_no_rate(first):
     assert rates([first, first + 1e6], [1, 2]) == [None, None]
 
 
-def test_a_clock_that_goes_backwards_starts_the_rate_again():
+def test_a_clock_that_is_set_back_restarts_the_rate():
     times = [100.0, 101.0, 102.0, 50.0, 51.0, 52.0]
     found = rates(times, [0, 10, 20, 25, 30, 35])
     assert found == [None, 10.0, 10.0, None, 5.0, 5.0]
 
 
-def test_a_clock_that_jumps_forward_gives_a_small_rate_never_a_wrong_sign():
+def test_a_clock_that_is_set_forward_gives_a_small_positive_rate():
     found = rates([0.0, 1.0, 1e9, 1e9 + 1], [0, 10, 20, 30])
     assert found == pytest.approx([None, 10.0, 20 / 1e9, 30 / (1e9 + 1)])
 
 
-def test_items_that_begin_again_begin_a_new_rate():
+def test_items_that_start_again_restart_the_rate():
     assert rates([0.0, 1.0, 2.0, 3.0], [0, 10, 2, 5]) == [None, 10.0, None, 3.0]
 
 
@@ -90,7 +90,7 @@ def test_items_that_begin_again_begin_a_new_rate():
          "2019-01-01 and 1 more: 3 of 24 channels, 2/s and 70 of 90 pair-windows, 30/s"),
     ],
 )  # fmt: skip
-def test_the_sentence_says_a_rate_only_where_it_means_something(units, sentence):
+def test_a_rate_is_shown_only_if_it_is_known_for_all_units(units, sentence):
     days = [DayUnit(DAY.day + timedelta(days=k)) for k in range(len(units))]
     assert progress._describe(dict(zip(days, units, strict=True))) == sentence
 
@@ -100,7 +100,7 @@ def test_the_sentence_says_a_rate_only_where_it_means_something(units, sentence)
     [[5.0], [k * 0.7 for k in range(200)], [0.0, 9.0, 1e9, 3.0, -1e9, 4.0, 5.0, 5.0, 6.0, 1e12]],
     ids=["still", "steady", "jumping"],
 )
-def test_whatever_the_clock_does_progress_json_holds_no_odd_figure(tmp_path, monkeypatch, times):
+def test_progress_json_has_valid_numbers_for_any_clock(tmp_path, monkeypatch, times):
     monkeypatch.setattr(progress, "monotonic", Clock(list(times)))
     monkeypatch.setattr(unit_progress, "monotonic", Clock(list(times)))
     shown = []
@@ -140,8 +140,8 @@ def test_progress_is_written_after_the_clock_is_set_back(tmp_path, monkeypatch):
     assert read_progress(tmp_path, DAY).rate == pytest.approx(10.0)
 
 
-def test_the_bar_of_a_terminal_has_no_rate_of_its_own(monkeypatch, tmp_path):
-    """tqdm counts days of an earlier run, by time.time(), which may be set meanwhile."""
+def test_the_progress_bar_shows_no_rate_of_its_own(monkeypatch, tmp_path):
+    """The rate of tqdm would include days of an earlier run, and depend on the wall clock."""
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -157,7 +157,7 @@ def test_the_bar_of_a_terminal_has_no_rate_of_its_own(monkeypatch, tmp_path):
     assert "day/" not in terminal.getvalue()
 
 
-def test_the_lines_of_the_demo_do_not_repeat_a_stage_for_its_numbers(monkeypatch):
+def test_the_demo_does_not_repeat_a_stage_when_only_its_numbers_change(monkeypatch):
     said = []
     monkeypatch.setattr(demo, "_say", said.append)
     lines = demo._Lines()

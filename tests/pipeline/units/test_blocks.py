@@ -1,4 +1,4 @@
-"""Days in blocks of channels: the same numbers as whole days, and read as one."""
+"""Days in blocks of channels: they have the numbers of unsplit days, and are read as one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def blocks(tmp_path_factory, whole):
     return job, outputs
 
 
-def test_days_in_blocks_read_as_one_are_the_whole_days(whole, blocks):
+def test_days_in_blocks_equal_unsplit_days(whole, blocks):
     job, outputs = whole
     again, made = blocks
 
@@ -60,7 +60,7 @@ def test_days_in_blocks_read_as_one_are_the_whole_days(whole, blocks):
     assert summary == (job.folder / "summary.csv").read_text()
 
 
-def test_results_of_blocks_open_as_those_of_whole_days(whole, blocks):
+def test_results_of_blocks_open_like_those_of_unsplit_days(whole, blocks):
     job, _ = whole
     again, _ = blocks
 
@@ -75,7 +75,7 @@ def test_results_of_blocks_open_as_those_of_whole_days(whole, blocks):
         xarray.testing.assert_equal(parts.pair(*pair), one.pair(*pair))
 
 
-def test_a_stacking_job_reads_blocks_as_whole_days(tmp_path, whole, blocks):
+def test_a_stacking_job_of_blocks_equals_that_of_unsplit_days(tmp_path, whole, blocks):
     job, _ = whole
     again, _ = blocks
     stacks = []
@@ -104,9 +104,11 @@ def test_300_channels_and_3_days_in_blocks_stay_below_4_gb(tmp_path):
         "print(made['units']['done'], made['summary']['pairs'], *sizes)"
     )
 
-    told = subprocess.check_output([sys.executable, "-c", code, job.folder, job.source], text=True)
+    output = subprocess.check_output(
+        [sys.executable, "-c", code, job.folder, job.source], text=True
+    )
 
-    days, pairs, parent, worker = map(int, told.split())
+    days, pairs, parent, worker = map(int, output.split())
     print(f"parent {parent / 1e6:.2f} GB, the larger of two workers {worker / 1e6:.2f} GB")
     assert (days, pairs) == (3, 300 * 299 / 2)
     assert len(list(job.folder.glob("CORR/*/*.h5"))) == 3 * 3
@@ -145,12 +147,12 @@ from xcor_daemon.pipeline.units import blocks
 LIMITS["units"]["max_channels"] = 3
 step, name = sys.argv[3].split()
 done = getattr(blocks, step)
-def then_die(plan, units, unit, report):
+def run_and_die(plan, units, unit, report):
     record = done(plan, units, unit, report)
     if unit.name == name:
         os.kill(os.getpid(), signal.SIGKILL)
     return record
-setattr(schedule, step, then_die)
+setattr(schedule, step, run_and_die)
 run.correlate_job(Path(sys.argv[1]), sys.argv[2], 1, images=False)
 """
 
@@ -158,7 +160,7 @@ run.correlate_job(Path(sys.argv[1]), sys.argv[2], 1, images=False)
 @pytest.mark.parametrize(
     "where", ["prepare_block 2020-01-01/I001", "correlate_blocks 2020-01-02/I000-J002"]
 )
-def test_a_day_in_blocks_goes_on_where_it_was_killed(tmp_path, whole, blocks, where):
+def test_a_killed_day_in_blocks_is_continued(tmp_path, whole, blocks, where):
     job = whole[0].copy(tmp_path / "killed")
 
     command = [sys.executable, "-c", KILLED, job.folder, job.source, where]
@@ -199,7 +201,7 @@ def test_a_block_that_kills_its_worker_is_reported_and_the_rest_finishes(
     assert all(expected[name] == data for name, data in made_files.items())
 
 
-def test_with_several_processes_progress_tells_of_the_day_and_ends_complete(
+def test_progress_of_several_processes_is_within_the_day_and_ends_complete(
     tmp_path, whole, monkeypatch
 ):
     job = whole[0].copy(tmp_path / "job")
@@ -208,21 +210,21 @@ def test_with_several_processes_progress_tells_of_the_day_and_ends_complete(
     monkeypatch.setattr(schedule, "_POLL_INTERVAL", 0.0)
     monkeypatch.setattr(progress, "_REPORT_INTERVAL", 0.0)
     monkeypatch.setattr(progress, "_MIN_TIME", 0.0)
-    seen, looks, write = [], tmp_path / "looks", unit_progress.ProgressWriter.__call__
-    looks.touch()
+    seen, polls, write = [], tmp_path / "polls", unit_progress.ProgressWriter.__call__
+    polls.touch()
 
-    def tell(progress):
+    def report(progress):
         seen.append((progress.stage, progress.days_done + progress.part, progress.eta))
-        with looks.open("ab") as file:
+        with polls.open("ab") as file:
             file.write(b".")
 
-    def write_and_wait(self, *told):  # or a unit may be through before anybody looks
-        write(self, *told)
-        before = looks.stat().st_size  # the look under way may have missed it
-        wait_until(lambda: looks.stat().st_size >= before + 2)
+    def write_and_wait(self, *progress):  # or the unit may end before its progress is read
+        write(self, *progress)
+        before = polls.stat().st_size  # the poll in progress may have missed it
+        wait_until(lambda: polls.stat().st_size >= before + 2)
 
     monkeypatch.setattr(unit_progress.ProgressWriter, "__call__", write_and_wait)
-    correlate_job(job.folder, job.source, 2, tell, images=False)
+    correlate_job(job.folder, job.source, 2, report, images=False)
 
     inside = [
         (done, eta) for stage, done, eta in seen if stage.startswith("2020") and " of " in stage
