@@ -181,7 +181,7 @@ def test_no_column_takes_an_address(address):
 def test_a_name_that_is_neither_configured_nor_a_centres_is_refused_by_the_worker(name, tmp_path):
     job(tmp_path, f"CI,WBM,,LHZ,2022-01-02,2022-01-03,{name}\n")
 
-    with pytest.raises(RequestError, match="no data centre that is known"):
+    with pytest.raises(RequestError, match="is neither a configured data centre"):
         correlate_job(tmp_path, "fdsn:EARTHSCOPE", 1)
 
 

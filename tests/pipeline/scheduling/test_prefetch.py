@@ -78,7 +78,7 @@ def test_a_failed_download_is_logged_with_its_reason(tmp_path, caplog):
             assert ahead.is_ready(DAY, 60)
 
     for channel in (RUSS, WBM):
-        said = f"{channel.id}, {DAY}: the download failed: it is forbidden (403)."
+        said = f"{channel.id}, {DAY}: the download failed: access is forbidden (403)."
         assert said in caplog.messages
 
 

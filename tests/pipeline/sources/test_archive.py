@@ -298,9 +298,9 @@ def test_records_out_of_order_are_found_in_a_long_file(tmp_path):
         ("archive:/does/not/exist", "is not a folder"),
         ("archive:", "neither archive:PATH nor"),
         ("https://example.org", "neither archive:PATH nor"),
-        ("fdsn:NOWHERE", "'NOWHERE' is not known; write a URL or one of AUSPASS"),
-        ("fdsn:EARTHSCOPE|ELSEWHERE", "'ELSEWHERE' is not known"),
-        ("fdsn:file:///etc/passwd", "is not known"),
+        ("fdsn:NOWHERE", "'NOWHERE' is unknown; write a URL or one of AUSPASS"),
+        ("fdsn:EARTHSCOPE|ELSEWHERE", "'ELSEWHERE' is unknown"),
+        ("fdsn:file:///etc/passwd", "is unknown"),
     ],
 )
 def test_a_source_that_is_none_is_refused(text, message):

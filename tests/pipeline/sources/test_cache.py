@@ -62,7 +62,7 @@ def test_another_time_is_another_file_and_a_day_that_is_done_is_forgotten(tmp_pa
     list(kept.fetch([A], 0, 100))
 
     list(kept.fetch([A], 0, 101))
-    kept.forget(0, 100)
+    kept.discard(0, 100)
     list(kept.fetch([A], 0, 100))
     list(kept.fetch([A], 0, 101))
 

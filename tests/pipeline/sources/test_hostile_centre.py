@@ -61,10 +61,10 @@ BAD = {
     "reset_within": ("the download failed", 60),
     "cut": ("ended too early", 60),
     "cut_chunk": ("ended too early", 60),
-    "trickle": ("came too slowly", 1.0),
-    "trickle_head": ("no answer in time", 0.2),
-    "silent": ("no answer in time", 0.2),
-    "silent_within": ("no answer in time", 0.2),
+    "trickle": ("was too slow", 1.0),
+    "trickle_head": ("no reply in time", 0.2),
+    "silent": ("no reply in time", 0.2),
+    "silent_within": ("no reply in time", 0.2),
     "no_http": ("SSH-2.0\\x1b[31m", 60),
     "endless_head": ("100 headers", 60),
 }
@@ -206,7 +206,7 @@ def test_a_centre_for_which_one_channel_is_too_large_fails_each(centre):
 
 
 def test_a_reply_larger_than_the_limit_is_not_read_to_its_end(centre, monkeypatch):
-    monkeypatch.setattr("xcor_daemon.pipeline.sources.http_client._MOST", 100_000)
+    monkeypatch.setattr("xcor_daemon.pipeline.sources.http_client._MAX_BYTES", 100_000)
     centre.answers = [WAVEFORMS]
 
     (result,) = centre.fetch()
@@ -342,7 +342,7 @@ def test_only_http_is_ever_opened(url):
         (WAVEFORMS, "not XML in UTF-8"),
         (STATIONXML[: len(STATIONXML) // 2], "not StationXML"),
         (Bad("cut"), "ended too early"),
-        (Bad("trickle_head"), "no answer in time"),
+        (Bad("trickle_head"), "no reply in time"),
     ],
     ids=str,
 )

@@ -156,7 +156,7 @@ def test_a_centre_that_nobody_knows_is_refused_and_one_that_obspy_knows_is_not()
     source = open_sources(f"archive:{DATA}", [known], {})
 
     assert isinstance(source.others["SCEDC"], Fdsn)
-    with pytest.raises(RequestError, match="DataCenter = EVIL is no data centre that is known"):
+    with pytest.raises(RequestError, match="DataCenter = EVIL is neither a configured data"):
         open_sources(f"archive:{DATA}", [known, unknown], {})
 
 

@@ -1,4 +1,4 @@
-"""Where waveforms come from: a folder of miniSEED, a data centre, or a public bucket."""
+"""Sources of waveforms and metadata: a folder of miniSEED, a data centre, or a public bucket."""
 
 from __future__ import annotations
 
@@ -16,28 +16,26 @@ from .multi import MultiSource
 
 @dataclass(frozen=True)
 class Access:
-    """What sources may use on this machine.
+    """Folders and files that sources may use on this machine.
 
-    Jobs and processes that name the same ``cache`` share the connections to a data centre, and
-    look through an archive once; without it each source is on its own.
+    Jobs and processes with the same ``cache`` share the limit of connections to a data centre and
+    the index of an archive; without it they do not.
     """
 
     cache: Path | None = None
-    lock_folder: Path | None = None  # of the connections, where not in the cache
-    download_folder: Path | None = (
-        None  # where downloads wait until their day is done; see `CachedSource`
-    )
-    token_file: Path | None = None  # file with EarthScope's token, where restricted data are wanted
+    lock_folder: Path | None = None  # of connection limits, if not in the cache
+    download_folder: Path | None = None  # of `CachedSource`: downloads until their day is done
+    token_file: Path | None = None  # with EarthScope's token, for restricted data
 
 
 NOTHING_SHARED = Access()
 
 
 def open_source(text: str, access: Access = NOTHING_SHARED) -> Source:
-    """The source behind ``archive:PATH``, ``fdsn:...`` or ``s3:...``.
+    """Open the source ``archive:PATH``, ``fdsn:...`` or ``s3:...``.
 
-    An archive is looked through here; a data centre is not asked anything yet. What is returned
-    can be pickled, so other processes need not look again.
+    An archive is indexed; a data centre is not contacted yet. The source can be pickled, so that
+    other processes need not index the archive again.
 
     Parameters
     ----------
@@ -45,11 +43,13 @@ def open_source(text: str, access: Access = NOTHING_SHARED) -> Source:
         ``archive:PATH``; ``fdsn:URL-or-name`` or ``fdsn:URL|STATION_URL``; ``s3:NAME`` or
         ``s3:NAME|URL``, see `OpenData`.
     access : Access
+        Folders to share; nothing by default.
 
     Raises
     ------
     ConfigError
-        If the text is none of these, the folder is missing or the name is not a known centre's.
+        If the text is none of these, the folder does not exist or ObsPy does not list the data
+        centre.
     """
     kind, _, place = text.partition(":")
     lock_folder = access.lock_folder or (access.cache / "connections" if access.cache else None)
@@ -77,31 +77,33 @@ def open_sources(
     named: Mapping[str, str],
     access: Access = NOTHING_SHARED,
 ) -> Source:
-    """The source of a job: that of ``text``, and those that stations.csv names for some channels.
+    """Open the source of a job, and those that stations.csv names for some channels.
 
     Parameters
     ----------
     text : str
         As for `open_source`; for channels without a ``DataCenter``.
     channels : iterable of Channel
+        Channels of the job.
     named : mapping
-        Configured names -> text. Other names must be data centres that ObsPy knows; a request
-        never gives an address.
+        Configured names -> text. Other names must be data centres that ObsPy lists; a request
+        cannot contain an address.
     access : Access
+        Folders to share; nothing by default.
 
     Raises
     ------
     RequestError
-        If stations.csv names a data centre that is not known.
+        If stations.csv names an unknown data centre.
     ConfigError
-        As `open_source`.
+        As for `open_source`.
     """
 
     def opened(text: str) -> Source:
         source = open_source(text, access)
         if access.download_folder is None or text.startswith("archive:"):
             return source
-        # Under the source's own name: the next run of this folder may take another one.
+        # By the source's text: the next run of this job folder may use another source.
         return CachedSource(
             source, access.download_folder / hashlib.sha256(text.encode()).hexdigest()[:16]
         )
@@ -114,20 +116,20 @@ def open_sources(
         except ConfigError as error:
             if name in named:
                 raise
-            need = "is no data centre that is known here"
+            need = "is neither a configured data centre nor one that ObsPy lists"
             raise RequestError([Problem(STATIONS, 0, "DataCenter", name, need)]) from error
     return MultiSource(default, others) if others else default
 
 
 def source_of(source: Source, channel: Channel) -> Source:
-    """The one source that a channel is asked of."""
+    """Return the source of a channel."""
     if isinstance(source, MultiSource):
         return source.others.get(channel.data_center, source.default)
     return source
 
 
 def needs_data_centre(source: Source) -> bool:
-    """Whether a data centre is asked, which allows a few connections to one user in all."""
+    """Whether the source is a data centre, which limits the connections of a user."""
     from .fdsn import Fdsn
 
     return any(
@@ -136,17 +138,17 @@ def needs_data_centre(source: Source) -> bool:
 
 
 def require_downloads(source: Source) -> None:
-    """From now on, downloads that cannot be kept are a `DiskError`: other processes read them."""
+    """Raise `DiskError` if downloads cannot be cached from now on: other processes read them."""
     for one in _all(source):
         if isinstance(one, CachedSource):
             one.is_required = True
 
 
 def picklable_for_workers(source: Source) -> Source:
-    """A source as the workers of a cluster take it, which are on many machines.
+    """Return the source for the workers of a cluster, on several machines.
 
-    What a data centre has they read from the downloads, made by the one machine that counts its
-    connections; public buckets they ask themselves, and keep nothing.
+    Data of a data centre are downloaded by one machine, which limits the connections, and read
+    from its cache; public buckets are read directly, without a cache.
     """
     from .fdsn import Fdsn
     from .open_data import OpenData
@@ -163,11 +165,11 @@ def picklable_for_workers(source: Source) -> Source:
     return source.source
 
 
-def forget(source: Source, start: int, end: int) -> None:
-    """What was kept of a time (ns) is not needed again."""
+def discard_downloads(source: Source, start: int, end: int) -> None:
+    """Delete the downloads of a time span (ns since 1970 UTC)."""
     for one in _all(source):
         if isinstance(one, CachedSource):
-            one.forget(start, end)
+            one.discard(start, end)
 
 
 def _all(source: Source) -> tuple[Source, ...]:

@@ -1,4 +1,4 @@
-"""Downloads kept on disk until their day is done, so that a restart goes on where it was."""
+"""Cache of downloads on disk until their day is done, so that a restarted job can resume."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ T = TypeVar("T")
 
 
 class CachedSource:
-    """A source whose samples are laid down, a file a channel and time, whole or absent.
+    """A source whose samples are cached: one file a channel and time span, written atomically.
 
-    That a source has no samples is kept as well; a failed download is asked for again.
+    The absence of samples is cached too; a failed download is repeated.
 
     Parameters
     ----------
     source : Source
+        The source to cache.
     folder : Path
+        Where the files are.
 
     Attributes
     ----------
     is_required : bool
-        Whether what cannot be kept is a `DiskError`, since other processes read it from here.
-        Otherwise it is a cache: the job goes on with what it has in memory, and only where it is
-        begun again, it downloads again.
+        Whether a failed write raises `DiskError`, since other processes read the files.
+        Otherwise the job continues with the samples in memory and downloads them again only if
+        it is restarted.
     """
 
     def __init__(self, source: Source, folder: Path) -> None:
@@ -49,7 +51,7 @@ class CachedSource:
         self._is_logged = False
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
-        """The source's own, asked for once a job, however often that is begun."""
+        """Coordinates and responses of the source, requested once in the life of a job."""
         channels = list(channels)
         asked = repr([(channel.id, channel.spans) for channel in channels] + [response])
         path = self.folder / f"metadata-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.npz"
@@ -62,7 +64,7 @@ class CachedSource:
     def fetch(
         self, channels: Iterable[Channel], start: int, end: int
     ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
-        """Samples of each channel in [start, end) (ns): those on disk first."""
+        """Samples of each channel in [start, end) (ns since 1970): those on disk first."""
         folder = self._folder(start, end)
         missing = []
         for channel in channels:
@@ -77,7 +79,7 @@ class CachedSource:
             yield channel, result
 
     def _write(self, path: Path, about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Write a file; not flushed, since what cannot be read is downloaded again."""
+        """Write a file; not flushed to disk, since an unreadable file is downloaded again."""
         described = np.frombuffer(json.dumps(about).encode(), np.uint8)
         named: dict[str, Any] = {"about": described, **arrays}
         try:
@@ -87,12 +89,12 @@ class CachedSource:
         except DiskError as error:
             if self.is_required:
                 raise
-            if not self._is_logged:  # once, not for every channel and day
+            if not self._is_logged:  # once, not for each channel and day
                 self._is_logged = True
-                log.info("downloads are not kept: %s", error)
+                log.info("downloads are not cached: %s", error)
 
-    def forget(self, start: int, end: int) -> None:
-        """The samples of a time are not needed again."""
+    def discard(self, start: int, end: int) -> None:
+        """Delete the samples of [start, end) (ns since 1970)."""
         shutil.rmtree(self._folder(start, end), ignore_errors=True)
 
     def _folder(self, start: int, end: int) -> Path:
@@ -100,25 +102,25 @@ class CachedSource:
 
 
 class CacheOnlySource:
-    """A source that is not asked: all that there is was downloaded before.
+    """A source without a connection: all available samples are in the cache.
 
     Parameters
     ----------
     name : str
-        Of the source that was.
+        Of the original source.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def metadata(self, channels: Iterable[Channel], response: str) -> Metadata:
-        """None; a job has them before it is given to workers."""
+        """No metadata: a job reads them before its workers start."""
         return Metadata({})
 
     def fetch(
         self, channels: Iterable[Channel], start: int, end: int
     ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
-        """What was not kept could not be downloaded."""
+        """An error for each channel: if it is not in the cache the download failed."""
         for channel in channels:
             yield channel, NoDataError("it could not be downloaded; see the log", "failed")
 
@@ -126,7 +128,7 @@ class CacheOnlySource:
 def _plain_samples(
     result: Samples | NoDataError,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What is known of samples as JSON has it; their segments as arrays."""
+    """Attributes of samples as JSON values, and segments as arrays (n,)."""
     if isinstance(result, NoDataError):
         return {"nodata": str(result)}, {}
     about = {
@@ -154,7 +156,7 @@ def _samples(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Samples
 
 
 def _plain_metadata(metadata: Metadata) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Epochs as JSON has them; the curves, each once, as arrays (3, n_frequencies)."""
+    """Epochs as JSON values, and response curves, each once, as arrays (3, n_frequencies)."""
     curves: dict[int, tuple[str, np.ndarray]] = {}
     epochs: dict[str, list[dict[str, Any]]] = {}
     for channel_id, some in metadata.epochs.items():
@@ -179,7 +181,7 @@ def _metadata(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Metada
 
 
 def _read(path: Path, make: Callable[[dict[str, Any], Mapping[str, np.ndarray]], T]) -> T | None:
-    """What was written; None where nothing was, or it cannot be read."""
+    """Read a cached file; None if it does not exist or is unreadable."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return make(json.loads(bytes(file["about"])), file)

@@ -1,4 +1,4 @@
-"""Connections to one server at one time and new ones in a second, for a whole machine."""
+"""Limit of connections to a server, at a time and per second, for all processes of a machine."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from ...atomic_files import disk_errors, make_folder, open_log
 
 @dataclass
 class ConnectionLimit:
-    """Shared by all that name one folder, whatever process or job they are.
+    """Limit of connections, shared by all processes and jobs with the same folder.
 
-    Locks end with their process, however it ends. Without a folder one object counts itself. What
-    cannot be counted is a `DiskError`: a data centre would shut out who asks too often.
+    Locks end with their process. Without a folder the limit holds for this object only. If the
+    folder cannot be written `DiskError` is raised, since a data centre may block a user who
+    exceeds its limit.
     """
 
     folder: Path | None
-    connections: int
-    per_second: int
-    _own: list[float] = field(default_factory=list)  # when the latest were begun
+    connections: int  # at a time
+    per_second: int  # new ones
+    _own: list[float] = field(default_factory=list)  # starts of the latest (s, monotonic clock)
 
     @contextlib.contextmanager
     def acquire(self) -> Iterator[None]:
-        """Hold one connection."""
+        """Wait for a connection and hold it while the block runs."""
         if self.folder is None:
-            self._own = self._in_turn(self._own)
+            self._own = self._wait(self._own)
             yield
             return
         make_folder(self.folder)
@@ -39,15 +40,15 @@ class ConnectionLimit:
             with disk_errors(starts), starts.open("a+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 file.seek(0)
-                begun = self._in_turn([float(word) for word in file.read().split()])
+                begun = self._wait([float(word) for word in file.read().split()])
                 file.truncate(0)
                 file.write(" ".join(map(repr, begun)))
             yield
 
-    def _in_turn(self, begun: list[float]) -> list[float]:
-        """Wait until one more may begin in this second; the latest beginnings."""
+    def _wait(self, begun: list[float]) -> list[float]:
+        """Wait until a new connection is allowed in this second; return the latest starts (s)."""
         if len(begun) >= self.per_second:
-            # All processes of a machine have this clock; after a restart of it, nothing waits.
+            # All processes of a machine share this clock, which restarts with the machine.
             time.sleep(min(max(0.0, begun[-self.per_second] + 1 - time.monotonic()), 1.0))
         return [*begun, time.monotonic()][-self.per_second :]
 

@@ -1,4 +1,4 @@
-"""An FDSN data centre: one request for many channels, retried politely, never in a crowd."""
+"""FDSN data centres: one request for many channels, with retries and a limit of connections."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ from .stationxml import metadata_from_inventory, read_stationxml
 
 defer_package("obspy.clients.fdsn")
 
-from obspy.clients.fdsn.header import URL_MAPPINGS  # noqa: E402  its package loads clients
+from obspy.clients.fdsn.header import URL_MAPPINGS  # noqa: E402  its package loads the clients
 
-_BATCH_BYTES = 96 << 20  # expected of one reply; what a day of 100 Hz has seven channels in
-_BATCH_CHANNELS = 100  # of one request for metadata
+_BATCH_BYTES = 96 << 20  # expected size of a reply: seven channel-days at 100 Hz
+_BATCH_CHANNELS = 100  # in a request for metadata
 _BYTES_PER_SAMPLE = 1.5
-# Rates that band codes stand for at most, where a request does not say.
+# Highest sampling rate (Hz) of a band code, if the request has none.
 _BAND_RATE = {"V": 0.5, "U": 0.5, "L": 2, "M": 10, "B": 80, "S": 80, "H": 250, "E": 250}
 EARTHSCOPE = "https://service.earthscope.org"
-# The centre was IRIS until 2025, and its host that ``service.iris.edu``; releases of ObsPy differ.
-_PLACES = {**URL_MAPPINGS, **dict.fromkeys(("EARTHSCOPE", "IRIS", "IRISDMC"), EARTHSCOPE)}
+# Until 2025 this data centre was IRIS at ``service.iris.edu``; releases of ObsPy differ.
+_ADDRESSES = {**URL_MAPPINGS, **dict.fromkeys(("EARTHSCOPE", "IRIS", "IRISDMC"), EARTHSCOPE)}
 _MOVED = re.compile(r"https?://service\.iris\.edu(?=/|$)")
-_KNOWN = frozenset(urlsplit(url).netloc for url in _PLACES.values())
+_KNOWN = frozenset(urlsplit(url).netloc for url in _ADDRESSES.values())
 _URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d+)?(/[!-~]*)?")
 
 
 class Fdsn:
     """Waveforms and StationXML of one data centre.
 
-    Making one asks the centre nothing, and what is pickled is the address.
+    Creating an object sends no request; its pickle holds the address only.
 
     Parameters
     ----------
-    place : str
-        A name that ObsPy knows (``EARTHSCOPE``), or a URL; ``URL|STATION_URL`` where metadata
-        come from elsewhere, by name or URL. Of the operator, never of a request.
+    address : str
+        A name that ObsPy lists (``EARTHSCOPE``), or a URL; ``URL|STATION_URL`` if metadata come
+        from another server, by name or URL. Set by the operator, never by a request.
     client : Client, optional
-        Who asks; without one, the centre's budget is this object's own.
+        Sends the requests; by default one with a limit of connections of its own.
 
     Raises
     ------
     ConfigError
-        If a name is not known or a URL is none.
+        If a name is unknown or a URL is not valid.
     """
 
-    def __init__(self, place: str, client: Client | None = None) -> None:
-        self.base, _, self.station = (part.strip() for part in place.partition("|"))
+    def __init__(self, address: str, client: Client | None = None) -> None:
+        self.base, _, self.station = (part.strip() for part in address.partition("|"))
         for part in filter(None, (self.base, self.station)):
-            _check_place(part)
+            _check_address(part)
         self.name = f"fdsn:{self.base}"
         self.client = replace(client or Client(), follow=_KNOWN)
 
@@ -68,7 +68,7 @@ class Fdsn:
         Raises
         ------
         UnreachableError
-            If the centre does not answer, or refuses to.
+            If the data centre does not respond or returns an error.
         """
         channels = list(channels)
         level = "channel" if response == "none" else "response"
@@ -78,7 +78,7 @@ class Fdsn:
                 replies = self._station_replies(batch, level)
                 inventories += [read_stationxml(reply) for reply in replies]
             except WebError as error:
-                raise UnreachableError(f"{self.name} gives no metadata: {error}.") from error
+                raise UnreachableError(f"{self.name} returned no metadata: {error}.") from error
             except ValueError as error:
                 raise UnreachableError(f"{self.name}: the reply {error}.") from error
         return metadata_from_inventory(inventories, channels, response)
@@ -86,9 +86,9 @@ class Fdsn:
     def fetch(
         self, channels: Iterable[Channel], start: int, end: int
     ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
-        """Samples of each channel in [start, end) (ns), or why there are none.
+        """Samples of each channel in [start, end) (ns since 1970), or the reason for none.
 
-        One request asks for all channels whose expected samples fit in some 100 MB.
+        One request is for as many channels as are expected in a reply of about 100 MB.
         """
         seconds = (end - start) / 1e9
 
@@ -108,7 +108,7 @@ class Fdsn:
     def _waveform_replies(
         self, channels: Sequence[Channel], start: int, end: int
     ) -> Iterator[tuple[Sequence[Channel], Records | NoDataError]]:
-        """The reply that holds the samples of some channels, until all of them had one."""
+        """Replies with the samples of channels; a request that is too large is divided."""
         lines = [_line(channel, start, end) for channel in channels]
 
         try:
@@ -124,7 +124,7 @@ class Fdsn:
             yield from self._waveform_replies(channels[middle:], start, end)
 
     def _station_replies(self, channels: Sequence[Channel], level: str) -> list[bytes]:
-        """StationXML of channels; nothing for those that the centre does not know."""
+        """StationXML of channels; none of channels that the data centre does not have."""
         lines = []
         for channel in channels:
             starts, ends = zip(*channel.spans, strict=True)
@@ -143,9 +143,9 @@ class Fdsn:
         return [reply] if reply.strip() else []
 
     def _post(self, service: str, lines: Sequence[str]) -> bytes:
-        """The reply of a service; a NoDataError where it has none."""
-        place = self.station if self.station and service == "station" else self.base
-        base = _service(place, service)
+        """The reply of a service; raises NoDataError if it has no data."""
+        address = self.station if self.station and service == "station" else self.base
+        base = _service(address, service)
         content = "".join(f"{line}\n" for line in lines).encode()
         headers = {"Content-Type": "text/plain"}
         nothing = NoDataError("the data centre has no samples of this time.")
@@ -156,41 +156,41 @@ class Fdsn:
         except WebError as error:
             if error.status != 404:
                 raise
-            # The 404 of no data, or that of a wrong address, where no version is told either?
+            # 404 means no data, or a wrong address, which has no version either.
             try:
                 self.client.request(f"{base}/version")
             except WebError as worse:
                 if worse.status != 404:
                     raise
-                words = f"no {service} service at this address (404)"
-                raise WebError(words, 404) from error
+                reason = f"no {service} service at this address (404)"
+                raise WebError(reason, 404) from error
             raise nothing from error
         if reply.status == 204 or not reply.body:
             raise nothing
         return reply.body
 
 
-def _check_place(place: str) -> None:
-    """A ConfigError where a centre is neither a name that ObsPy knows nor a URL."""
-    if place.upper() in _PLACES:
+def _check_address(address: str) -> None:
+    """Raise ConfigError unless an address is a name that ObsPy lists or a URL."""
+    if address.upper() in _ADDRESSES:
         return
-    if not place.startswith(("http://", "https://")):
-        known = ", ".join(sorted(_PLACES))
-        raise ConfigError(f"data centre {place!r} is not known; write a URL or one of {known}.")
-    if not _URL.fullmatch(place):
-        raise ConfigError(f"data centre {place!r} is not a valid URL.")
+    if not address.startswith(("http://", "https://")):
+        known = ", ".join(sorted(_ADDRESSES))
+        raise ConfigError(f"data centre {address!r} is unknown; write a URL or one of {known}.")
+    if not _URL.fullmatch(address):
+        raise ConfigError(f"data centre {address!r} is not a valid URL.")
 
 
-def _service(place: str, service: str) -> str:
-    """The address of a service, from a name, a server or itself."""
-    base = _MOVED.sub(EARTHSCOPE, _PLACES.get(place.upper(), place)).rstrip("/")
+def _service(address: str, service: str) -> str:
+    """The URL of a service, from a name, the URL of a server, or that of the service."""
+    base = _MOVED.sub(EARTHSCOPE, _ADDRESSES.get(address.upper(), address)).rstrip("/")
     return base if f"/{service}/" in base else f"{base}/fdsnws/{service}/1"
 
 
 def _batches(
     channels: Sequence[Channel], share: Callable[[Channel], float]
 ) -> Iterator[Sequence[Channel]]:
-    """Channels in order, as many at a time as make one reply full."""
+    """Channels in order, in batches whose shares of a reply add up to 1 at most."""
     batch: list[Channel] = []
     full = 0.0
     for channel in channels:
@@ -204,14 +204,14 @@ def _batches(
 
 
 def _line(channel: Channel, start: int, end: int) -> str:
-    """A line of a bulk request; a blank location is ``--``, which is no wildcard."""
+    """A line of a bulk request; a blank location is ``--``, since an empty one is not allowed."""
     code = f"{channel.network} {channel.station} {channel.location or '--'} {channel.channel}"
     times = (UTCDateTime(ns=time).strftime("%Y-%m-%dT%H:%M:%S.%f") for time in (start, end))
     return " ".join([code, *times])
 
 
 def _records(reply: bytes) -> Records:
-    """The records of a reply; a NoDataError if it has none."""
+    """The records of a reply; raises NoDataError if it has none."""
     records = scan(reply)
     if not records.rows.size:
         reason = f"the download failed: the reply is {describe_bytes(reply[:BEGINNING])}."

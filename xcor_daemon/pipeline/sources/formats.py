@@ -1,4 +1,4 @@
-"""The format of a file that is neither miniSEED nor StationXML, by its first bytes."""
+"""Recognition of the format of a file that is neither miniSEED nor StationXML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Callable
 
-BEGINNING = 4096  # bytes in which a format shows
+BEGINNING = 4096  # bytes that suffice to recognise a format
 STATIONXML = "StationXML, not miniSEED"
 
 _WAVEFORMS = (
@@ -23,12 +23,12 @@ _UNPACK = "; unpack it"
 
 
 def describe_bytes(beginning: bytes) -> str:
-    """The format of a file without miniSEED records, and what to do with it.
+    """Describe the format of a file without miniSEED records, with a remedy.
 
     Parameters
     ----------
     beginning : bytes
-        Its first `BEGINNING` bytes, or all of them where they are fewer.
+        Its first `BEGINNING` bytes, or all bytes of a smaller file.
     """
     if not beginning:
         return "empty"
@@ -51,7 +51,7 @@ def _has(pattern: bytes) -> Callable[[bytes], bool]:
 
 
 def _is_sac(data: bytes) -> bool:
-    """Version 6 or 7 of the header, of either byte order, and a positive interval (SAC manual)."""
+    """Header version 6 or 7 in either byte order, and a positive sampling interval (SAC manual)."""
     if len(data) < 632:
         return False
     for order in "<>":
@@ -63,7 +63,7 @@ def _is_sac(data: bytes) -> bool:
 
 
 def _is_segy(data: bytes) -> bool:
-    """3200 bytes of EBCDIC or ASCII, then a code of a sample's format that exists (SEG-Y)."""
+    """3200 bytes of EBCDIC or ASCII, then a valid code of the sample format (SEG-Y)."""
     if len(data) < 3600:
         return False
     is_text = data[:1] in (b"\xc3", b"C") or set(data[:3200:40]) <= {0x40, 0x20, 0}
@@ -73,7 +73,7 @@ def _is_segy(data: bytes) -> bool:
 
 
 def _is_win(data: bytes) -> bool:
-    """The time of the first second in digits of four bits, after 4 bytes (WIN, WIN32)."""
+    """The time of the first second as binary-coded decimals, after 4 bytes (WIN, WIN32)."""
     if len(data) < 16:
         return False
     for digits, has_century in ((data[4:12].hex(), True), (data[4:10].hex(), False)):
@@ -89,7 +89,7 @@ def _is_win(data: bytes) -> bool:
 
 
 def _is_seisan(data: bytes) -> bool:
-    """Fortran records of 80 characters: their length before and after each, or ``P`` (80)."""
+    """Fortran records of 80 characters, with their length (80, ``P``) before and after each."""
     return data[:2] == b"KP" or data[:4] in (b"P\0\0\0", b"\0\0\0P") and data[84:88] == data[:4]
 
 
@@ -98,7 +98,7 @@ def _is_reftek(data: bytes) -> bool:
     return data[:2] == b"EH" and len(data) >= 1024 and any(byte < 9 for byte in data[:16])
 
 
-# Signs of formats, the surest first: https://docs.obspy.org/packages/obspy.io.html
+# Recognition of formats, the most reliable first: https://docs.obspy.org/packages/obspy.io.html
 _FORMATS: tuple[tuple[str, Callable[[bytes], bool], str], ...] = (
     ("miniSEED 3, which is not read yet", _starts(b"MS\x03"), "; convert it to miniSEED 2"),
     ("HDF5", _starts(b"\x89HDF\r\n\x1a\n"), _WRITE),

@@ -1,7 +1,8 @@
-"""Ask a server of data for one thing: politely, with an end to patience, and in no crowd.
+"""HTTP requests with time limits, retries and a limit of connections to each server.
 
-Written on `urllib`, not on ObsPy's client nor on boto3: neither shows a reply's Retry-After, ends
-a body that trickles, or lets processes share a budget; and public buckets answer a plain GET.
+Based on `urllib`, not on ObsPy's client or boto3: these do not expose Retry-After, do not limit
+the time of a slow reply and have no limit of connections for several processes; and public
+buckets need only a plain GET.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ from .connection_limit import ConnectionLimit
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 5  # that data centres allow one user at one time
-PER_SECOND = 10  # new ones
+CONNECTIONS = 5  # at a time; the limit of data centres for one user
+PER_SECOND = 10  # new connections
 ATTEMPTS = 4
-_MOST = 1 << 30  # bytes of a reply
-_SLOWEST = 20_000  # bytes/s below which a reply is given up, once the time-out has gone by
-_LONGEST_WAIT = 300.0  # s that a server's Retry-After is obeyed; what is longer fails
+_MAX_BYTES = 1 << 30  # of a reply
+_MIN_RATE = 20_000  # bytes/s; a slower reply is aborted once the time-out has passed
+_MAX_WAIT = 300.0  # s of a server's Retry-After; a longer one is a failure
 _AGENT = f"xcor-daemon/{__version__} (ambient-noise correlation)"
-_TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)  # another try may help
-_WORDS = {
-    400: "the request is not understood (400)",
-    401: "it needs authentication (401)",
-    403: "it is forbidden (403)",
-    404: "it is not there (404)",
+_TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)  # a retry may succeed
+_REASONS = {
+    400: "bad request (400)",
+    401: "authentication is required (401)",
+    403: "access is forbidden (403)",
+    404: "not found (404)",
     413: "the request is too large (413)",
     429: "the server is too busy (429)",
     500: "the server failed (500)",
@@ -52,52 +53,52 @@ _WORDS = {
 
 
 class WebError(Exception):
-    """A server did not give what was asked for; the message says why, in a line of words.
+    """A request failed; the message is the reason, in one line.
 
-    ``status`` is HTTP's, 0 where there was none.
+    ``status`` is the HTTP status, 0 if there was no reply.
     """
 
     def __init__(self, reason: str, status: int = 0, wait: float | None = None) -> None:
-        # A server may say anything, and the words go to logs, tables and pages.
+        # The reason may contain text of a server, and it appears in logs, tables and pages.
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in reason))
         self.status = status
         self.wait = wait  # s, from Retry-After
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same request may be answered later."""
+        """Whether the same request may succeed later."""
         return not self.status or self.status in _TRANSIENT_STATUSES
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server answered: 200, 204 or 206."""
+    """A successful reply: status 200, 204 or 206."""
 
     status: int
     body: bytes
-    total: int  # bytes of the whole object, where a part was asked for
+    total: int  # bytes of the complete object, of which the body may be a range
 
 
 @dataclass
 class Client:
-    """Asks servers: each within one budget, none for ever.
+    """Sends HTTP requests with time limits, retries and a limit of connections to each server.
 
     Parameters
     ----------
     lock_folder : path, optional
-        Folder for the locks; all clients of a machine that name it share the budgets. Without it
-        this object counts only itself, which asks one by one.
+        Folder of the locks; all clients of a machine with the same folder share the limits.
+        By default the limits hold for this object only.
     connections, per_second : int
-        Requests to one server at one time, and new ones in a second.
+        Connections to one server at a time, and new connections per second.
     timeout : float
-        s without a byte after which a reply is given up.
+        Time without a byte (s) after which a reply is aborted.
     sleep : callable
-        Waits between attempts; a test passes a short one.
+        Waits between attempts (s); shorter in tests.
     follow : set of str
-        Servers to which another may send us on; no others.
+        Servers to which redirects are followed.
     tokens : mapping
-        ``https://host`` -> file with the token to show there. It is read for every request, so
-        that it may be renewed meanwhile.
+        ``https://host`` -> file with the access token. It is read for every request, so that it
+        may be renewed at any time.
     """
 
     lock_folder: Path | None = None
@@ -112,27 +113,29 @@ class Client:
     def request(
         self, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        """GET, or POST where there is a body; again where that may help: after about 1, 2 and 4 s.
+        """Send a GET request, or a POST request if there is a body.
+
+        A transient failure is retried after about 1, 2 and 4 s.
 
         Raises
         ------
         WebError
-            With the last attempt's reason.
+            With the reason of the last attempt.
         ValueError
-            If the URL is none.
+            If the URL is not valid.
         """
         named = {"User-Agent": _AGENT, **(headers or {}), **self._token(url)}
         request = urllib.request.Request(url, body, named)
         for attempt in range(ATTEMPTS):
             try:
                 with self._limit(request.host).acquire():
-                    return _once(request, self.timeout, self.follow)
+                    return _request_once(request, self.timeout, self.follow)
             except WebError as error:
                 wait = 2**attempt * random.uniform(0.5, 1.5) * (5 if error.status == 429 else 1)
                 wait = max(wait, error.wait or 0)
-                if not error.is_transient or attempt == ATTEMPTS - 1 or wait > _LONGEST_WAIT:
+                if not error.is_transient or attempt == ATTEMPTS - 1 or wait > _MAX_WAIT:
                     raise
-                log.info("%s: %s; next try in %.1f s", request.host, error, wait)
+                log.info("%s: %s; retrying in %.1f s", request.host, error, wait)
                 self.sleep(wait)
         raise AssertionError("the last attempt returns or raises.")
 
@@ -155,7 +158,7 @@ class Client:
         except (OSError, UnicodeDecodeError) as error:
             raise WebError(f"the token in {path} cannot be read: {error}", 401) from error
         if not re.fullmatch(r"[!-~]+", token):
-            raise WebError(f"{path} holds no token", 401)
+            raise WebError(f"{path} does not contain a token", 401)
         return {"Authorization": f"Bearer {token}"}
 
 
@@ -165,9 +168,9 @@ def _origin(url: str) -> str:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Goes where a server sends us only if that is itself, or one that we ask anyway.
+    """Follows redirects to the same server or to a known one.
 
-    A request for data stays one: urllib would make a GET without a body of a POST.
+    A POST request stays one: urllib would turn it into a GET request without a body.
     """
 
     max_redirections = 3
@@ -184,13 +187,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: Message,
         newurl: str,
     ) -> urllib.request.Request:
-        """The same request at its new address."""
+        """The same request with the new URL."""
         before, after = _origin(req.full_url), _origin(newurl)
         moved_up = after == before.replace("http://", "https://", 1)
         known = after.startswith("https://") and urlsplit(newurl).netloc.lower() in self._follow
         if code == 303 or not (after == before or moved_up or known):
             shown = ascii(newurl)[:80]
-            raise WebError(f"it points to {shown}, which is not followed ({code})", code)
+            raise WebError(f"redirect to {shown} not followed ({code})", code)
         old = req.header_items()
         named = {k: v for k, v in old if k.lower() not in ("host", "authorization")}
         if after == before and req.has_header("Authorization"):
@@ -199,17 +202,17 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class _DeadlineConnection(http.client.HTTPConnection):
-    """Gives up a server whose status and headers trickle, byte after byte within the time-out."""
+    """A connection with a time limit for status and headers, which a server may send slowly."""
 
     def getresponse(self) -> http.client.HTTPResponse:
-        """The beginning of an answer, within one time-out altogether."""
-        assert self.timeout is not None  # `_once` gives every connection one
+        """Read status and headers within one time-out in all."""
+        assert self.timeout is not None  # `_request_once` sets it
         sock, is_late = self.sock, threading.Event()
 
         def cut() -> None:
             is_late.set()
             with contextlib.suppress(OSError):
-                # Of the bare socket: a TLS one would be changed under the thread that reads.
+                # On the plain socket: shutting down a TLS socket would change it during a read.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
         timer = threading.Timer(self.timeout, cut)
@@ -219,16 +222,16 @@ class _DeadlineConnection(http.client.HTTPConnection):
         finally:
             timer.cancel()
             if is_late.is_set():
-                raise TimeoutError("no whole header in time")
+                raise TimeoutError("incomplete headers at the time limit")
 
 
 class _DeadlineTLSConnection(_DeadlineConnection, http.client.HTTPSConnection):
-    """The same over TLS."""
+    """The same with TLS."""
 
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()  # reads all certificates of this machine
+    return ssl.create_default_context()  # reads all certificates of the machine
 
 
 class _Http(urllib.request.HTTPHandler):
@@ -242,7 +245,7 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 def _opener(follow: frozenset[str]) -> urllib.request.OpenerDirector:
-    """Opens http and https and nothing else: no file, no data, no ftp."""
+    """An opener for http and https only: not for file, data or ftp."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -257,32 +260,31 @@ def _opener(follow: frozenset[str]) -> urllib.request.OpenerDirector:
     return opener
 
 
-def _once(request: urllib.request.Request, timeout: float, follow: frozenset[str]) -> Reply:
+def _request_once(request: urllib.request.Request, timeout: float, follow: frozenset[str]) -> Reply:
     is_part = request.has_header("Range")
     try:
         with _opener(follow).open(request, timeout=timeout) as reply:
             if reply.status not in (200, 204) and not (is_part and reply.status == 206):
-                words = f"the server answers {reply.status}, which is not what was asked for"
-                raise WebError(words, reply.status)
+                raise WebError(f"unexpected status {reply.status}", reply.status)
             content = _read(reply, timeout)
             total = reply.headers.get("Content-Range", "").rpartition("/")[2]
             size = int(total) if total.isdecimal() else len(content)
             return Reply(reply.status, content, size)
     except urllib.error.HTTPError as error:
         with error:
-            if is_part and error.code == 416:  # the part that is asked for lies beyond the end
+            if is_part and error.code == 416:  # the requested range is beyond the end
                 return Reply(206, b"", 0)
-            words = _WORDS.get(error.code, f"the server answers {error.code}")
+            message = _REASONS.get(error.code, f"the server returned status {error.code}")
             wait = _seconds(error.headers.get("Retry-After", ""))
-        raise WebError(words, error.code, wait) from error
+        raise WebError(message, error.code, wait) from error
     except http.client.InvalidURL as error:
         raise ValueError(f"{request.full_url!r} is not a valid URL.") from error
     except TimeoutError as error:
-        raise WebError("no answer in time") from error
+        raise WebError("no reply in time") from error
     except (OSError, http.client.HTTPException, EOFError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
-            raise WebError("no answer in time") from error
+            raise WebError("no reply in time") from error
         if isinstance(error, http.client.IncompleteRead):
             raise WebError("the reply ended too early") from error
         text = " ".join(str(reason).split()) or type(reason).__name__
@@ -290,16 +292,16 @@ def _once(request: urllib.request.Request, timeout: float, follow: frozenset[str
 
 
 def _read(reply: http.client.HTTPResponse, timeout: float) -> bytes:
-    """The whole body, less than `_MOST`, at more than `_SLOWEST`."""
+    """Read the body: at most `_MAX_BYTES`, at least at `_MIN_RATE`."""
     parts, size, began = [], 0, time.monotonic()
     while part := reply.read1(1 << 20):
         parts.append(part)
         size += len(part)
         seconds = time.monotonic() - began
-        if seconds > timeout and size < _SLOWEST * seconds:
-            raise WebError(f"the reply came too slowly: {size} bytes in {seconds:.0f} s")
-        if size > _MOST:
-            raise WebError(f"the reply is larger than {_MOST >> 20} MB", 413)
+        if seconds > timeout and size < _MIN_RATE * seconds:
+            raise WebError(f"the reply was too slow: {size} bytes in {seconds:.0f} s")
+        if size > _MAX_BYTES:
+            raise WebError(f"the reply is larger than {_MAX_BYTES >> 20} MB", 413)
     promised = reply.headers.get("Content-Length", "")
     if promised.isdecimal() and size < int(promised):
         raise WebError("the reply ended too early")
@@ -307,7 +309,7 @@ def _read(reply: http.client.HTTPResponse, timeout: float) -> bytes:
 
 
 def _seconds(text: str) -> float | None:
-    """Seconds that a Retry-After asks for, as a number or as a date; None where it is neither."""
+    """Seconds of a Retry-After header, a number or a date; None if it is neither."""
     if text.strip().isdecimal():
         return float(text)
     try:

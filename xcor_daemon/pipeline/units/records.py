@@ -17,7 +17,7 @@ from ...atomic_files import make_folder, remove, write_json
 from ...errors import DiskError
 from ..datatypes import ChannelDay
 from ..hdf5 import correlation_file
-from ..sources import forget
+from ..sources import discard_downloads
 from .plan import DayPlan, fetch_span
 
 _FOLDER = ".units"
@@ -141,7 +141,7 @@ def record_day(plan: DayPlan, day: date, result: DayResult) -> None:
         remove(unsplit)
     save_record(plan.folder, str(day), result)
     if not result.failed:
-        forget(plan.source, *fetch_span(plan.params, day))
+        discard_downloads(plan.source, *fetch_span(plan.params, day))
 
 
 def load_finished(plan: DayPlan, day: date) -> DayResult | None:
