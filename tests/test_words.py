@@ -39,6 +39,10 @@ BANNED = {
     r"\bmend(s|ed|ing)?\b": "fix",
     r"\bgiven up\b": "failed after ... attempts",
     r"\bbeats?\b": "overrides",
+    r"\bgo(es)? on\b": "continue",
+    r"\btroubles?\b": "failure, error",
+    r"\banew\b": "again",
+    r"\bout of reach\b": "unreachable",
     r"\bfor want of\b": "because of missing ...",
     r"\bto order\b": "injected faults",
     r"\bmakes? nothing\b": "produces no ...",
@@ -143,10 +147,33 @@ def banned_in(text: str) -> list[str]:
     ]
 
 
+STILL_TO_DO = {
+    f"xcor_daemon/{name}.py"
+    for name in (
+        "demo/demo",
+        "pipeline/sources/__init__",
+        "pipeline/sources/archive_index",
+        "pipeline/sources/http_client",
+        "report",
+        "results/export",
+        "results/remote",
+        "results/seisnoise",
+        "service/metrics",
+        "service/reconcile",
+        "service/retry",
+        "service/signals",
+        "service/systemd",
+        "web/aws_lambda",
+        "web/submit",
+        "workers/docker_engine",
+    )
+}
+
+
 @pytest.mark.parametrize("name", sources())
 def test_no_banned_word_is_left(name):
-    if name.startswith(("site/", "xcor_daemon/")):
-        pytest.xfail("these texts are still being rewritten")
+    if name in STILL_TO_DO:
+        pytest.xfail("its texts are still being rewritten")
     found = [
         f"{name}:{line}: {word}: {text}"
         for line, text in sources()[name]
