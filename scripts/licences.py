@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the licences of what the image installs: docs/licences.md, the label of docker/Dockerfile.
+"""Write the licences of the packages in the image: docs/licences.md and the image's label.
 
 Run it with the Python of an environment that has the packages of docker/requirements*.txt:
     .venv/bin/python scripts/licences.py
@@ -103,7 +103,7 @@ def table(licences: dict[str, str]) -> str:
     """docs/licences.md."""
     rows = [f"| {name} | {text} |" for name, text in licences.items()]
     return "\n".join([
-        "# Licences of what the image installs", "",
+        "# Licences of the packages in the image", "",
         "Made by `scripts/licences.py` from the metadata of the packages in",
         "`docker/requirements*.txt`; do not edit. The texts are in the image, in",
         "`/opt/xcor/lib/python3*/site-packages/*.dist-info`; those of Debian's packages of",
