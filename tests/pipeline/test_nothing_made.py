@@ -115,7 +115,7 @@ MISTAKES = {
     ),
     "never together": (
         [f"{N16K},{DAYS}", f"{N19K},{DAYS}"], GOOD, "apart",
-        "windows, but no other channel of a pair has one at the same time",
+        "no other channel of a pair has a window at the same time",
     ),
     "all windows rejected": (
         [f"{N16K},{DAYS}", f"{N19K},{DAYS}"], GOOD + ",1.5", "",

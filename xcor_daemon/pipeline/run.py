@@ -131,8 +131,9 @@ def correlate_job(
         schedule = Schedule(runner, request.days)
         if execution.combine_shards and schedule.todo:
             days = ", ".join(str(day) for day in schedule.todo[:10])
+            count = f"{len(schedule.todo)} of {len(request.days)}"
             need = "run their shards again, or leave out --join to process them here"
-            raise XcorError(f"{len(schedule.todo)} days are not done yet, such as {days}; {need}.")
+            raise XcorError(f"days not processed yet: {count}, such as {days}; {need}.")
         _run_units(schedule, len(request.days), processes, execution, reporter)
         return _write_results(folder, request, schedule, processes, reporter, renderer)
 
@@ -335,8 +336,9 @@ def _channel_days(request: XcorRequest, schedule: Schedule) -> list[tuple[list[C
 def _read_job(folder: Path, kind: type, file: str) -> Any:
     request = read_request(folder)
     if not isinstance(request, kind):
-        other = "stack" if isinstance(request, StackRequest) else "correlate"
-        need = f"is not of this kind of job; run `xcor-daemon {other}`"
+        is_stacking = isinstance(request, StackRequest)
+        job, command = ("stacking", "stack") if is_stacking else ("correlation", "correlate")
+        need = f"the folder contains a {job} job; run `xcor-daemon {command}`"
         raise RequestError([Problem(file, 0, "", "", need)])
     return request
 

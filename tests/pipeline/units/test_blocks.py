@@ -121,7 +121,7 @@ def test_combined_shards_equal_the_whole_job(tmp_path, whole, blocks):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(LIMITS["units"], "max_channels", 3)
         assert correlate_shard(job.folder, job.source, (0, 2), 1) == []
-        with pytest.raises(XcorError, match="1 days are not done yet, such as 2020-01-02"):
+        with pytest.raises(XcorError, match="not processed yet: 1 of 2, such as 2020-01-02"):
             correlate_job(
                 job.folder,
                 job.source,

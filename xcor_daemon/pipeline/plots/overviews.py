@@ -239,7 +239,8 @@ def _overview_facts(
     share = total.sum() / max(n_windows.size * max_windows, 1)
     facts = [
         f"{counted(len(names), 'pair')}, {counted(len(days), 'day')}, "
-        f"up to {max_windows} windows a day; {100 * share:.3g} % of all windows have data."
+        f"up to {counted(max_windows, 'window')} a day; "
+        f"{100 * share:.3g} % of all windows have data."
     ]
     known = np.isfinite(snr)
     if known.any():

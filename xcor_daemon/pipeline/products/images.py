@@ -20,7 +20,7 @@ from .render_pool import RenderTask
 
 
 def availability_task(folder: Path, results: Sequence[DayResult]) -> RenderTask:
-    """The image of the share of accepted windows by channel and day."""
+    """The task for the image of accepted windows by channel and day."""
     make_folder(folder / "PLOT")
     rows = [row for result in results for row in result.channel_days]
     title = f"Accepted windows, {span([result.day for result in results])}"
@@ -28,10 +28,10 @@ def availability_task(folder: Path, results: Sequence[DayResult]) -> RenderTask:
 
 
 def stack_tasks(folder: Path, plan: StackPlan, stacked: Stacked, best: int) -> list[RenderTask]:
-    """The images of all pairs, overview, spectrum and map, and of single pairs and channels.
+    """The tasks for the images of all pairs (record section, overview, spectrum, map) and of some.
 
-    ``best`` is the index of the pair with the highest SNR, which is plotted where the request
-    names no pair.
+    ``best`` is the index of the pair with the highest SNR, which is plotted if the request does
+    not name pairs or channels.
     """
     make_folder(folder / "PLOT")
     return list(_tasks(folder / "PLOT", plan, stacked, best))
@@ -93,12 +93,13 @@ def _tasks(plot: Path, plan: StackPlan, stacked: Stacked, best: int) -> Iterator
 
 
 def _plot_map(plot: Path, pairs: PairTable, svg: bool) -> list[Path]:
+    n_pairs = pairs.first.size
     return _plot(
         "station_map",
         pairs.longitude,
         pairs.latitude,
         pairs.channels,
-        f"{len(pairs.channels)} channels, {pairs.first.size:,} pairs",
+        f"{len(pairs.channels)} channels, {n_pairs:,} pair{'s' if n_pairs != 1 else ''}",
         path=plot / "station_map",
         pairs=np.column_stack([pairs.first, pairs.second]),
         svg=svg,

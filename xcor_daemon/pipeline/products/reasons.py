@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import NothingMadeError, RequestError, UnreachableError, reason_lines
 from ..datatypes import UNREADABLE, ChannelDay
 
-_NO_PARTNER = "windows, but no other channel of a pair has one at the same time"
+_NO_PARTNER = "no other channel of a pair has a window at the same time"
 _MAX_REASONS = 100  # reasons in outputs.json
 
 
@@ -34,7 +34,7 @@ def count_reasons(days: Iterable[tuple[Sequence[ChannelDay], bool]]) -> list[dic
             reason, detail = (_NO_PARTNER, "") if row.status == "kept" else _split_reason(row)
             first = {"channel_days": 0, "channel": row.channel, "day": row.day, "detail": detail}
             found.setdefault(reason, {"reason": reason, **first})["channel_days"] += 1
-    return sorted(found.values(), key=lambda one: -one["channel_days"])[:_MAX_REASONS]
+    return sorted(found.values(), key=lambda entry: -entry["channel_days"])[:_MAX_REASONS]
 
 
 def nothing_made_error(days: Sequence[tuple[Sequence[ChannelDay], bool]]) -> NothingMadeError:
@@ -55,8 +55,8 @@ def nothing_made_error(days: Sequence[tuple[Sequence[ChannelDay], bool]]) -> Not
 
 def failed_channel_days(day: str, channels: Iterable[str], reason: str) -> list[ChannelDay]:
     """The rows of a day that could not be processed."""
-    why = f"the day could not be processed; {reason}"
-    return [ChannelDay(day, channel, "failed", reason=why) for channel in channels]
+    reason = f"the day could not be processed; {reason}"
+    return [ChannelDay(day, channel, "failed", reason=reason) for channel in channels]
 
 
 def _split_reason(row: ChannelDay) -> tuple[str, str]:
@@ -66,9 +66,8 @@ def _split_reason(row: ChannelDay) -> tuple[str, str]:
     if row.status == "empty":  # warnings stand before the reason
         parts = sorted(parts, key=lambda part: not part.startswith("no window"))
     dropped = [f"dropped by {row.dropped}"] if row.dropped else []
-    return parts[0].removesuffix(".") or row.status, "; ".join([*parts[1:], *dropped]).removesuffix(
-        "."
-    )
+    detail = "; ".join([*parts[1:], *dropped])
+    return parts[0].removesuffix(".") or row.status, detail.removesuffix(".")
 
 
 def _is_out_of_reach(row: ChannelDay) -> bool:
