@@ -110,3 +110,24 @@ def test_the_callers_module_uses_the_function_that_it_calls(walk):
     for caller, called in calls(walk):
         name = called.name.rpartition(".")[2]
         assert re.search(rf"\b{name}\b", caller.path.read_text()), f"{caller.file}: {called.name}"
+
+
+def test_the_list_of_packages_is_complete_and_imports_go_down_it():
+    text = (ROOT / "docs/architecture.md").read_text().split("\n## Packages\n")[1]
+    rows = re.findall(r"^\| (`.*?) \| ", text.split("`pipeline/` in the order")[0], re.MULTILINE)
+    listed = [re.findall(r"`(\w+)[./]", row) for row in rows]
+    place = {name: k for k, names in enumerate(listed) for name in names}
+
+    assert place.keys() - {"site"} == MAY_IMPORT.keys()
+    for name, allowed in MAY_IMPORT.items():
+        above = {other for other in allowed - {name} if place[other] < place[name]}
+        assert not above, f"{name} may import {above}, which are listed above it"
+
+
+def test_the_list_of_the_pipelines_packages_is_complete():
+    text = (ROOT / "docs/architecture.md").read_text().split("`pipeline/` in the order")[1]
+    rows = re.findall(r"^\| (`.*?) \| ", text.split("\n## Walks")[0], re.MULTILINE)
+
+    assert {name for row in rows for name in re.findall(r"`(\w+)[./]", row)} == {
+        *PIPELINE_MAY_IMPORT
+    }
