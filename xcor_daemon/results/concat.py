@@ -1,4 +1,4 @@
-"""The files of a day in blocks as one dataset, of which nothing is read before it is asked for."""
+"""The files of a day in channel blocks as one dataset, read lazily."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     import xarray
 
 
-def join(parts: Sequence[xarray.Dataset]) -> xarray.Dataset:
-    """One dataset of files that have the same windows and each its own pairs, in id order.
+def concatenate(parts: Sequence[xarray.Dataset]) -> xarray.Dataset:
+    """Concatenate files that have the same windows and different pairs, ordered by id.
 
     Parameters
     ----------
     parts : sequence of Dataset
-        As xarray opens the files.
+        The files, as opened by xarray.
 
     Returns
     -------
     data : Dataset
-        Like that of a day in one file; of ``corr`` only the rows are read that are asked for.
+        As of a day in one file; of ``corr`` (pair, window, lag) only the selected pairs are read.
     """
     import xarray
 
@@ -45,7 +45,7 @@ def join(parts: Sequence[xarray.Dataset]) -> xarray.Dataset:
         variables[name] = _of_channels(parts, channels, name)
     corr = [part.variables["corr"] for part in parts]
     variables["corr"] = xarray.Variable(
-        corr[0].dims, _rows(corr, part_of, row_of), parts[0]["corr"].attrs
+        corr[0].dims, _lazy_pairs(corr, part_of, row_of), parts[0]["corr"].attrs
     )
     coordinates: dict[str, Any] = {name: parts[0][name] for name in ("window", "lag")}
     coordinates["channel"] = ("channel", channels.astype(object), parts[0]["channel"].attrs)
@@ -55,7 +55,7 @@ def join(parts: Sequence[xarray.Dataset]) -> xarray.Dataset:
 def _of_channels(
     parts: Sequence[xarray.Dataset], channels: np.ndarray, name: str
 ) -> tuple[tuple[str, ...], np.ndarray, dict[str, Any]]:
-    """A variable by channel, from the files that have each."""
+    """A variable over channels, each from the files that have the channel."""
     one = parts[0][name]
     values = np.full((channels.size, *one.shape[1:]), np.nan, dtype=one.dtype)
     for part in parts:
@@ -63,12 +63,12 @@ def _of_channels(
     return tuple(map(str, one.dims)), values, one.attrs
 
 
-def _rows(corr: Sequence[xarray.Variable], part_of: np.ndarray, row_of: np.ndarray) -> Any:
-    """What xarray reads lazily: rows of several variables as rows of one."""
+def _lazy_pairs(corr: Sequence[xarray.Variable], part_of: np.ndarray, row_of: np.ndarray) -> Any:
+    """Pairs of several variables as those of one, read lazily by xarray."""
     from xarray.backends import BackendArray
     from xarray.core import indexing
 
-    class Rows(BackendArray):
+    class Pairs(BackendArray):
         shape = (part_of.size, *corr[0].shape[1:])
         dtype = corr[0].dtype
 
@@ -90,4 +90,4 @@ def _rows(corr: Sequence[xarray.Variable], part_of: np.ndarray, row_of: np.ndarr
                 out = np.empty((0, *self.shape[1:]), dtype=self.dtype)[(slice(None), *rest)]
             return out[0] if isinstance(rows, int | np.integer) else out
 
-    return indexing.LazilyIndexedArray(Rows())
+    return indexing.LazilyIndexedArray(Pairs())

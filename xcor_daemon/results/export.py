@@ -1,7 +1,7 @@
-"""Correlations and stacks -> files of other tools: SAC, miniSEED, npz, CSV, HDF5; one a pair.
+"""Correlations and stacks -> SAC, miniSEED, npz, CSV or HDF5 files.
 
-Names sort by pair and time and never meet: ``FIRST_SECOND.TIME.ENDING``, TIME being the day of a
-stack, the start of a window, or ``all``.
+File names are unique and sort by pair and time: ``FIRST_SECOND.TIME.SUFFIX``, where TIME is the day
+of a stack, the start of a window, or ``all``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class _Trace:
-    """One trace of a pair, and all that a header may ask for."""
+    """One trace of a pair, and the metadata for its header."""
 
     first: str
     second: str
@@ -50,9 +50,11 @@ class _Trace:
 
     def __post_init__(self) -> None:
         for name in (self.first, self.second):
-            # They become names of files, and the results may be a stranger's.
+            # They become file names, and the results may be untrusted.
             if not _CHANNEL_ID.fullmatch(name):
-                raise NoDataError(f"{ascii(name)[:60]} is no channel id; nothing of it is written.")
+                raise NoDataError(
+                    f"{ascii(name)[:60]} is not a channel id; its traces are not exported."
+                )
 
     @property
     def fs(self) -> float:
@@ -61,12 +63,12 @@ class _Trace:
 
     @property
     def start(self) -> datetime:
-        """Of window, interval or all days."""
+        """Start of the window, of the interval, or of all days."""
         return self.time or self.first_day
 
     @property
     def stem(self) -> str:
-        """The file's name without its ending."""
+        """The file name without its suffix."""
         when = "all" if self.time is None else f"{self.time:%Y%m%dT%H%M%S}"
         return f"{self.first}_{self.second}.{when}"
 
@@ -78,21 +80,20 @@ def export(
     what: str = "linear",
     selection: Selection | None = None,
 ) -> list[Path]:
-    """Write traces in the format of other tools.
+    """Write traces in the formats of other tools.
 
     Parameters
     ----------
     results : Results
         From `open_results`.
     folder : Path
-        Where the files come; it is made.
+        The output folder, created if missing.
     kind : str
-        ``sac``, ``mseed``, ``npz`` or ``csv``, a file for every trace; ``hdf5``, one for every
-        pair.
+        ``sac``, ``mseed``, ``npz`` or ``csv``: a file per trace; ``hdf5``: a file per pair.
     what : str
-        A stack's method, or ``corr`` for the windows.
+        The method of a stack, or ``corr`` for the windows.
     selection : Selection, optional
-        Which pairs and days.
+        Pairs and days.
 
     Returns
     -------
@@ -104,7 +105,7 @@ def export(
     NoDataError
         If nothing is selected.
     DiskError
-        If a file cannot be written; those that have their names are complete.
+        If a file cannot be written; files with their final names are complete.
     """
     make_folder(folder)
     written: dict[Path, None] = {}
@@ -117,12 +118,12 @@ def export(
                 batch.write_bytes(path, _CONTENTS[kind](trace))
             written[path] = None
     if not written:
-        raise NoDataError(f"no trace of {what} in {results.name} fits the selection.")
+        raise NoDataError(f"no trace of {what} in {results.name} matches the selection.")
     return list(written)
 
 
 def _traces(results: Results, what: str, selection: Selection) -> Iterator[_Trace]:
-    """The traces that are wanted and have data, in order of file, pair and time."""
+    """The selected traces that have data, in order of file, pair and time."""
     if what == "corr":
         for day in results.days:
             if not selection.days or day in selection.days:
@@ -149,7 +150,7 @@ def _of_file(
             strict=True,
         )
     }
-    for row in selection.rows(data):
+    for row in selection.pair_indices(data):
         rows = data[name][int(row)].values.reshape(len(times), lags.size)
         counts, ratios = (
             data[key][int(row)].values.reshape(-1) if name == "stack" else [default] * len(times)
@@ -220,8 +221,8 @@ def _mseed(trace: _Trace) -> bytes:
     return out.getvalue()
 
 
-def _facts(trace: _Trace) -> dict[str, Any]:
-    """What is known of a trace, under the names of our files."""
+def _metadata(trace: _Trace) -> dict[str, Any]:
+    """The metadata of a trace, with the names of our files."""
     return {
         "first": trace.first, "second": trace.second, "method": trace.method,
         "start": trace.start.isoformat(), "distance": trace.distance, "azimuth": trace.azimuth,
@@ -231,17 +232,17 @@ def _facts(trace: _Trace) -> dict[str, Any]:
 
 def _npz(trace: _Trace) -> bytes:
     out = io.BytesIO()
-    np.savez(out, lag=trace.lags, values=trace.values, **_facts(trace))
+    np.savez(out, lag=trace.lags, values=trace.values, **_metadata(trace))
     return out.getvalue()
 
 
 def _csv(trace: _Trace) -> bytes:
     """Lines of ``# name: value``, a header, and lag and value."""
     out = io.StringIO(newline="")
-    out.writelines(f"# {key}: {value}\n" for key, value in _facts(trace).items())
+    out.writelines(f"# {key}: {value}\n" for key, value in _metadata(trace).items())
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["lag", "value"])
-    # Nine digits give back every float32.
+    # Nine digits restore every float32 exactly.
     writer.writerows(
         (f"{lag:.9g}", f"{value:.9g}") for lag, value in zip(trace.lags, trace.values, strict=True)
     )
@@ -249,7 +250,7 @@ def _csv(trace: _Trace) -> bytes:
 
 
 def _hdf5(folder: Path, trace: _Trace, batch: Batch) -> Path:
-    """One file a pair; a data set for every time, facts as attributes."""
+    """One file per pair, with a data set for each time and its metadata as attributes."""
     path = folder / f"{trace.first}_{trace.second}.h5"
     name = trace.stem.rpartition(".")[2]
     partial = batch.partial(path)
@@ -263,11 +264,11 @@ def _hdf5(folder: Path, trace: _Trace, batch: Batch) -> Path:
             if key in file:  # of an earlier export
                 del file[key]
             file[key] = values
-        file[name].attrs.update(_facts(trace))
+        file[name].attrs.update(_metadata(trace))
     return path
 
 
-# The formats of which a file holds one trace -> its content.
+# Formats with one trace per file -> the function that encodes it.
 _CONTENTS: dict[str, Callable[[_Trace], bytes]] = {
     "sac": _sac, "mseed": _mseed, "npz": _npz, "csv": _csv,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Open the results of a job wherever they lie, and pick pairs out of them."""
+"""Open the results of a job, in a folder or in S3, and select pairs of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, NoDataError
 from ..request.job_files import SUMMARY_FILE
-from .concat import join
+from .concat import concatenate
 from .remote import HttpStore, S3Store, read_manifest
 from .tables import dvv_table, has_dvv, read_table
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which pairs and days are wanted; what is empty asks for nothing special."""
+    """A selection of pairs and days; an empty field selects all."""
 
     pairs: tuple[str, ...] = ()  # FIRST|SECOND, or channels or stations that occur in either
     components: tuple[str, ...] = ()  # last letters of both channels, such as ZZ
     min_distance: float = 0.0  # km
-    max_distance: float = math.inf  # km; pairs of unknown distance only without either
+    max_distance: float = math.inf  # km; pairs of unknown distance only where neither limit is set
     days: tuple[str, ...] = ()  # such as 2019-01-01
 
-    def rows(self, data: xarray.Dataset) -> np.ndarray:
-        """Rows of the pairs of a file that are wanted."""
+    def pair_indices(self, data: xarray.Dataset) -> np.ndarray:
+        """Indices (n_pairs,) of the selected pairs of a file."""
         first, second = (data[name].values.astype(str) for name in ("first", "second"))
         distance = data["distance"].values
         far = np.isfinite(distance) | (self.min_distance <= 0 and math.isinf(self.max_distance))
@@ -49,23 +49,23 @@ class Selection:
 
 
 def _is(word: str, first: str, second: str) -> bool:
-    """Whether a word means a pair: the pair itself, one of its channels, or a station NET.STA."""
+    """Whether a word selects a pair: the pair itself, one of its channels, or a station NET.STA."""
     stations = {".".join(channel.split(".")[:2]) for channel in (first, second)}
     return word in {f"{first}|{second}", f"{second}|{first}", first, second} | stations
 
 
 class Results:
-    """What a job has made: `days` of correlations, `stacks`, as lazy xarray objects; and tables.
+    """The results of a job: correlations by day and stacks as lazy xarray objects, and tables.
 
-    Nothing is read before it is asked for, and of a pair only its own bytes. Use it in a ``with``
-    block, or `close` it.
+    Data are read when they are used, and of a pair only its own bytes. Use it in a ``with`` block,
+    or `close` it.
     """
 
     def __init__(self, name: str, openers: Mapping[str, Callable[[], Any]]) -> None:
         self.name = name
         self._openers = openers
         self._opened: dict[str, xarray.Dataset] = {}
-        self._joined: dict[str, xarray.Dataset] = {}  # days that lie in several files
+        self._joined: dict[str, xarray.Dataset] = {}  # days in several files
 
     @cached_property
     def days(self) -> list[str]:
@@ -75,7 +75,7 @@ class Results:
 
     @cached_property
     def stacks(self) -> list[str]:
-        """The methods that there is a stack file of."""
+        """The methods that have a stack file."""
         return sorted(n.removeprefix("STACK/")[:-3] for n in self._arrays if n[:6] == "STACK/")
 
     @cached_property
@@ -83,15 +83,15 @@ class Results:
         return [name for name in self._openers if name.endswith(".h5")]
 
     def day(self, day: str) -> xarray.Dataset:
-        """The correlations of a day: ``corr`` (pair, window, lag) and what belongs to it.
+        """The correlations of a day: ``corr`` (pair, window, lag) and its coordinates.
 
-        Of a large job they lie in several files, which are read as one.
+        A large day is stored in several files, which are opened as one dataset.
         """
         blocks = sorted(name for name in self._arrays if name.startswith(f"CORR/{day}/"))
         if not blocks:
             return self._open(f"CORR/{day}.h5", "day", self.days)
         if day not in self._joined:
-            self._joined[day] = join([self._open(name, "day", self.days) for name in blocks])
+            self._joined[day] = concatenate([self._open(name, "day", self.days) for name in blocks])
         return self._joined[day]
 
     def stack(self, method: str = "linear") -> xarray.Dataset:
@@ -99,7 +99,7 @@ class Results:
         return self._open(f"STACK/{method}.h5", "stack", self.stacks)
 
     def pair(self, first: str, second: str) -> xarray.DataArray:
-        """All windows of a pair over all days, (window, lag), read now.
+        """All windows of a pair over all days, (window, lag), loaded into memory.
 
         Raises
         ------
@@ -112,14 +112,14 @@ class Results:
         parts = []
         for day in self.days:
             data = self.day(day)
-            for row in wanted.rows(data):
+            for row in wanted.pair_indices(data):
                 parts.append(data["corr"][row].load())
         if not parts:
             raise NoDataError(f"{self.name} has no pair {first}|{second}.")
         return xarray.concat(parts, "window")
 
     def pairs(self, method: str = "linear") -> pandas.DataFrame:
-        """The pairs of a stack file, in its order, one a row.
+        """The pairs of a stack file, in its order, one per row.
 
         Returns
         -------
@@ -136,14 +136,14 @@ class Results:
         return self._table(f"STACK/{method}.csv")
 
     def summary(self) -> pandas.DataFrame:
-        """What became of every channel on every day: `summary.csv`.
+        """The status of every channel on every day: `summary.csv`.
 
         Returns
         -------
         table : DataFrame
             ``day``, ``channel``, ``status`` (kept, empty, nodata, refused or failed), ``source``,
-            ``n_bytes``, ``fs_raw`` (Hz), ``samples``, ``gaps``, ``coverage`` (share of the day),
-            ``windows`` (in the time asked for), ``windows_kept``, ``dropped`` and ``reason``.
+            ``n_bytes``, ``fs_raw`` (Hz), ``samples``, ``gaps``, ``coverage`` (fraction of the day),
+            ``windows`` (in the requested time), ``windows_kept``, ``dropped`` and ``reason``.
 
         Raises
         ------
@@ -168,20 +168,20 @@ class Results:
         """
         data = self.stack(method)
         if not has_dvv(data):
-            need = "ask for it in stacking_params.csv: dvv=stretching or cross-spectrum"
+            need = "request it in stacking_params.csv: dvv = stretching or cross-spectrum"
             raise NoDataError(f"{self.name}: STACK/{method}.h5 has no dv/v; {need}.")
         return dvv_table(data)
 
     def _table(self, name: str) -> pandas.DataFrame:
         if name not in self._openers:
-            there = sorted(name for name in self._openers if name.endswith(".csv"))
-            raise NoDataError(f"{self.name} has no {name}; its tables: {', '.join(there)}.")
+            tables = sorted(name for name in self._openers if name.endswith(".csv"))
+            raise NoDataError(f"{self.name} has no {name}; its tables: {', '.join(tables)}.")
         opened = self._openers[name]()
         return read_table(Path(opened).read_bytes() if isinstance(opened, str) else opened.read())
 
-    def _open(self, name: str, noun: str, there: list[str]) -> xarray.Dataset:
+    def _open(self, name: str, noun: str, names: list[str]) -> xarray.Dataset:
         if name not in self._openers:
-            raise NoDataError(f"{self.name} has no {name}; its {noun}s: {', '.join(there)}.")
+            raise NoDataError(f"{self.name} has no {name}; its {noun}s: {', '.join(names)}.")
         if name not in self._opened:
             try:
                 import xarray
@@ -219,7 +219,7 @@ def open_results(where: str | Path) -> Results:
     NoDataError
         If there are no results.
     UnreachableError
-        If the server does not answer.
+        If the server does not respond.
 
     Notes
     -----
@@ -229,7 +229,7 @@ def open_results(where: str | Path) -> Results:
             stacks = results.stack("linear")
             near = stacks["stack"][stacks["distance"].values < 20].load()
 
-    docs/results.md has more, and runs in the suite.
+    See docs/results.md for more examples.
     """
     text = str(where)
     if text.startswith(("http://", "https://", "s3://")):
@@ -249,7 +249,7 @@ def open_results(where: str | Path) -> Results:
             if _is_result(name := path.relative_to(folder).as_posix()) and path.is_file()
         }
     if not any(name.endswith(".h5") for name in openers):
-        raise NoDataError(f"{text} holds no results: no CORR and no STACK.")
+        raise NoDataError(f"{text} contains no results (neither CORR nor STACK).")
     return Results(text, openers)
 
 
@@ -258,7 +258,7 @@ def _below(folder: Path, part: str) -> list[Path]:
 
 
 def _is_result(name: str) -> bool:
-    """Whether a file is opened here: HDF5, the table beside a stack, or the summary."""
+    """Whether a file is part of the results: HDF5, the table of a stack, or the summary."""
     folder, _, file = name.partition("/")
     is_array = folder in ("CORR", "STACK") and file.endswith(".h5")
     return is_array or (folder == "STACK" and file.endswith(".csv")) or name == SUMMARY_FILE

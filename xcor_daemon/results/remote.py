@@ -1,4 +1,4 @@
-"""Files far away, read piece by piece: S3 and HTTP servers, by range requests."""
+"""Remote files on S3 and HTTP servers, read by range requests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import NoDataError, UnreachableError
 
-_BLOCK = 1 << 18  # bytes of a request; HDF5 asks for many small pieces side by side
-_MAX_BLOCKS = 64  # that are kept
+_BLOCK = 1 << 18  # bytes of a request; HDF5 reads many small adjacent pieces
+_MAX_BLOCKS = 64  # in the cache of a file
 
 # (first byte, last byte) -> content.
 Fetch = Callable[[int, int], bytes]
 
 
 class RemoteFile(io.RawIOBase):
-    """A file that can be read and sought, out of a function that fetches parts of it."""
+    """A read-only, seekable file, made from a function that fetches byte ranges of it."""
 
     def __init__(self, fetch: Fetch, size: int) -> None:
         self._fetch, self._size, self._at = fetch, size, 0
@@ -50,7 +50,7 @@ class RemoteFile(io.RawIOBase):
         return n
 
     def _part(self, start: int, end: int) -> bytes:
-        """Bytes [start, end): large parts in one request, small ones out of kept blocks."""
+        """Bytes [start, end): large ranges in one request, small ones from cached blocks."""
         if end - start > 4 * _BLOCK:
             return self._fetch(start, end - 1)
         first, last = start // _BLOCK, (end - 1) // _BLOCK
@@ -67,22 +67,22 @@ class RemoteFile(io.RawIOBase):
 
 
 class HttpStore:
-    """The objects below an http(s) address, as anybody may read them."""
+    """The public objects below an http(s) address."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         root, mark, self.prefix = parts.path.rpartition("/processed/")
         if not mark:
-            raise ValueError(f"{url} is not the address of a job, .../processed/ID.")
+            raise ValueError(f"{url} is not the address of a job (.../processed/ID).")
         self.prefix = "processed/" + self.prefix.strip("/")
         self._root = f"{parts.scheme}://{parts.netloc}{root}/"
 
     def read(self, key: str) -> bytes:
-        """A whole object."""
+        """The content of an object."""
         return self._get(key, {})
 
     def open(self, key: str, size: int) -> RemoteFile:
-        """An object that is read piece by piece."""
+        """An object as a file that is read by range requests."""
         return RemoteFile(lambda a, b: self._get(key, {"Range": f"bytes={a}-{b}"}), size)
 
     def _get(self, key: str, headers: dict[str, str]) -> bytes:
@@ -95,10 +95,10 @@ class HttpStore:
         except urllib.error.HTTPError as error:
             with error:
                 if error.code in (403, 404):
-                    raise NoDataError(f"{url} is not there, or may not be read.") from error
+                    raise NoDataError(f"{url} does not exist or is not readable.") from error
                 raise UnreachableError(f"{url}: status {error.code}.") from error
         except OSError as error:
-            raise UnreachableError(f"{url} does not answer: {error}.") from error
+            raise UnreachableError(f"no response from {url}: {error}.") from error
 
 
 class S3Store:
@@ -115,11 +115,11 @@ class S3Store:
         self._client = boto3.client("s3")
 
     def read(self, key: str) -> bytes:
-        """A whole object."""
+        """The content of an object."""
         return self._get(Key=key)
 
     def open(self, key: str, size: int) -> RemoteFile:
-        """An object that is read piece by piece."""
+        """An object as a file that is read by range requests."""
         return RemoteFile(lambda a, b: self._get(Key=key, Range=f"bytes={a}-{b}"), size)
 
     def _get(self, **arguments: str) -> bytes:
@@ -131,15 +131,15 @@ class S3Store:
             return bytes(answer["Body"].read())
         except ClientError as error:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") in (403, 404):
-                raise NoDataError(f"{where} is not there, or may not be read.") from error
+                raise NoDataError(f"{where} does not exist or is not readable.") from error
             raise UnreachableError(f"{where}: {error}.") from error
         except BotoCoreError as error:
-            raise UnreachableError(f"{where} does not answer: {error}.") from error
+            raise UnreachableError(f"no response from {where}: {error}.") from error
 
 
 def read_manifest(store: HttpStore | S3Store) -> dict[str, Any]:
-    """manifest.json of the job that a store stands for."""
+    """The content of manifest.json of a job."""
     try:
         return dict(json.loads(store.read(f"{store.prefix}/manifest.json")))
     except NoDataError as error:
-        raise NoDataError(f"{error} The job is not done, or this is no job.") from error
+        raise NoDataError(f"{error} The job is not done, or the address is wrong.") from error

@@ -1,4 +1,4 @@
-"""Stacks that SeisNoise.jl wrote, for comparison: its JLD2 files are HDF5."""
+"""Correlations written by SeisNoise.jl, for comparison; its JLD2 files are HDF5."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_seisnoise(path: Path | str) -> dict[str, xarray.DataArray]:
     Raises
     ------
     NoDataError
-        If it is no such file.
+        If the file is not a JLD2 file or has no CorrData.
     """
     import xarray
 
@@ -49,21 +49,23 @@ def read_seisnoise(path: Path | str) -> dict[str, xarray.DataArray]:
                     if not {"corr", "t", "maxlag", "fs"} <= set(entry.dtype.names or ()):
                         continue
                     values = entry[()]
-                    corr = file[values["corr"]][()]  # Julia's columns are rows here
+                    corr = file[values["corr"]][
+                        ()
+                    ]  # Julia is column-major: a column there is a row here
                     n_lags = corr.shape[-1]
                     lags = np.linspace(-values["maxlag"], values["maxlag"], n_lags)
                     times = (file[values["t"]][()] * 1e9).astype("datetime64[ns]")
-                    said = {key: float(values[key]) for key in _NUMBERS}
-                    said |= {key: values[key].decode() for key in _TEXTS}
+                    attrs = {key: float(values[key]) for key in _NUMBERS}
+                    attrs |= {key: values[key].decode() for key in _TEXTS}
                     found[f"{group_name}/{name}"] = xarray.DataArray(
                         corr,
                         dims=("window", "lag"),
                         coords={"window": times, "lag": ("lag", lags, {"units": "s"})},
-                        attrs={**said, "whitened": int(values["whitened"])},
+                        attrs={**attrs, "whitened": int(values["whitened"])},
                         name="corr",
                     )
     except OSError as error:
-        raise NoDataError(f"{path} is no JLD2 file: {error}.") from error
+        raise NoDataError(f"{path} is not a JLD2 file: {error}.") from error
     if not found:
-        raise NoDataError(f"{path} holds no CorrData of SeisNoise.jl.")
+        raise NoDataError(f"{path} contains no CorrData of SeisNoise.jl.")
     return found

@@ -1,4 +1,4 @@
-"""Tables of a job as pandas has them: channel-days, pairs of a stack, changes of velocity."""
+"""Tables of a job as pandas DataFrames: channel-days, pairs of a stack, dv/v."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _DVV = ("dvv", "dvv_error", "dvv_correlation")
 
 
 def read_table(content: bytes) -> pandas.DataFrame:
-    """The table in summary.csv, or that of the pairs of a stack file.
+    """The table of summary.csv, or of the pairs of a stack file.
 
-    Read by Python's csv: pandas' own reader takes the network code NA for a missing value.
+    Parsed by Python's csv module: that of pandas reads the network code NA as a missing value.
 
     Parameters
     ----------
     content : bytes
-        Of the file.
+        The content of the file.
 
     Returns
     -------
     table : DataFrame
-        A row for every row of the file. ``day`` is a time (datetime64, UTC); unknown numbers are
-        NaN; text is as it was before a quote kept spreadsheets from taking it for a formula.
+        A row for each row of the file. ``day`` is a time (datetime64, UTC); unknown numbers are
+        NaN; the quote that protects spreadsheets from formulas is removed from text.
     """
     try:
         import pandas
@@ -52,7 +52,7 @@ def read_table(content: bytes) -> pandas.DataFrame:
 
 
 def _values(name: str, cells: Sequence[str]) -> np.ndarray | list[str]:
-    """The cells of a column as what they are."""
+    """The cells of a column in its type."""
     if name in _COUNTS:
         return np.array(cells, dtype=np.int64)
     if name in _NUMBERS:
@@ -61,13 +61,13 @@ def _values(name: str, cells: Sequence[str]) -> np.ndarray | list[str]:
 
 
 def dvv_table(data: xarray.Dataset) -> pandas.DataFrame:
-    """Changes of velocity out of a stack file that has them.
+    """Relative velocity changes (dv/v) of a stack file.
 
     Returns
     -------
     table : DataFrame
         ``first``, ``second``, ``day``, ``day_end`` (start and end of the interval, datetime64,
-        UTC), ``dvv``, ``dvv_error``, ``dvv_correlation``: a row for every pair and interval, in the
+        UTC), ``dvv``, ``dvv_error``, ``dvv_correlation``: a row for each pair and interval, in the
         order of the file; NaN where an interval has no stack.
     """
     names = ["first", "second", "day_end", *_DVV]
@@ -76,5 +76,5 @@ def dvv_table(data: xarray.Dataset) -> pandas.DataFrame:
 
 
 def has_dvv(data: xarray.Dataset) -> bool:
-    """Whether a stack file has changes of velocity."""
+    """Whether a stack file has dv/v."""
     return all(name in data for name in _DVV)
