@@ -33,7 +33,7 @@ def test_the_demo_runs_the_sample_to_the_end_and_stops(tmp_path: Path, processes
     # A pair with its distance, SNR, lag and speed.
     pair = r"NO\.N\w+\.\.BHZ - NO\.N\w+\.\.BHZ +[\d.]+ km +[\d.]+ +[+-][\d.]+ s +[\d.]+ km/s"
     assert len(re.findall(pair, demo.stdout)) == 10
-    assert re.search(r"Files, in S3 +http://127\.0\.0\.1:\d+/xcor/processed/\d+/runs/", demo.stdout)
+    assert re.search(r"Files in S3 +http://127\.0\.0\.1:\d+/xcor/processed/\d+/runs/", demo.stdout)
     images = re.findall(r"^ +(/.*\.png)$", demo.stdout, re.MULTILINE)
     assert images
     for image in images:

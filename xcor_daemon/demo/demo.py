@@ -29,6 +29,7 @@ from tqdm import tqdm
 from ..atomic_files import disk_errors, make_folder, open_log, require_space
 from ..config import Config
 from ..errors import ConfigError, DiskError, UnreachableError, XcorError
+from ..report import published_job_report
 from ..storage.bucket import Bucket
 from ..web.page import Page, Services
 from ..web.submit import handle, handle_cancel
@@ -36,7 +37,6 @@ from .fdsn_server import serve_fdsn
 from .page_server import PageServer
 from .processes import start_child, stop_child
 from .s3_server import S3Server, start_s3
-from .summary import summarise
 
 SAMPLE = Path(__file__).with_name("data")
 ARCHIVE, JOB = SAMPLE / "norsar_2019_001", SAMPLE / "job"
@@ -81,7 +81,7 @@ def run(once: bool, port: int, folder: Path | None) -> None:
         manifest = fetch_json(f"{system.results}/{status['manifest']}")
         assert manifest is not None  # it is written before status.json names it
         local = next(folder.glob(f"work/*/{job_id}"))
-        print(summarise(manifest, local, system.results), flush=True)
+        print("\n".join(published_job_report(manifest, local, system.results)), flush=True)
         if not once:
             _serve(system, job_id)
     _say(f"Everything has stopped. The results and logs stay in {folder}")

@@ -16,7 +16,7 @@ from xcor_daemon.pipeline.plots.captions import peak_facts
 from xcor_daemon.pipeline.products import pair_tables, products
 from xcor_daemon.pipeline.stack.files import Stacked
 from xcor_daemon.pipeline.stack.plan import StackPlan
-from xcor_daemon.report import clearest_pairs
+from xcor_daemon.report import highest_snr_table
 from xcor_daemon.request.parse import StackParams
 
 DAYS = ("2020-01-30", "2020-01-31", "2020-02-02")
@@ -130,7 +130,7 @@ def test_two_channels_at_one_location_have_no_apparent_speed(tmp_path, distance)
 
     same, apart = products.highest_snr_pairs(stacked, lags)
     table = pair_tables.write_pair_table(stacked, lags).read_text().splitlines()
-    printed = clearest_pairs([same, apart])
+    printed = highest_snr_table([same, apart])
     beside = peak_facts(pairs.names, pairs.distance, snr, np.array([1.0, 2.0]))
 
     assert (same["pair"], same["speed_km_s"]) == ("XX.A..BHE|XX.A..BHZ", None)
