@@ -101,11 +101,11 @@ def test_nothing_there_is_204_or_404_as_the_client_wants(client, fdsn_server):
         ("dataselect/1/query?net=NO", "starttime and endtime are needed"),
         ("dataselect/1/query?start=2019-13-01&end=2020-01-01", "'2019-13-01' is not a time"),
         ("dataselect/1/query?start=2020-01-01&end=2019-01-01", "is before starttime"),
-        ("station/1/query?colour=red", "parameter 'colour' is not known"),
+        ("station/1/query?colour=red", "unknown parameter 'colour'"),
         ("station/1/query?net=NO&network=NO", "given twice"),
         ("station/1/query?level=response&format=text", "no responses"),
         ("station/1/query?minlat=north", "not a number of degrees"),
-        ("station/1/query?level=rack", "not one of station, network, channel, response"),
+        ("station/1/query?level=rack", "must be one of station, network, channel, response"),
     ],
 )
 def test_a_wrong_parameter_is_refused_with_its_reason(fdsn_server, query, reason):

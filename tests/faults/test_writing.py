@@ -480,7 +480,7 @@ def test_the_demo_says_that_every_folder_for_temporary_files_is_read_only():
 
     assert done.returncode == 74, done.stderr
     [line] = done.stderr.splitlines()
-    assert "no temporary folder can be made" in line
+    assert "cannot create a temporary folder" in line
     assert "set TMPDIR to a folder with room" in line
 
 

@@ -116,7 +116,7 @@ def test_the_pairs_of_a_stack_are_a_table(job):
 def test_changes_of_velocity_are_a_table(job):
     with open_results(job) as results:
         table = results.dvv("phase-weighted")
-        with pytest.raises(NoDataError, match="has no dv/v; ask for it in stacking_params.csv"):
+        with pytest.raises(NoDataError, match="has no dv/v; request it in stacking_params.csv"):
             results.dvv()
     with h5py.File(job / "STACK/phase-weighted.h5") as file:
         expected = file["dvv"][:]
@@ -160,7 +160,7 @@ def test_the_summary_is_a_table(job, tmp_path):
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
-    with pytest.raises(NoDataError, match="no CORR and no STACK"):
+    with pytest.raises(NoDataError, match="neither CORR nor STACK"):
         open_results(tmp_path)
 
 
@@ -179,9 +179,9 @@ def test_results_are_opened_on_s3_and_over_http(job, bucket, expected, monkeypat
             np.testing.assert_allclose(one.values, expected, atol=1e-6)
             assert results.pair(*PAIR).shape == (18, 161)
             assert results.pairs()["second"].tolist()[1] == PAIR[1]
-    with pytest.raises(NoDataError, match="The job is not done, or this is no job"):
+    with pytest.raises(NoDataError, match="The job is not done, or the address is wrong"):
         open_results(f"{bucket.url}/processed/4712")
-    with pytest.raises(NoDataError, match="The job is not done, or this is no job"):
+    with pytest.raises(NoDataError, match="The job is not done, or the address is wrong"):
         open_results(f"s3://{bucket.name}/processed/4712")
     with pytest.raises(UnreachableError, match="no response from"):
         open_results("http://127.0.0.1:9/xcor/processed/1")

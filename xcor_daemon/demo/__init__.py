@@ -6,26 +6,26 @@ from pathlib import Path
 
 
 def run_demo(once: bool = False, port: int | None = None, folder: Path | None = None) -> None:
-    """Start everything, run the sample job, print what came out, serve until Ctrl-C.
+    """Start all servers, run the sample job, print its results, and serve until Ctrl-C.
 
-    Nothing is left running, however it ends.
+    No process is left running, however it ends.
 
     Parameters
     ----------
     once : bool
-        Stop after the job instead of serving on.
+        Stop after the job.
     port : int
-        Of the page; None takes a free one.
+        Of the page; None: any free port.
     folder : Path
-        For logs and results; None makes a new one below the folder for temporary files. It is
-        kept, but for the S3 server's own data.
+        For logs and results; None creates one in the folder for temporary files. It is kept,
+        except for the data of the S3 server.
 
     Raises
     ------
     XcorError
-        If a part does not start, or the job does not end well.
+        If a server does not start, or the job fails.
     """
-    # Imported here: the FDSN server's process imports this package and must start at once.
+    # Imported here: the process of the FDSN server imports this package and must start fast.
     from .demo import run
 
     run(once, port or 0, folder)

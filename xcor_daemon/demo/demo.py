@@ -1,7 +1,6 @@
 """The demo: the whole system on one machine, with real data, offline.
 
-The corridor of this folder: S3 server, FDSN server, page, daemon; a job sent as the page sends
-it and followed to its end.
+Starts S3 server, FDSN server, page and daemon, submits a job as the page does, and follows it.
 """
 
 from __future__ import annotations
@@ -52,16 +51,16 @@ CENTRE = {
     },
 }
 _POLL = 0.25  # s
-_NEEDED = 100_000_000  # bytes of the sample job and of all that runs, with what S3 keeps of it
-_LEAST_ROOM = 1_000_000  # bytes without which nothing goes on
-_NUMBERS = re.compile(r"(, )?[0-9][0-9.,e-]*(/s)?")  # of a stage: they change all the time
-_GRACE = 8.0  # s that the daemon has to stop, with all that it started
+_NEEDED = 100_000_000  # bytes of the sample job, its copy in S3, and all servers
+_LEAST_FREE = 1_000_000  # bytes without which the servers stop working
+_NUMBERS = re.compile(r"(, )?[0-9][0-9.,e-]*(/s)?")  # of a stage, which change with every report
+_GRACE = 8.0  # s for the daemon to stop, with its workers
 _ENDS = ("done", "failed", "rejected", "cancelled")
 
 
 @dataclass(frozen=True)
 class System:
-    """The running parts, seen from outside."""
+    """The running system, seen from outside."""
 
     folder: Path
     page: str  # URL of the page
@@ -70,53 +69,53 @@ class System:
 
 
 def run(once: bool, port: int, folder: Path | None) -> None:
-    """What `xcor_daemon.demo.run_demo` does."""
+    """Run the demo; see `xcor_daemon.demo.run_demo`."""
     folder = _prepare(folder)
-    with _ended_by_sigterm(), _disk_blamed(folder), running(folder, port) as system:
+    with _ended_by_sigterm(), _disk_checked(folder), running(folder, port) as system:
         job_id = submit_sample(system.page)
-        _say(f"Job {job_id}: 24 channels, 276 pairs, four hours; sent as the page sends it.")
+        _print(f"Job {job_id}: 24 channels, 276 pairs, 4 hours; submitted as the page does.")
         status = _follow(system, job_id)
         if status["state"] != "done":
-            raise XcorError(_what_went_wrong(system, status))
+            raise XcorError(_failure_text(system, status))
         manifest = fetch_json(f"{system.results}/{status['manifest']}")
-        assert manifest is not None  # it is written before status.json names it
+        assert manifest is not None  # written before status.json names it
         local = next(folder.glob(f"work/*/{job_id}"))
         print("\n".join(published_job_report(manifest, local, system.results)), flush=True)
         if not once:
             _serve(system, job_id)
-    _say(f"Everything has stopped. The results and logs stay in {folder}")
+    _print(f"All processes have stopped. Results and logs are in {folder}")
 
 
 @contextmanager
-def _disk_blamed(folder: Path) -> Iterator[None]:
-    """Say so where the disk is why a part of the system fails, as the S3 server's errors do not."""
+def _disk_checked(folder: Path) -> Iterator[None]:
+    """Raise a DiskError where a full disk is the cause: the S3 server's errors do not name it."""
     try:
         yield
     except (XcorError, OSError):
-        require_space(folder, _LEAST_ROOM)
+        require_space(folder, _LEAST_FREE)
         raise
 
 
 @contextmanager
 def running(folder: Path, port: int = 0) -> Iterator[System]:
-    """The S3 server, the FDSN server, the page and the daemon, for as long as the block lasts.
+    """Run the S3 server, the FDSN server, the page and the daemon during the block.
 
-    ``port`` is the page's; 0 takes a free one.
+    ``port`` is that of the page; 0: any free port.
     """
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder / "s3", ignore_errors=True)
-        _say("Starting an S3 server (SeaweedFS) ...")
+        _print("Starting an S3 server (SeaweedFS) ...")
         s3 = stack.enter_context(start_s3(folder / "s3"))
-        _say("Starting an FDSN server over 24 stations of the NORSAR array ...")
+        _print("Starting an FDSN server over 24 stations of the NORSAR array ...")
         fdsn = stack.enter_context(serve_fdsn(ARCHIVE, folder / "fdsn.log"))
         results = f"{s3.endpoint}/{BUCKET}"
         centre = {**CENTRE, "url": fdsn.url}
         services = Services(results, "/jobs", [centre], cores=os.cpu_count() or 0)
         bucket = Bucket(s3.client(), BUCKET)
-        asks = partial(handle, bucket), partial(handle_cancel, bucket)
-        page = stack.enter_context(PageServer(Page(services), *asks, port))
+        handlers = partial(handle, bucket), partial(handle_cancel, bucket)
+        page = stack.enter_context(PageServer(Page(services), *handlers, port))
         s3.make_bucket(BUCKET, page.origins)
-        _say("Starting the daemon ...")
+        _print("Starting the daemon ...")
         with open_log(folder / "daemon.log") as log:
             daemon = start_child(
                 [sys.executable, "-m", "xcor_daemon.cli", "run"],
@@ -130,7 +129,7 @@ def running(folder: Path, port: int = 0) -> Iterator[System]:
 
 
 def submit_sample(page: str) -> str:
-    """Send the sample job to a page server; returns the job's id."""
+    """Submit the sample job to a page server; returns the job's id."""
     body = {path.stem: path.read_text() for path in sorted(JOB.iterdir())}
     request = urllib.request.Request(
         f"{page}/jobs",
@@ -142,7 +141,7 @@ def submit_sample(page: str) -> str:
 
 
 def fetch_json(url: str) -> dict[str, Any] | None:
-    """A JSON object, read as anybody may; None while it is not there."""
+    """A public JSON object; None while it does not exist."""
     try:
         with _opener().open(url, timeout=30) as answer:
             return dict(json.load(answer))
@@ -153,7 +152,7 @@ def fetch_json(url: str) -> dict[str, Any] | None:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Opens URLs of this machine, past any proxy."""
+    """An opener for URLs of this machine, without a proxy."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -162,9 +161,9 @@ def _prepare(folder: Path | None) -> Path:
         try:
             above = Path(tempfile.gettempdir())
         except OSError as error:
-            need = "set TMPDIR to a folder with room"
+            remedy = "set TMPDIR to a folder on a disk with free space"
             raise DiskError(
-                f"no temporary folder can be made: {error.strerror}; {need}."
+                f"cannot create a temporary folder: {error.strerror}; {remedy}."
             ) from error
         require_space(above, _NEEDED, round(Config.reserve))
         with disk_errors(above):
@@ -177,7 +176,7 @@ def _prepare(folder: Path | None) -> Path:
 
 
 def _daemon_environ(s3: S3Server, fdsn: str, folder: Path) -> dict[str, str]:
-    """What the daemon sees: nothing of another service's settings or credentials."""
+    """The environment of the daemon, without settings or credentials of other services."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "XCOR_"))}
     return {
         **kept,
@@ -193,7 +192,7 @@ def _daemon_environ(s3: S3Server, fdsn: str, folder: Path) -> dict[str, str]:
 
 
 def _follow(system: System, job_id: str) -> dict[str, Any]:
-    """Poll a job's status to its end, with a bar on a terminal and lines elsewhere."""
+    """Poll the status of a job until it ends, with a bar on a terminal and lines elsewhere."""
     show, close = _bar() if sys.stderr.isatty() else (_Lines(), lambda: None)
     url = f"{system.results}/processed/{job_id}/status.json"
     try:
@@ -210,7 +209,7 @@ def _follow(system: System, job_id: str) -> dict[str, Any]:
 
 
 def _bar() -> tuple[Callable[[Mapping[str, Any]], None], Callable[[], None]]:
-    """A progress bar over the days of a job; between them it moves with the time that is left."""
+    """A progress bar over the days of a job, which moves between them by the remaining time."""
     bar = tqdm(total=100, unit="%", bar_format="{percentage:3.0f} %|{bar:30}| {elapsed} {desc}")
     began = time.monotonic()
 
@@ -225,7 +224,7 @@ def _bar() -> tuple[Callable[[Mapping[str, Any]], None], Callable[[], None]]:
 
 
 class _Lines:
-    """Progress where there is no terminal: a line when the stage changes, but for its numbers."""
+    """Progress without a terminal: a line when the stage changes by more than its numbers."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -235,11 +234,11 @@ class _Lines:
         kind = _NUMBERS.sub("", line)
         if kind != self._last:
             self._last = kind
-            _say(f"  {line}")
+            _print(f"  {line}")
 
 
 def _check_daemon(system: System) -> None:
-    require_space(system.folder, _LEAST_ROOM)  # without it, the system would wait for it for ever
+    require_space(system.folder, _LEAST_FREE)  # a daemon on a full disk would never finish
     if system.daemon.poll() is not None:
         log = (system.folder / "daemon.log").read_text(errors="replace")[-2000:]
         raise UnreachableError(
@@ -247,26 +246,26 @@ def _check_daemon(system: System) -> None:
         )
 
 
-def _what_went_wrong(system: System, status: Mapping[str, Any]) -> str:
+def _failure_text(system: System, status: Mapping[str, Any]) -> str:
     tail = "\n".join(status.get("log_tail") or ())
     logs = f"logs: {system.folder}"
     return f"the job ended as {status['state']}: {status.get('reason')}\n{tail}\n{logs}"
 
 
 def _serve(system: System, job_id: str) -> None:
-    """Go on until Ctrl-C."""
-    _say(f"\nThe page:  {system.page}/#jobs?id={job_id}\nCtrl-C stops everything.")
+    """Serve until Ctrl-C."""
+    _print(f"\nThe page:  {system.page}/#jobs?id={job_id}\nPress Ctrl-C to stop.")
     try:
         while True:
             _check_daemon(system)
             time.sleep(_POLL)
     except KeyboardInterrupt:
-        _say("")
+        _print("")
 
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP unwind the stack, so that everything is stopped in order."""
+    """Make SIGTERM and SIGHUP unwind the stack, so that all processes are stopped in order."""
 
     def leave(number: int, _: object) -> None:
         raise SystemExit(128 + number)
@@ -279,5 +278,5 @@ def _ended_by_sigterm() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""A folder of miniSEED 2 and StationXML files, as an FDSN web service sees it.
+"""A folder of miniSEED 2 and StationXML files as an FDSN web service.
 
-Standard library only: the server starts in a tenth of a second, and the tests of the pipeline
-do not read with the same library as what they are given by.
+Standard library only: the server starts in 0.1 s, and in tests of the pipeline the data are served
+by other code than reads them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TEXT_HEADERS = {
 
 @dataclass(frozen=True)
 class Record:
-    """Where a miniSEED record stands, and what it holds."""
+    """Position and content of a miniSEED record."""
 
     codes: tuple[str, str, str, str]  # network, station, location, channel
     start: datetime  # of the first sample
@@ -39,7 +39,7 @@ class Record:
 
 
 class Archive:
-    """The waveforms and the metadata below a folder, indexed once."""
+    """The waveforms and metadata below a folder, indexed once."""
 
     def __init__(self, folder: Path) -> None:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -52,7 +52,7 @@ class Archive:
         self._documents = [ET.fromstring(d) for d in documents if b"<!DOCTYPE" not in d]
 
     def records(self, query: Query) -> list[Record]:
-        """The records that hold samples of what is asked for, whole: none is cut."""
+        """The complete records that have selected samples; none is cut."""
         names = ("network", "station", "location", "channel")
         return [
             record
@@ -65,7 +65,7 @@ class Archive:
         ]
 
     def station_xml(self, query: Query) -> bytes | None:
-        """A StationXML document of what is asked for; None where there is nothing."""
+        """A StationXML document of the selected metadata; None where there are none."""
         networks = list(self._networks(query))
         if not networks:
             return None
@@ -79,27 +79,27 @@ class Archive:
         return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
 
     def station_text(self, query: Query) -> str | None:
-        """The same as lines of text; None where there is nothing."""
+        """The selected metadata as lines of text; None where there are none."""
         level = query.options["level"]
         rows = [row for network in self._networks(query) for row in _text_rows(network, level)]
         return "\n".join([_TEXT_HEADERS[level], *rows, ""]) if rows else None
 
     def _networks(self, query: Query) -> Iterator[ET.Element]:
-        """Network elements with what is asked for and nothing else."""
+        """Network elements with the selected elements only."""
         depth = _LEVELS.index(query.options["level"])
         for document in self._documents:
             for network in document.findall(_tag("Network")):
                 stations = [
-                    kept
+                    selected
                     for station in network.findall(_tag("Station"))
-                    if (kept := _cut_station(network, station, query, depth)) is not None
+                    if (selected := _cut_station(network, station, query, depth)) is not None
                 ]
                 if stations:
                     yield _cut_network(network, stations, depth)
 
 
 def _cut_network(network: ET.Element, stations: list[ET.Element], depth: int) -> ET.Element:
-    """A network with these stations; ObsPy reads no line of text without a start and a count."""
+    """A network with these stations, and the start and count that ObsPy's text reader requires."""
     everything = network.findall(_tag("Station"))
     total = ET.Element(_tag("TotalNumberStations"))
     total.text = str(len(everything))
@@ -113,7 +113,7 @@ def _cut_network(network: ET.Element, stations: list[ET.Element], depth: int) ->
 def _cut_station(
     network: ET.Element, station: ET.Element, query: Query, depth: int
 ) -> ET.Element | None:
-    """A station with the channels asked for; None where there are none."""
+    """A station with the selected channels; None where there are none."""
     codes = {"network": network.get("code", ""), "station": station.get("code", "")}
     selections = [s for s in query.selections if s.matches(**codes)]
     channels = [
@@ -129,7 +129,7 @@ def _cut_station(
 
 
 def _without_stages(channel: ET.Element) -> ET.Element:
-    """A channel as level=channel shows it: of the response, the sensitivity alone."""
+    """A channel at level=channel: of its response only the sensitivity."""
     found = channel.findall(f"{_tag('Response')}/{_tag('InstrumentSensitivity')}")
     response = ET.Element(_tag("Response"))
     response.extend(found)
@@ -163,7 +163,7 @@ def _epoch(element: ET.Element) -> tuple[datetime, datetime]:
 
 
 def _with(element: ET.Element, tag: str, children: list[ET.Element]) -> ET.Element:
-    """A copy of an element whose children called ``tag`` are these."""
+    """A copy of an element with these children of the name ``tag``."""
     copy = ET.Element(element.tag, dict(element.attrib))
     copy.text = element.text
     copy.extend(child for child in element if child.tag != _tag(tag))
@@ -178,22 +178,22 @@ def _text_rows(network: ET.Element, level: str) -> Iterator[str]:
         yield "|".join([code, _text(network, "Description"), *_dates(network), total])
         return
     for station in network.findall(_tag("Station")):
-        place = [_text(station, tag) for tag in ("Latitude", "Longitude", "Elevation")]
+        location = [_text(station, tag) for tag in ("Latitude", "Longitude", "Elevation")]
         names = [code, station.get("code", "")]
         if level == "station":
-            yield "|".join([*names, *place, _text(station, "Site/Name"), *_dates(station)])
+            yield "|".join([*names, *location, _text(station, "Site/Name"), *_dates(station)])
             continue
         for channel in station.findall(_tag("Channel")):
             yield "|".join([*names, *_channel_cells(channel)])
 
 
 def _channel_cells(channel: ET.Element) -> Iterable[str]:
-    place = ("Latitude", "Longitude", "Elevation", "Depth", "Azimuth", "Dip")
+    fields = ("Latitude", "Longitude", "Elevation", "Depth", "Azimuth", "Dip")
     sensitivity = "Response/InstrumentSensitivity/"
     return [
         channel.get("locationCode", "").strip(),
         channel.get("code", ""),
-        *(_text(channel, tag) for tag in (*place, "Sensor/Description")),
+        *(_text(channel, tag) for tag in (*fields, "Sensor/Description")),
         *(_text(channel, sensitivity + tag) for tag in ("Value", "Frequency", "InputUnits/Name")),
         _text(channel, "SampleRate"),
         *_dates(channel),
@@ -214,7 +214,7 @@ def _tag(name: str) -> str:
 
 
 def _read_headers(path: Path) -> Iterator[Record]:
-    """The data records of a miniSEED 2 file; nothing where it is something else."""
+    """The data records of a miniSEED 2 file; none where it is another format."""
     content = path.read_bytes()
     offset = 0
     while len(content) - offset >= 64 and content[offset + 6 : offset + 7] in b"DRQM":
@@ -227,9 +227,9 @@ def _read_headers(path: Path) -> Iterator[Record]:
 
 
 def _read_header(path: Path, content: bytes, offset: int) -> Record | None:
-    """The record at ``offset`` (SEED 2.4, chapter 8); None where it is broken."""
+    """The record at ``offset`` (SEED 2.4, chapter 8); None where it is damaged."""
     header = content[offset : offset + 64]
-    # The year says in which order the bytes stand.
+    # The byte order follows from the year.
     order = ">" if 1900 <= struct.unpack_from(">H", header, 20)[0] <= 2500 else "<"
     station, location, channel, network = (
         header[a:b].decode("ascii", "replace").strip()
@@ -239,7 +239,7 @@ def _read_header(path: Path, content: bytes, offset: int) -> Record | None:
     n_samples, factor, multiplier = struct.unpack_from(f"{order}Hhh", header, 30)
     (blockette,) = struct.unpack_from(f"{order}H", header, 46)
     exponent = 0
-    for _ in range(8):  # a chain that points to itself must end
+    for _ in range(8):  # a cyclic chain must end
         if not 48 <= blockette <= len(content) - offset - 8:
             break
         kind, following = struct.unpack_from(f"{order}HH", content, offset + blockette)
@@ -253,14 +253,14 @@ def _read_header(path: Path, content: bytes, offset: int) -> Record | None:
         days=day - 1, hours=hour, minutes=minute, seconds=second, microseconds=fraction * 100
     )
     rate = _rate(factor, multiplier)
-    # Without samples or a rate the record ends before it starts: a log, not data.
+    # Without samples or a rate (a log record) the end is before the start.
     duration = timedelta(seconds=(n_samples - 1) / rate) if rate and n_samples else timedelta(-1)
     codes = (network, station, location, channel)
     return Record(codes, start, start + duration, path, offset, 2**exponent)
 
 
 def _rate(factor: int, multiplier: int) -> float:
-    """Samples a second from the two numbers of the header; negative ones divide."""
+    """Samples per second from the two numbers of the header; negative ones divide."""
     if not factor or not multiplier:
         return 0.0
     rate = float(factor) if factor > 0 else -1.0 / factor

@@ -1,4 +1,4 @@
-"""What a request to an FDSN web service asks for, checked (FDSN-WS 1.2)."""
+"""Parses and checks requests to FDSN web services (FDSN-WS 1.2)."""
 
 from __future__ import annotations
 
@@ -40,36 +40,36 @@ _CHOICES = {
 
 
 class BadQueryError(ValueError):
-    """A request that is answered with status 400 and this message."""
+    """An invalid request; the response has status 400 and this message."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Some channels between two times; codes are lists with the wildcards ``*`` and ``?``."""
+    """Channels and a time span; codes are lists with the wildcards ``*`` and ``?``."""
 
     codes: Mapping[str, str]
     start: datetime  # UTC without a time zone, as all times here
     end: datetime
 
     def matches(self, **codes: str) -> bool:
-        """Whether the named codes, all or some of the four, are asked for."""
+        """Whether the given codes (all or some of the four) are selected."""
         return all(_pattern(self.codes[name]).fullmatch(code) for name, code in codes.items())
 
     def touches(self, start: datetime, end: datetime) -> bool:
-        """Whether a span has a moment in common with the one asked for."""
+        """Whether a span overlaps the selected one."""
         return start <= self.end and end >= self.start
 
 
 @dataclass(frozen=True)
 class Query:
-    """The selections of a request and the options that go for all of them."""
+    """The selections of a request and their common options."""
 
     selections: tuple[Selection, ...]
-    options: Mapping[str, str]  # long names; every choice filled in
+    options: Mapping[str, str]  # by long name, defaults of choices filled in
 
     @property
     def nodata(self) -> int:
-        """The status that the client wants where there is nothing."""
+        """The status of a response without data."""
         return int(self.options.get("nodata", 204))
 
     def number(self, name: str, default: float) -> float:
@@ -87,7 +87,7 @@ def parse_get(service: str, pairs: Iterable[tuple[str, str]]) -> Query:
     Raises
     ------
     BadQueryError
-        If a parameter is unknown, repeated or wrong, or a time is missing.
+        If a parameter is unknown, repeated or invalid, or a time is missing.
     """
     options = _options(service, pairs)
     codes = {name: options.pop(name, "*") for name in CODES}
@@ -122,7 +122,7 @@ def parse_post(service: str, body: str) -> Query:
 
 
 def parse_time(text: str) -> datetime:
-    """A UTC time; a BadQueryError where it is none."""
+    """A UTC time; a BadQueryError where the text is not a time."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -135,15 +135,15 @@ def _options(service: str, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     for name, value in pairs:
         name = _ALIASES.get(name.strip().lower(), name.strip().lower())
         if name not in PARAMETERS[service]:
-            raise BadQueryError(f"parameter {name!r} is not known here.")
+            raise BadQueryError(f"unknown parameter {name!r}.")
         if name in options:
             raise BadQueryError(f"parameter {name!r} is given twice.")
         options[name] = value.strip()
     for (of, name), choices in _CHOICES.items():
         if of == service and options.setdefault(name, choices[0]) not in choices:
-            raise BadQueryError(f"{name}={options[name]!r} is not one of {', '.join(choices)}.")
+            raise BadQueryError(f"{name}={options[name]!r} must be one of {', '.join(choices)}.")
     if options.get("nodata", "204") not in ("204", "404"):
-        raise BadQueryError("nodata is neither 204 nor 404.")
+        raise BadQueryError("nodata must be 204 or 404.")
     for name in (*_BOX, *_EPOCH, *_FLAGS):
         if name in options:
             _check_option(name, options[name])
@@ -157,7 +157,7 @@ def _check_option(name: str, value: str) -> None:
         parse_time(value)
     elif name in _FLAGS:
         if value.lower() not in ("true", "false"):
-            raise BadQueryError(f"{name}={value!r} is neither true nor false.")
+            raise BadQueryError(f"{name}={value!r} must be true or false.")
     elif not re.fullmatch(r"[+-]?\d+(\.\d*)?", value):
         raise BadQueryError(f"{name}={value!r} is not a number of degrees.")
 

@@ -1,7 +1,7 @@
 """FDSN web services (station and dataselect, version 1) over a folder, on loopback.
 
-For the demo and the tests: what a data centre does, with records served whole, as many centres
-do. It runs as a process of its own, so that it takes no turns from the daemon's threads.
+For the demo and the tests: it behaves as a data centre and, as many do, returns complete records.
+It runs in a process of its own, so that it does not compete with the daemon's threads.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class FdsnServer:
     """A running server; a context manager that stops it at the end."""
 
     def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
-        self.url = url  # http://127.0.0.1:PORT, as ObsPy's Client takes it
+        self.url = url  # http://127.0.0.1:PORT, the base_url of ObsPy's Client
         self._process = process
 
     def stop(self) -> None:
-        """Kill the server; it keeps nothing."""
+        """Kill the server, which has no state."""
         stop_child(self._process)
         if self._process.stdout:
             self._process.stdout.close()
@@ -48,9 +48,9 @@ class FdsnServer:
 
 
 def serve_fdsn(archive: Path, log: Path | None = None) -> FdsnServer:
-    """Serve the miniSEED and StationXML files below ``archive`` from a process of its own.
+    """Serve the miniSEED and StationXML files below ``archive`` from a new process.
 
-    ``log`` receives a line for every request.
+    ``log`` gets a line for each request.
 
     Raises
     ------
@@ -65,16 +65,16 @@ def serve_fdsn(archive: Path, log: Path | None = None) -> FdsnServer:
     server = FdsnServer(process, url)
     if not url:
         server.stop()
-        raise UnreachableError(f"the FDSN server did not start over {archive}.")
+        raise UnreachableError(f"the FDSN server did not start on the archive {archive}.")
     return server
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one request; the archive hangs on the server."""
+    """Handles one request to the archive of the server."""
 
     protocol_version = "HTTP/1.1"
     server: _Server
-    timeout = 60  # s that a connection may be silent
+    timeout = 60  # s without data after which a connection is closed
 
     def do_GET(self) -> None:
         service, action, query = self._route()
@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif action == "application.wadl":
             self._send(200, "application/xml", _wadl(self.server.url, service).encode())
         else:
-            # keep_blank_values: `location=` asks for the blank location code.
+            # keep_blank_values: `location=` selects the blank location code.
             self._answer(service, lambda: parse_get(service, parse_qsl(query, True)))
 
     do_HEAD = do_GET
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(204, "", b"")
 
     def _route(self) -> tuple[str, str, str]:
-        """(service, action, query string); an empty service where there is none."""
+        """(service, action, query string); an empty service for an unknown path."""
         url = urlsplit(self.path)
         parts = url.path.split("/")
         if len(parts) == 5 and parts[:2] == ["", "fdsnws"] and parts[3] == "1":
@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             query = parse()
         except BadQueryError as error:
-            self._refuse(str(error))
+            self._reject(str(error))
             return
         if service == "dataselect":
             self._answer_records(query)
@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
                 file.seek(record.offset)
                 self.wfile.write(file.read(record.length))
 
-    def _refuse(self, reason: str) -> None:
+    def _reject(self, reason: str) -> None:
         text = (
             f"Error 400: Bad Request\n\n{reason}\n\nRequest:\n{self.path}\n\n"
             f"Service version:\n{_VERSION}\n"
@@ -180,13 +180,13 @@ class _Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away."""
+        """Ignore clients that closed their connection."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 def _wadl(url: str, service: str) -> str:
-    """The description by which clients discover a service and its parameters."""
+    """The description from which clients read the parameters of a service."""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<application xmlns="http://wadl.dev.java.net/2009/02" '

@@ -1,6 +1,6 @@
-"""The page on loopback: the files of ``site/``, where its services are, and ``POST /jobs``.
+"""The page on loopback: the files of ``site/``, its config.json, and ``POST /jobs``.
 
-``POST /jobs/ID/cancel`` is the only other thing that a page may ask for.
+The page may also send ``POST /jobs/ID/cancel``, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..web.page import Page
 from ..web.submit import CANCEL_PATH
 
-# Take the body of a POST, or the id of a job; give a status and what to answer as JSON.
+# From the body of a POST, or the id of a job, to a status and the JSON of the response.
 Submit = Callable[[bytes], tuple[int, Mapping[str, Any]]]
 Cancel = Callable[[str], tuple[int, Mapping[str, Any]]]
 
@@ -41,11 +41,11 @@ class PageServer:
     Parameters
     ----------
     page : Page
-        Its files, and what they are told of their services.
+        Its files and its config.json.
     submit, cancel : callable
-        Take the body of ``POST /jobs``, and the id of ``POST /jobs/ID/cancel``.
+        Called with the body of ``POST /jobs``, and with the id of ``POST /jobs/ID/cancel``.
     port : int
-        0 takes a free one.
+        0: any free port.
 
     Raises
     ------
@@ -57,15 +57,19 @@ class PageServer:
         try:
             self._server = _Server(page, submit, cancel, port)
         except (OSError, OverflowError) as error:
-            raise ConfigError(f"port {port} cannot be used for the page: {error}.") from error
+            raise ConfigError(
+                f"port {port} cannot be used for the page: {error}; choose another --port."
+            ) from error
         self.url = self._server.url  # http://127.0.0.1:PORT
-        self.origins = [f"http://{host}" for host in self._server.hosts]  # under which it is seen
+        self.origins = [
+            f"http://{host}" for host in self._server.hosts
+        ]  # under which browsers open it
         serve = self._server.serve_forever
         self._thread = threading.Thread(target=serve, args=(0.05,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -80,12 +84,14 @@ class PageServer:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
-    timeout = 60  # s that a connection may be silent
+    timeout = 60  # s without data after which a connection is closed
 
     def do_GET(self) -> None:
         name = urlsplit(self.path).path.removeprefix("/") or "index.html"
         if not self._is_ours():
-            self._send_json(403, {"error": "this server answers to its own name only."})
+            self._send_json(
+                403, {"error": "this server accepts requests to its own host name only."}
+            )
         elif (content := self.server.page.read(name)) is not None:
             self._send(200, _TYPES[PurePosixPath(name).suffix], content)
         else:
@@ -97,15 +103,15 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > _MAX_BODY:
             self.close_connection = True
-            self._send_json(413, {"error": f"a job has at most {_MAX_BODY} bytes."})
+            self._send_json(413, {"error": f"a request must have at most {_MAX_BODY} bytes."})
             return
         body = self.rfile.read(int(length))
         path = urlsplit(self.path).path
         cancelled = CANCEL_PATH.fullmatch(path)
         if path != "/jobs" and not cancelled:
-            self._send_json(404, {"error": "jobs are sent to /jobs."})
+            self._send_json(404, {"error": "unknown path; POST a job to /jobs."})
         elif not self._is_ours() or self.headers.get_content_type() != "application/json":
-            # A page from elsewhere can send a form without asking, but no JSON.
+            # A page of another origin can send a form without a preflight request, but not JSON.
             self._send_json(403, {"error": "send JSON, from this server's own page."})
         elif cancelled:
             self._send_json(*self.server.cancel(cancelled[1]))
@@ -139,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the terminal belongs to the demo."""
+        """Log nothing: the terminal belongs to the demo."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -152,6 +158,6 @@ class _Server(ThreadingHTTPServer):
         self.page, self.submit, self.cancel = page, submit, cancel
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away."""
+        """Ignore clients that closed their connection."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)

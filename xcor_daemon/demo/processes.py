@@ -1,7 +1,7 @@
 """Child processes that never outlive this one, however it ends.
 
-Run as a program, this file ties itself to its parent and becomes the command it is given, or
-guards it; a ``preexec_fn`` would do the same, but is unsafe in a process with threads.
+Run as a program, this file binds its process to the parent and then executes a command, or runs and
+guards it. A ``preexec_fn`` could do the same but is unsafe in a process with threads.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def start_child(
 ) -> subprocess.Popen[bytes]:
     """Start a process that ends when this one does, also by ``kill -9``.
 
-    It leads its own process group, so that Ctrl-C on a terminal reaches only this process,
-    which then stops its children in order. ``with_detached`` ends what the child itself left
-    running in sessions of its own, too. Call it from a thread that stays: Linux watches the
-    thread that started the child.
+    It leads its own process group, so that Ctrl-C on a terminal reaches only this process, which
+    then stops its children in order. ``with_detached`` also ends processes that the child started
+    in other sessions. Call it from a thread that lives as long as this process: the kernel ends
+    the child with the thread that started it.
     """
     mode = "guard" if with_detached else "become"
     return subprocess.Popen(
-        [*_tied(mode), *map(str, command)],
+        [*_bound(mode), *map(str, command)],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -50,7 +50,7 @@ def start_child(
 
 
 def stop_child(process: subprocess.Popen[bytes], grace: float = 0.0) -> None:
-    """End a child and what is left of its group: SIGTERM, up to ``grace`` seconds, SIGKILL."""
+    """End a child and the rest of its group: SIGTERM, up to ``grace`` seconds, SIGKILL."""
     if grace and process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -60,32 +60,32 @@ def stop_child(process: subprocess.Popen[bytes], grace: float = 0.0) -> None:
     process.wait()
 
 
-def _tied(mode: str) -> list[str]:
+def _bound(mode: str) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, mode, str(os.getpid())]
 
 
 # --- the program ---
 
 
-def _tie(parent: int, dies_by: signal.Signals) -> None:
-    """Have the kernel send ``dies_by`` when the parent ends."""
+def _bind(parent: int, dies_by: signal.Signals) -> None:
+    """Make the kernel send ``dies_by`` when the parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(dies_by))
     if os.getppid() != parent:  # it ended before prctl was called
         raise SystemExit(1)
 
 
 def _become(parent: int, command: list[str]) -> None:
-    _tie(parent, signal.SIGKILL)
+    _bind(parent, signal.SIGKILL)
     os.execvp(command[0], command)
 
 
 def _guard(parent: int, command: list[str]) -> None:
-    """Run a command to its end or until SIGTERM or the parent's end; then end all it started."""
-    # Processes below us whose parents have ended become our children, so none gets away.
+    """Run a command until it ends, SIGTERM arrives or the parent ends; then end all it started."""
+    # Descendants whose parents have ended become children of this process.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGTERM, _leave)
-    _tie(parent, signal.SIGTERM)
-    child = subprocess.Popen([*_tied("become"), *command])
+    _bind(parent, signal.SIGTERM)
+    child = subprocess.Popen([*_bound("become"), *command])
     try:
         child.wait()
     finally:
@@ -109,13 +109,13 @@ def _leave(*_: object) -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    """Processes below ``pid``, zombies too."""
+    """The descendants of ``pid``, zombies included."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 stat = Path("/proc", entry, "stat").read_text()
-                # The name, in brackets, may hold anything; the parent is the 4th field.
+                # The name, in brackets, may contain anything; the parent is the 4th field.
                 children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry))
     found = list(children.get(pid, ()))
     for each in found:

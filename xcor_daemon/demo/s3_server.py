@@ -1,6 +1,6 @@
 """A real S3 server (SeaweedFS) on loopback, for the demo and the tests.
 
-It keeps its data in one folder, takes free ports, calls nobody and dies with this process.
+It stores its data in one folder, uses free ports, sends no telemetry and ends with this process.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class S3Server:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, keys: tuple[str, str]) -> None:
         self.endpoint = f"http://127.0.0.1:{port}"
-        self.access_key, self.secret_key = keys  # of the one identity, which may do everything
+        self.access_key, self.secret_key = keys  # of the only identity, which has all permissions
         self._process = process
         self._port = port
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables with which a process of its own reaches the server."""
+        """The environment variables with which another process reaches the server."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -63,10 +63,10 @@ class S3Server:
         )
 
     def make_bucket(self, name: str, origins: Sequence[str] = ("*",)) -> str:
-        """Make a bucket as the service expects it; returns its URL.
+        """Create a bucket as the service expects it; returns its URL.
 
-        Anybody may read what is below ``processed/``, from pages of ``origins`` too; all else,
-        listing included, needs the keys.
+        Objects below ``processed/`` are public, for pages of ``origins`` too; everything else,
+        listing included, requires the keys.
         """
         client = self.client()
         client.create_bucket(Bucket=name)
@@ -88,7 +88,7 @@ class S3Server:
         return f"{self.endpoint}/{name}"
 
     def stop(self) -> None:
-        """Kill the server: on SIGTERM it takes 25 s, and its data are not wanted again."""
+        """Kill the server: after SIGTERM it takes 25 s, and its data are not needed any more."""
         stop_child(self._process)
         for port in range(self._port, self._port + 4):
             for socket_file in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + 10000}.sock"):
@@ -102,7 +102,7 @@ class S3Server:
 
 
 def start_s3(folder: Path, options: Sequence[str] = ()) -> S3Server:
-    """Start a server that keeps its data in ``folder`` and wait until it answers.
+    """Start a server that stores its data in ``folder`` and wait until it responds.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ def start_s3(folder: Path, options: Sequence[str] = ()) -> S3Server:
     }
     config = folder / "identities.json"
     with open_atomic(config) as file:
-        os.fchmod(file.fileno(), 0o600)  # before anything is in it
+        os.fchmod(file.fileno(), 0o600)  # before the keys are written
         file.write(json.dumps({"identities": [identity]}).encode())
-    for _ in range(3):  # another process may take a port between the look and the start
+    for _ in range(3):  # another process may take a port between check and start
         port = _free_ports()
         with open_log(folder / "log.txt") as log:
             process = start_child(
@@ -158,33 +158,33 @@ def _find_weed() -> str:
 
 
 def _command(weed: str, port: int) -> list[str]:
-    """``weed server`` on four ports from ``port`` and their twins; paths are below its folder."""
+    """``weed server`` on four ports from ``port`` (gRPC: 10000 above); paths are relative."""
     return [
         weed,
         "server",
         "-dir=data",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
-        "-master.telemetry=false",  # on by default: it reports to its makers
+        "-master.telemetry=false",  # on by default
         "-s3",
         f"-s3.port={port}",
         f"-master.port={port + 1}",
         f"-volume.port={port + 2}",
         f"-filer.port={port + 3}",
-        "-s3.port.iceberg=0",  # else 8181
-        "-s3.port.lance=0",  # else 9101
+        "-s3.port.iceberg=0",  # default: 8181
+        "-s3.port.lance=0",  # default: 9101
         "-s3.config=identities.json",
-        "-s3.localSocket=s3.sock",  # else in /tmp, where a killed server leaves it
+        "-s3.localSocket=s3.sock",  # default: in /tmp, where a killed server leaves it
         "-filer.localSocket=filer.sock",
         "-master.volumeSizeLimitMB=64",
-        "-volume.max=20000",  # a bucket takes seven when it is first written to
+        "-volume.max=20000",  # a bucket takes seven at its first write
     ]
 
 
 def _free_ports() -> int:
-    """The first of four ports in a row that are free, as are those 10000 above (its gRPC)."""
+    """The first of four consecutive free ports; those 10000 above (gRPC) are free as well."""
     for base in random.sample(range(21000, 32000, 10), 200):
-        if all(_is_free(base + twin + k) for twin in (0, 10000) for k in range(4)):
+        if all(_is_free(base + grpc + k) for grpc in (0, 10000) for k in range(4)):
             return base
     raise UnreachableError("no free ports between 21000 and 42000 for the S3 server.")
 
@@ -199,7 +199,7 @@ def _is_free(port: int) -> bool:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str) -> bool:
-    """Whether the server answers; False where it has ended or takes too long."""
+    """Whether the server responds; False where it has ended or takes too long."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     end = time.monotonic() + _START_TIMEOUT
     while process.poll() is None and time.monotonic() < end:
