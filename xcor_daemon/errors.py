@@ -117,7 +117,7 @@ class RequestError(XcorError):
 _REASONS = 8  # lines of a table of reasons
 
 
-class NothingMadeError(XcorError):
+class NoResultError(XcorError):
     """A job ended without a result; the message begins with the most frequent reason.
 
     Parameters
@@ -137,8 +137,8 @@ class NothingMadeError(XcorError):
         self.exit_code = exit_code
 
 
-def is_nothing_made(message: str) -> bool:
-    """Whether a message is that of a `NothingMadeError`."""
+def is_no_result(message: str) -> bool:
+    """Whether a message is that of a `NoResultError`."""
     return message.startswith(("no correlation was made", "no stack was made"))
 
 

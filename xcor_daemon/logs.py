@@ -15,7 +15,7 @@ _JOB = re.compile(rf"job ({JOB_ID})(?: attempt ([0-9a-f_-]+))?: (.*)", re.DOTALL
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def harmless(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Text for a terminal: control characters other than newline and tab are escaped."""
     return _CONTROL.sub(lambda found: found[0] if found[0] in "\n\t" else _escaped(found), text)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from centre import END, SPANS, START, WAVEFORMS, WBM, Centre, serving
 
-from xcor_daemon.errors import NothingMadeError, RequestError
+from xcor_daemon.errors import NoResultError, RequestError
 from xcor_daemon.pipeline.datatypes import ChannelDay
 from xcor_daemon.pipeline.products.reasons import nothing_made_error
 from xcor_daemon.pipeline.products.summary import escape_formula
@@ -202,7 +202,7 @@ def test_what_a_data_centre_says_is_no_formula_and_no_line_of_its_own(tmp_path, 
     job(tmp_path, "CI,WBM,,LHZ,2022-01-02,2022-01-03,\n")
 
     centre = Centre(answers=[lambda asked: b"" if "level=" in asked else body])
-    with serving(centre), pytest.raises(NothingMadeError) as caught:
+    with serving(centre), pytest.raises(NoResultError) as caught:
         correlate_job(tmp_path, f"fdsn:{centre.url}", 1, images=False)
 
     assert len(str(caught.value).splitlines()) == 3  # the error and its table

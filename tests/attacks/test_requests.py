@@ -197,7 +197,7 @@ def test_a_log_line_of_a_stranger_stays_one_line(kind, capsys):
 
 
 def test_a_log_that_an_operator_reads_moves_no_cursor():
-    shown = logs.harmless("one\ttwo\nthree\x1b]0;title\x07\x9b2J\r")
+    shown = logs.escape_controls("one\ttwo\nthree\x1b]0;title\x07\x9b2J\r")
 
     assert shown == "one\ttwo\nthree\\x1b]0;title\\x07\\x9b2J\\r"
 

@@ -310,7 +310,7 @@ def test_a_disk_without_a_name_for_another_file_is_a_full_one(inputs, tmp_path):
         ended = run_command(correlate(*ONE)(inputs, folder), disk, tmp_path)
 
     assert ended.code == 74, ended.err
-    assert "all 12 that the file system allows are there" in ended.message
+    assert "all 12 files of the file system are in use" in ended.message
 
 
 @pytest.mark.parametrize("state", ["full", "read-only"])
@@ -461,7 +461,7 @@ def test_the_demo_names_the_room_that_it_needs(disk):
 
     assert done.returncode == 74, done.stderr
     [line] = done.stderr.splitlines()
-    assert f"{disk.folder} cannot be written: 100.0 MB needed and 1.0 GB to stay free" in line
+    assert f"{disk.folder} cannot be written: 100.0 MB needed and 1.0 GB reserved" in line
     assert not list(disk.folder.iterdir())
 
 
@@ -481,7 +481,7 @@ def test_the_demo_says_that_every_folder_for_temporary_files_is_read_only():
     assert done.returncode == 74, done.stderr
     [line] = done.stderr.splitlines()
     assert "cannot create a temporary folder" in line
-    assert "set TMPDIR to a folder with room" in line
+    assert "set TMPDIR to a folder on a disk with free space" in line
 
 
 def test_a_demo_whose_disk_fills_up_ends_with_74(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from centre import STATIONXML, WAVEFORMS, Centre, serving
 from paths import DATA
 
-from xcor_daemon.errors import NothingMadeError, reason_lines
+from xcor_daemon.errors import NoResultError, reason_lines
 from xcor_daemon.pipeline.datatypes import ChannelDay
 from xcor_daemon.pipeline.products.reasons import count_reasons, nothing_made_error
 from xcor_daemon.pipeline.run import correlate_job, correlate_shard
@@ -182,7 +182,7 @@ def test_an_unusable_request_ends_with_its_reason_and_65(mistake, archive, tmp_p
 def test_the_error_names_similar_channels_of_the_archive(row, instead, archive, tmp_path):
     folder = job(tmp_path / "job", [row, row.replace("N16K", "N19K").replace("NONE", "NO2")])
 
-    with pytest.raises(NothingMadeError) as caught:
+    with pytest.raises(NoResultError) as caught:
         correlate_job(folder, f"archive:{archive}", 1, images=False)
 
     assert f": {instead})" in str(caught.value)

@@ -251,7 +251,7 @@ def test_a_service_in_trouble_loses_nothing_and_is_tried_again(visitor, page, si
     troubles = [
         (
             503,
-            {"error": "the job store is out of reach"},
+            {"error": "the job store is unreachable"},
             "cannot store jobs at the moment: the job",
         ),
         (429, {}, "received too many jobs"),

@@ -50,8 +50,8 @@ def test_a_page_is_written_again_but_not_over_another_one(tmp_path):
     foreign = write(*URLS)
 
     assert (other.exit_code, foreign.exit_code) == (78, 78)
-    assert "holds config.json; name a new folder" in other.output
-    assert "holds my.txt; name a new folder" in foreign.output
+    assert "contains config.json; name a new folder" in other.output
+    assert "contains my.txt; name a new folder" in foreign.output
     assert json.loads((tmp_path / "page/config.json").read_text())["results"] == URLS[1]
 
 

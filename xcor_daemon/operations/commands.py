@@ -11,7 +11,7 @@ import click
 
 from ..config import Config
 from ..errors import XcorError
-from ..logs import harmless
+from ..logs import escape_controls
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Only report; change nothing.")
@@ -37,10 +37,10 @@ def _status(config: Config, job_id: str | None, as_json: bool) -> str:
 
     if job_id is None:
         rows = describe_jobs(config)
-        return json.dumps(rows, indent=1) if as_json else harmless(format_table(rows))
+        return json.dumps(rows, indent=1) if as_json else escape_controls(format_table(rows))
     job = describe_job(config, job_id)
     lines = [f"{name}: {value}" for name, value in job.items() if name != "log_tail"]
-    shown = harmless("\n".join([*lines, *job["log_tail"]]))
+    shown = escape_controls("\n".join([*lines, *job["log_tail"]]))
     return json.dumps(job, indent=1) if as_json else shown
 
 
@@ -51,7 +51,7 @@ def logs(config: Config, job_id: str) -> None:
     """Print the worker log of a job, from this machine or S3."""
     from .status import read_log
 
-    click.echo(harmless(read_log(config, job_id)), nl=False)
+    click.echo(escape_controls(read_log(config, job_id)), nl=False)
 
 
 def _operator_command(action: str, text: str) -> click.Command:

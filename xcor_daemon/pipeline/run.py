@@ -117,7 +117,7 @@ def correlate_job(
         If the folder is not a correlation job, or its request is not valid.
     UnreachableError
         If the source does not answer.
-    NothingMadeError
+    NoResultError
         If no correlation was made; summary.csv and outputs.json are written.
     DiskError
         If the disk is full.
@@ -164,7 +164,7 @@ def correlate_shard(
 
     Raises
     ------
-    NothingMadeError
+    NoResultError
         If no day has correlations because a source could not be reached. Otherwise as
         `correlate_job`, but days without data are not an error.
     """
@@ -397,7 +397,7 @@ def stack_job(
     ------
     RequestError
         If the folder is not a stacking job, or the other folder does not have the correlations.
-    NothingMadeError
+    NoResultError
         If no pair has a stack.
     """
     request = _read_job(folder, StackRequest, STACKING)

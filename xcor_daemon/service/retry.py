@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import ConfigError, DiskError, RequestError, UnreachableError, is_nothing_made
+from ..errors import ConfigError, DiskError, RequestError, UnreachableError, is_no_result
 from ..storage.jobs import FAILED, REJECTED
 
 _MOST_KILLED = 5  # workers killed from outside before a job is given up
@@ -54,11 +54,11 @@ def classify(
         return WorkerEnd("killed", reason, "", _MOST_KILLED)
     said = _error_of(lines) or last
     if exit_code == RequestError.exit_code:
-        return WorkerEnd("request", said, FAILED if is_nothing_made(said) else REJECTED, 1)
+        return WorkerEnd("request", said, FAILED if is_no_result(said) else REJECTED, 1)
     if exit_code == ConfigError.exit_code:
         return WorkerEnd("config", reason, FAILED, 1)
     if exit_code in (UnreachableError.exit_code, _TEMPORARY):
-        reason = said if is_nothing_made(said) else reason
+        reason = said if is_no_result(said) else reason
         return WorkerEnd("remote", reason, "", max(_MOST_REMOTE, max_attempts))
     if exit_code == DiskError.exit_code:
         # Its one line says all; where the log is on the disk that is full, it is not there.

@@ -1,4 +1,4 @@
-"""The submit function: events of an HTTP API (payload 2.0) to `submit`, and answers to replies.
+"""The submit function behind API Gateway: passes events (payload 2.0) to `submit`.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
@@ -27,7 +27,7 @@ _ONE_DAY = 86400  # s
 
 @dataclass(frozen=True)
 class Gateway:
-    """Answers the requests of pages from ``origins``, and of programs, which send no Origin."""
+    """Handles requests of pages from ``origins``, and of programs, which send no Origin."""
 
     bucket: Bucket
     quota: Quota
@@ -35,10 +35,10 @@ class Gateway:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Gateway:
-        """As the function's environment says; a ConfigError where that is wrong.
+        """From environment variables; a ConfigError where one is missing or invalid.
 
-        ``XCOR_BUCKET``; ``XCOR_ORIGINS``, of the pages, with spaces between; ``XCOR_JOBS_PER_DAY``
-        and ``XCOR_JOBS_PER_DAY_OF_ONE``, of all senders and of one network.
+        ``XCOR_BUCKET``; ``XCOR_ORIGINS`` of the pages, separated by spaces; ``XCOR_JOBS_PER_DAY``
+        of all senders and ``XCOR_JOBS_PER_DAY_OF_ONE`` of one network.
         """
         bucket = Bucket.connect(Config.from_env(environ))
         try:
@@ -46,49 +46,51 @@ class Gateway:
             quota = Quota(bucket, int(environ["XCOR_JOBS_PER_DAY_OF_ONE"]), of_all)
             origins = frozenset(environ["XCOR_ORIGINS"].split())
         except (KeyError, ValueError) as error:
-            raise ConfigError(f"the submit function's environment lacks {error}.") from error
+            raise ConfigError(
+                f"the environment of the submit function has no valid {error}."
+            ) from error
         return cls(bucket, quota, origins)
 
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """The reply to one event."""
-        headers = event.get("headers", {})  # the gateway writes their names in lower case
+        """The reply to an event."""
+        headers = event.get("headers", {})  # their names are in lower case
         http = event["requestContext"]["http"]
         origin = headers.get("origin")
         if origin is not None and origin not in self.origins:
-            return _reply(403, {"error": "this service answers to its own page only."})
+            return _reply(403, {"error": "this service accepts requests of its own page only."})
         if http["method"] == "OPTIONS":
             return _preflight(origin)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if http["method"] != "POST" or kind != "application/json":
-            # A page from elsewhere can send a form without asking, but no JSON.
+            # A page of another origin can send a form without a preflight request, but not JSON.
             return _reply(415, {"error": "POST a request as application/json."}, origin)
         if http["path"] == "/jobs":
             return _reply(*self._submit(http["sourceIp"], _body(event)), origin)
         if cancelled := CANCEL_PATH.fullmatch(http["path"]):
             return _reply(*handle_cancel(self.bucket, cancelled[1]), origin)
-        return _reply(404, {"error": "jobs are sent to /jobs."}, origin)
+        return _reply(404, {"error": "unknown path; POST a job to /jobs."}, origin)
 
     def _submit(self, source: str, body: bytes) -> tuple[int, dict[str, Any]]:
         try:
             if not self.quota.is_left(source, id_of_launch(body)):
-                return 429, {"error": "no more jobs are taken today; come back tomorrow (UTC)."}
+                return 429, {"error": "today's limit of jobs is reached; try again tomorrow (UTC)."}
             status, answer = handle(self.bucket, body)
             if status == 201:
-                self.quota.take(source, answer["id"])
+                self.quota.count(source, answer["id"])
             return status, answer
         except (UnreachableError, ConfigError) as error:
-            log.error("the day's jobs could not be counted: %s", error)
-            return 503, {"error": "the job store is out of reach; try again in a minute."}
+            log.error("cannot count the jobs of the day: %s", error)
+            return 503, {"error": "the job store is unreachable; try again in a minute."}
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
-    """What AWS Lambda calls."""
+    """The entry point of AWS Lambda."""
     return _gateway().answer(event)
 
 
 @functools.cache
 def _gateway() -> Gateway:
-    """One for all events that a function's process sees."""
+    """The gateway of this process, shared by all events."""
     return Gateway.from_env(os.environ)
 
 
@@ -96,7 +98,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
     body = event.get("body") or ""
     if event.get("isBase64Encoded"):
         return base64.b64decode(body)
-    # JSON can hold halves of characters; the parser then refuses them.
+    # JSON can contain lone surrogates, which the parser then rejects.
     return body.encode(errors="surrogatepass")
 
 

@@ -1,4 +1,4 @@
-"""The page as files: those of ``site/``, and three that say where its services are.
+"""The page as files: those of ``site/``, limits.json, and config.json with its services.
 
 The demo serves them; `write_page` writes them for a bucket or any other web server.
 """
@@ -23,19 +23,19 @@ _HEAD = '<meta charset="utf-8">\n'
 
 @dataclass(frozen=True)
 class Services:
-    """What the page talks to."""
+    """The services of the page."""
 
     results: str  # URL of the bucket
-    submit: str  # URL of POST /jobs; empty where there is none: the page offers the two files
-    # name (a source of the workers), title, url, and filters to begin with as example
+    submit: str  # URL of POST /jobs; empty: the page offers the files of a job for download
+    # name (a source of the workers), title, url, and example (initial filters)
     datacenters: Sequence[Mapping[str, Any]]
     basemaps: Sequence[Mapping[str, str]] = ()  # title, url with {z}, {x}, {y}, attribution
-    cores: int = 0  # that the workers have; 0 where the page is not to say
-    usd_per_core_hour: float = 0.0  # 0 where the page is not to say
+    cores: int = 0  # of all workers; 0: not shown
+    usd_per_core_hour: float = 0.0  # 0: not shown
 
     @property
     def config(self) -> dict[str, Any]:
-        """config.json, which the page reads first."""
+        """The content of config.json, which the page reads first."""
         return {
             "results": self.results,
             "submit": self.submit,
@@ -47,7 +47,7 @@ class Services:
 
     @property
     def policy(self) -> str:
-        """Content-Security-Policy: the page's own scripts, and the services it talks to."""
+        """Content-Security-Policy: the page's own scripts, and its services."""
         tiles = [basemap["url"] for basemap in self.basemaps]
         centres = [centre["url"] for centre in self.datacenters]
         return "; ".join(
@@ -64,26 +64,26 @@ class Services:
 
 
 def read_services(results: str, submit: str, file: Path | None = None) -> Services:
-    """The services of a page for everybody: public data centres and maps, or those of ``file``.
+    """The services of a public page: public data centres and maps, or those of ``file``.
 
     Raises
     ------
     ConfigError
-        If ``file`` is not such a file; what ships is ``xcor_daemon/web/services.json``.
+        If ``file`` has another format than ``xcor_daemon/web/services.json``.
     """
     path = file or Path(__file__).with_name("services.json")
     try:
         chosen = json.loads(path.read_text("utf-8"))
         services = Services(results, submit, **chosen)
-        assert services.policy  # every centre and every basemap has its url
+        assert services.policy  # every data centre and basemap has a url
     except (OSError, ValueError, TypeError, KeyError) as error:
-        need = "write datacenters, and maybe basemaps, cores, usd_per_core_hour, as services.json"
+        need = "write datacenters, optionally basemaps, cores, usd_per_core_hour, as services.json"
         raise ConfigError(f"{path} cannot be used ({error!r}); {need}.") from error
     return services
 
 
 class Page:
-    """The files of the page, by name; only what is there at the start is ever opened."""
+    """The files of the page, by name; only files that exist at the start are opened."""
 
     def __init__(self, services: Services, site: Path | None = None) -> None:
         self.services = services
@@ -101,13 +101,13 @@ class Page:
         return sorted([*self._files, "config.json"])
 
     def read(self, name: str) -> bytes | None:
-        """A file as it is now; None where there is none of that name."""
+        """The current content of a file; None where the page has no file of that name."""
         if name == "config.json":
             return json.dumps(self.services.config, indent=1).encode()
         path = self._files.get(name)
         content = path.read_bytes() if path else None
         if name == "index.html" and content is not None:
-            # A bucket's website sends no headers, so the policy stands in the page as well.
+            # The website of a bucket sends no headers, so the page contains the policy as well.
             policy = escape(self.services.policy)
             meta = f'    <meta http-equiv="Content-Security-Policy" content="{policy}">\n'
             head, charset, rest = content.decode().partition(_HEAD)
@@ -116,14 +116,14 @@ class Page:
 
 
 def write_page(services: Services, folder: Path) -> list[str]:
-    """Write all files of the page into a folder; gives their names.
+    """Write all files of the page into a folder; returns their names.
 
-    Where an earlier call for the same page came to an end in the middle, this one goes on.
+    An interrupted earlier call for the same page is continued.
 
     Raises
     ------
     ConfigError
-        If the folder holds something else already.
+        If the folder contains other files.
     DiskError
         If a file cannot be written.
     """
@@ -133,7 +133,7 @@ def write_page(services: Services, folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*")):
         is_page = path in contents and contents[path] == path.read_bytes()
         if not (is_page or path in partial or path.is_dir()):
-            raise ConfigError(f"{folder} holds {path.name}; name a new folder for the page.")
+            raise ConfigError(f"{folder} contains {path.name}; name a new folder for the page.")
     with Batch() as batch:
         for path, content in contents.items():
             assert content is not None
@@ -148,15 +148,15 @@ def find_site() -> Path:
     Raises
     ------
     ConfigError
-        If it is not there.
+        If it does not exist.
     """
     site = Path(__file__).resolve().parents[1] / "site"
     if not (site / "index.html").is_file():
-        raise ConfigError(f"the page is not installed: {site}/index.html is not there.")
+        raise ConfigError(f"the page is not installed: {site}/index.html does not exist.")
     return site
 
 
 def origins(urls: Iterable[str]) -> list[str]:
-    """Scheme and host of URLs; a path on the page's own server has none."""
+    """Scheme and host of URLs, without paths on the page's own server."""
     parts = [urlsplit(url) for url in urls]
     return sorted({f"{part.scheme}://{part.netloc}" for part in parts if part.netloc})

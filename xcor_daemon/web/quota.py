@@ -1,7 +1,7 @@
-"""How many jobs a day the submit function takes, from one network and from all.
+"""The number of jobs per day that the submit function accepts, from one network and from all.
 
-Every job that was sent leaves an empty object quota/YYYY-MM-DD/NETWORK/ID, which a lifecycle rule
-of the bucket expires. Two requests at the same moment may both take the last place.
+Each submitted job leaves an empty object quota/YYYY-MM-DD/NETWORK/ID, which a lifecycle rule of the
+bucket expires. Two simultaneous requests may both get the last place.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..storage.bucket import PAGE, Bucket
 
 @dataclass(frozen=True)
 class Quota:
-    """The places of a day (UTC).
+    """The jobs of a day (UTC).
 
     Parameters
     ----------
     of_one, of_all : int
-        Jobs a day from one network, and from all together; less than a page of a listing.
+        Jobs per day from one network, and from all; less than a page of a listing.
     now : callable
         The time (s since 1970).
     """
@@ -36,17 +36,19 @@ class Quota:
     def __post_init__(self) -> None:
         if not 0 < self.of_one <= self.of_all < PAGE:
             need = f"0 < of_one <= of_all < {PAGE}"
-            raise ValueError(f"quota of {self.of_one} and {self.of_all} jobs a day; need {need}.")
+            raise ValueError(
+                f"quota of {self.of_one} and {self.of_all} jobs per day; required: {need}."
+            )
 
     def is_left(self, source: str, job_id: str | None = None) -> bool:
-        """Whether a network may send a job today, one that has its place already among them.
+        """Whether a network may submit a job today, or has submitted this one already.
 
         Parameters
         ----------
         source : str
-            The sender's IP address, as the gateway saw it.
+            The IP address of the sender, as reported by the gateway.
         job_id : str, optional
-            Of the job, where that is known before it is sent.
+            Id of the job, where it is known in advance.
         """
         taken = self.bucket.names(self._day())
         if job_id is not None and any(name.endswith(f"/{job_id}") for name in taken):
@@ -54,21 +56,21 @@ class Quota:
         mine = sum(name.startswith(self._prefix(source)) for name in taken)
         return mine < self.of_one and len(taken) < self.of_all
 
-    def take(self, source: str, job_id: str) -> None:
-        """Count a job that was sent."""
+    def count(self, source: str, job_id: str) -> None:
+        """Count a submitted job."""
         self.bucket.put_if(f"{self._prefix(source)}{job_id}", b"", None)
 
     def _day(self) -> str:
         return f"quota/{datetime.fromtimestamp(self.now(), UTC).date()}/"
 
     def _prefix(self, source: str) -> str:
-        # No address is kept: its network's digest, with the day in it, lives for two days.
+        # No address is stored, only a digest of network and day, which expires after two days.
         digest = hashlib.sha256(f"{self._day()} {_network(source)}".encode()).hexdigest()
         return f"{self._day()}{digest[:16]}/"
 
 
 def _network(source: str) -> str:
-    """An IPv4 address, or the /64 of an IPv6 address, all of which one customer has."""
+    """An IPv4 address, or the /64 network of an IPv6 address, which belongs to one customer."""
     address = ipaddress.ip_address(source)
     bits = 32 if address.version == 4 else 64
     return str(ipaddress.ip_network((address, bits), strict=False))

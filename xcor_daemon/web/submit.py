@@ -1,11 +1,11 @@
-"""POST /jobs: check a request, draw the id of its job and write incoming/.
+"""POST /jobs: check a request, draw a job id and write incoming/.
 
-A function behind an HTTP gateway and the demo's page server call `handle` and `handle_cancel`;
-the command line calls `submit`. Whatever passes here passes in the worker: the validators are
-the same. Nothing else lets the page write.
+The function behind API Gateway and the demo's page server call `handle` and `handle_cancel`; the
+command line calls `submit`. The worker uses the same validators, so an accepted job passes there.
+The page has no other way to write.
 
-A request may name its launch, a number that its sender draws once and repeats where no answer
-came. The id of the job follows from it, so that a launch that is sent again meets its own job.
+A request may have a launch, a random number that its sender repeats where no response arrived. The
+job id follows from it, so that a repeated request finds its own job.
 """
 
 from __future__ import annotations
@@ -44,39 +44,39 @@ _FILES = {
 }
 CANCEL_PATH = re.compile(rf"/jobs/({JOB_ID})/cancel")  # of a URL
 _LAUNCH = re.compile(r"[0-9a-f]{32}")
-_AWAY = "the job store is out of reach; try again in a minute."
-_TRIES = 5  # ids to draw before it cannot be chance that all are taken
+_UNREACHABLE = "the job store is unreachable; try again in a minute."
+_TRIES = 5  # drawn ids, after which it cannot be chance that all are taken
 
 
 def draw_job_id() -> str:
-    """A number that nobody can guess and JavaScript can hold."""
+    """A random number that cannot be guessed and that JavaScript holds exactly."""
     return str(secrets.randbits(53))
 
 
 def submit(
     bucket: Bucket, contents: dict[str, bytes], draw_id: Callable[[], str] = draw_job_id
 ) -> str:
-    """Check the files of a job and write them; gives the job's id.
+    """Check the files of a job and write them; returns the job id.
 
     Raises
     ------
     RequestError
         With every problem of every file; nothing is written.
     UnreachableError
-        If S3 does not take them.
+        If S3 does not store them.
     """
     check_files(contents)
-    # params.csv last: until it is there, the job is not complete.
+    # params.csv last: without it, the job is incomplete.
     names = sorted(contents, key=lambda name: name in (PARAMS, PARAMS_ALIAS))
     for _ in range(_TRIES):
         job_id = draw_id()
         if all(bucket.put_input(job_id, name, contents[name]) for name in names):
             return job_id
-    raise UnreachableError(f"no free job id in {_TRIES} tries; try again.")
+    raise UnreachableError(f"no free job id in {_TRIES} attempts; try again.")
 
 
 def read_contents(folder: Path) -> dict[str, bytes]:
-    """The files of a job that lie in a folder; what else lies there is left."""
+    """The request files in a folder; other files are ignored."""
     names = (STATIONS, PAIRS, PARAMS, PARAMS_ALIAS, STACKING)
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
@@ -84,13 +84,13 @@ def read_contents(folder: Path) -> dict[str, bytes]:
 def handle(
     bucket: Bucket, body: bytes, draw_id: Callable[[], str] = draw_job_id
 ) -> tuple[int, dict[str, Any]]:
-    """Answer one POST.
+    """Handle a POST.
 
     Parameters
     ----------
     body : bytes
-        JSON: {"stations": text, "params": text, maybe "pairs"} or {"stacking_params": text}, and
-        maybe "launch": the same files with the same launch are one job, however often they come.
+        JSON: {"stations": text, "params": text, optionally "pairs"} or {"stacking_params": text},
+        and optionally "launch": the same files with the same launch are one job.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def handle(
         201 with the id; 400, 413 or 503 with an error; 422 with all problems.
     """
     if len(body) > MAX_BODY:
-        return 413, {"error": f"a request has at most {MAX_BODY} bytes."}
+        return 413, {"error": f"a request must have at most {MAX_BODY} bytes."}
     try:
         contents, launch = _read(body)
     except ValueError as error:
@@ -110,12 +110,12 @@ def handle(
     except RequestError as error:
         return 422, {"problems": list(problems_json(error.problems))}
     except (UnreachableError, ConfigError) as error:
-        log.error("a request could not be stored: %s", error)
-        return 503, {"error": _AWAY}
+        log.error("cannot store a request: %s", error)
+        return 503, {"error": _UNREACHABLE}
 
 
 def id_of_launch(body: bytes) -> str | None:
-    """The id that a request's job has, sent or not; None where it names no launch."""
+    """The job id of a request, submitted or not; None without a launch."""
     try:
         contents, launch = _read(body)
     except ValueError:
@@ -124,19 +124,19 @@ def id_of_launch(body: bytes) -> str | None:
 
 
 def cancel(bucket: Bucket, job_id: str) -> bool:
-    """Leave the mark that a job is not wanted any more; the daemon stops it at its next pass.
+    """Write the cancel marker of a job; the daemon cancels it on its next pass.
 
-    Who knows the id may do so: nobody can guess it. A job that has ended is left as it is.
+    The id authorises its sender, since it cannot be guessed. An ended job is not changed.
 
     Returns
     -------
     bool
-        False where there is no such job.
+        False where the job does not exist.
 
     Raises
     ------
     UnreachableError
-        If S3 does not take it.
+        If S3 does not store the marker.
     """
     if not is_job_id(job_id):
         return False
@@ -149,28 +149,28 @@ def cancel(bucket: Bucket, job_id: str) -> bool:
 
 
 def handle_cancel(bucket: Bucket, job_id: str) -> tuple[int, dict[str, Any]]:
-    """Answer one ``POST /jobs/ID/cancel``: 202, 404 where there is no such job, or 503."""
+    """Handle ``POST /jobs/ID/cancel``: 202, 404 for an unknown job, or 503."""
     try:
         if cancel(bucket, job_id):
             return 202, {"id": job_id}
-        return 404, {"error": "there is no such job; look at its id."}
+        return 404, {"error": "unknown job; check its id."}
     except (UnreachableError, ConfigError) as error:
-        log.error("job %s could not be cancelled: %s", job_id, error)
-        return 503, {"error": _AWAY}
+        log.error("job %s: cannot be cancelled: %s", job_id, error)
+        return 503, {"error": _UNREACHABLE}
 
 
 def _id_of(launch: str, contents: Mapping[str, bytes]) -> str:
-    """As good as drawn: a launch is random. Other files with the same launch are another job."""
+    """The job id of a launch, which is random; other files have another id."""
     digests = [f"{name} {hashlib.sha256(contents[name]).hexdigest()}" for name in sorted(contents)]
     digest = hashlib.sha256("\n".join([launch, *digests]).encode()).digest()
     return str(int.from_bytes(digest[:8]) >> 11)  # 53 bits
 
 
 def _read(body: bytes) -> tuple[dict[str, bytes], str | None]:
-    """The files of a body by name, and its launch; a ValueError says what is needed instead."""
+    """The files of a body by name, and its launch; a ValueError with the expected format."""
     need = (
-        'send JSON: {"stations": text, "params": text} or {"stacking_params": text}; with it may '
-        'come "launch": 32 hexadecimal digits, drawn at random.'
+        'send JSON: {"stations": text, "params": text} or {"stacking_params": text}, and '
+        'optionally "launch": 32 hexadecimal digits, drawn at random.'
     )
     try:
         fields = json.loads(body)
@@ -181,7 +181,7 @@ def _read(body: bytes) -> tuple[dict[str, bytes], str | None]:
             raise ValueError(need)
         if launch is not None and not (isinstance(launch, str) and _LAUNCH.fullmatch(launch)):
             raise ValueError(need)
-        # A lone surrogate is no character; it cannot be written as UTF-8.
+        # A lone surrogate cannot be encoded as UTF-8.
         return {_FILES[name]: text.encode() for name, text in fields.items()}, launch
     except (ValueError, RecursionError):
         raise ValueError(need) from None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...atomic_files import remove
-from ...errors import NothingMadeError, Problem, RequestError
+from ...errors import NoResultError, Problem, RequestError
 from ...request.params import XcorParams
 from ...request.stacking_params import STACKING, StackParams
 from ..hdf5 import correlation_day
@@ -67,7 +67,7 @@ def stacking_products(
     ------
     RequestError
         If the request names a pair or channel that the correlations do not have.
-    NothingMadeError
+    NoResultError
         If no pair has a stack; no stack file is left then.
     """
     plan = StackPlan(tuple(days), stacking, days[0].params)
@@ -80,7 +80,7 @@ def stacking_products(
         return _write_products(folder, plan, stacked, [], renderer)
 
 
-def _no_stack(plan: StackPlan, stacked: Stacked) -> NothingMadeError:
+def _no_stack(plan: StackPlan, stacked: Stacked) -> NoResultError:
     """Why no pair has a stack: there are no windows, or the method selects none of them."""
     n_pairs, n_windows = stacked.pairs.first.size, int(stacked.n_windows.sum())
     if not n_windows:
@@ -90,7 +90,7 @@ def _no_stack(plan: StackPlan, stacked: Stacked) -> NothingMadeError:
     else:
         reason = f"type={plan.stacking.type} gives no finite value"
     size = f"{n_pairs:,} pairs, {n_windows:,} pair-windows, {len(plan.files):,} days"
-    return NothingMadeError("stack", f"{reason} ({size})", (), RequestError.exit_code)
+    return NoResultError("stack", f"{reason} ({size})", (), RequestError.exit_code)
 
 
 def _check_selection(plan: StackPlan) -> None:

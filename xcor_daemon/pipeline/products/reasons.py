@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ...errors import NothingMadeError, RequestError, UnreachableError, reason_lines
+from ...errors import NoResultError, RequestError, UnreachableError, reason_lines
 from ..datatypes import UNREADABLE, ChannelDay
 
 _NO_PARTNER = "no other channel of a pair has a window at the same time"
@@ -37,7 +37,7 @@ def count_reasons(days: Iterable[tuple[Sequence[ChannelDay], bool]]) -> list[dic
     return sorted(found.values(), key=lambda entry: -entry["channel_days"])[:_MAX_REASONS]
 
 
-def nothing_made_error(days: Sequence[tuple[Sequence[ChannelDay], bool]]) -> NothingMadeError:
+def nothing_made_error(days: Sequence[tuple[Sequence[ChannelDay], bool]]) -> NoResultError:
     """The error of a job without any correlation.
 
     Its exit code is 69 if a source could not be reached for some channel-day, since it may answer
@@ -48,9 +48,7 @@ def nothing_made_error(days: Sequence[tuple[Sequence[ChannelDay], bool]]) -> Not
     reasons, n_rows = count_reasons(days), sum(len(rows) for rows, _ in days)
     first = reasons[0]  # a request has at least one channel-day
     share = f"{first['channel_days']:,} of {n_rows:,} channel-days"
-    return NothingMadeError(
-        "correlation", f"{first['reason']} ({share})", reason_lines(reasons), code
-    )
+    return NoResultError("correlation", f"{first['reason']} ({share})", reason_lines(reasons), code)
 
 
 def failed_channel_days(day: str, channels: Iterable[str], reason: str) -> list[ChannelDay]:
