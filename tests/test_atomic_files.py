@@ -28,7 +28,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_json_holds_numbers_of_numpy_and_dates_as_others_read_them(tmp_path):
+def test_json_has_numpy_numbers_and_dates_as_plain_values(tmp_path):
     day = np.datetime64("2020-01-01")
     atomic_files.write_json(tmp_path / "a.json", {"n": np.int32(3), "x": np.float32(0.5), "d": [1]})
     atomic_files.write_json(tmp_path / "b.json", {"day": str(day)}, indent=None)
@@ -62,7 +62,7 @@ def test_a_block_that_fails_leaves_the_earlier_file_and_no_other(tmp_path, share
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
+def test_two_writers_of_one_file_do_not_interfere(tmp_path):
     path = tmp_path / "a.txt"
     with open_atomic(path, shared=True) as first, open_atomic(path, shared=True) as second:
         first.write(b"first, which is renamed last")
@@ -72,7 +72,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_an_error_of_a_connection_is_none_of_the_disk(tmp_path):
+def test_an_error_of_a_connection_is_not_a_disk_error(tmp_path):
     with pytest.raises(ConnectionResetError), open_atomic(tmp_path / "a"):
         raise ConnectionResetError(errno.ECONNRESET, "reset")
     with pytest.raises(OSError, match="of a library") as caught, open_atomic(tmp_path / "a"):
@@ -80,7 +80,7 @@ def test_an_error_of_a_connection_is_none_of_the_disk(tmp_path):
     assert not isinstance(caught.value, DiskError)
 
 
-def test_an_error_of_the_disk_survives_the_way_between_processes():
+def test_a_disk_error_survives_pickling_between_processes():
     error = DiskError("a cannot be written", path=Path("a"), needed=3, free=2)
 
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  as processes of a pool do
@@ -89,7 +89,7 @@ def test_an_error_of_the_disk_survives_the_way_between_processes():
     assert again.exit_code == 74
 
 
-def test_a_full_disk_is_told_with_what_is_needed_and_what_is_free(tmp_path):
+def test_the_error_of_a_full_disk_has_the_needed_and_free_bytes(tmp_path):
     with small_disk(tmp_path / "disk") as disk:
         (disk.folder / "kept").write_bytes(b"x" * 8192)
         disk.leave(8192)
@@ -103,7 +103,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_what_is_free(tmp_path):
     assert left == ["kept"]
 
 
-def test_room_that_must_stay_free_is_named_beside_what_is_needed(tmp_path):
+def test_the_error_of_a_full_disk_has_the_reserved_bytes(tmp_path):
     with small_disk(tmp_path / "disk", "size=8m") as disk:
         atomic_files.require_space(disk.folder, 4_000_000, 4_000_000)
         with pytest.raises(DiskError) as caught:
@@ -116,12 +116,12 @@ def test_room_that_must_stay_free_is_named_beside_what_is_needed(tmp_path):
     assert str(caught.value).endswith(text)
 
 
-def test_a_name_that_is_too_long_is_told_with_its_length(tmp_path):
+def test_the_error_of_a_long_name_has_its_length(tmp_path):
     with pytest.raises(DiskError, match=r"the name has 300 bytes, .*; choose a shorter one"):
         atomic_files.write_text(tmp_path / ("n" * 300), "")
 
 
-def test_a_missing_folder_is_told(tmp_path):
+def test_a_missing_folder_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(DiskError, match=r"No such file or directory; create its folder"):
         atomic_files.write_text(tmp_path / "missing/file", "")
 
@@ -134,7 +134,7 @@ def run_as_nobody(code: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_folder_of_somebody_else_is_told_with_who_asks(tmp_path):
+def test_the_error_of_a_denied_folder_has_the_user(tmp_path):
     code = """
 import os, pathlib, sys
 from xcor_daemon import atomic_files
@@ -153,7 +153,7 @@ except DiskError as error:
     assert "Permission denied; give user 65534 write access, or choose another folder." in said
 
 
-def test_a_limit_of_file_sizes_is_told(tmp_path):
+def test_a_limit_of_file_sizes_is_an_error_with_a_remedy(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
@@ -175,7 +175,7 @@ def test_a_limit_of_file_sizes_is_told(tmp_path):
         (errno.EMFILE, "Too many open files; allow more open files (ulimit -n)"),
     ],
 )
-def test_what_no_test_can_bring_about_is_told_too(tmp_path, number, said):
+def test_errors_that_no_test_can_cause_have_a_remedy(tmp_path, number, said):
     error = OSError(number, os.strerror(number))
 
     text = str(atomic_files.explain(tmp_path / "a", error, 2_000_000))
@@ -250,7 +250,7 @@ def test_hdf5_on_a_disk_that_fills_up_is_an_error_not_a_crash(tmp_path, space):
             assert file["second"].asstr()[:].tolist() == words.tolist()
 
 
-def test_room_is_taken_before_it_is_written(tmp_path):
+def test_blocks_are_allocated_before_they_are_written(tmp_path):
     """So that who computes for hours does not find at the end that it is gone."""
     with small_disk(tmp_path / "disk", "size=8m") as disk:
         raw = SteadyFile(disk.folder / "a")

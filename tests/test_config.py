@@ -8,7 +8,7 @@ from xcor_daemon.config import Config, check_source
 from xcor_daemon.errors import ConfigError
 
 
-def test_without_flags_and_variables_the_defaults_hold():
+def test_the_defaults_apply_without_options_and_variables():
     assert Config.from_env({}) == Config()
     assert Config.from_env({"PATH": "/bin", "OTHER_BUCKET": "b", "XCOR_BUCKET": ""}) == Config()
 
@@ -21,7 +21,7 @@ def test_a_variable_overrides_the_default_and_an_option_overrides_both():
     assert (config.bucket, config.interval, config.max_parallel) == ("from-flag", 7.5, 3)
 
 
-def test_a_flag_of_zero_is_a_value_and_not_an_absent_one():
+def test_an_option_of_zero_is_a_value():
     assert Config.from_env(
         {"XCOR_PROCESSES": "4", "XCOR_SETTLE": "9"}, processes=0, settle=0.0
     ) == Config(processes=0, settle=0.0)
@@ -94,7 +94,7 @@ def test_a_bucket_is_required_only_by_commands_that_use_it():
         Config().need_bucket()
 
 
-def test_a_source_that_is_not_configured_is_refused_with_those_that_are():
+def test_an_unknown_source_is_an_error_with_the_known_ones():
     config = Config(sources={"zeta": "archive:/z", "alpha": "archive:/a"})
 
     with pytest.raises(
@@ -111,6 +111,6 @@ def test_archives_and_data_centres_are_sources(source):
 
 
 @pytest.mark.parametrize("source", ["", "archive:", "s3:", "EARTHSCOPE", "file:///etc/passwd"])
-def test_nothing_else_is_a_source(source):
+def test_other_texts_are_not_sources(source):
     with pytest.raises(ConfigError):
         check_source(source)

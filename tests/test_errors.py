@@ -12,7 +12,7 @@ ALL = [
 ]
 
 
-def test_every_error_is_reported_by_an_exit_code_that_a_shell_can_tell():
+def test_every_error_has_a_distinct_exit_code():
     codes = {kind.__name__: kind.exit_code for kind in ALL}
 
     assert codes["RequestError"] == os.EX_DATAERR
@@ -36,14 +36,14 @@ def test_every_error_is_reported_by_an_exit_code_that_a_shell_can_tell():
         (("params.csv", 1, "", "fmin", "is no column"), "params.csv line 1: 'fmin' is no column"),
     ],
 )
-def test_a_problem_says_where_it_stands_what_it_is_and_what_is_needed(problem, says):
+def test_a_problem_has_position_value_and_requirement(problem, says):
     assert str(Problem(*problem)) == says
 
 
 @pytest.mark.parametrize(
     "value", ["\x1b[31mred", "a\nb: done", "\u202etxt.exe", "é" * 30, "x" * 10_000]
 )
-def test_a_strangers_value_is_shown_in_one_printable_line_of_bounded_length(value):
+def test_an_untrusted_value_is_shown_in_one_printable_bounded_line(value):
     shown = str(Problem("stations.csv", 2, "Station", value, "is wrong"))
 
     assert shown.isascii()
@@ -51,7 +51,7 @@ def test_a_strangers_value_is_shown_in_one_printable_line_of_bounded_length(valu
     assert len(shown) < 500
 
 
-def test_a_refusal_says_the_first_problems_and_keeps_all():
+def test_a_request_error_lists_the_first_problems_and_has_all():
     problems = [Problem("stations.csv", k + 2, "", "", "is wrong") for k in range(1000)]
 
     error = RequestError(problems)
@@ -64,7 +64,7 @@ def test_a_refusal_says_the_first_problems_and_keeps_all():
     assert str(RequestError(problems[:50])).count("\n") == 49
 
 
-def test_missing_data_is_nobodys_fault_unless_it_says_so():
+def test_the_default_status_of_missing_data_is_nodata():
     assert NoDataError("no samples").status == "nodata"
     assert NoDataError("no response", "refused").status == "refused"
     assert str(NoDataError("no samples")) == "no samples"

@@ -42,7 +42,7 @@ def test_the_client_discovers_both_services(client):
     assert {"level", "startbefore", "minlatitude"} <= set(client.services["station"])
 
 
-def test_responses_arrive_as_they_are_in_the_archive(client, norsar):
+def test_responses_are_those_of_the_archive(client, norsar):
     given = obspy.read_inventory(str(norsar / "station.xml"), format="STATIONXML")
     got = client.get_stations(network="NO", channel="BHZ", location="", level="response")
 
@@ -51,7 +51,7 @@ def test_responses_arrive_as_they_are_in_the_archive(client, norsar):
 
 @pytest.mark.parametrize("format", ["xml", "text"])
 @pytest.mark.parametrize(("level", "counts"), [("network", 0), ("station", 4), ("channel", 4)])
-def test_metadata_come_at_every_level_in_both_formats(client, format, level, counts):
+def test_metadata_have_every_level_in_both_formats(client, format, level, counts):
     inventory = client.get_stations(network="N?", station="NAO*", level=level, format=format)
 
     contents = inventory.get_contents()
@@ -63,7 +63,7 @@ def test_metadata_come_at_every_level_in_both_formats(client, format, level, cou
         assert inventory[0][0][0].response.instrument_sensitivity.value == pytest.approx(1e9)
 
 
-def test_waveforms_come_as_they_are_in_the_archive(client, norsar):
+def test_waveforms_are_those_of_the_archive(client, norsar):
     given = obspy.read(str(norsar / "NO.NB200..BHZ.mseed"), format="MSEED", check_compression=False)
     got = client.get_waveforms("NO", "NB200", "--", "BHZ", START, START + 86400)
 
@@ -72,7 +72,7 @@ def test_waveforms_come_as_they_are_in_the_archive(client, norsar):
     assert np.array_equal(got[0].data, given[0].data)
 
 
-def test_a_bulk_request_gets_whole_records_around_its_times(client):
+def test_a_bulk_request_returns_complete_records_around_its_times(client):
     hour, minute = 3600, 60
     times = (START + hour, START + hour + minute)
     bulk = [("NO", name, "", "BHZ", *times) for name in ("NAO00", "NC604")]
@@ -87,7 +87,7 @@ def test_a_bulk_request_gets_whole_records_around_its_times(client):
     assert len(client.get_stations_bulk(bulk, level="response")[0]) == 2
 
 
-def test_nothing_there_is_204_or_404_as_the_client_wants(client, fdsn_server):
+def test_the_status_without_data_is_204_or_404_as_requested(client, fdsn_server):
     with pytest.raises(FDSNNoDataException):
         client.get_waveforms("NO", "NAO00", "", "BHZ", START + 1e7, START + 1e7 + 60)
     station = fdsn_server.url + "/fdsnws/station/1/query?net=ZZ"
@@ -108,21 +108,21 @@ def test_nothing_there_is_204_or_404_as_the_client_wants(client, fdsn_server):
         ("station/1/query?level=rack", "must be one of station, network, channel, response"),
     ],
 )
-def test_a_wrong_parameter_is_refused_with_its_reason(fdsn_server, query, reason):
+def test_an_invalid_parameter_is_rejected_with_the_reason(fdsn_server, query, reason):
     status, text = ask(f"{fdsn_server.url}/fdsnws/{query}")
 
     assert status == 400
     assert reason in text
 
 
-def test_a_broken_line_of_a_bulk_request_is_refused(fdsn_server):
+def test_an_invalid_line_of_a_bulk_request_is_rejected(fdsn_server):
     status, text = ask(fdsn_server.url + "/fdsnws/dataselect/1/query", b"NO NAO00 BHZ 2019-01-01")
 
     assert status == 400
     assert "need NET STA LOC CHA START END" in text
 
 
-def test_what_is_no_miniseed_is_passed_over(tmp_path: Path, norsar: Path):
+def test_files_of_other_formats_are_skipped(tmp_path: Path, norsar: Path):
     (tmp_path / "note.txt").write_text("D" * 5000)
     record = (norsar / "NO.NAO00..BHZ.mseed").read_bytes()[:4096]
     (tmp_path / "cut.mseed").write_bytes(record + record[:100])

@@ -37,7 +37,7 @@ def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str
 # --- S3 ---
 
 
-def test_anybody_reads_results_but_neither_requests_nor_listings(bucket):
+def test_results_are_public_but_requests_and_listings_are_not(bucket):
     client = bucket.server.client()
     client.put_object(Bucket=bucket.name, Key="processed/1/status.json", Body=b"{}")
     client.put_object(Bucket=bucket.name, Key="incoming/1/params.csv", Body=b"fs")
@@ -61,7 +61,7 @@ def test_only_pages_of_the_named_origin_read_results(s3_server):
     assert other["Access-Control-Allow-Origin"] is None
 
 
-def test_a_page_may_ask_for_a_part_and_learns_which_part_it_got(bucket):
+def test_a_page_may_request_a_byte_range_and_read_its_position(bucket):
     client = bucket.server.client()
     client.put_object(Bucket=bucket.name, Key="processed/1/a.h5", Body=b"0123456789")
     url, origin = f"{bucket.url}/processed/1/a.h5", "http://127.0.0.1:1"
@@ -117,7 +117,7 @@ def test_the_page_runs_its_own_scripts_only(page):
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_the_page_learns_where_its_services_are(page):
+def test_config_json_has_the_services_of_the_page(page):
     config = json.loads(ask(page.url + "/config.json")[2])
 
     assert config["results"] == "http://127.0.0.1:1/xcor"
@@ -128,7 +128,7 @@ def test_the_page_learns_where_its_services_are(page):
 @pytest.mark.parametrize(
     "path", ["/js/", "/js", "/../setup.cfg", "/%2e%2e/setup.cfg", "//etc/passwd", "/js/../../a"]
 )
-def test_nothing_but_the_files_of_the_page_is_served(page, path):
+def test_only_the_files_of_the_page_are_served(page, path):
     connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=10)
     connection.request("GET", path)
 
@@ -149,13 +149,13 @@ def test_a_foreign_page_can_neither_send_nor_cancel_a_job(page, path, headers):
     assert ask(page.url + path, "POST", b"{}", **headers)[0] == 403
 
 
-def test_a_job_is_handed_to_submit(page):
+def test_a_job_is_passed_to_submit(page):
     status, _, body = ask(page.url + "/jobs", "POST", b'{"a": 1}', Content_Type="application/json")
 
     assert (status, json.loads(body)) == (202, {"got": {"a": 1}})
 
 
-def test_the_id_of_a_cancelled_job_is_handed_on(page):
+def test_the_id_of_a_cancelled_job_is_passed_on(page):
     def cancel(path: str):
         return ask(page.url + path, "POST", b"{}", Content_Type="application/json")
 
@@ -186,7 +186,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_a_child_and_what_it_detached_end_with_their_parent(tmp_path: Path, processes_in, end):
+def test_a_child_and_its_detached_processes_end_with_the_parent(tmp_path: Path, processes_in, end):
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
     wait_until((tmp_path / "up").exists)
 

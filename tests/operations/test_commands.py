@@ -69,7 +69,7 @@ def host(make_host: Callable[..., Host]) -> Host:
     return make_host()
 
 
-def test_a_job_that_failed_is_tried_again(host):
+def test_a_failed_job_is_retried(host):
     send(host.store, "41")
     host.fail()
     assert host.state() == "failed"
@@ -84,7 +84,7 @@ def test_a_job_that_failed_is_tried_again(host):
     assert operator_commands.pending(host.folder) == []
 
 
-def test_a_job_that_failed_elsewhere_is_tried_again_here(make_host, tmp_path):
+def test_a_job_that_failed_elsewhere_is_retried_here(make_host, tmp_path):
     first = make_host()
     send(first.store, "41")
     first.fail()
@@ -98,7 +98,7 @@ def test_a_job_that_failed_elsewhere_is_tried_again_here(make_host, tmp_path):
     assert other.launcher.running == ["41"]
 
 
-def test_a_published_job_is_not_tried_again(host, caplog):
+def test_a_published_job_is_not_retried(host, caplog):
     send(host.store, "41")
     host.run_pass()
     host.finish()
@@ -120,7 +120,7 @@ def test_an_operator_cancels_a_job(host):
     assert "by the operator" in host.store.read_status("41")["reason"]
 
 
-def test_an_order_that_is_given_while_the_one_before_is_obeyed_is_not_lost(tmp_path):
+def test_a_command_that_is_posted_while_another_runs_is_not_lost(tmp_path):
     operator_commands.post(tmp_path, "41", "hold")
     (first,) = operator_commands.pending(tmp_path)
     operator_commands.post(tmp_path, "41", "release")
@@ -134,7 +134,7 @@ def test_an_order_that_is_given_while_the_one_before_is_obeyed_is_not_lost(tmp_p
     assert operator_commands.pending(tmp_path) == []
 
 
-def test_a_held_job_waits_and_takes_nobodys_place(host):
+def test_a_held_job_waits_without_blocking_others(host):
     send(host.store, "41")
     send(host.store, "42")
     host.call("hold", "41")
@@ -150,7 +150,7 @@ def test_a_held_job_waits_and_takes_nobodys_place(host):
     assert host.launcher.running == ["41"]
 
 
-def test_an_order_for_no_job_is_refused_or_dropped(host, caplog):
+def test_a_command_for_an_unknown_job_is_rejected_or_dropped(host, caplog):
     assert "is not a job id" in host.call("cancel", "../../etc").stderr
     host.call("cancel", "99")
     host.run_pass()
@@ -170,7 +170,7 @@ def test_the_log_of_a_job_is_read_here_or_from_s3(host, tmp_path):
     assert "has no log" in elsewhere.call("logs", "42").stderr
 
 
-def test_gc_removes_what_ended_and_keeps_what_failed(host):
+def test_gc_removes_ended_jobs_and_keeps_recent_failures(host):
     for job_id in ("41", "42"):
         send(host.store, job_id)
     host.fail("41")
@@ -187,7 +187,7 @@ def test_gc_removes_what_ended_and_keeps_what_failed(host):
     assert host.job("41").folder.exists()
 
 
-def test_a_damaged_job_is_set_aside_and_taken_from_s3_again(make_host):
+def test_a_damaged_job_is_set_aside_and_staged_from_s3_again(make_host):
     host = make_host()
     send(host.store, "41")
     host.run_pass()
@@ -203,7 +203,7 @@ def test_a_damaged_job_is_set_aside_and_taken_from_s3_again(make_host):
     assert again.launcher.running == ["41"]
 
 
-def test_sync_tells_what_would_be_copied_and_why_not(host):
+def test_sync_lists_the_jobs_to_copy_and_the_reasons_against_others(host):
     send(host.store, "41")
     host.run_pass()
     send(host.store, "42")
@@ -227,7 +227,7 @@ def test_sync_tells_what_would_be_copied_and_why_not(host):
     assert host.call("sync", "--dry-run").stdout.splitlines() == lines  # as version 0.1.0 required
 
 
-def test_the_doctor_finds_nothing_where_nothing_is_wrong(host):
+def test_doctor_passes_on_a_working_service(host):
     result = host.call("doctor")
 
     assert result.exit_code == 0, result.stdout
@@ -238,7 +238,7 @@ def test_the_doctor_finds_nothing_where_nothing_is_wrong(host):
 FACTS = ("access lists", "policy", "versions", "expiry")
 
 
-def test_the_doctor_tells_how_the_bucket_is_set_up(host):
+def test_doctor_checks_the_configuration_of_the_bucket(host):
     def found() -> dict[str, list[str]]:
         lines = json.loads(host.call("doctor", "--json").stdout)
         return {line["name"]: [line["state"], line["text"]] for line in lines}
@@ -271,7 +271,7 @@ def test_the_doctor_tells_how_the_bucket_is_set_up(host):
     assert "s3:listbucket is allowed to everyone" in found()["policy"][1]
 
 
-def test_the_doctor_says_what_it_is_not_shown(host, monkeypatch):
+def test_doctor_names_the_settings_that_it_may_not_read(host, monkeypatch):
     def denied(**_):
         raise ClientError({"Error": {"Code": "AccessDenied"}}, "Get")
 
@@ -285,7 +285,7 @@ def test_the_doctor_says_what_it_is_not_shown(host, monkeypatch):
     assert "ok    bucket's setup: access lists, policy, versions: not readable" in told.stdout
 
 
-def test_status_is_shown_again_and_again_until_ctrl_c(host, monkeypatch):
+def test_status_watch_repeats_until_ctrl_c(host, monkeypatch):
     send(host.store, "41")
     waits = []
 
@@ -305,7 +305,7 @@ def test_status_is_shown_again_and_again_until_ctrl_c(host, monkeypatch):
     assert states == [["waiting"], ["running"], ["running"]]
 
 
-def test_the_doctor_names_what_is_wrong(host):
+def test_doctor_names_the_failed_checks(host):
     command = ["--bucket", "elsewhere", "--work-dir", "/proc/nowhere", "doctor"]
     result = CliRunner().invoke(main, command)
 
@@ -327,7 +327,7 @@ def test_a_json_line_has_its_job_in_a_field():
     assert (line["job"], line["level"], line["event"]) == ("41", "INFO", "staged as /w/41")
 
 
-def test_what_a_stranger_wrote_cannot_begin_a_line():
+def test_untrusted_text_cannot_begin_a_log_line():
     text = logs.TextLines().format(record("job 41: %s", "bad\njob 42: done\x1b[2J"))
 
     assert "\n" not in text
@@ -335,7 +335,7 @@ def test_what_a_stranger_wrote_cannot_begin_a_line():
     assert text.endswith("job 41: bad\\njob 42: done\\x1b[2J")
 
 
-def test_figures_are_written_for_prometheus(make_host, tmp_path):
+def test_metrics_are_written_for_prometheus(make_host, tmp_path):
     host = make_host(metrics_file=str(tmp_path / "xcor.prom"))
     send(host.store, "41")
     host.run_pass()
@@ -348,7 +348,7 @@ def test_figures_are_written_for_prometheus(make_host, tmp_path):
     assert len(list(tmp_path.glob("*.partial"))) == 0
 
 
-def test_figures_are_an_emf_line():
+def test_metrics_are_an_emf_line():
     line = json.loads(Metrics({"xcor_jobs": {"done": 2}, "xcor_pass_seconds": 0.5}).emf(2.0))
 
     (about,) = line["_aws"]["CloudWatchMetrics"]

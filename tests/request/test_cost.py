@@ -29,7 +29,7 @@ def price(channels, **changes):
     return estimate(XcorRequest(channels, replace(PARAMS, **changes)))
 
 
-def test_a_job_is_counted_as_by_hand():
+def test_the_estimate_of_a_job_is_as_counted_by_hand():
     got = price(network(10, n_days=3, rate=100.0))
 
     assert (got.channels, got.days, got.pairs) == (10, 3, 45)
@@ -76,7 +76,7 @@ def test_substacks_make_the_result_smaller_and_not_the_work():
     assert days.core_seconds == windows.core_seconds
 
 
-def test_an_unknown_rate_is_taken_as_that_of_a_broadband_channel():
+def test_an_unknown_sampling_rate_is_assumed_to_be_broadband():
     assert price(network(2)).bytes_in == price(network(2, rate=40.0)).bytes_in
 
 
@@ -88,7 +88,7 @@ def test_an_unknown_rate_is_taken_as_that_of_a_broadband_channel():
         ("max_core_seconds", "core-seconds of work"),
     ],
 )
-def test_a_job_beyond_a_limit_is_refused_with_the_figures(limit, words, monkeypatch):
+def test_a_job_beyond_a_limit_is_rejected_with_value_and_limit(limit, words, monkeypatch):
     got = price(network(20))
     measured = {
         "max_pair_days": got.pair_days,
@@ -106,7 +106,7 @@ def test_a_job_beyond_a_limit_is_refused_with_the_figures(limit, words, monkeypa
     assert len(caught.value.problems) == 1
 
 
-def test_ten_years_of_five_thousand_channels_are_refused_for_all_three_reasons():
+def test_ten_years_of_five_thousand_channels_exceed_all_three_limits():
     with pytest.raises(RequestError) as caught:
         price(network(5000, n_days=3653))
 

@@ -52,7 +52,7 @@ def test_a_job_id_has_1_to_16_digits(text):
 
 
 @pytest.mark.parametrize("text", ["", "9" * 17, "-1", "4 1", "41\n", "٤١", "4a", "../41"])
-def test_another_text_is_no_job_id(text):
+def test_other_texts_are_not_job_ids(text):
     assert not is_job_id(text)
 
 
@@ -106,19 +106,19 @@ _WARNINGS = st.lists(st.builds(JobWarning, _TEXTS, _TEXTS, _TEXTS, _TEXTS), max_
         st.dictionaries(_TEXTS, st.none() | st.booleans() | _COUNTS | _TEXTS, max_size=3),
     ),
 )
-def test_both_come_back_from_json_as_they_were(progress, outputs):
+def test_progress_and_outputs_survive_a_round_trip_through_json(progress, outputs):
     for content in (progress, outputs):
         text = json.dumps(content.to_json())
         assert type(content).from_json(json.loads(text)) == content
 
 
 @pytest.mark.parametrize("content", [None, 1, "x", [], [PROGRESS]])
-def test_progress_that_is_no_object_is_empty(content):
+def test_progress_that_is_not_an_object_is_empty(content):
     assert JobProgress.from_json(content) == JobProgress()
 
 
 @pytest.mark.parametrize("days", [*NOT_COUNTS, {}, [], [1], [1, 2, 3], [1, -1], [True, 2]])
-def test_days_of_progress_that_are_not_two_counts_are_left_out(days):
+def test_days_of_progress_that_are_not_two_counts_are_dropped(days):
     progress = JobProgress.from_json({**PROGRESS, "days": days})
 
     assert progress.days is None
@@ -126,12 +126,12 @@ def test_days_of_progress_that_are_not_two_counts_are_left_out(days):
 
 
 @pytest.mark.parametrize("pairs", NOT_COUNTS)
-def test_pairs_of_progress_that_are_no_count_are_left_out(pairs):
+def test_pairs_of_progress_that_are_not_a_count_are_dropped(pairs):
     assert JobProgress.from_json({**PROGRESS, "pairs": pairs}).pairs is None
 
 
 @pytest.mark.parametrize("eta", [-1, True, "5", [5], math.nan, math.inf, -math.inf, 1e10, 10**400])
-def test_a_time_left_that_is_no_time_is_left_out(eta):
+def test_an_invalid_remaining_time_is_dropped(eta):
     assert JobProgress.from_json({**PROGRESS, "eta_s": eta}).eta is None
 
 
@@ -190,13 +190,13 @@ def nested(depth: int) -> list:
         (("other",), nested(20), "more than 20 deep"),
     ],
 )
-def test_outputs_of_another_shape_are_refused(path, value, message):
+def test_outputs_of_another_shape_are_rejected(path, value, message):
     with pytest.raises(ValueError, match=message):
         JobOutputs.from_json(changed(path, value))
 
 
 @pytest.mark.parametrize("content", [None, 3, "files", [], [OUTPUTS], {}])
-def test_outputs_that_are_no_object_with_files_are_refused(content):
+def test_outputs_without_a_list_of_files_are_rejected(content):
     with pytest.raises(ValueError, match="does not list the files"):
         JobOutputs.from_json(content)
 

@@ -75,7 +75,7 @@ def test_without_the_file_all_pairs_are_made():
         (b"", "is empty"),
     ],
 )
-def test_a_wrong_list_is_refused_with_its_line(pairs, message):
+def test_an_invalid_list_is_rejected_with_its_line(pairs, message):
     with pytest.raises(RequestError, match=message):
         parse_request(contents(pairs))
 
@@ -90,7 +90,7 @@ def test_a_list_without_a_header_line_is_read():
     assert parse_pairs(b"XX.A,XX.B\n") == (("XX.A", "XX.B"),)
 
 
-def test_a_channel_that_is_missing_on_a_day_takes_its_pairs_with_it():
+def test_a_day_without_a_channel_has_none_of_its_pairs():
     request = parse_request(contents())
     present = [c for c in request.channels if c.id != "XX.C..BHZ"]
 

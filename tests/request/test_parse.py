@@ -153,7 +153,7 @@ def test_the_message_of_the_contract():
         ('TA,"A,,BHZ,2006-01-01,2006-02-01', "is not CSV"),
     ],
 )
-def test_a_wrong_row_is_refused_with_its_line_and_field(row, message):
+def test_an_invalid_row_is_rejected_with_its_line_and_field(row, message):
     with pytest.raises(RequestError, match=message):
         stations(row)
 
@@ -161,7 +161,7 @@ def test_a_wrong_row_is_refused_with_its_line_and_field(row, message):
 @pytest.mark.parametrize(
     "value", ["91", "-90.001", "nan", "inf", "1e999", "north", "\u0661\u0662", "0x10", "1_0"]
 )
-def test_a_latitude_that_is_none_is_refused(value):
+def test_an_invalid_latitude_is_rejected(value):
     with pytest.raises(RequestError, match="Latitude .* is not a number from -90 to 90 degrees"):
         stations(f"TA,A,,BHZ,2006-01-01,2006-02-01,{value}", header=HEADER + ",Latitude")
 
@@ -175,12 +175,12 @@ def test_a_latitude_that_is_none_is_refused(value):
         (HEADER + ",", "' ' is not a column"),
     ],
 )
-def test_a_wrong_header_is_refused(header, message):
+def test_an_invalid_header_is_rejected(header, message):
     with pytest.raises(RequestError, match=message):
         stations("TA,A,,BHZ,2006-01-01,2006-02-01,7", header=header)
 
 
-def test_every_mistake_of_a_file_is_found():
+def test_every_error_of_a_file_is_found():
     got = refusal(
         stations,
         "ta,A,,BHZ,2006-01-01,2006-13-01",
@@ -212,14 +212,14 @@ def test_every_mistake_of_a_file_is_found():
         (b"<html><body>404</body></html>", "has 1 fields"),
     ],
 )
-def test_what_is_no_csv_is_refused(content, message):
+def test_files_that_are_not_csv_are_rejected(content, message):
     with pytest.raises(RequestError, match=message):
         parse_stations(content)
 
 
 @settings(max_examples=300, deadline=None)
 @given(content=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))
-def test_any_bytes_are_read_or_refused(content):
+def test_any_bytes_are_parsed_or_rejected(content):
     for parse in (parse_stations, parse_params, parse_stacking):
         for head in (b"", f"{HEADER}\n".encode(), f"{PARAMS_HEADER}\n".encode()):
             with suppress(RequestError):
@@ -233,7 +233,7 @@ CELLS = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(rows=st.lists(st.lists(CELLS, min_size=6, max_size=6), min_size=1, max_size=5))
-def test_what_is_accepted_has_the_types_that_it_promises(rows):
+def test_accepted_values_have_their_types(rows):
     content = "\n".join([HEADER, *(",".join(row) for row in rows)]).encode()
     try:
         got = parse_stations(content)
@@ -348,7 +348,7 @@ def test_optional_columns_are_read(column, text, value):
         ("colour", "red", "'colour' is not a column of this file"),
     ],
 )
-def test_a_wrong_optional_value_is_refused(column, text, message):
+def test_an_invalid_optional_value_is_rejected(column, text, message):
     with pytest.raises(RequestError, match=message):
         params(column, text)
 
@@ -385,7 +385,7 @@ def test_a_wrong_optional_value_is_refused(column, text, message):
         ),
     ],
 )
-def test_a_row_that_breaks_a_rule_is_refused_with_its_line(six, message):
+def test_a_row_that_breaks_a_rule_is_rejected_with_its_line(six, message):
     with pytest.raises(RequestError, match=message) as caught:
         params(six=six)
 
@@ -399,12 +399,12 @@ def test_all_broken_rules_are_named():
 
 @pytest.mark.parametrize("name", [f.name for f in fields(XcorParams) if "float" in str(f.type)])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -1.0])
-def test_parameters_made_in_python_are_checked_alike(name, value):
+def test_parameters_set_in_python_are_checked_as_well(name, value):
     with pytest.raises(RequestError, match=name):
         replace(PARAMS, **{name: value})
 
 
-def test_a_frequency_of_zero_is_refused_and_not_divided_by():
+def test_a_frequency_of_zero_is_rejected_without_a_division_by_it():
     with pytest.raises(RequestError, match="freqmin = 0 Hz is out of range"):
         replace(PARAMS, freqmin=0.0)
 
@@ -419,7 +419,7 @@ def test_the_windows_of_a_day_are_all_that_fit(cc_len, cc_step, n):
 
 @settings(max_examples=200, deadline=None)
 @given(step=st.integers(10, 864000), length=st.integers(10, 864000), per=st.integers(1, 40))
-def test_windows_and_substacks_are_counted_as_by_hand(step, length, per):
+def test_windows_and_substacks_are_as_counted_by_hand(step, length, per):
     got = replace(
         PARAMS,
         freqmin=1.0,
@@ -491,7 +491,7 @@ def test_the_stacking_row_of_the_contract_is_read():
         ("linear,,true,\u0661", "is not a job id"),
     ],
 )
-def test_a_wrong_stacking_row_is_refused(row, message):
+def test_an_invalid_stacking_row_is_rejected(row, message):
     with pytest.raises(RequestError, match=message) as caught:
         parse_stacking(f"type,phase_smooth,stack_all,job\n{row}\n".encode())
 
@@ -526,7 +526,7 @@ def test_a_wrong_stacking_row_is_refused(row, message):
         ({"shots": ";".join(["NO.A..BHZ"] * 21)}, "lists 21 channels; at most 20 are plotted"),
     ],
 )
-def test_columns_of_a_stacking_job_that_contradict_each_other_are_refused(changes, message):
+def test_contradicting_columns_of_a_stacking_job_are_rejected(changes, message):
     values = {"type": "linear", "phase_smooth": "", "stack_all": "false", "job": "1"} | changes
     lines = [",".join(values), ",".join(str(value) for value in values.values())]
 
@@ -542,7 +542,7 @@ def starts(first, last, **columns):
     return [(f"{a:%m-%dT%H}", f"{b:%m-%dT%H}") for a, b in found]
 
 
-def test_intervals_are_days_unless_something_else_is_asked_for():
+def test_intervals_are_days_by_default():
     assert starts("2019-02-27", "2019-03-01") == [
         ("02-27T00", "02-28T00"), ("02-28T00", "03-01T00"), ("03-01T00", "03-02T00"),
     ]  # fmt: skip
@@ -569,7 +569,7 @@ def test_moving_intervals_overlap_and_end_with_the_last_day():
 # A job
 
 
-def test_the_mistakes_of_both_files_are_named_at_once():
+def test_the_errors_of_both_files_are_reported_together():
     got = refusal(
         parse_request,
         {"stations.csv": TWO.replace("BHZ", "B?").encode(), "xcor_params.csv": b"fs\n10\n"},
@@ -589,13 +589,13 @@ def test_the_mistakes_of_both_files_are_named_at_once():
         (["stacking_params.csv", "stations.csv"], "is present with stations.csv"),
     ],
 )
-def test_a_job_with_a_file_too_few_or_too_many_is_refused(names, message):
+def test_a_job_with_a_missing_or_extra_file_is_rejected(names, message):
     good = {"stations.csv": TWO, "params.csv": DEFAULTS, "stacking_params.csv": "x"}
 
     assert message in refusal(parse_request, {name: good[name].encode() for name in names})[0]
 
 
-def test_a_folder_is_read_and_the_pages_own_name_of_params_is_known(tmp_path):
+def test_a_folder_is_read_with_either_name_of_params_csv(tmp_path):
     assert "is not a job folder" in refusal(read_request, tmp_path)[0]
     (tmp_path / "stations.csv").write_text(TWO)
     (tmp_path / "xcor_params.csv").write_text(DEFAULTS)
@@ -629,7 +629,7 @@ def test_a_folder_is_read_and_the_pages_own_name_of_params_is_known(tmp_path):
         ),
     ],
 )
-def test_a_job_that_makes_no_pair_is_refused(rows, header, values):
+def test_a_job_without_a_pair_is_rejected(rows, header, values):
     content = {
         "stations.csv": "\n".join([HEADER, *rows]).encode(),
         "params.csv": format_params(params(header, values)).encode(),
@@ -650,7 +650,7 @@ def test_one_channel_is_enough_for_an_autocorrelation():
     assert parse_request(content).days == (date(2006, 1, 1),)
 
 
-def test_the_request_as_understood_is_json_with_every_field():
+def test_request_json_has_every_field():
     request = parse_request({"stations.csv": TWO.encode(), "params.csv": DEFAULTS.encode()})
 
     got = json.loads(json.dumps(request.to_json()))
@@ -780,7 +780,7 @@ def test_no_file_within_the_limits_keeps_the_service_busy():
     assert seconds(parse_stations, f"Network,{wide}\n".encode()) < 5
 
 
-def test_a_request_for_more_days_than_allowed_is_refused_however_they_are_spread():
+def test_a_request_for_too_many_days_is_rejected_however_they_are_spread():
     rows = [f"XX,S{k},,BHZ,{1970 + k * 10}-01-01,{1975 + k * 10}-01-01" for k in range(5)]
 
     assert refusal(stations, *rows) == [
@@ -794,7 +794,7 @@ def test_a_header_of_thousands_of_columns_is_one_problem():
     assert got == ["stations.csv line 1: has 5002 columns; at most 22 are read"]
 
 
-def test_more_rows_or_channels_than_allowed_are_refused():
+def test_too_many_rows_or_channels_are_rejected():
     rows = [f"XX,S{k:04d},,BHZ,2006-01-01,2006-01-02" for k in range(5001)]
 
     assert refusal(stations, *rows) == [
@@ -803,7 +803,7 @@ def test_more_rows_or_channels_than_allowed_are_refused():
     assert "has more than 20000 rows" in refusal(stations, *["x"] * 30000)[0]
 
 
-def test_a_cell_longer_than_python_reads_is_refused():
+def test_a_cell_beyond_the_field_limit_of_python_is_rejected():
     row = "x" * (csv.field_size_limit() + 1)
 
     assert "is not CSV" in refusal(stations, row)[0]

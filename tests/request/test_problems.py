@@ -123,18 +123,18 @@ def share(one: Mistake, other: Mistake) -> bool:
     )
 
 
-def test_the_request_that_is_spoilt_here_is_right():
+def test_the_unchanged_request_is_valid():
     assert problems() == []
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: " ".join(map(str, m.cells)))
-def test_a_mistake_is_one_problem_and_nothing_follows_from_it(mistake):
+def test_an_error_is_one_problem_without_consequences(mistake):
     assert len(problems(mistake)) == 1
 
 
 @settings(max_examples=400, deadline=None)
 @given(drawn=st.lists(st.sampled_from(MISTAKES), min_size=2, max_size=16, unique=True))
-def test_mistakes_that_share_no_input_are_reported_together_as_alone(drawn):
+def test_independent_errors_are_reported_together_as_alone(drawn):
     chosen = []
     for mistake in drawn:
         if not any(share(mistake, other) for other in chosen):
@@ -148,7 +148,7 @@ def test_mistakes_that_share_no_input_are_reported_together_as_alone(drawn):
 
 @settings(max_examples=200, deadline=None)
 @given(drawn=st.lists(st.sampled_from(MISTAKES), min_size=2, max_size=16, unique=True))
-def test_of_any_mistakes_none_is_reported_twice(drawn):
+def test_no_error_is_reported_twice(drawn):
     got = problems(*drawn)
 
     assert len(got) == len(set(got))
@@ -252,7 +252,7 @@ def test_of_any_mistakes_none_is_reported_twice(drawn):
         ),
     ],
 )  # fmt: skip
-def test_a_mistake_hides_no_other(files, expected):
+def test_an_error_hides_no_other(files, expected):
     good = {
         "stations.csv": b"XX,A,,BHZ,2020-01-01,2020-01-02\nXX,B,,BHZ,2020-01-01,2020-01-02\n",
         "params.csv": b"10,0.1,0.2,450,1800,60\n",
@@ -265,7 +265,7 @@ def test_a_mistake_hides_no_other(files, expected):
     assert [str(problem) for problem in caught.value.problems] == expected
 
 
-def test_a_job_that_is_too_large_is_told_beside_its_mistakes():
+def test_an_excessive_size_is_reported_with_the_other_errors():
     rows = "".join(f"XX,S{k:04},,BHZ,2020-01-01,2021-01-01\n" for k in range(1000))
     with pytest.raises(RequestError) as caught:
         check_files(
@@ -282,6 +282,6 @@ def test_a_job_that_is_too_large_is_told_beside_its_mistakes():
 @pytest.mark.parametrize(
     ("section", "rules"), [("params", RULES), ("stacking", STACKING_RULES)]
 )  # fmt: skip
-def test_rules_need_values_that_there_are(section, rules):
+def test_the_arguments_of_rules_are_existing_columns(section, rules):
     for rule in rules.rules:
         assert set(rule.needs) <= LIMITS[section].keys()

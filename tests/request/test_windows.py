@@ -119,7 +119,7 @@ def requests(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(request=requests())
-def test_the_estimate_is_what_counting_one_by_one_gives(request):
+def test_the_estimate_equals_an_enumeration(request):
     slow, p = count(request), request.params
     days = [day for day in slow.pairs if slow.shared[day]]
     present = {day: {i for (d, i), kept in slow.kept.items() if d == day and kept} for day in days}
@@ -157,7 +157,7 @@ def test_the_estimate_is_what_counting_one_by_one_gives(request):
 
 @settings(max_examples=100, deadline=None)
 @given(request=requests())
-def test_the_work_of_all_units_is_that_of_the_estimate(request):
+def test_the_cost_of_all_units_is_that_of_the_estimate(request):
     units = Units(request)
     whole = sum(units.cost(day) for day in request.days)
 
@@ -188,7 +188,7 @@ def test_the_windows_of_a_day_inside_spans(hours, min_coverage, n):
     assert sum(b - a for a, b in grid.on(FIRST.toordinal(), times)) == n
 
 
-def test_windows_of_one_sample_are_counted_without_going_through_them():
+def test_windows_of_one_sample_are_counted_without_enumeration():
     # A day of 86,400,000 windows; the answer is arithmetic.
     grid = WindowGrid(fs=1000, cc_step=0.001, cc_len=0.001, min_coverage=0.5)
     noon = FIRST + timedelta(hours=12)
@@ -234,7 +234,7 @@ def archive(tmp_path_factory):
     ],
 )
 @pytest.mark.parametrize("max_channels", [250, 2])
-def test_what_the_pipeline_makes_of_whole_data_is_what_was_estimated(
+def test_the_pipeline_makes_the_estimated_windows_of_complete_data(
     archive, params, pairs, max_channels, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(LIMITS["units"], "max_channels", max_channels)

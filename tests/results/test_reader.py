@@ -113,7 +113,7 @@ def test_the_pairs_of_a_stack_are_a_table(job):
             results.pairs("robust")
 
 
-def test_changes_of_velocity_are_a_table(job):
+def test_dvv_is_a_table(job):
     with open_results(job) as results:
         table = results.dvv("phase-weighted")
         with pytest.raises(NoDataError, match="has no dv/v; request it in stacking_params.csv"):
@@ -159,7 +159,7 @@ def test_the_summary_is_a_table(job, tmp_path):
         results.summary()
 
 
-def test_a_folder_without_results_is_refused(tmp_path):
+def test_a_folder_without_results_is_rejected(tmp_path):
     with pytest.raises(NoDataError, match="neither CORR nor STACK"):
         open_results(tmp_path)
 
@@ -236,7 +236,7 @@ def test_sac_has_the_headers_that_other_tools_expect(job, tmp_path, expected):
     np.testing.assert_allclose(trace.data, expected, atol=1e-6)
 
 
-def test_miniseed_comes_back(job, tmp_path, expected):
+def test_miniseed_is_read_back(job, tmp_path, expected):
     with open_results(job) as results:
         paths = export(results, tmp_path, "mseed", selection=Selection(pairs=("|".join(PAIR),)))
 
@@ -246,7 +246,7 @@ def test_miniseed_comes_back(job, tmp_path, expected):
     np.testing.assert_array_equal(trace.data, expected.astype(np.float32))
 
 
-def test_npz_and_csv_come_back(job, tmp_path, expected):
+def test_npz_and_csv_are_read_back(job, tmp_path, expected):
     with open_results(job) as results:
         one = Selection(pairs=("|".join(PAIR),))
         (npz,) = export(results, tmp_path, "npz", selection=one)
@@ -298,7 +298,7 @@ def test_pairs_and_days_are_selected(job, tmp_path, chosen, n):
     assert sorted(paths) == sorted(tmp_path.iterdir())
 
 
-def test_an_empty_selection_is_refused(job, tmp_path):
+def test_an_empty_selection_is_an_error(job, tmp_path):
     with open_results(job) as results, pytest.raises(NoDataError, match="matches the selection"):
         export(results, tmp_path, "sac", selection=Selection(components=("NN",)))
 
@@ -339,7 +339,7 @@ def test_a_stack_of_seisnoise_jl_is_read():
     assert stack.snr(low.values[0], low["lag"].values, 12.528, margin=5.0) > 8
 
 
-def test_what_is_no_file_of_seisnoise_jl_is_refused(tmp_path, job):
+def test_other_files_than_those_of_seisnoise_jl_are_rejected(tmp_path, job):
     (tmp_path / "text.jld2").write_text("no")
     with pytest.raises(NoDataError, match="is not a JLD2 file"):
         read_seisnoise(tmp_path / "text.jld2")
@@ -380,7 +380,7 @@ def test_the_documentation_names_every_column_of_a_stacking_job():
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_strangers_pair_does_not_name_a_file_outside_the_folder(job, tmp_path, kind):
+def test_an_untrusted_pair_cannot_name_a_file_outside_the_folder(job, tmp_path, kind):
     shutil.copytree(job, tmp_path / "job")
     with h5py.File(tmp_path / "job/STACK/linear.h5", "r+") as file:
         file["second"][...] = "../../evil"

@@ -91,7 +91,7 @@ def test_a_job_waits_with_its_files(store):
         ("stations cancel", False),
     ],
 )
-def test_a_job_is_complete_when_all_its_files_are_there(store, names, is_complete):
+def test_a_job_is_complete_when_all_its_files_exist(store, names, is_complete):
     send(store, "41", **dict.fromkeys(names.split(), b"x"))
 
     (job,) = store.waiting().jobs
@@ -178,7 +178,7 @@ def test_files_are_fetched_as_they_were_listed(store):
     assert store.fetch(job) == {"stations.csv": STATIONS, "params.csv": PARAMS}
 
 
-def test_a_file_that_was_replaced_since_the_listing_is_not_taken(store):
+def test_a_file_replaced_since_the_listing_is_not_fetched(store):
     send(store, "41")
     (job,) = store.waiting().jobs
     send(store, "41", params=PARAMS.replace(b"0.12", b"0.13"))
@@ -186,7 +186,7 @@ def test_a_file_that_was_replaced_since_the_listing_is_not_taken(store):
     assert store.fetch(job) is None
 
 
-def test_a_file_that_was_deleted_since_the_listing_is_not_taken(store):
+def test_a_file_deleted_since_the_listing_is_not_fetched(store):
     send(store, "41")
     (job,) = store.waiting().jobs
     store.client.delete_object(Bucket=store.name, Key="incoming/41/params.csv")
@@ -194,7 +194,7 @@ def test_a_file_that_was_deleted_since_the_listing_is_not_taken(store):
     assert store.fetch(job) is None
 
 
-def test_of_a_huge_file_only_enough_to_refuse_it_is_fetched(store):
+def test_of_a_huge_file_only_one_byte_beyond_the_limit_is_fetched(store):
     send(store, "41", stacking_params=b"x" * 5_000_000)
     (job,) = store.waiting().jobs
 
@@ -233,7 +233,7 @@ def test_another_content_under_the_same_name_is_uploaded(store):
 
 
 @pytest.mark.real
-def test_a_file_that_changed_while_it_was_uploaded_is_refused(bucket):
+def test_a_file_that_changes_during_its_upload_is_rejected(bucket):
     store = Bucket(bucket.server.client(), bucket.name)
 
     with pytest.raises(UnreachableError):
@@ -241,7 +241,7 @@ def test_a_file_that_changed_while_it_was_uploaded_is_refused(bucket):
     assert keys(store, "processed/") == []
 
 
-def test_a_large_file_goes_up_in_parts_and_comes_back(store, tmp_path):
+def test_a_large_file_is_uploaded_in_parts_and_downloaded(store, tmp_path):
     store.multipart_from = 1000
     content = bytes(range(256)) * 40_000  # 10 MB: more than one part
     sha256 = hashlib.sha256(content).hexdigest()
@@ -271,7 +271,7 @@ def test_status_and_files_are_never_cached(store):
     assert read(store, "processed/41/files.txt") == b"processed/41/a\ndone\n"
 
 
-def test_a_manifest_is_written_once_whoever_comes_later(store):
+def test_a_manifest_is_written_once(store):
     first = store.commit_manifest("41", {"attempt": "first"})
     second = store.commit_manifest("41", {"attempt": "second"})
 
@@ -280,7 +280,7 @@ def test_a_manifest_is_written_once_whoever_comes_later(store):
 
 
 @pytest.mark.real
-def test_of_many_that_publish_at_once_one_wins_and_all_know_it(bucket):
+def test_of_many_simultaneous_commits_one_wins_and_all_return_it(bucket):
     heard = []
     gate = threading.Barrier(8)
 
@@ -303,7 +303,7 @@ def body(content: bytes) -> dict:
     return {"Body": StreamingBody(io.BytesIO(content), len(content))}
 
 
-def test_a_commit_whose_answer_was_an_error_is_decided_by_what_is_there():
+def test_a_commit_with_an_error_response_is_decided_by_the_object_in_s3():
     applied = Bucket(Answers(refusal("InternalError"), body(b'{"attempt": "mine"}')), "xcor")
     lost = Bucket(Answers(refusal("InternalError"), refusal("NoSuchKey", 404)), "xcor")
 
@@ -337,19 +337,19 @@ def test_an_input_is_never_overwritten(store):
         ("ExpiredToken", UnreachableError, "ExpiredToken"),
     ],
 )
-def test_a_refusal_says_what_to_do(code, kind, message):
+def test_an_error_of_s3_names_the_remedy(code, kind, message):
     with pytest.raises(kind, match=message):
         Bucket(Answers(refusal(code)), "xcor").waiting()
 
 
-def test_a_server_that_is_away_is_named():
+def test_an_unreachable_server_is_named():
     away = EndpointConnectionError(endpoint_url="http://s3.test")
 
     with pytest.raises(UnreachableError, match=r"no response from S3 at http://s3.test"):
         Bucket(Answers(away), "xcor").waiting()
 
 
-def test_nobody_listens_is_told_apart_from_no_credentials():
+def test_an_unreachable_server_differs_from_missing_credentials():
     def client(**keys):
         once = ClientConfig(retries={"total_max_attempts": 1})
         session = boto3.session.Session()  # the default one may have found some before
@@ -372,7 +372,7 @@ def test_each_connection_has_the_credentials_of_its_time(monkeypatch):
         assert made._request_signer._credentials.access_key == key
 
 
-def test_settings_that_make_no_client_are_explained():
+def test_invalid_settings_of_the_client_are_named():
     with pytest.raises(ConfigError, match="XCOR_BUCKET"):
         Bucket.connect(Config())
     with pytest.raises(ConfigError, match="XCOR_ENDPOINT_URL"):

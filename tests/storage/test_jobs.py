@@ -66,7 +66,7 @@ def test_job_json_holds_no_path_of_this_machine(job, tmp_path):
     assert str(tmp_path) not in (job.folder / "job.json").read_text()
 
 
-def test_a_staging_without_job_json_is_no_job_and_is_swept(job, tmp_path):
+def test_a_staging_without_job_json_is_not_a_job_and_is_removed(job, tmp_path):
     half = tmp_path / "20200615_102819" / "77"
     half.mkdir(parents=True)
     (half / "stations.csv").write_bytes(STATIONS)
@@ -87,7 +87,7 @@ def test_folders_of_others_are_neither_read_nor_swept(tmp_path):
     assert (tmp_path / "notes/1").is_dir()
 
 
-def test_a_write_that_is_cut_short_leaves_the_old_content(job):
+def test_an_interrupted_write_leaves_the_old_content(job):
     before = (job.folder / "job.json").read_bytes()
     (job.folder / "job.json.partial").write_bytes(before[:20])
 
@@ -99,7 +99,7 @@ def test_a_folder_that_cannot_be_written_is_a_disk_error(tmp_path):
         write_bytes(tmp_path / "missing" / "file", b"")
 
 
-def test_only_one_process_holds_a_work_folder(tmp_path):
+def test_only_one_process_locks_a_work_folder(tmp_path):
     code = (
         "import sys, pathlib; from xcor_daemon.storage.jobs import lock_work_dir\n"
         "with lock_work_dir(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
@@ -115,7 +115,7 @@ def test_only_one_process_holds_a_work_folder(tmp_path):
         pass
 
 
-def test_a_problem_is_cut_to_what_a_page_can_show():
+def test_a_problem_is_shortened_for_the_page():
     problem = Problem("stations.csv", 2, "Network", "x" * 4_000_000, "is no code")
 
     assert len(json.dumps(jobs.problem_json(problem))) < 1000
@@ -148,7 +148,7 @@ def test_links_pipes_and_folders_are_no_results(job, tmp_path):
     assert complete_files(job.folder) == []
 
 
-def test_whole_files_are_those_that_got_their_last_name(job):
+def test_complete_files_are_those_with_their_final_names(job):
     for name in ("CORR/2019-01-01.h5", "CORR/2019-01-02.h5.partial", "PLOT/map.png", "PLOT/é.png"):
         (job.folder / name).parent.mkdir(exist_ok=True)
         (job.folder / name).touch()
@@ -157,7 +157,7 @@ def test_whole_files_are_those_that_got_their_last_name(job):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"days": "x", "warnings": [1]}'])
-def test_a_progress_file_that_makes_no_sense_shows_nothing(job, text):
+def test_an_invalid_progress_file_is_empty_progress(job, text):
     (job.folder / "progress.json").write_text(text)
 
     assert read_progress(job.folder) == JobProgress()
@@ -172,7 +172,7 @@ def test_a_progress_file_that_makes_no_sense_shows_nothing(job, text):
         {"files": {}, "units": {"done": 1, "empty": 0, "failed": []}},
     ],
 )
-def test_an_outputs_file_of_another_shape_is_refused(job, content):
+def test_an_outputs_file_of_another_shape_is_rejected(job, content):
     (job.folder / "outputs.json").write_text(json.dumps(content))
 
     with pytest.raises(BrokenOutputs, match="outputs.json"):

@@ -59,7 +59,7 @@ def ours(store: Bucket) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_we_copy_what_the_command_copies_but_for_a_written_list(bucket, tmp_path, seed):
+def test_the_same_files_are_copied_as_by_the_original_command(bucket, tmp_path, seed):
     chance = random.Random(seed)
     store = Bucket(bucket.server.client(), bucket.name, settle=0)
     sent = {}

@@ -108,7 +108,7 @@ def test_a_body_that_the_gateway_encoded_is_the_same(service, store):
     assert len(store.waiting().jobs) == 1
 
 
-def test_a_job_is_cancelled_by_who_knows_its_id(service, store):
+def test_a_job_is_cancelled_by_its_id(service, store):
     job_id = ask(service)[1]["id"]
 
     assert ask(service, path=f"/jobs/{job_id}/cancel", body=None)[0] == 202
@@ -118,7 +118,7 @@ def test_a_job_is_cancelled_by_who_knows_its_id(service, store):
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", PAGE + ".evil.example"])
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
-def test_a_foreign_page_is_refused_even_before_it_asks(service, store, origin, method):
+def test_a_foreign_page_is_rejected_at_its_preflight_request(service, store, origin, method):
     status, _, headers = ask(service, origin=origin, method=method)
 
     assert status == 403
@@ -126,7 +126,7 @@ def test_a_foreign_page_is_refused_even_before_it_asks(service, store, origin, m
     assert keys(store) == []
 
 
-def test_our_page_may_ask_before_it_sends_json(service):
+def test_our_page_may_send_a_preflight_request(service):
     status, _, headers = ask(service, method="OPTIONS", origin=PAGE, body=None)
 
     assert status == 204
@@ -136,7 +136,7 @@ def test_our_page_may_ask_before_it_sends_json(service):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
-def test_what_a_form_can_send_is_refused(service, store, kind):
+def test_content_types_of_forms_are_rejected(service, store, kind):
     assert ask(service, **{"content-type": kind})[0] == 415
     assert keys(store) == []
 
@@ -146,11 +146,11 @@ def test_what_a_form_can_send_is_refused(service, store, kind):
     [("/", "POST", 404), ("/jobs/", "POST", 404), ("/jobs/../x/cancel", "POST", 404),
      ("/jobs/12345678901234567/cancel", "POST", 404), ("/jobs", "GET", 415)],
 )  # fmt: skip
-def test_there_is_nothing_else(service, path, method, status):
+def test_other_paths_are_404(service, path, method, status):
     assert ask(service, path=path, method=method)[0] == status
 
 
-def test_a_wrong_request_is_answered_with_its_problems_and_costs_no_place(service, store):
+def test_an_invalid_request_gets_its_problems_and_is_not_counted(service, store):
     for _ in range(4):
         wrong = json.dumps({"stations": STATIONS.decode(), "params": "fs\n1\n"})
         status, answer, _ = ask(service, body=wrong)
@@ -164,25 +164,25 @@ def test_a_wrong_request_is_answered_with_its_problems_and_costs_no_place(servic
 # --- the day's places ---
 
 
-def test_one_network_gets_its_places_and_another_one_still_has_its_own(service):
+def test_each_network_has_its_own_quota(service):
     assert [ask(service)[0] for _ in range(4)] == [201, 201, 201, 429]
     assert ask(service, source="192.0.2.2")[0] == 201
 
 
-def test_all_together_get_the_places_of_all(service):
+def test_all_networks_share_the_total_quota(service):
     taken = [ask(service, source=f"192.0.2.{k}")[0] for k in range(6)]
 
     assert taken == [201] * 5 + [429]
 
 
-def test_all_addresses_of_a_customer_are_one(service):
+def test_all_addresses_of_a_customer_count_as_one(service):
     sources = [f"2001:db8:1:2::{k:x}" for k in range(4)]
 
     assert [ask(service, source=source)[0] for source in sources] == [201, 201, 201, 429]
     assert ask(service, source="2001:db8:1:3::1")[0] == 201
 
 
-def test_a_new_day_has_new_places(service, store):
+def test_a_new_day_has_a_new_quota(service, store):
     for _ in range(4):
         ask(service)
     tomorrow = replace(service, quota=Quota(store, 3, 5, lambda: DAY + 86400))
@@ -190,7 +190,7 @@ def test_a_new_day_has_new_places(service, store):
     assert ask(tomorrow)[0] == 201
 
 
-def test_a_launch_that_took_the_last_place_keeps_it_when_it_is_sent_again(service, store):
+def test_a_repeated_launch_is_counted_once(service, store):
     for _ in range(2):
         ask(service)
     launched = json.dumps({**json.loads(GOOD), "launch": "0" * 32})
@@ -203,7 +203,7 @@ def test_a_launch_that_took_the_last_place_keeps_it_when_it_is_sent_again(servic
     assert ask(service, body=launched.replace("0" * 32, "1" * 32))[0] == 429
 
 
-def test_no_address_is_kept(service, store):
+def test_no_address_is_stored(service, store):
     ask(service, source="192.0.2.77")
 
     (mark,) = keys(store, "quota/")
@@ -211,7 +211,7 @@ def test_no_address_is_kept(service, store):
     assert "192.0.2.77" not in mark
 
 
-def test_a_forwarded_address_that_the_sender_made_up_gives_no_more_places(service):
+def test_a_forged_forwarded_address_has_no_quota_of_its_own(service):
     def ask_as(forged: str) -> int:
         return ask(service, **{"x-forwarded-for": forged})[0]
 
@@ -219,7 +219,7 @@ def test_a_forwarded_address_that_the_sender_made_up_gives_no_more_places(servic
 
 
 @pytest.mark.parametrize(("one", "all_"), [(0, 5), (6, 5), (5, 1000)])
-def test_places_that_cannot_be_counted_are_refused(store, one, all_):
+def test_a_job_is_rejected_where_the_quota_cannot_be_read(store, one, all_):
     with pytest.raises(ValueError, match="0 < of_one <= of_all < 1000"):
         Quota(store, one, all_)
 
@@ -227,7 +227,7 @@ def test_places_that_cannot_be_counted_are_refused(store, one, all_):
 # --- trouble ---
 
 
-def test_an_outage_is_told_without_its_details(service):
+def test_an_outage_is_reported_without_its_details(service):
     class Away:
         def names(self, prefix):
             raise UnreachableError("S3 at http://10.0.0.1 does not answer")
@@ -254,7 +254,7 @@ def test_the_function_reads_its_environment_once(store, monkeypatch):
 
 
 @pytest.mark.parametrize("missing", ["XCOR_ORIGINS", "XCOR_JOBS_PER_DAY_OF_ONE", "XCOR_BUCKET"])
-def test_an_environment_that_lacks_something_says_what(missing):
+def test_a_missing_environment_variable_is_named(missing):
     environ = {"XCOR_BUCKET": "xcor", "XCOR_ORIGINS": PAGE, "XCOR_JOBS_PER_DAY": "9",
                "XCOR_JOBS_PER_DAY_OF_ONE": "2"}  # fmt: skip
     del environ[missing]
@@ -277,7 +277,7 @@ BODIES = st.one_of(
     method=st.sampled_from(["POST", "GET", "OPTIONS"]),
     kind=st.sampled_from(["application/json", "application/json; charset=utf-8"]) | st.text(),
 )
-def test_whatever_is_sent_gets_a_well_formed_answer_and_leaves_nothing(
+def test_any_request_gets_a_well_formed_response_and_leaves_no_object(
     service, store, sent, path, method, kind
 ):
     body, encoded = sent

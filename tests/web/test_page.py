@@ -17,7 +17,7 @@ from xcor_daemon.web.page import read_services
 URLS = ["--results", "https://bucket.example/xcor", "--submit", "https://api.example/jobs"]
 
 
-def test_a_bucket_is_given_the_page_with_its_services_and_its_policy(tmp_path):
+def test_the_page_for_a_bucket_has_its_services_and_policy(tmp_path):
     done = CliRunner().invoke(main, ["page", str(tmp_path / "page"), *URLS])
 
     assert done.exit_code == 0, done.output
@@ -55,7 +55,7 @@ def test_a_page_is_written_again_but_not_over_another_one(tmp_path):
     assert json.loads((tmp_path / "page/config.json").read_text())["results"] == URLS[1]
 
 
-def test_every_data_centre_is_one_that_workers_know():
+def test_every_data_centre_of_the_page_is_a_source_of_workers():
     from obspy.clients.fdsn.header import URL_MAPPINGS
 
     for centre in read_services("", "").datacenters:
@@ -64,7 +64,7 @@ def test_every_data_centre_is_one_that_workers_know():
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"centres": []}', '{"datacenters": [{}]}'])
-def test_a_file_that_names_no_services_is_refused(tmp_path, text):
+def test_a_file_without_services_is_rejected(tmp_path, text):
     (tmp_path / "services.json").write_text(text)
 
     with pytest.raises(ConfigError, match="write datacenters"):

@@ -21,7 +21,7 @@ GOOD = body(stations=STATIONS.decode(), params=PARAMS.decode())
 LAUNCH = "0123456789abcdef" * 2
 
 
-def test_a_good_request_becomes_a_job_that_waits(store):
+def test_a_valid_request_becomes_a_waiting_job(store):
     status, answer = handle(store, GOOD)
 
     assert status == 201
@@ -50,7 +50,7 @@ def test_params_csv_is_written_last():
     assert written == ["stations.csv", "params.csv"]
 
 
-def test_ids_are_numbers_that_javascript_can_hold_and_nobody_can_guess():
+def test_ids_are_random_numbers_that_javascript_holds_exactly():
     ids = {draw_job_id() for _ in range(1000)}
 
     assert len(ids) == 1000
@@ -66,7 +66,7 @@ def test_an_id_that_is_taken_is_not_used(store):
     assert b"0.13" in read(store, "incoming/41/params.csv")
 
 
-def test_ids_that_are_all_taken_are_given_up(store):
+def test_submission_fails_where_all_drawn_ids_are_taken(store):
     submit(store, {**FILES, "params.csv": PARAMS.replace(b"0.12", b"0.13")}, lambda: "41")
 
     with pytest.raises(UnreachableError, match="no free job id"):
@@ -81,7 +81,7 @@ def launched(**changes: str) -> bytes:
     return body(**{**fields, **changes})
 
 
-def test_a_launch_whose_answer_was_lost_is_sent_again_and_stays_one_job(store):
+def test_a_launch_repeated_after_a_lost_response_is_one_job(store):
     first, again = handle(store, launched()), handle(store, launched())
 
     assert first == again
@@ -92,7 +92,7 @@ def test_a_launch_whose_answer_was_lost_is_sent_again_and_stays_one_job(store):
     assert store.fetch(job) == FILES
 
 
-def test_a_launch_that_broke_off_between_its_files_is_completed(store):
+def test_an_interrupted_launch_is_completed(store):
     class Breaks:
         def put_input(self, job_id, name, content):
             if name == "params.csv":
@@ -117,7 +117,7 @@ def test_another_launch_or_the_same_one_with_other_files_is_another_job(store, c
     assert len(ids) == 2
 
 
-def test_a_launch_of_a_job_that_was_taken_changes_nothing(store):
+def test_a_repeated_launch_of_an_admitted_job_changes_nothing(store):
     job_id = handle(store, launched())[1]["id"]
     before = {key: read(store, key) for key in keys(store)}
     store.put_status(job_id, {"state": "done"})
@@ -135,7 +135,7 @@ def test_a_launch_of_another_shape_is_malformed(store, launch):
     assert keys(store) == []
 
 
-def test_a_wrong_request_is_answered_with_every_problem_and_leaves_nothing(store):
+def test_an_invalid_request_gets_every_problem_and_leaves_no_object(store):
     wrong = STATIONS.decode().replace("NAO01", "nao1").replace("2019-01-02", "2019-13-01")
     status, answer = handle(store, body(stations=wrong, params=PARAMS.decode()))
 
@@ -150,7 +150,7 @@ def test_a_wrong_request_is_answered_with_every_problem_and_leaves_nothing(store
     assert keys(store) == []
 
 
-def test_a_request_that_is_too_large_is_refused(store):
+def test_a_request_that_is_too_large_is_rejected(store):
     rows = [f"NO,S{k:04},,BHZ,2000-01-01T00:00:00,2000-01-09T00:00:00" for k in range(3000)]
     stations = "\n".join([STATIONS.splitlines()[0].decode(), *rows]).encode()
 
@@ -184,7 +184,7 @@ def test_a_body_beyond_the_limit_is_not_even_parsed(store):
     assert handle(store, b" " * (MAX_BODY + 1))[0] == 413
 
 
-def test_an_outage_is_told_without_its_details(store):
+def test_an_outage_is_reported_without_its_details(store):
     class Away:
         def put_input(self, *_):
             raise UnreachableError("S3 at http://10.0.0.1 does not answer")
@@ -198,7 +198,7 @@ def test_an_outage_is_told_without_its_details(store):
 # --- cancel ---
 
 
-def test_a_job_that_waits_is_cancelled_by_a_mark_beside_its_files(store):
+def test_a_waiting_job_is_cancelled_by_a_marker(store):
     job_id = submit(store, FILES)
 
     assert handle_cancel(store, job_id) == (202, {"id": job_id})
@@ -215,7 +215,7 @@ def test_a_stacking_job_can_be_cancelled_as_well(store):
     assert store.waiting().jobs[0].is_cancelled
 
 
-def test_a_job_that_has_ended_stays_as_it_is(store):
+def test_an_ended_job_is_not_changed(store):
     job_id = submit(store, FILES)
     store.put_status(job_id, {"state": "done"})
 
@@ -224,12 +224,12 @@ def test_a_job_that_has_ended_stays_as_it_is(store):
 
 
 @pytest.mark.parametrize("job_id", ["41", "", "../41", "4/1", "12345678901234567", "x"])
-def test_a_job_that_nobody_sent_is_not_there_to_cancel(store, job_id):
+def test_an_unknown_job_cannot_be_cancelled(store, job_id):
     assert handle_cancel(store, job_id)[0] == 404
     assert keys(store) == []
 
 
-def test_an_outage_at_a_cancel_is_told_without_its_details():
+def test_an_outage_at_a_cancel_is_reported_without_its_details():
     class Away:
         def read_status(self, _):
             raise UnreachableError("S3 at http://10.0.0.1 does not answer")
