@@ -64,7 +64,7 @@ def count(request: XcorRequest) -> Counted:
         named = [{*row} for row in request.pairs]
         pairs = [
             (a, b) for a, b in both
-            if p.wants(a, b) and (not named or any({a.id, b.id} == one for one in named))
+            if p.selects(a, b) and (not named or any({a.id, b.id} == one for one in named))
         ]  # fmt: skip
         out.pairs[day] = pairs
         out.shared[day] = sum(

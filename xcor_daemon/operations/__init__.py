@@ -1,1 +1,1 @@
-"""The commands of operators."""
+"""The commands with which operators run the service."""

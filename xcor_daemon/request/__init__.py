@@ -1,1 +1,1 @@
-"""What a job asks for: CSV text to a checked, immutable request."""
+"""The request of a job: CSV text -> a checked, immutable object."""

@@ -21,21 +21,21 @@ from .units import Units
 # archives' day files. fs_unknown, in Hz: the usual rate of a BH channel. Core-seconds, from
 # scripts/benchmark: of a channel-day, each of its windows, each pair-window.
 _COST = LIMITS["price"]
-# Bytes/s that a data centre gives one user at best, however many machines ask: five connections of
-# 8 MB/s.
+# Bytes/s at most from a data centre to one user, however many machines download: five connections
+# of 8 MB/s.
 _CENTRE_RATE = 40e6
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of a job; upper bounds, since gaps and missing days only make it cheaper."""
+    """An estimate of a job: upper bounds, since gaps and missing days only reduce the work."""
 
     channels: int
     days: int  # on which at least one pair can be made
-    pairs: int  # different pairs over the whole job
-    pair_days: int  # pairs of the channels that have a window, of all days
+    pairs: int  # different pairs of the whole job
+    pair_days: int  # pairs of channels that have a window, summed over days
     windows_per_day: int  # at most
-    pair_windows: int  # windows that lie inside the spans of both channels, of all pairs
+    pair_windows: int  # windows inside the spans of both channels, summed over pairs
     bytes_in: int
     bytes_out: int
     core_seconds: float
@@ -46,7 +46,7 @@ class Requirements:
     """Requirements of a job beyond its `Estimate`."""
 
     core_hours: float
-    units: int  # pieces that are done at a time
+    units: int  # units of work
     files: int  # of correlations, each a PUT request to S3
     scratch_bytes: int  # of prepared channels on the disk, besides the results
     days_of_download: float  # at least, from an FDSN centre
@@ -63,7 +63,7 @@ def estimate(request: XcorRequest) -> Estimate:
     Raises
     ------
     RequestError
-        If it is larger than ``limits.json`` allows, with the figures.
+        If it exceeds the limits of ``limits.json``.
     """
     found = _estimate_of(request.periods, request.params.n_lags)
     if problems := _too_large(found):
@@ -71,15 +71,15 @@ def estimate(request: XcorRequest) -> Estimate:
     return found
 
 
-def requirements(request: XcorRequest, price: Estimate) -> Requirements:
+def requirements(request: XcorRequest, cost: Estimate) -> Requirements:
     """Work out the requirements of a job beyond its estimate."""
     units = Units(request)
     return Requirements(
-        core_hours=round(price.core_seconds / 3600, 2),
+        core_hours=round(cost.core_seconds / 3600, 2),
         units=units.n_units,
         files=units.n_files,
         scratch_bytes=2 * units.scratch_bytes,  # of the day that ends and the one that begins
-        days_of_download=round(price.bytes_in / _CENTRE_RATE / 86400, 2),
+        days_of_download=round(cost.bytes_in / _CENTRE_RATE / 86400, 2),
     )
 
 
@@ -89,7 +89,7 @@ def check_files(contents: Mapping[str, bytes]) -> tuple[Request, Estimate | None
     Raises
     ------
     RequestError
-        With every problem: of each file, of the files together, and of the size that they ask for.
+        With every problem: of each file, of the files together, and of the size of the job.
     """
     draft, found = examine_files(contents)
     return draft.request(), found

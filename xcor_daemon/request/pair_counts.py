@@ -25,15 +25,15 @@ class PairChoice:
         """From values of params.csv; a KeyError where one of them is missing."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
-    def wants(self, first: Channel, second: Channel) -> bool:
+    def selects(self, first: Channel, second: Channel) -> bool:
         """Whether a pair is selected; ``first`` precedes or equals ``second`` by id."""
         ends = first.channel[-1], second.channel[-1]
         if first.id == second.id:
-            return self.autocorrelations and self.wants_ends(*ends)
+            return self.autocorrelations and self.selects_components(*ends)
         same = (first.network, first.station) == (second.network, second.station)
-        return (self.same_station or not same) and self.wants_ends(*ends)
+        return (self.same_station or not same) and self.selects_components(*ends)
 
-    def wants_ends(self, *ends: str) -> bool:
+    def selects_components(self, *ends: str) -> bool:
         """Whether the last letters of two channels match one of the components."""
         return not self.components or any(
             all(wanted in ("?", end) for wanted, end in zip(pattern, ends, strict=True))
@@ -72,12 +72,16 @@ class PairCounter:
         # For a last letter: the others with which it is selected, before and after it.
         self._fits = {
             end: [
-                (other, choice.wants_ends(other, end), choice.wants_ends(end, other))
+                (
+                    other,
+                    choice.selects_components(other, end),
+                    choice.selects_components(end, other),
+                )
                 for other in letters
             ]
             for end in letters
         }
-        self._own = {end: choice.autocorrelations and choice.wants_ends(end, end)
+        self._own = {end: choice.autocorrelations and choice.selects_components(end, end)
                      for end in letters}  # fmt: skip
         self._inside = bytearray(len(channels))
         self._partners: list[list[int]] | None = None

@@ -125,5 +125,5 @@ def _combined(
     for i in members.get(row[0], ()):
         for j in members.get(row[1], ()):
             first, second = min(i, j), max(i, j)
-            if choice.wants(channels[first], channels[second]):
+            if choice.selects(channels[first], channels[second]):
                 yield first, second

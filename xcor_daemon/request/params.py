@@ -167,7 +167,7 @@ RULES.add("ram_freqmax", ("ram_freqmax", "ram_freqmin", "time_norm"), _second_co
 @RULES.about("rotate")
 def _all_components(rotate: bool, components: tuple[str, ...]) -> str:
     choice = PairChoice(components=components)
-    if rotate and not all(choice.wants_ends(a, b) for a in "ENZ" for b in "ENZ"):
+    if rotate and not all(choice.selects_components(a, b) for a in "ENZ" for b in "ENZ"):
         return "requires all nine of EE, EN ... ZZ; set components=all"
     return ""
 
@@ -294,9 +294,9 @@ class XcorParams:
         """Output windows in a day: the windows, or their substacks."""
         return self.windows.n_kept
 
-    def wants(self, first: Channel, second: Channel) -> bool:
+    def selects(self, first: Channel, second: Channel) -> bool:
         """Whether a pair is requested, regardless of distance."""
-        return self.choice.wants(first, second)
+        return self.choice.selects(first, second)
 
 
 def n_lags(maxlag: float, fs: float) -> int:

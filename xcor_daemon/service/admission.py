@@ -111,11 +111,11 @@ class Admission:
             return None
         candidate = _Candidate(waiting, "xcor", bytes_needed(None), is_refused=False)
         try:
-            request, price = check_files(contents)
+            request, estimate = check_files(contents)
             if isinstance(request, XcorRequest):
-                assert price is not None
-                choose_executor(request, price, self.config)
-                candidate.needed = bytes_needed(price) + 2 * Units(request).scratch_bytes
+                assert estimate is not None
+                choose_executor(request, estimate, self.config)
+                candidate.needed = bytes_needed(estimate) + 2 * Units(request).scratch_bytes
             else:
                 candidate.kind = "stack"
         except RequestError:

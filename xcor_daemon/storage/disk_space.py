@@ -73,27 +73,29 @@ class Disk:
         quota = f", a quota of {size_text(self.quota)} (XCOR_QUOTA)" if self.quota else ""
         return f"{whole}, {kept}{quota}"
 
-    def available(self, known: Iterable[Job]) -> float:
+    def available(self, all_jobs: Iterable[Job]) -> float:
         """Bytes for another job, once the live ones have grown to their estimated size."""
-        known = list(known)
-        live = {job.folder: size_of(job.folder) for job in known if job.is_live}
+        all_jobs = list(all_jobs)
+        live = {job.folder: size_of(job.folder) for job in all_jobs if job.is_live}
         available = self.free() - self.reserve
         if self.quota:
-            available = min(available, self.quota - self._used(known, live))
-        return available - sum(max(0, j.disk_estimate - live[j.folder]) for j in known if j.is_live)
+            available = min(available, self.quota - self._used(all_jobs, live))
+        return available - sum(
+            max(0, j.disk_estimate - live[j.folder]) for j in all_jobs if j.is_live
+        )
 
-    def _used(self, known: Iterable[Job], live: Mapping[Path, int]) -> int:
+    def _used(self, all_jobs: Iterable[Job], live: Mapping[Path, int]) -> int:
         """Bytes of the work folder; the folder of an ended job is measured once."""
         hidden = (path for path in self.work_dir.iterdir() if path.name.startswith("."))
         used = sum(size_of(path) for path in hidden if path.is_dir()) + sum(live.values())
-        for job in known:
+        for job in all_jobs:
             if not job.is_live:
                 if job.folder not in self._ended:
                     self._ended[job.folder] = size_of(job.folder)
                 used += self._ended[job.folder]
         return used
 
-    def purge_until(self, needed: int, known: Collection[Job]) -> list[str]:
+    def purge_until(self, needed: int, all_jobs: Collection[Job]) -> list[str]:
         """Purge ended jobs, oldest first, until a job of ``needed`` bytes fits.
 
         Returns
@@ -101,11 +103,11 @@ class Disk:
         list of str
             Ids of the jobs whose folders were removed, which may not be enough; see `available`.
         """
-        left = {job.folder: job for job in known}
+        left = {job.folder: job for job in all_jobs}
         if self.available(left.values()) >= needed:
             return []
         purged: list[str] = []
-        for job in purgeable(known):
+        for job in purgeable(all_jobs):
             remove(job)
             del left[job.folder]
             self._ended.pop(job.folder, None)
@@ -115,11 +117,11 @@ class Disk:
         return purged
 
 
-def purgeable(known: Collection[Job], now: float | None = None) -> list[Job]:
+def purgeable(all_jobs: Collection[Job], now: float | None = None) -> list[Job]:
     """Jobs whose folders may be removed, oldest first."""
     now = time.time() if now is None else now
-    used = {Path(job.corr).parent for job in known if job.is_live and job.corr}
-    ended = [job for job in known if not job.is_live and job.results not in used]
+    used = {Path(job.corr).parent for job in all_jobs if job.is_live and job.corr}
+    ended = [job for job in all_jobs if not job.is_live and job.results not in used]
     kept = [j for j in ended if j.state != jobs.FAILED or j.submitted_at + _KEEP_FAILED < now]
     return sorted(kept, key=lambda job: job.folder.parent.name)
 

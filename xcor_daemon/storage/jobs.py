@@ -30,7 +30,7 @@ RESULTS = "job"  # in a job's folder: the only part that a container may write
 QUEUED, RUNNING = "queued", "running"
 DONE, FAILED, REJECTED, CANCELLED = "done", "failed", "rejected", "cancelled"
 TERMINAL = (DONE, FAILED, REJECTED, CANCELLED)
-# Another daemon has taken the job over; job.json says so, status.json never does.
+# Another daemon has taken the job over. A state of job.json only, never of status.json.
 RELINQUISHED = "left"
 
 _STAMP = re.compile(r"[0-9]{8}_[0-9]{6}")

@@ -19,7 +19,7 @@ def local_limit(config: Config) -> float:
     return config.local_limit or cores * config.deadline / 3600
 
 
-def choose_executor(request: XcorRequest, price: Estimate, config: Config) -> str:
+def choose_executor(request: XcorRequest, estimate: Estimate, config: Config) -> str:
     """Choose who does a job: ``processes`` or ``dask``.
 
     What ``config.executor`` names is taken; without it, this machine does what is within its
@@ -32,14 +32,14 @@ def choose_executor(request: XcorRequest, price: Estimate, config: Config) -> st
     """
     if config.executor:
         return config.executor
-    limit, hours = local_limit(config), price.core_seconds / 3600
+    limit, hours = local_limit(config), estimate.core_seconds / 3600
     if hours <= limit:
         return PROCESSES
     if config.dask_address:
         return DASK
-    takes = requirements(request, price)
+    takes = requirements(request, estimate)
     need = (
-        f"with params.csv needs about {hours:,.0f} core-hours, {price.bytes_out / 1e9:,.0f} GB "
+        f"with params.csv needs about {hours:,.0f} core-hours, {estimate.bytes_out / 1e9:,.0f} GB "
         f"for its results and {takes.scratch_bytes / 1e9:,.0f} GB besides; this installation does "
         f"up to {limit:,.0f} core-hours: take fewer channels or days, or a longer cc_step, or "
         "give it a cluster (--executor dask, XCOR_DASK_ADDRESS; docs/scale.md)"

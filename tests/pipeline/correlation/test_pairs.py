@@ -96,6 +96,8 @@ def test_the_table_the_estimate_and_the_rule_for_one_pair_agree(
 
     table = pair_table(some, [None] * len(some), params)
 
-    by_rule = [f"{a.id}|{b.id}" for i, a in enumerate(some) for b in some[i:] if params.wants(a, b)]
+    by_rule = [
+        f"{a.id}|{b.id}" for i, a in enumerate(some) for b in some[i:] if params.selects(a, b)
+    ]
     assert table.names == by_rule
     assert count_pairs(tuple(some), params) == len(by_rule)
