@@ -104,7 +104,7 @@ MISTAKES = {
     ),
     "year": (
         [f"{N16K},2016-05-01,2016-05-03", f"{N19K},2016-05-01,2016-05-03"], GOOD, "",
-        "the archive has no samples of this time",
+        "the archive has no samples at this time",
     ),
     "freqmax": (
         [f"{N16K},{DAYS}", f"{N19K},{DAYS}"], "10,0.05,4,900,1800,200", "",
@@ -193,7 +193,7 @@ def test_the_error_names_similar_channels_of_the_archive(row, instead, archive, 
     ("reply", "code", "reason"),
     [
         (500, 69, "the download failed: "),
-        (204, 65, "the data centre has no samples of this time ("),
+        (204, 65, "the data centre has no samples at this time ("),
         (b"<html>We are moving</html>", 69, "the download failed: the reply is not miniSEED"),
     ],
 )
@@ -229,7 +229,7 @@ def test_a_job_whose_source_failed_continues_when_the_source_is_back(tmp_path):
         second = run("correlate", folder, "--source", f"fdsn:{centre.url}", "--no-images")
 
     assert (first.returncode, second.returncode) == (69, 0), second.stderr
-    assert "     1  the data centre has no samples of this time (CI.WBM..LHE" in second.stdout
+    assert "     1  the data centre has no samples at this time (CI.WBM..LHE" in second.stdout
 
 
 def test_a_finished_job_prints_its_reasons_briefly(archive, tmp_path):
@@ -279,9 +279,9 @@ def test_shards_without_data_succeed_and_the_combined_job_prints_the_reasons(
         assert correlate_shard(folder, f"archive:{archive}", (shard, 2), 1) == []
     done = run("correlate", folder, "--source", f"archive:{archive}", "--join", "--no-images")
 
-    assert "shard 1 of 2:        2  the archive has no samples of this time" in caplog.text
+    assert "shard 1 of 2:        2  the archive has no samples at this time" in caplog.text
     assert done.returncode == 65
-    assert "the archive has no samples of this time (4 of 4 channel-days)" in done.stderr
+    assert "the archive has no samples at this time (4 of 4 channel-days)" in done.stderr
 
 
 @pytest.mark.real
@@ -379,7 +379,7 @@ def test_a_table_of_many_reasons_is_limited():
         ("", "failed", "its block could not be prepared; MemoryError", 69),
         ("archive:a", "failed", "a file of the archive cannot be read; x: Stale file handle.", 69),
         ("archive:a", "failed", "no samples can be used; 3 records could not be decoded.", 65),
-        ("fdsn:http://x", "nodata", "the data centre has no samples of this time.", 65),
+        ("fdsn:http://x", "nodata", "the data centre has no samples at this time.", 65),
         ("fdsn:http://x", "refused", NO_METADATA, 65),
     ],
 )

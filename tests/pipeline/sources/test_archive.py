@@ -81,7 +81,7 @@ def test_what_is_not_there_says_so():
     unknown = fetch_one(archive, N16K, 0, NS)
 
     assert [early.status, unknown.status] == ["nodata", "nodata"]
-    assert str(early).startswith("the archive has no samples of this time; its samples are from ")
+    assert str(early).startswith("the archive has no samples at this time; its samples are from ")
     assert str(unknown).startswith("the archive does not have this channel; it has ")
 
 
@@ -215,7 +215,7 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path, caplog):
     archive = Archive(tmp_path / "archive", tmp_path / "cache")
 
     assert list(archive.index) == ["XX.S00..LHZ"]
-    assert "the next job indexes the archive again" in caplog.text
+    assert "the index of the archive is not cached" in caplog.text
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):
@@ -295,7 +295,7 @@ def test_records_out_of_order_are_found_in_a_long_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("archive:/does/not/exist", "is not a folder"),
+        ("archive:/does/not/exist", "is not a readable folder"),
         ("archive:", "neither archive:PATH nor"),
         ("https://example.org", "neither archive:PATH nor"),
         ("fdsn:NOWHERE", "'NOWHERE' is unknown; write a URL or one of AUSPASS"),
@@ -309,5 +309,5 @@ def test_a_source_that_is_none_is_refused(text, message):
 
 
 def test_a_folder_without_waveforms_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="holds no miniSEED"):
+    with pytest.raises(ConfigError, match="contains no miniSEED"):
         open_source(f"archive:{tmp_path}")

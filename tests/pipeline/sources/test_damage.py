@@ -23,7 +23,7 @@ from xcor_daemon.pipeline.datatypes import NS, day_start
 from xcor_daemon.pipeline.preprocessing.channel import prepare
 from xcor_daemon.pipeline.preprocessing.windows import paired_windows
 from xcor_daemon.pipeline.sources.archive import Archive
-from xcor_daemon.pipeline.sources.miniseed import samples
+from xcor_daemon.pipeline.sources.miniseed import channel_samples
 from xcor_daemon.pipeline.sources.mseed_headers import scan
 from xcor_daemon.request.stations import Channel
 
@@ -82,7 +82,7 @@ PLAIN = [name for name in FILES if name not in MENDED.keys() | REFUSED.keys()]
 def read_all(name):
     """Samples of every channel of a file."""
     records = scan((NASTY / name).read_bytes())
-    return {one: samples([records], one, *ALL, "test") for one in records.spans()}
+    return {one: channel_samples([records], one, *ALL, "test") for one in records.spans()}
 
 
 def total(read):
@@ -203,7 +203,7 @@ def test_a_gap_of_25_hours_between_two_files_is_a_gap():
         scan((NASTY / name).read_bytes()) for name in FILES if name.startswith("II.KAPI.00.BHZ")
     ]
 
-    read = samples(records, "II.KAPI.00.BHZ", *ALL, "test")
+    read = channel_samples(records, "II.KAPI.00.BHZ", *ALL, "test")
 
     first, second = read.segments
     gap = (second.start - first.end) / NS

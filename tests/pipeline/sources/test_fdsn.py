@@ -39,7 +39,7 @@ def test_one_request_asks_for_all_channels_and_a_blank_location_is_no_wildcard(c
     assert (found.n_samples, found.source) == (86400, f"fdsn:{centre.url}")
     assert (missing.status, str(missing)) == (
         "nodata",
-        "the data centre has no samples of this time.",
+        "the data centre has no samples at this time.",
     )
     ((path, headers, body),) = centre.requests
     assert path == "/fdsnws/dataselect/1/query"

@@ -130,7 +130,7 @@ def test_an_archive_without_miniseed_says_what_it_has(tmp_path):
         Archive(tmp_path)
 
     assert str(caught.value).splitlines() == [
-        f"archive {str(tmp_path)!r} holds no miniSEED: ",
+        f"archive {str(tmp_path)!r} contains no miniSEED: ",
         "  3 files: SAC, which is not read; convert it to miniSEED with ObsPy: "
         'read(FILE).write(OUT, "MSEED")',
         "  1 file: RESP, which is not read; convert it to StationXML with ObsPy: "
@@ -139,5 +139,5 @@ def test_an_archive_without_miniseed_says_what_it_has(tmp_path):
 
 
 def test_an_empty_archive_says_so(tmp_path):
-    with pytest.raises(ConfigError, match="holds no miniSEED: it is empty"):
+    with pytest.raises(ConfigError, match="contains no miniSEED: it is empty"):
         Archive(tmp_path)

@@ -338,9 +338,9 @@ def test_only_http_is_ever_opened(url):
         (404, "no station service at this address"),  # nor a version of it: not "no data"
         (401, "authentication"),
         (b"<!DOCTYPE x []><FDSNStationXML/>", "document type"),
-        (b"<html>", "not StationXML"),
+        (b"<html>", "not valid StationXML"),
         (WAVEFORMS, "not XML in UTF-8"),
-        (STATIONXML[: len(STATIONXML) // 2], "not StationXML"),
+        (STATIONXML[: len(STATIONXML) // 2], "not valid StationXML"),
         (Bad("cut"), "ended too early"),
         (Bad("trickle_head"), "no reply in time"),
     ],

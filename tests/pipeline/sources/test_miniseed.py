@@ -10,7 +10,7 @@ from paths import DATA
 from xcor_daemon.errors import NoDataError
 from xcor_daemon.pipeline.datatypes import NS
 from xcor_daemon.pipeline.sources import stationxml  # noqa: F401  it takes ObsPy's plug-in away
-from xcor_daemon.pipeline.sources.miniseed import samples
+from xcor_daemon.pipeline.sources.miniseed import channel_samples
 from xcor_daemon.pipeline.sources.mseed_headers import scan
 
 NASTY = DATA / "nasty"
@@ -19,7 +19,7 @@ WBM = "CI.WBM..LHZ"
 
 
 def read_nasty(name, channel_id=WBM):
-    return samples([scan((NASTY / name).read_bytes())], channel_id, *ALL, "test")
+    return channel_samples([scan((NASTY / name).read_bytes())], channel_id, *ALL, "test")
 
 
 def total(result):
@@ -35,7 +35,7 @@ def record_bytes(data, start="2020-01-01", fs=1.0, **options):
 
 
 def join(*contents, span=ALL):
-    return samples([scan(b"".join(contents))], "XX.S00..LHZ", *span, "test")
+    return channel_samples([scan(b"".join(contents))], "XX.S00..LHZ", *span, "test")
 
 
 def noise(n, seed=0):
@@ -133,7 +133,7 @@ def test_a_neighbour_with_another_clock_does_not_move_the_day():
     before = record_bytes(data[:100], "2020-01-01T00:00:00.000")
     day = record_bytes(data[100:], "2020-01-01T00:01:40.025")
 
-    result = samples([scan(before), scan(day)], "XX.S00..LHZ", *ALL, "test")
+    result = channel_samples([scan(before), scan(day)], "XX.S00..LHZ", *ALL, "test")
 
     assert [s.start for s in result.segments] == [UTCDateTime("2020-01-01T00:00:00.025").ns]
 
@@ -187,7 +187,7 @@ def test_channels_of_one_file_do_not_mix():
     records = scan(content)
 
     for channel_id in ("BW.UH3..EHE", "BW.UH3..EHZ"):
-        (segment,) = samples([records], channel_id, *ALL, "test").segments
+        (segment,) = channel_samples([records], channel_id, *ALL, "test").segments
         stream = read(io.BytesIO(content), format="MSEED", check_compression=False)
         np.testing.assert_array_equal(segment.data, stream.select(id=channel_id)[0].data)
 
@@ -202,7 +202,7 @@ def test_text_is_no_waveform():
     records = scan((NASTY / "rt130_sr0_cropped.mseed").read_bytes())
 
     with pytest.raises(NoDataError):
-        samples([records], "GR.FUR..LOG", *ALL, "test")
+        channel_samples([records], "GR.FUR..LOG", *ALL, "test")
 
 
 def test_a_record_that_promises_more_samples_than_it_can_hold_is_no_record():
@@ -222,7 +222,7 @@ def test_damaged_bytes_neither_crash_nor_hang(seed):
 
     for channel_id in records.spans():
         try:
-            result = samples([records], channel_id, *ALL, "test")
+            result = channel_samples([records], channel_id, *ALL, "test")
         except NoDataError:
             continue
         assert all(np.isfinite(s.data).all() for s in result.segments)

@@ -78,7 +78,7 @@ def test_margins_come_from_parts_of_the_neighbours(bucket):
 @pytest.mark.parametrize(
     ("channel", "status", "words"),
     [
-        (Channel("CI", "NONE", "", "LHZ", SPANS), "nodata", "no samples of this time"),
+        (Channel("CI", "NONE", "", "LHZ", SPANS), "nodata", "no samples at this time"),
         (Channel("CI", "HTML", "", "LHZ", SPANS), "failed", "not miniSEED: '<html>moved"),
     ],
     ids=["missing", "html"],

@@ -1,4 +1,4 @@
-"""A folder of miniSEED and StationXML files, in any tree and under any names."""
+"""A folder of miniSEED and StationXML files, with any folder structure and any names."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from ...errors import ConfigError, NoDataError
 from ...request.stations import Channel
 from ..datatypes import UNREADABLE, Metadata, Samples, time_text
 from .archive_index import HEAD, IndexEntry, index_archive, load
-from .miniseed import samples
+from .miniseed import channel_samples
 from .mseed_headers import Records, parse_heads, scan
 from .segments import count
 
 log = logging.getLogger(__name__)
 
-_LIKE = 3  # channels named instead of one that is not there
-_KINDS = 5  # of files named where none is miniSEED
-_SHOWN = 20  # files in the log, of those that are left out
-_COARSE = 32  # records from one header to the next that is looked at, to find a time in a file
+_MAX_SIMILAR = 3  # channels in the message about a missing channel
+_MAX_KINDS = 5  # of files in the message about a folder without miniSEED
+_MAX_SKIPPED = 20  # skipped files in the log
+_COARSE = 32  # records between the headers that are read to find a time in a file
 
 
 class Archive:
-    """Waveforms of a folder: SEED ids and times are read from the records, never from names.
+    """Waveforms of a folder; channel ids and times are read from the records, not from file names.
 
-    Pickles as its index, so that the processes of a job need not look again.
+    Its pickle holds the index, so that the processes of a job need not index the folder again.
 
     Parameters
     ----------
     path : str or path
-        The folder; links in it are followed, it is the operator's own.
+        The folder; symbolic links are followed, since it belongs to the operator.
     cache : path, optional
-        Where its index is remembered for other jobs; see `index_archive`.
+        Folder for its index, for other jobs; see `index_archive`.
 
     Raises
     ------
     ConfigError
-        If there is no such folder, or neither waveforms nor metadata in it.
+        If the folder does not exist or contains no waveforms.
     """
 
     def __init__(self, path: str | Path, cache: Path | None = None) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
-            raise ConfigError(f"archive {str(path)!r} is not a folder that can be read.")
+            raise ConfigError(f"archive {str(path)!r} is not a readable folder.")
         self.name = f"archive:{self.path.resolve().name}"
         found = index_archive(self.path, cache)
         self.index: dict[str, list[IndexEntry]] = {}
@@ -57,22 +57,22 @@ class Archive:
         self.xml = [file.file for file in found if file.is_metadata]
         self.n_files = sum(bool(file.entries) for file in found)  # of miniSEED
         self.skipped = {file.file: file.skipped for file in found if file.skipped}
-        for name, reason in list(self.skipped.items())[:_SHOWN]:
-            log.warning("%s is left out: %s", name, reason)
-        if len(self.skipped) > _SHOWN:
-            log.warning("%d more files are left out", len(self.skipped) - _SHOWN)
+        for name, reason in list(self.skipped.items())[:_MAX_SKIPPED]:
+            log.warning("skipping %s: %s", name, reason)
+        if len(self.skipped) > _MAX_SKIPPED:
+            log.warning("skipping %d more files", len(self.skipped) - _MAX_SKIPPED)
         if not self.index:
-            raise ConfigError(f"archive {str(path)!r} holds no miniSEED: {self._contents()}")
+            raise ConfigError(f"archive {str(path)!r} contains no miniSEED: {self._contents()}")
         for entries in self.index.values():
             entries.sort(key=lambda entry: (entry.start, entry.file))
 
     def _contents(self) -> str:
-        """What a folder without miniSEED has instead, the most frequent first."""
+        """Kinds of files in a folder without miniSEED, the most frequent first."""
         kinds = Counter([*self.skipped.values(), *["StationXML"] * len(self.xml)]).most_common()
         if not kinds:
             return "it is empty"
-        lines = [f"{count(n, 'file')}: {kind}" for kind, n in kinds[:_KINDS]]
-        if more := sum(n for _, n in kinds[_KINDS:]):
+        lines = [f"{count(n, 'file')}: {kind}" for kind, n in kinds[:_MAX_KINDS]]
+        if more := sum(n for _, n in kinds[_MAX_KINDS:]):
             lines.append(f"{count(more, 'file')} of other kinds")
         return "".join(f"\n  {line}" for line in lines)
 
@@ -94,13 +94,13 @@ class Archive:
                 if any(code in content for code in codes):
                     inventories.append(read_stationxml(content))
             except (OSError, ValueError) as error:
-                log.warning("%s %s; it is left out", file, error)
+                log.warning("skipping %s: it %s", file, error)
         return metadata_from_inventory(inventories, channels, response)
 
     def fetch(
         self, channels: Iterable[Channel], start: int, end: int
     ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
-        """Samples of each channel in [start, end) (ns), or why there are none."""
+        """Samples of each channel in [start, end) (ns since 1970), or the reason for none."""
         channels = list(channels)
         shared = self._shared_files(channels, start, end)
         known: dict[str, Records] = {}
@@ -124,7 +124,7 @@ class Archive:
         return self.index.get(channel.id, [])
 
     def _shared_files(self, channels: list[Channel], start: int, end: int) -> set[str]:
-        """Files that hold several of the channels, so are worth to be kept for the next one."""
+        """Files with several of the channels, whose records are kept for the next channel."""
         seen: set[str] = set()
         shared: set[str] = set()
         for channel in channels:
@@ -135,19 +135,19 @@ class Archive:
 
     def _samples(self, parts: list[Records], channel: Channel, start: int, end: int) -> Samples:
         if not parts and channel.id in self.index:
-            raise NoDataError(f"the archive has no samples of this time; {self._span(channel)}.")
+            raise NoDataError(f"the archive has no samples at this time; {self._span(channel)}.")
         if not parts:
-            raise NoDataError(f"the archive does not have this channel; {self._instead(channel)}.")
-        return samples(parts, channel.id, start, end, self.name)
+            raise NoDataError(f"the archive does not have this channel; {self._similar(channel)}.")
+        return channel_samples(parts, channel.id, start, end, self.name)
 
     def _span(self, channel: Channel) -> str:
-        """From when to when there are samples of a channel."""
+        """First and last time of a channel's samples, as text."""
         entries = self.index[channel.id]
         first, last = min(e.start for e in entries), max(e.end for e in entries)
         return f"its samples are from {time_text(first)} to {time_text(last)}"
 
-    def _instead(self, channel: Channel) -> str:
-        """The channels most like one that is not there."""
+    def _similar(self, channel: Channel) -> str:
+        """Channels of the archive that are similar to a missing one, as text."""
         station = f"{channel.network}.{channel.station}."
         names = sorted(name for name in self.index if name.startswith(station))
         if not names:
@@ -156,11 +156,11 @@ class Archive:
         if not names:
             n = len(self.index)
             return f"it has {count(n, 'other channel')}, such as {min(self.index)}"
-        more = f" and {len(names) - _LIKE} more of the station" * (len(names) > _LIKE)
-        return f"it has {', '.join(names[:_LIKE])}{more}"
+        more = f" and {len(names) - _MAX_SIMILAR} more of the station" * (len(names) > _MAX_SIMILAR)
+        return f"it has {', '.join(names[:_MAX_SIMILAR])}{more}"
 
     def _read(self, entry: IndexEntry, start: int, end: int) -> Records:
-        """The records of a file, or those around the few that are wanted of it."""
+        """The records of a file, or of its part around [start, end)."""
         path = self.path / entry.file
         wanted = min(end, entry.end) - max(start, entry.start)
         if entry.length and wanted < (entry.end - entry.start) / 4:
@@ -170,7 +170,7 @@ class Archive:
 
 
 def _around(path: Path, length: int, start: int, end: int) -> tuple[int, int]:
-    """The bytes of a file that hold all records of [start, end), and some more."""
+    """First byte, and byte after the last, of a part of a file with all records of [start, end)."""
     size = path.stat().st_size
     n_records = size // length
     if n_records <= 4 * _COARSE:

@@ -1,4 +1,4 @@
-"""Which file of a folder holds what: told by the headers of its records, and remembered."""
+"""Index of an archive: channels and times of each file, from the headers of its records."""
 
 from __future__ import annotations
 
@@ -21,69 +21,73 @@ from .mseed_headers import channel_id_of, parse_heads, scan
 
 log = logging.getLogger(__name__)
 
-HEAD = 128  # bytes in which a record tells its channel, time and length; the smallest record
+HEAD = 128  # bytes that contain a record's channel, time and length; also the smallest record
 _SDS_NAME = re.compile(r"[^.]*\.[^.]+\.[^.]*\.[^.]+\.[A-Z]\.\d{4}\.\d{3}")
 _DAY = 86400 * 10**9  # ns
-_PROBE = 1 << 20  # bytes in which the first record must begin
-_LARGE = 1 << 28  # bytes above which a file is mapped, not read
+_PROBE = 1 << 20  # bytes within which the first record must start
+_LARGE = 1 << 28  # bytes; a larger file is memory-mapped, not read
 _UNREADABLE = "cannot be read"
-_FORMAT = 2  # of what is remembered; another one is not read
+_FORMAT = 2  # of the cached index; another format is not read
 
-Stamp = tuple[int, int, int]  # bytes, and when content and name last changed (ns)
+Stamp = tuple[int, int, int]  # size (bytes), times of the last change of content and inode (ns)
 
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """Where there are records of a channel."""
+    """Records of a channel in a file."""
 
-    file: str  # below the archive
-    start: int  # ns
-    end: int  # ns
-    length: int  # bytes of every record, from the first byte on; 0 if they differ
+    file: str  # relative to the archive
+    start: int  # ns since 1970
+    end: int  # ns since 1970
+    length: int  # of each record (bytes), if the file consists of records of one length, else 0
 
 
 @dataclass(frozen=True)
 class IndexedFile:
-    """What a file is."""
+    """Content of a file."""
 
-    file: str  # below the archive
+    file: str  # relative to the archive
     stamp: Stamp
-    entries: Mapping[str, IndexEntry] = field(default_factory=dict)  # channel id -> where
+    entries: Mapping[str, IndexEntry] = field(default_factory=dict)  # channel id -> records
     is_metadata: bool = False
-    skipped: str = ""  # what it is instead, where it is neither
+    skipped: str = ""  # the reason, if it has neither waveforms nor metadata
 
 
 def index_archive(folder: Path, cache: Path | None = None) -> list[IndexedFile]:
-    """Every file below a folder, in order; those that are as they were are not read again.
+    """Index all files of a folder, in order; unchanged files are taken from the cached index.
 
-    A file whose SDS name (``NET.STA.LOC.CHA.D.YEAR.DAY``) agrees with its first and last record
-    is believed to hold that channel only; of every other file all headers are read.
+    If the SDS name of a file (``NET.STA.LOC.CHA.D.YEAR.DAY``) agrees with its first and last
+    record, the file is assumed to contain that channel only; of other files all headers are read.
 
     Parameters
     ----------
     folder : Path
-        Links in it are followed, it is the operator's own.
+        Symbolic links are followed, since it belongs to the operator.
     cache : Path, optional
-        Where it is remembered what was found; the archive itself may be read-only.
+        Folder for the index; the archive itself may be read-only.
+
+    Returns
+    -------
+    files : list of IndexedFile
     """
-    memory = None
+    cached = None
     if cache is not None:
         name = hashlib.sha256(bytes(folder.resolve())).hexdigest()[:32]
-        memory = cache / f"{name}.jsonl"
-    known = _remembered(memory) if memory else {}
+        cached = cache / f"{name}.jsonl"
+    known = _load_index(cached) if cached else {}
     stamps = dict(_files(folder))
     new = [file for file in stamps if file not in known or known[file].stamp != stamps[file]]
     believed = _sds_entries(folder, new)
     read = {file: _index_file(folder, file, stamps[file], believed.get(file, {})) for file in new}
     found = [read.get(file) or known[file] for file in stamps]
-    if memory and (new or len(known) > len(stamps)):
-        # What could not be read may be readable the next time.
-        _remember(memory, [one for one in found if not one.skipped.startswith(_UNREADABLE)])
+    if cached and (new or len(known) > len(stamps)):
+        # An unreadable file may be readable the next time.
+        _save_index(cached, [one for one in found if not one.skipped.startswith(_UNREADABLE)])
     return found
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Stamp]]:
-    """Every regular file below a folder, in order; each folder once, whatever links say."""
+    """All regular files of a folder tree, in order; each folder once, also with circular links."""
     top = os.stat(folder)
     seen = {(top.st_dev, top.st_ino)}
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -102,17 +106,17 @@ def _files(folder: Path) -> Iterator[tuple[str, Stamp]]:
                 yield str(path.relative_to(folder)), stamp
 
 
-def _remembered(memory: Path) -> dict[str, IndexedFile]:
-    """What was found the last time; nothing where that cannot be read."""
+def _load_index(cached: Path) -> dict[str, IndexedFile]:
+    """The cached index by file; empty if there is none or it is unreadable."""
     try:
-        with memory.open() as lines:
+        with cached.open() as lines:
             if json.loads(next(lines, "0")) != _FORMAT:
                 return {}
             return {found.file: found for found in map(_parsed, lines)}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        log.warning("%s cannot be used, so the archive is looked through again: %s", memory, error)
+        log.warning("%s is unreadable, indexing the archive again: %s", cached, error)
         return {}
 
 
@@ -125,15 +129,15 @@ def _parsed(line: str) -> IndexedFile:
     )
 
 
-def _remember(memory: Path, found: Sequence[IndexedFile]) -> None:
-    """Replace what is remembered at once; that it cannot be is no reason to fail."""
+def _save_index(cached: Path, found: Sequence[IndexedFile]) -> None:
+    """Replace the cached index atomically; a failure is logged only."""
     try:
-        make_folder(memory.parent)
-        with open_atomic(memory, shared=True, durable=False) as file:
+        make_folder(cached.parent)
+        with open_atomic(cached, shared=True, durable=False) as file:
             file.write(f"{_FORMAT}\n".encode())
             file.writelines(f"{json.dumps(_plain(one))}\n".encode() for one in found)
     except DiskError as error:
-        log.info("the next job indexes the archive again: %s", error)
+        log.info("the index of the archive is not cached: %s", error)
 
 
 def _plain(found: IndexedFile) -> list[Any]:
@@ -144,7 +148,7 @@ def _plain(found: IndexedFile) -> list[Any]:
 def _index_file(
     folder: Path, file: str, stamp: Stamp, entries: dict[str, IndexEntry]
 ) -> IndexedFile:
-    """What a file is; ``entries`` are those that are known of it already."""
+    """Index one file; ``entries`` are given if its name and first and last record agree."""
     path = folder / file
     try:
         if path.suffix.lower() == ".xml":
@@ -154,22 +158,22 @@ def _index_file(
                 return IndexedFile(file, stamp, is_metadata=True)
             return IndexedFile(file, stamp, skipped=describe_bytes(beginning))
         entries = entries or _entries(path, file)
-        return IndexedFile(file, stamp, entries, skipped="" if entries else _why_not(path))
+        return IndexedFile(file, stamp, entries, skipped="" if entries else _describe_content(path))
     except OSError as error:
         return IndexedFile(file, stamp, skipped=f"{_UNREADABLE}: {error.strerror or error}")
 
 
 def load(path: Path) -> np.ndarray:
-    """The bytes of a file; of a very large one, as they are needed."""
+    """Load the bytes of a file, uint8 (n,); a very large file is memory-mapped."""
     if path.stat().st_size > _LARGE:
         return np.memmap(path, np.uint8, mode="r")
     return np.fromfile(path, np.uint8)
 
 
 def _entries(path: Path, file: str) -> dict[str, IndexEntry]:
-    """The channels of a file, by a look at all of its headers; none where it is no miniSEED."""
+    """Channels of a file, from all its headers; none if it is not miniSEED."""
     first = parse_heads(np.fromfile(path, np.uint8, HEAD).tobytes(), HEAD)
-    # It may begin with something else, but not for long.
+    # Other bytes may precede the first record, within `_PROBE`.
     if not first["valid"].any() and not scan(np.fromfile(path, np.uint8, _PROBE)).rows.size:
         return {}
     records = scan(load(path))
@@ -182,8 +186,8 @@ def _entries(path: Path, file: str) -> dict[str, IndexEntry]:
     }
 
 
-def _why_not(path: Path) -> str:
-    """What a file is in which there are no samples."""
+def _describe_content(path: Path) -> str:
+    """The reason why a file has no samples."""
     records = scan(np.fromfile(path, np.uint8, _PROBE))
     if records.rows.size:
         return "records of text only"
@@ -193,9 +197,9 @@ def _why_not(path: Path) -> str:
 
 
 def _sds_entries(folder: Path, files: list[str]) -> dict[str, dict[str, IndexEntry]]:
-    """The one channel of each file with an SDS name that its first and last record confirm.
+    """The channel of each file whose SDS name agrees with its first and last record.
 
-    All first records are parsed together, then all last ones: a tree has thousands of files.
+    All first records are parsed at once, then all last ones: an archive has thousands of files.
     """
     named = [folder / file for file in files if _SDS_NAME.fullmatch(file.rpartition("/")[2])]
     sizes = {path: path.stat().st_size for path in named}
@@ -209,7 +213,7 @@ def _sds_entries(folder: Path, files: list[str]) -> dict[str, dict[str, IndexEnt
         channel_id = ".".join(path.name.split(".")[:4])
         ids = {channel_id_of(row["code"]) for row in (first, last)}
         if ids == {channel_id} and last["length"] == first["length"] and first["fs"] > 0:
-            # Records in between may be out of order; none is expected outside the day.
+            # Records between them may be out of order, but are expected to be of the same day.
             day = int(first["start"]) // _DAY * _DAY
             start = min(int(first["start"]), int(last["start"]), day)
             end = max(int(first["end"]), int(last["end"]), day + _DAY)
@@ -218,15 +222,15 @@ def _sds_entries(folder: Path, files: list[str]) -> dict[str, dict[str, IndexEnt
     return entries
 
 
-def _heads(places: dict[Path, int]) -> dict[Path, np.void]:
-    """The record that begins at a place of each file, where there is one."""
+def _heads(offsets: dict[Path, int]) -> dict[Path, np.void]:
+    """Header of the record at an offset of each file, if there is one."""
     heads = {}
-    for path, offset in places.items():
+    for path, offset in offsets.items():
         try:
             with path.open("rb", buffering=0) as opened:
                 head = os.pread(opened.fileno(), HEAD, offset)
         except OSError:
-            continue  # whoever reads the file says why
+            continue  # the reason is reported when the file is read
         if len(head) == HEAD:
             heads[path] = head
     rows = parse_heads(b"".join(heads.values()), HEAD)

@@ -148,7 +148,7 @@ class Fdsn:
         base = _service(address, service)
         content = "".join(f"{line}\n" for line in lines).encode()
         headers = {"Content-Type": "text/plain"}
-        nothing = NoDataError("the data centre has no samples of this time.")
+        nothing = NoDataError("the data centre has no samples at this time.")
         try:
             reply = self.client.request(f"{base}/query", content, headers)
         except ValueError as error:

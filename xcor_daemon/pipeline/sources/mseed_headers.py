@@ -1,4 +1,4 @@
-"""The records of miniSEED: all headers parsed at once, none trusted, nothing decoded."""
+"""Headers of miniSEED records, parsed all at once and validated; samples are not decoded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..datatypes import NS
 
-_TEXT, _UNKNOWN = 0, 255  # encodings: of a log, and not said
-_STEP = 64  # bytes; every place where a record can begin after something else
-_WINDOW = 1 << 20  # bytes in which such places are looked at together
-_AHEAD = 4096  # records parsed at a time, at first: most files are even to their end
+_TEXT, _UNKNOWN = 0, 255  # encodings: text, and not in the header
+_STEP = 64  # bytes; records start at multiples of it
+_WINDOW = 1 << 20  # bytes whose possible headers are parsed at a time
+_AHEAD = 4096  # records parsed at a time, at first: most files have records of one length
 
 _HEADER = np.dtype(
     [
@@ -40,12 +40,12 @@ _IS_SEQUENCE, _IS_QUALITY, _IS_BLANK = (
 
 @dataclass(frozen=True)
 class Records:
-    """The records of a file or of a reply: their headers, a row each, in their order."""
+    """The records of a file or reply: their headers as rows, in order."""
 
-    data: np.ndarray  # uint8, the bytes
-    rows: np.ndarray  # of _ROW: places in bytes, times in ns
-    n_cut: int  # bytes of a last record that is cut off
-    codes: dict[str, tuple[bytes, ...]] = field(init=False)  # channel id -> codes as they stand
+    data: np.ndarray  # uint8 (n_bytes,)
+    rows: np.ndarray  # _ROW (n_records,): offsets and lengths in bytes, times in ns since 1970
+    n_cut: int  # bytes of a truncated last record
+    codes: dict[str, tuple[bytes, ...]] = field(init=False)  # channel id -> codes in the headers
 
     def __post_init__(self) -> None:
         codes: dict[str, tuple[bytes, ...]] = {}
@@ -54,14 +54,14 @@ class Records:
         object.__setattr__(self, "codes", codes)
 
     def of(self, channel_id: str) -> np.ndarray:
-        """The rows of a channel."""
+        """Return the rows (n,) of a channel."""
         codes = self.codes.get(channel_id, ())
         if len(self.codes) == 1 and codes:
             return self.rows
         return self.rows[np.isin(self.rows["code"], np.array(codes, "S12"))]
 
     def spans(self) -> dict[str, tuple[int, int]]:
-        """From when to when (ns) there are samples of each channel, text apart."""
+        """First and last time of the samples of each channel (ns since 1970), without text."""
         spans = {}
         for channel_id in self.codes:
             rows = self.of(channel_id)
@@ -72,19 +72,24 @@ class Records:
 
 
 def scan(content: bytes | np.ndarray) -> Records:
-    """Find the records among bytes; what is no record (SEED control headers, noise) is passed over.
+    """Find the records in bytes; other content (SEED control headers, noise) is skipped.
 
     Parameters
     ----------
-    content : bytes or uint8 array
-        Any bytes at all; without a record in them, ``rows`` is empty.
+    content : bytes or uint8 array, shape (n_bytes,)
+        Any bytes.
+
+    Returns
+    -------
+    records : Records
+        Its ``rows`` are empty if there is no record.
     """
     data = np.frombuffer(content, np.uint8)
     blocks, offset, n_cut = [np.empty(0, _ROW)], 0, 0
     while offset + _HEADER.itemsize <= data.size:
-        rows = _even(data, offset)
+        rows = _scan_equal_lengths(data, offset)
         if rows.size < 32:
-            rows, offset, cut = _uneven(data, offset)
+            rows, offset, cut = _scan_any_lengths(data, offset)
             n_cut = cut or n_cut
         else:
             offset = int(rows["offset"][-1] + rows["length"][-1])
@@ -92,8 +97,8 @@ def scan(content: bytes | np.ndarray) -> Records:
     return Records(data, np.concatenate(blocks), n_cut)
 
 
-def _even(data: np.ndarray, offset: int) -> np.ndarray:
-    """Records from ``offset`` on, as far as all have the length that the first one tells."""
+def _scan_equal_lengths(data: np.ndarray, offset: int) -> np.ndarray:
+    """Rows of records from ``offset`` on, as far as all have the length of the first."""
     blocks = [_parse(data, np.array([offset]))]
     length = int(blocks[0]["length"][0])
     if not blocks[0]["valid"][0] or not length or offset + length > data.size:
@@ -110,11 +115,10 @@ def _even(data: np.ndarray, offset: int) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def _uneven(data: np.ndarray, offset: int) -> tuple[np.ndarray, int, int]:
-    """Records of any lengths in the next `_WINDOW` bytes, where to go on, and bytes of a cut one.
+def _scan_any_lengths(data: np.ndarray, offset: int) -> tuple[np.ndarray, int, int]:
+    """Rows of records in the next `_WINDOW` bytes, the next offset, and bytes of a truncated one.
 
-    Every place where a header can be is looked at; a record without blockette 1000 is as long as
-    it takes to the next header.
+    All possible headers are parsed; a record without blockette 1000 ends at the next header.
     """
     limit = min(offset + _WINDOW, data.size - _HEADER.itemsize + 1)
     rows = _parse(data, np.arange(offset, limit, _STEP))
@@ -130,7 +134,7 @@ def _uneven(data: np.ndarray, offset: int) -> tuple[np.ndarray, int, int]:
         headers.tolist(), rows["offset"][headers].tolist(), lengths.tolist(), strict=True
     ):
         if start < goal:
-            continue  # within the record before
+            continue  # within the previous record
         if start + length > data.size:
             n_cut = data.size - start
             continue
@@ -140,20 +144,20 @@ def _uneven(data: np.ndarray, offset: int) -> tuple[np.ndarray, int, int]:
 
 
 def parse_heads(heads: bytes, step: int) -> np.ndarray:
-    """Rows of records whose first ``step`` bytes are given, one after the other."""
+    """Parse the headers of records whose first ``step`` bytes are concatenated: rows (n,)."""
     data = np.frombuffer(heads, np.uint8)
     return _parse(data, np.arange(0, data.size - step + 1, step))
 
 
 def distinct(values: np.ndarray) -> list[Any]:
-    """The different values; quick where there is only one."""
+    """Return the distinct values of an array (n,); fast if there is only one."""
     if values.size and (values == values[0]).all():
         return [values[0]]
     return list(np.unique(values))
 
 
 def rows_by_code_and_quality(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows apart by codes and quality, as libmseed keeps them apart: each in its order."""
+    """Group rows (n,) by channel code and quality, as libmseed does; each group in order."""
     for code in distinct(rows["code"]):
         of_code = rows[rows["code"] == code]
         for quality in distinct(of_code["quality"]):
@@ -161,18 +165,18 @@ def rows_by_code_and_quality(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def sampled(rows: np.ndarray) -> np.ndarray:
-    """Which rows hold samples, not text and not nothing."""
+    """Whether rows (n,) have samples that are not text: bool (n,)."""
     return (rows["n_samples"] > 0) & (rows["fs"] > 0) & (rows["encoding"] != _TEXT)
 
 
 def channel_id_of(code: bytes) -> str:
-    """``b"WBM    LHZCI"`` -> ``CI.WBM..LHZ``"""
+    """Return the channel id of a header's code: ``b"WBM    LHZCI"`` -> ``CI.WBM..LHZ``."""
     parts = (code[10:12], code[:5], code[5:7], code[7:10])
     return ".".join(part.decode("ascii", "ignore").strip(" \0") for part in parts)
 
 
 def _gather(data: np.ndarray, offsets: np.ndarray, n: int) -> np.ndarray:
-    """``n`` bytes from each of ``offsets`` on, a row each; quick where these are evenly spaced."""
+    """``n`` bytes from each offset on, uint8 (n_offsets, n); fast if they are evenly spaced."""
     steps = np.diff(offsets)
     if steps.size and steps[0] > 0 and (steps == steps[0]).all():
         shape, strides = (offsets.size, n), (int(steps[0]), 1)
@@ -181,7 +185,7 @@ def _gather(data: np.ndarray, offsets: np.ndarray, n: int) -> np.ndarray:
 
 
 def _parse(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The headers at ``offsets`` as rows; one that is no header is not ``valid``."""
+    """Rows of the headers at ``offsets``; other content is not ``valid``."""
     header = _gather(data, offsets, _HEADER.itemsize)
     big, little = header.view(_BIG)[:, 0], header.view(_LITTLE)[:, 0]
     swapped = ~_is_date(big)
@@ -206,9 +210,9 @@ def _parse(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     rows["n_samples"] = value("n_samples")
     found = _blockettes(data, offsets, value("blockette"), swapped)
     rows["length"], rows["encoding"] = found["length"], found["encoding"]
-    # Where blockettes lead astray nothing says that the samples are where they are said to be.
-    rows["data_begin"] = np.where(found["astray"], 0, value("data_begin"))
-    # Of the samples, for a little-endian machine; where nothing is said, they go as the header.
+    # With invalid blockettes the offset of the samples is not trusted either.
+    rows["data_begin"] = np.where(found["invalid"], 0, value("data_begin"))
+    # Byte order of the samples, for a little-endian machine; by default that of the header.
     rows["swapped"] = np.where(found["order"] < 2, found["order"] == 1, ~swapped)
     rows["fs"] = np.where(found["fs"] > 0, found["fs"], _rate(value("factor"), value("multiplier")))
     applied = value("activity") & 2 > 0
@@ -222,19 +226,19 @@ def _parse(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         lasts = np.where(rows["fs"] > 0, rows["n_samples"] * (NS / rows["fs"]), 0)
     rows["end"] = rows["start"] + np.clip(lasts, 0, 1e17).astype("i8")
     # No encoding packs more than 7 differences into 4 bytes.
-    room = np.where(rows["length"] > 0, 2 * rows["length"], 1 << 20)
-    rows["valid"] &= (rows["n_samples"] <= room) & ~(lasts > 1e17)
+    most = np.where(rows["length"] > 0, 2 * rows["length"], 1 << 20)
+    rows["valid"] &= (rows["n_samples"] <= most) & ~(lasts > 1e17)
     return rows
 
 
 def _is_date(header: np.ndarray) -> np.ndarray:
-    """Whether year and day are possible, so the byte order is right."""
+    """Whether year and day are valid, which shows the byte order."""
     year, day = header["year"], header["day"]
     return (year >= 1900) & (year <= 2100) & (day >= 1) & (day <= 366)
 
 
 def _rate(factor: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
-    """Samples a second, from the two numbers of a header; 0 where there are none."""
+    """Sampling rate (Hz) from the two numbers of a header; 0 without samples."""
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(factor >= 0, factor, -1.0 / factor)
         rate = np.where(multiplier > 0, rate * multiplier, rate)
@@ -244,21 +248,23 @@ def _rate(factor: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
 def _blockettes(
     data: np.ndarray, offsets: np.ndarray, first: np.ndarray, swapped: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What blockettes 100 (rate), 1000 (length, encoding, order) and 1001 (microseconds) say."""
+    """Values of blockettes 100 (rate), 1000 (length, encoding, byte order), 1001 (microseconds)."""
     found = {
         "length": np.zeros(offsets.size, "i8"),
         "encoding": np.full(offsets.size, _UNKNOWN, "u1"),
-        "order": np.full(offsets.size, 2, "u1"),  # of the samples: 0 little-endian, 1 big, 2 unsaid
-        "astray": (first != 0) & (first < _HEADER.itemsize),  # a place that cannot be
+        "order": np.full(
+            offsets.size, 2, "u1"
+        ),  # byte order of the samples: 0 little-endian, 1 big, 2 not given
+        "invalid": (first != 0) & (first < _HEADER.itemsize),  # impossible offset
         "micro": np.zeros(offsets.size, "i8"),
         "fs": np.zeros(offsets.size),
     }
-    place = furthest = first
+    offset = furthest = first
     for _ in range(16):
-        live = (place >= _HEADER.itemsize) & (offsets + place + 8 <= data.size)
+        live = (offset >= _HEADER.itemsize) & (offsets + offset + 8 <= data.size)
         if not live.any():
             break
-        at = np.where(live, offsets + place, 0)
+        at = np.where(live, offsets + offset, 0)
         block = _gather(data, at, 8)
         order = np.where(swapped[:, None], block.view("<u2"), block.view(">u2"))
         kind = np.where(live, order[:, 0], 0)
@@ -272,9 +278,9 @@ def _blockettes(
         rate = np.where(swapped, block.view("<f4")[:, 1], block.view(">f4")[:, 1])
         found["fs"][is_rate] = np.where(np.isfinite(rate), rate, 0)[is_rate]
         following = np.where(live, order[:, 1], 0).astype("i8")
-        found["astray"] |= (following != 0) & (following <= place)
-        place = np.where(following > place, following, 0)
-        furthest = np.maximum(furthest, place)
+        found["invalid"] |= (following != 0) & (following <= offset)
+        offset = np.where(following > offset, following, 0)
+        furthest = np.maximum(furthest, offset)
     limit = np.where(found["length"] > 0, found["length"], data.size)
-    found["astray"] |= furthest + 4 > limit
+    found["invalid"] |= furthest + 4 > limit
     return found

@@ -1,7 +1,7 @@
-"""Open archives on S3: day objects of miniSEED and StationXML, read without an account.
+"""Open archives on S3: miniSEED objects of a day and StationXML, read without an account.
 
-A public bucket answers a plain GET, so no AWS library is needed; and of the neighbours of a day
-only the bytes next to midnight are asked for.
+Objects of a public bucket are read with a plain GET, so no AWS library is needed; of the days
+before and after only the bytes next to midnight are read.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ log = logging.getLogger(__name__)
 
 _CONNECTIONS, _PER_SECOND = 16, 100  # S3 allows far more
 _DAY = 86400 * NS
-_BYTES_PER_SAMPLE = 4  # at most; and some records more
-_SPARE = 1 << 14
-_ALIGNED = 4096  # so that the end of an object begins with a record
-_RATE = 100.0  # Hz, where a request does not say
+_BYTES_PER_SAMPLE = 4  # at most
+_SPARE = 1 << 14  # bytes, some records
+_ALIGNED = 4096  # so that a range at the end of an object starts with a record
+_RATE = 100.0  # Hz, if the request has none
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a bucket keeps what; keys are formatted with the fields of a channel and a day."""
+    """Keys of a bucket's objects, formatted with the fields of a channel and a day."""
 
     url: str
     waveforms: str
-    metadata: tuple[str, ...]  # the first that is there holds
-    versioned: bool = False  # ``#1``, ``#2`` ... stand behind the key; the last one holds
+    metadata: tuple[str, ...]  # the first that exists is used
+    versioned: bool = False  # keys end on ``#1``, ``#2`` ...; the last version is used
 
 
 # Buckets, regions and names of waveforms: the centres' own pages (scedc.caltech.edu/cloud,
-# ncedc.org/db/cloud.html). Those pages do not show where NCEDC keeps StationXML, nor SCEDC that of
-# networks that are not its own: that is what public programs read there; see docs/data.md.
+# ncedc.org/db/cloud.html). These pages do not describe StationXML of NCEDC, nor that of other
+# networks at SCEDC; those keys are the ones that public programs read, see docs/data.md.
 LAYOUTS = {
     # CIWBM__LHZ___2022001.ms: station and location filled with "_", and one more.
     "SCEDC": Layout(
@@ -66,7 +66,7 @@ LAYOUTS = {
         "{station}.{network}.{channel}.{location}.D.{year}.{doy}",
         ("FDSNstationXML/{network}/{network}.{station}.xml",),
     ),
-    # One object a station, all channels in it; metadata are served by the station service only.
+    # One object a station with all channels; metadata from the station service only.
     "EARTHSCOPE": Layout(
         "https://earthscope-geophysical-data.s3.us-east-2.amazonaws.com",
         "miniseed/{network}/{year}/{doy}/{station}.{network}.{year}.{doy}",
@@ -77,28 +77,28 @@ LAYOUTS = {
 
 
 class OpenData:
-    """Waveforms and StationXML of a public bucket. Making one asks nobody.
+    """Waveforms and StationXML of a public bucket. Creating an object sends no request.
 
     Parameters
     ----------
-    place : str
-        A name of `LAYOUTS`, or ``NAME|URL`` where a bucket of that layout is somewhere else.
+    address : str
+        A name of `LAYOUTS`, or ``NAME|URL`` for a bucket of that layout at another URL.
     client : Client, optional
-        Who asks; S3 allows far more connections than a data centre.
+        Sends the requests, with more connections than to a data centre.
 
     Raises
     ------
     ConfigError
-        If there is no such layout.
+        If there is no such layout or the URL is not valid.
     """
 
-    def __init__(self, place: str, client: Client | None = None) -> None:
-        name, _, url = (part.strip() for part in place.partition("|"))
+    def __init__(self, address: str, client: Client | None = None) -> None:
+        name, _, url = (part.strip() for part in address.partition("|"))
         if name.upper() not in LAYOUTS:
             known = ", ".join(LAYOUTS)
-            raise ConfigError(f"open data {name!r} are not known; write one of {known}.")
+            raise ConfigError(f"open data {name!r} are unknown; write one of {known}.")
         if url and not re.fullmatch(r"https?://[!-~]+", url):
-            raise ConfigError(f"open data {place!r}: {url!r} is not a valid URL.")
+            raise ConfigError(f"open data {address!r}: {url!r} is not a valid URL.")
         self.layout = LAYOUTS[name.upper()]
         self.url = (url or self.layout.url).rstrip("/")
         self.name = f"s3:{name.upper()}"
@@ -106,7 +106,7 @@ class OpenData:
         self.client = replace(client, connections=_CONNECTIONS, per_second=_PER_SECOND)
 
     def with_own_limit(self) -> OpenData:
-        """The same, each copy of which counts its own connections: S3 serves many machines."""
+        """A copy whose limit of connections is its own, since S3 serves many machines."""
         other = copy(self)
         other.client = replace(self.client, lock_folder=None)
         return other
@@ -117,7 +117,7 @@ class OpenData:
         Raises
         ------
         UnreachableError
-            If the bucket does not answer.
+            If the bucket does not respond.
         """
         channels = list(channels)
         stations = {(channel.network, channel.station): channel for channel in channels}
@@ -127,27 +127,27 @@ class OpenData:
             try:
                 inventories += [read_stationxml(content)] if content else []
             except ValueError as error:
-                log.warning("%s: StationXML of %s %s; it is left out", self.name, channel.id, error)
+                log.warning("%s: skipping StationXML of %s: it %s", self.name, channel.id, error)
         return metadata_from_inventory(inventories, channels, response)
 
     def _station_xml(self, channel: Channel) -> bytes:
-        """What the bucket has of a channel's station; empty where it has nothing."""
+        """StationXML of a channel's station; empty if the bucket has none."""
         for pattern in self.layout.metadata:
             try:
                 return self._get(pattern.format(**_fields(channel, date.min))).body
             except NoDataError:
                 continue
             except WebError as error:
-                raise UnreachableError(f"{self.name} gives no metadata: {error}.") from error
+                raise UnreachableError(f"{self.name} returned no metadata: {error}.") from error
         log.info("%s has no StationXML of %s.%s", self.name, channel.network, channel.station)
         return b""
 
     def fetch(
         self, channels: Iterable[Channel], start: int, end: int
     ) -> Iterator[tuple[Channel, Samples | NoDataError]]:
-        """Samples of each channel in [start, end) (ns), or why there are none.
+        """Samples of each channel in [start, end) (ns since 1970), or the reason for none.
 
-        Objects are asked for in parallel, a few ahead of what is taken.
+        Objects are read in parallel, a few ahead.
         """
         groups: dict[str, list[Channel]] = {}
         for channel in channels:
@@ -165,7 +165,7 @@ class OpenData:
     def _group(
         self, channels: list[Channel], start: int, end: int
     ) -> list[tuple[Channel, Samples | NoDataError]]:
-        """Channels that lie in the same objects."""
+        """Samples of channels that are in the same objects."""
         try:
             parts = list(self._objects(channels, start, end))
         except WebError as error:
@@ -177,7 +177,7 @@ class OpenData:
         ]
 
     def _objects(self, channels: list[Channel], start: int, end: int) -> Iterator[Records]:
-        """What the days of a time hold; of a day that is only touched, the touched part."""
+        """Records of the days of a time span; a part of the object if a small part suffices."""
         rate = sum(channel.sample_rate or _RATE for channel in channels)
         first = date(1970, 1, 1) + timedelta(days=start // _DAY)
         last = date(1970, 1, 1) + timedelta(days=(end - 1) // _DAY)
@@ -188,7 +188,7 @@ class OpenData:
             part = round(share / NS * rate * _BYTES_PER_SAMPLE) + _SPARE
             part += -part % _ALIGNED
             whole = share > _DAY / 4 or self.layout.versioned
-            before = midnight < start  # its end is wanted
+            before = midnight < start  # the end of its object is needed
             span = "" if whole else f"bytes=-{part}" if before else f"bytes=0-{part - 1}"
             try:
                 yield self._day(channels[0], day, span, max(start, midnight), end)
@@ -196,7 +196,7 @@ class OpenData:
                 log.debug("%s %s: %s", self.name, day, error)
 
     def _day(self, channel: Channel, day: date, span: str, start: int, end: int) -> Records:
-        """The records of a day's object, or of the part that is enough for [start, end)."""
+        """Records of a day's object, or of the range of its bytes for [start, end)."""
         key = self.layout.waveforms.format(**_fields(channel, day))
         if self.layout.versioned:
             key = self._latest(key)
@@ -210,14 +210,14 @@ class OpenData:
         return records
 
     def _latest(self, key: str) -> str:
-        """The key with its largest version, from a listing."""
+        """The key of the largest version, from a listing."""
         reply = self._get(f"?list-type=2&prefix={quote(key + '#', safe='')}")
         try:
             check_xml(reply.body)
             names = [e.text or "" for e in ElementTree.fromstring(reply.body).iter() if
                      e.tag.rpartition("}")[2] == "Key"]  # fmt: skip
         except (ValueError, ElementTree.ParseError) as error:
-            raise WebError(f"the listing cannot be read: {error}") from error
+            raise WebError(f"the listing is unreadable: {error}") from error
         ends = [name[len(key) + 1 :] for name in names]
         versions = [int(end) for end in ends if re.fullmatch(r"\d{1,9}", end)]
         if not versions:
@@ -225,12 +225,12 @@ class OpenData:
         return f"{key}#{max(versions)}"
 
     def _get(self, key: str, headers: dict[str, str] | None = None) -> Reply:
-        """An object; a NoDataError where there is none."""
+        """Read an object; raises NoDataError if it does not exist."""
         path = key if key.startswith("?") else quote(key)
         try:
             return self.client.request(f"{self.url}/{path}", headers=headers)
         except WebError as error:
-            # 403: S3's word for what is not there, to those who may not list.
+            # S3 returns 403 for a missing object to users without the right to list.
             if error.status in (403, 404):
                 raise NoDataError("the bucket has no such object.") from error
             raise
@@ -248,7 +248,7 @@ def _fields(channel: Channel, day: date) -> dict[str, str]:
 
 
 def _reaches(records: Records, start: int, end: int, span: str) -> bool:
-    """Whether the part of an object that was asked for goes as far as it should."""
+    """Whether the records of a range of bytes cover the requested time."""
     rows = records.rows
     if not rows.size:
         return False

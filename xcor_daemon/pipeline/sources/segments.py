@@ -1,4 +1,4 @@
-"""Runs of samples in any order -> segments apart from each other."""
+"""Segments of samples in any order -> segments in order, without overlaps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,24 @@ from ..datatypes import NS, Segment
 
 
 def contiguous_segments(rows: np.ndarray, data: np.ndarray, fs: float) -> Iterator[Segment]:
-    """Records that follow each other within half a sample, told by their own clock, as segments."""
+    """Combine records that follow each other within half a sampling interval.
+
+    Parameters
+    ----------
+    rows : structured array, shape (n_records,)
+        Headers of one channel, from `mseed_headers`.
+    data : array, shape (n_samples,)
+        Samples of these records, in counts.
+    fs : float
+        Sampling rate (Hz).
+
+    Yields
+    ------
+    segment : Segment
+    """
     dt = NS / fs
     begin = np.concatenate([[0], np.cumsum(rows["n_samples"])])
-    # Samples by which a record begins later than the one before it ends.
+    # Delay of each record after the end of the previous one (sampling intervals).
     late = np.diff(rows["start"]) / dt - rows["n_samples"][:-1]
     breaks = [0, *(np.flatnonzero(np.abs(late) > 0.5) + 1), rows.size]
     for first, last in zip(breaks[:-1], breaks[1:], strict=True):
@@ -22,45 +36,47 @@ def contiguous_segments(rows: np.ndarray, data: np.ndarray, fs: float) -> Iterat
             far = np.abs(drift) > 0.5
             stop = first + 1 + int(far.argmax()) if far.any() else last
             offsets = np.concatenate([[0], drift])[: stop - first] * dt
-            start = int(rows["start"][first]) + _usual(offsets, rows["n_samples"][first:stop], dt)
+            start = int(rows["start"][first]) + _weighted_median(
+                offsets, rows["n_samples"][first:stop], dt
+            )
             yield Segment(start, fs, data[begin[first] : begin[stop]])
             first = stop
 
 
-def _usual(offsets: np.ndarray, weights: np.ndarray, dt: float) -> int:
-    """What most samples say about a start (ns): the weighted median, if it is not next to 0.
+def _weighted_median(offsets: np.ndarray, weights: np.ndarray, dt: float) -> int:
+    """Correction of a start time (ns): the median of offsets, weighted by samples, if not about 0.
 
-    So a day is not moved by the other clock of its neighbour's last minutes.
+    So the clock offset of the neighbouring day's last minutes does not shift a day.
     """
     order = np.argsort(offsets)
     total = np.cumsum(weights[order])
-    usual = float(offsets[order[np.searchsorted(total, total[-1] / 2)]])
-    return round(usual) if abs(usual) > 0.01 * dt else 0
+    median = float(offsets[order[np.searchsorted(total, total[-1] / 2)]])
+    return round(median) if abs(median) > 0.01 * dt else 0
 
 
 class _Track:
-    """A segment that still grows."""
+    """A segment to which records are still appended."""
 
     def __init__(self, start: int, data: np.ndarray) -> None:
         self.start = start
         self.n = data.size
         self.pieces = [data]
-        self.offsets = [0.0]  # ns, by which each piece starts later than its place says
+        self.offsets = [0.0]  # ns, delay of each piece after the expected time
 
     def add(self, data: np.ndarray, start: int, dt: float) -> None:
-        """Append samples that say that they begin at ``start``."""
+        """Append samples whose record starts at ``start`` (ns)."""
         if data.size:
             self.offsets.append(start - self.start - self.n * dt)
             self.n += data.size
             self.pieces.append(data)
 
     def true_start(self, dt: float) -> int:
-        """When the first sample was, as most pieces tell."""
+        """Time of the first sample (ns), by the weighted median over pieces."""
         sizes = np.array([piece.size for piece in self.pieces])
-        return self.start + _usual(np.array(self.offsets), sizes, dt)
+        return self.start + _weighted_median(np.array(self.offsets), sizes, dt)
 
     def tail(self, n: int) -> np.ndarray:
-        """The last ``n`` samples."""
+        """The last samples, (n,)."""
         taken, pieces = 0, []
         for piece in reversed(self.pieces):
             pieces.append(piece)
@@ -71,8 +87,8 @@ class _Track:
         return joined[joined.size - n :]
 
 
-def join(runs: list[Segment]) -> tuple[list[Segment], list[str]]:
-    """Runs of one rate, in any order -> segments apart from each other, and what was left out."""
+def merge_segments(runs: list[Segment]) -> tuple[list[Segment], list[str]]:
+    """Merge segments of one rate, in any order; return segments without overlaps, and warnings."""
     if not runs:
         return [], []
     fs = runs[0].fs
@@ -85,7 +101,7 @@ def join(runs: list[Segment]) -> tuple[list[Segment], list[str]]:
             tracks.append(_Track(run.start, run.data))
             continue
         last = tracks[-1]
-        over = last.n - (run.start - last.start) / dt  # samples that both have
+        over = last.n - (run.start - last.start) / dt  # samples in common
         if over < -0.5:
             tracks.append(_Track(run.start, run.data))
             continue
@@ -109,7 +125,7 @@ def join(runs: list[Segment]) -> tuple[list[Segment], list[str]]:
 def _without_bad(
     tracks: list[_Track], fs: float, conflicts: list[tuple[float, float]], notes: list[str]
 ) -> tuple[list[Segment], list[str]]:
-    """Segments without the samples that are not finite or that records disagree about."""
+    """Segments without samples that are not finite or differ between records; and warnings."""
     segments: list[Segment] = []
     n_conflicts = n_odd = 0
     for track in tracks:
@@ -146,8 +162,8 @@ def _good_parts(start: int, fs: float, data: np.ndarray, bad: np.ndarray) -> Ite
         yield Segment(start + round(int(first) * NS / fs), fs, data[first:stop])
 
 
-def cut(segment: Segment, start: int, end: int) -> Iterator[Segment]:
-    """The part of a segment with samples in [start, end), if there is one."""
+def trim(segment: Segment, start: int, end: int) -> Iterator[Segment]:
+    """Trim a segment to [start, end) (ns); no segment if it has no samples there."""
     n = segment.data.size
     first, stop = _samples_between(segment.start, segment.fs, n, start, end)
     if (first, stop) == (0, n):
@@ -158,10 +174,14 @@ def cut(segment: Segment, start: int, end: int) -> Iterator[Segment]:
 
 
 def _samples_between(origin: int, fs: float, n: int, start: float, end: float) -> tuple[int, int]:
-    """Which of ``n`` samples from ``origin`` on lie in [start, end), up to a thousandth of one."""
+    """First and end of the samples of a series that lie in [start, end) (ns).
+
+    The series has ``n`` samples from ``origin`` (ns) on; the tolerance is 0.001 sampling intervals.
+    """
     first, stop = (int(np.ceil((time - origin) * fs / NS - 1e-3)) for time in (start, end))
     return min(max(first, 0), n), min(max(stop, 0), n)
 
 
-def count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+def count(n: int, noun: str) -> str:
+    """``1 record``, ``2 records``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,8 +1,8 @@
 """StationXML -> coordinates and instrument responses, a curve for every epoch.
 
-A response is evaluated by evalresp once, on some 2000 frequencies; `transfer` (in
-`preprocessing/response.py`) interpolates. ObsPy takes a tenth of a second to load, so only
-where StationXML is read is this module loaded.
+A response is evaluated by evalresp once, at some 2000 frequencies; `transfer` (in
+`preprocessing/response.py`) interpolates. This module is loaded only when StationXML is read,
+since ObsPy takes 0.1 s to load.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from ...request.stations import Channel
 from ..datatypes import Epoch, Metadata, ResponseCurve, nanoseconds
 from ..lazy_imports import defer_package
 
-# Where a format is guessed, ObsPy unpickles the file to see whether it is a pickle.
+# To recognise a format ObsPy would unpickle the file.
 ENTRY_POINTS["waveform"].pop("PICKLE", None)
 
 MAX_XML_BYTES = 256 << 20
-# Hz; a request's freqmin is at least 1/86400 Hz, and no filter reaches below a quarter of it.
+# Hz; freqmin is at least 1/86400 Hz, and the pre-filter is zero below a quarter of it.
 LOWEST = 2e-6
 _OUTPUT = {"velocity": "VEL", "displacement": "DISP", "acceleration": "ACC"}
 _POWER = {"VEL": 0, "DISP": -1, "ACC": 1}  # of omega, from this unit to velocity
 _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([^"']*)["']""")
 _PLAIN = re.compile(rb"(?i)utf-?8|(us-)?ascii|iso-8859-\d{1,2}|latin-?1|windows-125\d")
 _ALWAYS = 1 << 62  # ns; an epoch without a start or an end
-# Units that ObsPy both knows and scales (it takes cm/(s**2) for m/s**2, and strain for metres):
-# what they measure, and how many of them are one in metres.
+# Units that ObsPy recognises and scales (it takes cm/(s**2) for m/s**2, and strain for metres):
+# kind of ground motion, and number of them in the unit with metres.
 _MOTION = {
     prefix + unit: (output, scale)
     for unit, output in {"M": "DISP", "M/S": "VEL", "M/SEC": "VEL", "M/S**2": "ACC"}.items()
     for prefix, scale in {"": 1.0, "C": 1e2, "M": 1e3, "N": 1e9}.items()
 } | dict.fromkeys(("M/(S**2)", "M/SEC**2", "M/(SEC**2)", "M/S/S"), ("ACC", 1.0))
-# Fingerprint of a response, Nyquist frequency -> its curve, or why there is none.
+# (fingerprint of a response, Nyquist frequency) -> its curve, or the reason for none.
 _Curves = dict[tuple[str, float], ResponseCurve | ValueError]
 _OBSPY_ERRORS = (
     ObsPyException,
@@ -61,12 +61,12 @@ _OBSPY_ERRORS = (
 
 
 def read_stationxml(content: bytes) -> Inventory:
-    """Parse StationXML that anybody may have written.
+    """Parse StationXML from an untrusted source.
 
     Raises
     ------
     ValueError
-        If it is too large, has a document type (entities may be bombs), or is no StationXML.
+        If it is too large, has a document type (entity expansion), or is not StationXML.
     """
     if len(content) > MAX_XML_BYTES:
         raise ValueError(f"is larger than {MAX_XML_BYTES >> 20} MB")
@@ -76,17 +76,17 @@ def read_stationxml(content: bytes) -> Inventory:
             warnings.simplefilter("ignore")
             return read_inventory(io.BytesIO(content), format="STATIONXML")
     except (XMLSyntaxError, *_OBSPY_ERRORS) as error:
-        raise ValueError(f"is not StationXML that can be read: {error}") from error
+        raise ValueError(f"is not valid StationXML: {error}") from error
 
 
 def check_xml(content: bytes) -> None:
-    """Refuse XML that declares entities, which may be bombs, or in which that could be hidden.
+    """Reject XML that declares entities, against entity expansion, or could hide a declaration.
 
     Raises
     ------
     ValueError
         If it has a document type, or an encoding in which the search would not find one (UTF-16,
-        UTF-7, EBCDIC ...); no station service and no bucket writes either.
+        UTF-7, EBCDIC ...); station services and buckets use neither.
     """
     begin = content[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
     declared = _ENCODING.match(begin)
@@ -94,29 +94,36 @@ def check_xml(content: bytes) -> None:
     if is_odd or (declared and not _PLAIN.fullmatch(declared[1])):
         raise ValueError("is not XML in UTF-8")
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise ValueError("has a document type, which is refused")
+        raise ValueError("has a document type, which is not allowed")
 
 
 def curve(response: Response, units: str, nyquist: float) -> ResponseCurve:
     """Evaluate a response from 2e-6 Hz to the Nyquist frequency.
 
-    Points are 1024 in equal steps of log frequency and 1024 in equal steps from a sixteenth of the
-    Nyquist frequency, where anti-alias filters ripple and fall; twice as many, up to four times
-    over, where the phase turns by more than a quarter between two points. The curve ends below
-    the Nyquist frequency where the response falls to a millionth of its largest value (as
-    velocity): nothing recorded can be restored there.
+    At 1024 frequencies with equal steps of their logarithm and 1024 with equal steps from 1/16 of
+    the Nyquist frequency on, where anti-alias filters ripple and fall off; both are doubled up to
+    four times while the phase changes by more than 90 degrees between two points. The curve ends
+    below the Nyquist frequency if the response falls to 1e-6 of its maximum (as velocity): the
+    ground motion cannot be recovered there.
 
     Parameters
     ----------
+    response : obspy Response
+        With all stages.
     units : str
         ``velocity``, ``displacement`` or ``acceleration``.
     nyquist : float
-        Half the channel's sampling rate, Hz.
+        Half the channel's sampling rate (Hz).
+
+    Returns
+    -------
+    curve : ResponseCurve
+        Counts per m, m/s or m/s^2.
 
     Raises
     ------
     ValueError
-        In words, where the response is none or none of ground motion.
+        If there is no response to ground motion; the message is the reason.
     """
     if problem := _problem(response):
         raise ValueError(problem)
@@ -124,7 +131,7 @@ def curve(response: Response, units: str, nyquist: float) -> ResponseCurve:
     for density in (1, 2, 4, 8, 16):
         log_steps = np.geomspace(min(LOWEST, nyquist / 1e3), nyquist, 1024 * density)
         frequency = np.union1d(log_steps, np.linspace(nyquist / 16, nyquist, 1024 * density))
-        # Slopes between points that all but coincide are round-off.
+        # Slopes between nearly equal frequencies are round-off.
         frequency = frequency[np.diff(np.log(frequency), prepend=-np.inf) > 1e-6]
         values = _evaluate(response, frequency, output)
         velocity = np.abs(values) * frequency ** _POWER[output]
@@ -142,16 +149,16 @@ def curve(response: Response, units: str, nyquist: float) -> ResponseCurve:
 def metadata_from_inventory(
     inventories: Inventory | Iterable[Inventory], channels: Iterable[Channel], response: str
 ) -> Metadata:
-    """Epochs of the wanted channels: coordinates, and the response or why there is none.
+    """Collect the epochs of channels: coordinates, and the response or the reason for none.
 
     Parameters
     ----------
     inventories : Inventory or iterable of Inventory
-        The first to describe an epoch is believed.
+        The first that contains an epoch is used.
     channels : iterable of Channel
-        Those wanted; the ones that no inventory knows are missing from the result.
+        Channels to find; those in no inventory are missing from the result.
     response : str
-        As in params.csv; with ``none`` no response is looked at.
+        As in params.csv; with ``none`` responses are not evaluated.
     """
     if isinstance(inventories, Inventory):
         inventories = [inventories]
@@ -179,7 +186,7 @@ def _epoch(
     response: str,
     cache: _Curves,
 ) -> Epoch | None:
-    """One epoch; None where it is over before, or begins after, all that is wanted."""
+    """One epoch; None if it does not overlap with the times of the channel."""
     start = -_ALWAYS if described.start_date is None else described.start_date.ns
     end = _ALWAYS if described.end_date is None else described.end_date.ns
     spans = [tuple(map(nanoseconds, span)) for span in channel.spans]
@@ -211,7 +218,7 @@ def _epoch(
 
 
 def _in_order(epochs: Sequence[Epoch]) -> tuple[Epoch, ...]:
-    """Epochs in order of start, none beginning before the one before it ends."""
+    """Epochs in order of their starts, without overlaps."""
     ordered: list[Epoch] = []
     for epoch in sorted(epochs, key=lambda epoch: epoch.start):
         if ordered and ordered[-1].start == epoch.start:
@@ -231,7 +238,7 @@ def _number(value: float | None, instead: float | None) -> float:
 
 
 def _sampling_rate(described: inventory.Channel, channel: Channel) -> float:
-    """Hz; as the StationXML says, else as the request says, else as its last stage says."""
+    """Sampling rate (Hz) from the StationXML, else the request, else the last stage."""
     stages = described.response.response_stages or []
     last = [s for s in stages if s.decimation_input_sample_rate and s.decimation_factor]
     from_stages = last[-1].decimation_input_sample_rate / last[-1].decimation_factor if last else 0
@@ -239,7 +246,7 @@ def _sampling_rate(described: inventory.Channel, channel: Channel) -> float:
 
 
 def _problem(response: Response) -> str:
-    """Why a response is none of ground motion in counts; empty if it is."""
+    """The reason why a response is not one of ground motion in counts; empty if it is."""
     stages = response.response_stages
     sensitivity = response.instrument_sensitivity
     if response.instrument_polynomial is not None or any(isinstance(s, Polynomial) for s in stages):
@@ -253,7 +260,7 @@ def _problem(response: Response) -> str:
     numbers = sorted(stage.stage_sequence_number for stage in stages)
     if numbers != list(range(1, len(numbers) + 1)):
         shown = ", ".join(map(str, numbers[:20]))
-        return f"the response has the stages {shown}; each must be there, and once"
+        return f"the response has the stages {shown}; they must be numbered from 1 without gaps"
     units = _input_units(response)
     if units.upper() not in _MOTION:
         shown = repr(units[:20]) if units else "missing"
@@ -271,8 +278,8 @@ def _input_units(response: Response) -> str:
 
 
 def _evaluate(response: Response, frequency: np.ndarray, output: str) -> np.ndarray:
-    """evalresp's values; a ValueError says why there are none."""
-    # ObsPy imports the latter for lists of measured values.
+    """evalresp's values at frequencies (Hz), complex128 (n,); else ValueError with the reason."""
+    # ObsPy imports the latter for response lists.
     for package in ("obspy.signal", "scipy.interpolate"):
         defer_package(package)
     try:
@@ -287,9 +294,9 @@ def _evaluate(response: Response, frequency: np.ndarray, output: str) -> np.ndar
 
 
 def _mismatch(response: Response, nyquist: float) -> str:
-    """A warning where the reported sensitivity is 5 % off what the stages give; else empty.
+    """A warning if the reported sensitivity differs by more than 5 % from the stages; else empty.
 
-    At a frequency that the channel does not record, the gains of the stages are what is compared.
+    If its frequency is near the Nyquist frequency or above, the product of the gains is compared.
     """
     total = response.instrument_sensitivity
     if not total or not total.value or not total.frequency:
@@ -309,7 +316,7 @@ def _mismatch(response: Response, nyquist: float) -> str:
 
 
 def _fingerprint(thing: object) -> str:
-    """The content of a response, numbers to the last digit; equal where the contents are equal."""
+    """The content of a response as text, with all digits of numbers, to compare responses."""
     if isinstance(thing, float):
         return repr(float(thing))
     if isinstance(thing, list | tuple):
