@@ -80,6 +80,11 @@ class SplitDay:
     prepare: tuple[PrepareUnit, ...]
     correlate: tuple[CorrelateUnit, ...]  # each can start when all of `prepare` are done
 
+    @property
+    def day(self) -> date:
+        """The day of all units."""
+        return self.prepare[0].day
+
 
 @dataclass(frozen=True)
 class Units:

@@ -54,7 +54,7 @@ def test_consecutive_days_are_one_span_and_sources_are_listed_separately():
 
 
 def test_a_job_with_very_many_gaps_keeps_the_counts_and_one_span(monkeypatch):
-    monkeypatch.setattr(data_sources, "_MOST_SPANS", 3)
+    monkeypatch.setattr(data_sources, "_MAX_SPANS", 3)
 
     found = data_sources_used(rows("a", "BK.A..LHZ", [1, 3, 5, 9]))
 

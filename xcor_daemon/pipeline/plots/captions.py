@@ -19,7 +19,16 @@ def peak_facts(
     snr: np.ndarray | None,
     peak_lags: np.ndarray | None,
 ) -> list[str]:
-    """Medians of all traces, and the ten with the highest signal-to-noise ratio."""
+    """Medians of all traces, and the ten with the highest signal-to-noise ratio.
+
+    Parameters
+    ----------
+    names : sequence of str, length n_traces
+    distances : array, shape (n_traces,)
+        In km; NaN where unknown.
+    snr, peak_lags : array, shape (n_traces,), or None
+        Signal-to-noise ratio and lag of the largest value (s); no facts without them.
+    """
     if snr is None or peak_lags is None or not len(names):
         return []
     snr, peak_lags = np.asarray(snr, dtype=np.float64), np.asarray(peak_lags, dtype=np.float64)

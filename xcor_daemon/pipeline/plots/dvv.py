@@ -64,16 +64,18 @@ def velocity_changes(
         if not known.any():
             write_no_data(top)
         if len(names) > 1 and known.any():
-            some = known.any(axis=0)
+            has_values = known.any(axis=0)
             quartiles = np.full((3, len(middle)), np.nan)
-            quartiles[:, some] = np.nanpercentile(percent[:, some], (25, 50, 75), axis=0)
+            quartiles[:, has_values] = np.nanpercentile(
+                percent[:, has_values], (25, 50, 75), axis=0
+            )
             top.fill_between(middle, quartiles[0], quartiles[2], color=ACCENT, alpha=0.25,
                              linewidth=0, label="half of the pairs")  # fmt: skip
             top.plot(middle, quartiles[1], color=ACCENT, linewidth=1.6, marker="o", markersize=2,
                      label=f"median of {counted(len(names), 'pair')}")  # fmt: skip
-        one = known[single]
-        if one.any():
-            with_bars = one.sum() <= _MAX_BARS
+        n_known = int(known[single].sum())
+        if n_known:
+            with_bars = n_known <= _MAX_BARS
             # The line is interrupted where dv/v is unknown.
             top.errorbar(
                 middle,
@@ -97,9 +99,11 @@ def velocity_changes(
             bottom.plot(middle, correlations[single], color=DARK, marker="s", markersize=2,
                         linewidth=0.8)  # fmt: skip
         if len(names) > 1 and np.isfinite(correlations).any():
-            some = np.isfinite(correlations).any(axis=0)
-            values = np.nanmedian(correlations[:, some], axis=0)
-            bottom.plot(middle[some], values, color=ACCENT, linewidth=1.6, marker="o", markersize=2)
+            has_values = np.isfinite(correlations).any(axis=0)
+            values = np.nanmedian(correlations[:, has_values], axis=0)
+            bottom.plot(
+                middle[has_values], values, color=ACCENT, linewidth=1.6, marker="o", markersize=2
+            )
         bottom.axhline(0.5, color=SECOND, linewidth=0.9, linestyle=":")
         bottom.set_ylim(min(0, np.nanmin(correlations, initial=0)), 1.05)
         bottom.set_ylabel("Correlation with\nthe reference")

@@ -165,15 +165,15 @@ def spectrum(
         Write ``NAME.svg`` too.
     """
     stacks = np.asarray(stacks)
-    alive = np.flatnonzero(np.isfinite(stacks).all(axis=-1) & stacks.any(axis=-1))
-    every = max(1, math.ceil(len(alive) / _MAX_SPECTRA))
-    note = f"every {ordinal(every)} of {len(alive):,} pairs" if every > 1 else ""
-    n_alive, alive = len(alive), alive[::every]
+    with_stack = np.flatnonzero(np.isfinite(stacks).all(axis=-1) & stacks.any(axis=-1))
+    every = max(1, math.ceil(len(with_stack) / _MAX_SPECTRA))
+    note = f"every {ordinal(every)} of {len(with_stack):,} pairs" if every > 1 else ""
+    n_with_stack, with_stack = len(with_stack), with_stack[::every]
     spacing = (lags[-1] - lags[0]) / max(len(lags) - 1, 1)
     taper = np.hanning(len(lags) + 2)[1:-1]  # so that the ends of the lags are no steps
     frequency = np.fft.rfftfreq(len(lags), spacing)
-    levels = np.empty((len(alive), frequency.size), dtype=np.float32)
-    for k, pair in enumerate(alive):
+    levels = np.empty((len(with_stack), frequency.size), dtype=np.float32)
+    for k, pair in enumerate(with_stack):
         amplitude = np.abs(np.fft.rfft(stacks[pair] / np.abs(stacks[pair]).max() * taper))
         levels[k] = 20 * np.log10(np.maximum(amplitude / (amplitude.max() or 1), 1e-6))
     with styled():
@@ -181,13 +181,15 @@ def spectrum(
         axes = figure.subplots()
         write_title(axes, title, note)
         facts = [f"Note: {note}."] * bool(note)
-        facts += [f"{counted(n_alive, 'pair')} with a stack; band {band[0]:g} to {band[1]:g} Hz."]
-        if len(alive):
+        facts += [
+            f"{counted(n_with_stack, 'pair')} with a stack; band {band[0]:g} to {band[1]:g} Hz."
+        ]
+        if len(with_stack):
             low, middle, high = np.percentile(levels, _PERCENTILES, axis=0)
-            if len(alive) > 1:
+            if len(with_stack) > 1:
                 axes.fill_between(frequency, low, high, color=ACCENT, alpha=0.25, linewidth=0,
                                   label="10 to 90 % of the pairs")  # fmt: skip
-                label = f"median of {counted(len(alive), 'pair')}"
+                label = f"median of {counted(len(with_stack), 'pair')}"
                 axes.plot(frequency, middle, color=ACCENT, linewidth=1.6, label=label)
             top = frequency[middle.argmax()]
             inside = frequency[middle >= middle.max() - 6]
@@ -195,8 +197,8 @@ def spectrum(
                 f"The median is largest at {top:.4g} Hz and within 6 dB of that from "
                 f"{inside.min():.4g} to {inside.max():.4g} Hz."
             )
-            if single is not None and single in alive:
-                level = levels[np.searchsorted(alive, single)]
+            if single is not None and single in with_stack:
+                level = levels[np.searchsorted(with_stack, single)]
                 name = names[single].replace("|", " to ")
                 axes.plot(frequency, level, color=DARK, linewidth=0.9, linestyle="--", label=name)
                 facts.append(f"{name}: largest at {frequency[level.argmax()]:.4g} Hz.")

@@ -146,9 +146,9 @@ def _gather(
     position = distances if located else np.arange(1, len(stacks) + 1, dtype=np.float64)
     # The largest value of a trace with a NaN is NaN.
     largest = np.maximum(stacks.max(axis=-1, initial=0), -stacks.min(axis=-1, initial=0))
-    alive = np.isfinite(largest) & (largest > 0)
+    has_data = np.isfinite(largest) & (largest > 0)
     order = np.argsort(position, kind="stable")
-    order = order[(alive & np.isfinite(position))[order]]
+    order = order[(has_data & np.isfinite(position))[order]]
     unit, km = (
         ("m", 1000.0)
         if located and position[order].max(initial=-1) < 1 and len(order)
@@ -156,21 +156,21 @@ def _gather(
     )
     position = position * (km if located else 1)
     notes = []
-    if dead := int((~alive).sum()):
-        notes.append(f"{counted(dead, noun)} without data not shown")
-    if unknown := int((alive & ~np.isfinite(position)).sum()):
+    if n_empty := int((~has_data).sum()):
+        notes.append(f"{counted(n_empty, noun)} without data not shown")
+    if unknown := int((has_data & ~np.isfinite(position)).sum()):
         notes.append(f"{counted(unknown, noun)} without coordinates not shown")
-    beside = bool(len(order)) and len(order) <= _MAX_WIGGLES  # names of traces, in small letters
-    right = 0.2 + 0.067 * max(len(names[k]) for k in order) if beside else 0.2
+    has_names = bool(len(order)) and len(order) <= _MAX_WIGGLES  # in small letters
+    right = 0.2 + 0.067 * max(len(names[k]) for k in order) if has_names else 0.2
     figure = new_figure((8.5, 7.5), right=right)
     axes = figure.subplots()
     axes.set_xlabel("Lag (s)")
     axes.set_ylabel(f"Distance ({unit})" if located else f"Index in the list of {noun}s")
     if not len(order):
         write_no_data(axes)
-    elif beside:
+    elif has_names:
         _wiggles(axes, stacks[order] / largest[order, None], lags, position[order])
-        _names_beside(axes, position[order], [names[k] for k in order])
+        _write_names(axes, position[order], [names[k] for k in order])
     else:
         bin_note = _distance_image(
             axes, stacks, largest, lags, position, order, unit if located else ""
@@ -212,7 +212,7 @@ def _wiggles(axes: Axes, traces: np.ndarray, lags: np.ndarray, position: np.ndar
     axes.set_ylim(position.min() - 1.2 * height, position.max() + 1.2 * height)
 
 
-def _names_beside(axes: Axes, position: np.ndarray, names: Sequence[str]) -> None:
+def _write_names(axes: Axes, position: np.ndarray, names: Sequence[str]) -> None:
     """Write names on the right of the traces, as many as fit."""
     low, high = axes.get_ylim()
     gap = (high - low) / 48  # a line of small letters

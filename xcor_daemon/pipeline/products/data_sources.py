@@ -8,7 +8,7 @@ from typing import Any
 
 from ..datatypes import ChannelDay
 
-_MOST_SPANS = 100_000  # of all channels together: some MB of JSON, which the page must load
+_MAX_SPANS = 100_000  # of all channels together: some MB of JSON, which the page must load
 
 
 def data_sources_used(rows: Iterable[ChannelDay]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def data_sources_used(rows: Iterable[ChannelDay]) -> dict[str, Any]:
         for source, channels in found.items()
         for channel, of_channel in channels.items()
     }
-    if sum(map(len, spans.values())) > _MOST_SPANS:
+    if sum(map(len, spans.values())) > _MAX_SPANS:
         spans = {key: [[days[0][0], days[-1][1]]] for key, days in spans.items()}
     return {
         source: {

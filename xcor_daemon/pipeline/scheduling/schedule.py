@@ -79,12 +79,10 @@ class _DayInBlocks:
     failed: dict[PrepareUnit | CorrelateUnit, str] = field(default_factory=dict)
     pending: set[PrepareUnit | CorrelateUnit] = field(default_factory=set)  # of this step
 
-    def record(self, outcome: Outcome[Unit, UnitResult]) -> None:
+    def record(self, unit: PrepareUnit | CorrelateUnit, outcome: Outcome[Unit, UnitResult]) -> None:
         """Take the outcome of a unit of the day."""
-        unit = outcome.unit
         if isinstance(unit, CorrelateUnit):
             unit = replace(unit, failed_blocks=())  # as in `units`
-        assert not isinstance(unit, DayUnit)
         self.pending.discard(unit)
         if outcome.error is not None:
             self.failed[unit] = _reason(outcome.error)
@@ -211,7 +209,7 @@ class Schedule:
             self._record_day(unit.day, outcome)
             return
         split = self._in_blocks[unit.day]
-        split.record(outcome)
+        split.record(unit, outcome)
         if not split.pending:
             self._next_step(unit.day, split)
 
@@ -231,7 +229,7 @@ class Schedule:
             return
         plan, job_units = self.runner.plan, self.runner.units
         result = combine_blocks(
-            plan, job_units, day, split.prepared, split.correlated, split.failed
+            plan, job_units, split.units, split.prepared, split.correlated, split.failed
         )
         del self._in_blocks[day]
         self.results[day] = result

@@ -175,7 +175,7 @@ def load_correlated(plan: DayPlan, unit: CorrelateUnit) -> CorrelatedBlocks | No
 def combine_blocks(
     plan: DayPlan,
     units: Units,
-    day: date,
+    split: SplitDay,
     prepared: Mapping[PrepareUnit, PreparedBlock],
     correlated: Mapping[CorrelateUnit, CorrelatedBlocks],
     failed: Mapping[PrepareUnit | CorrelateUnit, str],
@@ -189,8 +189,7 @@ def combine_blocks(
     failed : mapping
         Units that could not be done -> reasons.
     """
-    split = units.of(day)
-    assert isinstance(split, SplitDay)
+    day = split.day
     blocks = [prepared[unit] for unit in split.prepare if unit in prepared]
     pairs_of_blocks = [correlated[unit] for unit in split.correlate if unit in correlated]
     rows = [row for block in blocks for row in block.channel_days]
