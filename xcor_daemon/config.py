@@ -117,13 +117,13 @@ class Config:
         spans = {"interval": 0.0, "lease": 0.0, "settle": 0.0, "deadline": 1.0, "s3_timeout": 0.1}
         for name, low in spans.items():
             self._require(
-                low <= getattr(self, name) <= _LONGEST, name, f"{low:g} to {_LONGEST:g} s"
+                low <= getattr(self, name) <= _LONGEST, name, f"from {low:g} to {_LONGEST:g} s"
             )
-        self._require(not 0 < self.interval < 0.05, "interval", "0, or 0.05 s or more")
+        self._require(not 0 < self.interval < 0.05, "interval", "0, or at least 0.05 s")
         for name, unit in (("reserve", "bytes"), ("quota", "bytes"), ("local_limit", "core-hours")):
-            self._require(0 <= getattr(self, name) < float("inf"), name, f"0 {unit} or more")
+            self._require(0 <= getattr(self, name) < float("inf"), name, f"at least 0 {unit}")
         for name, low in (("max_parallel", 1), ("max_attempts", 1), ("processes", 0)):
-            self._require(getattr(self, name) >= low, name, f"{low} or more")
+            self._require(getattr(self, name) >= low, name, f"at least {low}")
         for name, values in _CHOICES.items():
             self._require(getattr(self, name) in values, name, " or ".join(filter(None, values)))
         if self.launcher == "docker" and (self.executor == "dask" or self.dask_address):
@@ -138,9 +138,11 @@ class Config:
     def _check_containers(self) -> None:
         memory, cpus, network = self.worker_memory, self.worker_cpus, self.worker_network
         is_enough = memory == 0 or 2**28 <= memory < float("inf")
-        self._require(is_enough, "worker_memory", "0, or 2.7e8 bytes or more")
-        self._require(cpus == 0 or 0.01 <= cpus < float("inf"), "worker_cpus", "0, or 0.01 or more")
-        self._require(self.worker_pids >= 16, "worker_pids", "16 or more")
+        self._require(is_enough, "worker_memory", "0, or at least 2.7e8 bytes")
+        self._require(
+            cpus == 0 or 0.01 <= cpus < float("inf"), "worker_cpus", "0, or at least 0.01"
+        )
+        self._require(self.worker_pids >= 16, "worker_pids", "at least 16")
         is_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", network)
         need = "1 to 64 letters, digits, _, . and -, beginning with a letter or digit"
         self._require(is_name is not None, "worker_network", need)
@@ -152,7 +154,7 @@ class Config:
         """Raise a ConfigError with the value of a setting and the values that it may have."""
         if not is_valid:
             value = getattr(self, name)
-            raise ConfigError(f"{name} = {value!r} is invalid; set XCOR_{name.upper()} to {need}.")
+            raise ConfigError(f"{name} = {value!r} is invalid; XCOR_{name.upper()} must be {need}.")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **flags: Any) -> Config:
