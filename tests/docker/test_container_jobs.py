@@ -103,7 +103,7 @@ def test_a_job_that_runs_out_of_memory_is_tried_in_fewer_processes_and_given_up_
     status = service.run_to_its_end()
 
     assert status["state"] == "failed"
-    assert "given up after 3 tries: the worker ran out of memory; ask for" in status["reason"]
+    assert "failed after 3 attempts: the worker ran out of memory; request" in status["reason"]
     assert service.log() == "processes 8\nprocesses 2\nprocesses 1\n"
     assert service.daemon.registry.worker_ends == {"memory": 3}
 
@@ -125,7 +125,7 @@ def test_a_worker_that_may_start_no_more_processes_is_named_as_such(serve):
 
     status = service.run_to_its_end()
 
-    assert "not allowed as many processes as it wanted: BlockingIOError" in status["reason"]
+    assert "exceeded its limit of processes and threads: BlockingIOError" in status["reason"]
     assert service.daemon.registry.worker_ends == {"pids": 1}
 
 
@@ -139,7 +139,7 @@ def test_a_worker_that_is_late_and_ignores_sigterm_is_killed_and_its_log_kept(se
     status = service.run_to_its_end()
 
     assert status["state"] == "failed"
-    assert "it took longer than 5 s" in status["reason"]
+    assert "the worker ran longer than 5 s" in status["reason"]
     assert service.log() == "up\n"
     assert find(engine, service.job()) is None
 
@@ -211,7 +211,7 @@ def test_a_worker_that_writes_without_end_is_stopped(serve):
     status = service.run_to_its_end()
 
     assert status["state"] == "failed"
-    assert "its files took more than" in status["reason"]
+    assert "files exceed" in status["reason"]
 
 
 # --- an engine that is not as it should be ---
@@ -229,7 +229,7 @@ def test_without_its_image_a_job_waits_no_more_are_taken_and_all_go_on_once_it_i
         service.go_on(lambda: True)
 
     assert service.status()["state"] == "queued"
-    assert service.status()["stage"].startswith("waits: no worker can be started now")
+    assert service.status()["stage"].startswith("waiting: no worker could be started")
     assert set(service.daemon.jobs) == {"41"}
 
     engine.images.get(python_image(WORK)).tag("xcor-test", "later")

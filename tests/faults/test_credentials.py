@@ -105,7 +105,7 @@ def test_credentials_that_cannot_be_renewed_for_a_while_delay_jobs_and_no_more(s
     daemon = service.start()
     wait_until(lambda: "could not be renewed" in service.log)
     service.send("42")
-    wait_until(lambda: "no pass, next try" in service.log)
+    wait_until(lambda: "pass failed, retrying" in service.log)
     assert daemon.poll() is None
     assert not service.is_done("41")
 

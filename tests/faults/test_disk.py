@@ -89,7 +89,7 @@ def test_a_quota_that_is_reached_stops_no_worker_and_takes_no_job(service):
     ballast.mkdir()
     (ballast / "left").write_bytes(b"\0" * quota)
     service.send("42")
-    wait_until(lambda: "waits for its turn" in stage_of(service, "42"))
+    wait_until(lambda: "queued (" in stage_of(service, "42"))
     (service.witness / "wait").unlink()
     wait_until(lambda: service.is_done("41"))
     assert not list(service.work_dir().glob("*/42"))
@@ -107,7 +107,7 @@ def stage_of(service, job_id: str) -> str:
 
 def is_in_trouble(service) -> bool:
     """Whether the disk was found full, or the job waits for space."""
-    return "No space left" in service.log or "waits for its turn" in stage_of(service, "42")
+    return "No space left" in service.log or "queued (" in stage_of(service, "42")
 
 
 def test_a_disk_that_is_remounted_read_only_delays_a_job(service, small_disk):

@@ -185,7 +185,7 @@ def test_the_heartbeat_tells_how_many_wait_and_names_nobody(service):
 
     # A pass that a busy machine has cut short says less.
     wait_until(lambda: (beat().get("queued"), beat().get("running")) == (8, 1))
-    last = "waits for its turn, jobs ahead: 8"
+    last = "queued (8 jobs ahead)"
     wait_until(lambda: (service.store.read_status(ids[-1]) or {}).get("stage") == last)
 
     state = beat()

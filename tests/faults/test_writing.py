@@ -441,7 +441,7 @@ def test_a_supervisor_that_cannot_write_who_it_is_says_so_by_74(disk):
 
     assert worker.exit_code == 74
     assert (end.kind, end.final_state) == ("disk", "")
-    assert end.reason == "the disk of the job's folder is full or cannot be written"
+    assert end.reason == "the disk of the job's folder is full or not writable"
 
 
 def test_the_line_of_a_worker_that_met_the_disk_is_the_reason_of_its_end():

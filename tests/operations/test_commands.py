@@ -105,7 +105,7 @@ def test_a_published_job_is_not_retried(host, caplog):
     host.call("retry", "41")
     host.run_pass()
 
-    assert "send it again" in caplog.text
+    assert "submit it again" in caplog.text
     assert host.state() == "done"
 
 
@@ -155,7 +155,7 @@ def test_a_command_for_an_unknown_job_is_rejected_or_dropped(host, caplog):
     host.call("cancel", "99")
     host.run_pass()
 
-    assert "no such job here to cancel" in caplog.text
+    assert "cannot cancel a job that is not on this machine" in caplog.text
     assert operator_commands.pending(host.folder) == []
 
 

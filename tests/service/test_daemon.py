@@ -64,7 +64,7 @@ class Host:
 @pytest.fixture(autouse=True)
 def _a_pass_that_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """How far a pass comes is no question of how busy the machine is."""
-    for name in ("_SLICE", "_TELLING"):
+    for name in ("_SLICE", "_POSITIONS_SLICE"):
         monkeypatch.setattr(admission, name, 1e9)  # s
 
 
@@ -187,7 +187,7 @@ def test_jobs_run_in_their_order_and_no_more_at_a_time_than_allowed(make_host, s
     host.run_pass()
     assert host.launcher.running == ["1", "2"]
     assert status(store, "3")["state"] == "queued"
-    assert status(store, "3")["stage"] == "waits for its turn, jobs ahead: 2"
+    assert status(store, "3")["stage"] == "queued (2 jobs ahead)"
     assert status(store, "3")["ahead"] == 2
 
     host.finish("1")
@@ -309,7 +309,7 @@ def test_a_job_whose_source_was_out_of_reach_is_tried_as_often_as_any_such(host,
         host.run_pass()
 
     assert host.launcher.running == []
-    assert status(store)["reason"].startswith("given up after 8 tries: no correlation was made: ")
+    assert status(store)["reason"].startswith("failed after 8 attempts: no correlation was made: ")
 
 
 def test_every_line_of_a_refusal_by_the_worker_reaches_its_user(host, store):
@@ -431,7 +431,7 @@ def test_the_next_worker_waits_longer_each_time_and_after_a_restart_too(host, st
     host.run_pass()
     assert 15 <= first <= 30
     assert host.launcher.running == []
-    assert "to try again" in status(store)["stage"]
+    assert "waiting until" in status(store)["stage"]
     assert "status 1: the end" in status(store)["reason"]
 
     host.time += first + 1
@@ -618,7 +618,7 @@ def test_a_place_in_the_queue_is_told_again_after_a_restart(host, store):
     for number in range(8):
         send(store, f"4{number}")
     host.run_pass()
-    assert status(store, "47")["stage"] == "waits for its turn, jobs ahead: 7"
+    assert status(store, "47")["stage"] == "queued (7 jobs ahead)"
 
     host.start()
     for _ in range(2):
@@ -627,7 +627,7 @@ def test_a_place_in_the_queue_is_told_again_after_a_restart(host, store):
     host.time += 30
     host.run_pass()
 
-    assert status(store, "47")["stage"] == "waits for its turn, jobs ahead: 5"
+    assert status(store, "47")["stage"] == "queued (5 jobs ahead)"
 
 
 def test_a_place_in_the_queue_is_not_told_of_a_job_that_another_daemon_has(make_host, store):

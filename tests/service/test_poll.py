@@ -58,7 +58,7 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
     daemon = Daemon(store, FakeLauncher(), config, now=lambda: 1.8e9)
     with daemon.locked():
         daemon.view_repair._when = daemon.heartbeat._when = 1.8e9
-        monkeypatch.setattr(daemon.admission, "_free_places", lambda: 0)
+        monkeypatch.setattr(daemon.admission, "_count_free_slots", lambda: 0)
         files = {"stations.csv": STATIONS, "params.csv": PARAMS}
         with monkeypatch.context() as known:  # what each job is, and that its user was told
             known.setattr(store, "fetch", lambda _: files)

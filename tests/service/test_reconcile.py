@@ -216,7 +216,7 @@ def test_a_job_fails_when_a_counter_reaches_its_limit(observation, counter, limi
     assert isinstance(action, SetFinalState)
     assert (action.state, action.counts) == ("failed", {counter: limit})
     assert action.end is not None
-    assert action.reason.endswith(f"{limit} tries: {action.end.reason}")
+    assert action.reason.endswith(f"{limit} attempts: {action.end.reason}")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_job_fails_when_a_counter_reaches_its_limit(observation, counter, limi
         ("failed; data center", "remote", "503"),
         ("succeeded; no outputs", "broken", "outputs.json is missing."),
         ("succeeded; a day is missing", "broken", "accounts for 1 of 2 days"),
-        ("succeeded; too large", "broken", "results take 1e+12 bytes; at most 2e+10"),
+        ("succeeded; too large", "broken", "1e+12 bytes, more than the limit of 2e+10"),
         ("succeeded; a day out of memory", "memory", "ran out of memory"),
     ],
 )

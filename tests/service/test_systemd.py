@@ -47,22 +47,22 @@ def manager(request, tmp_path: Path) -> Iterator[Manager]:
 
 
 def test_the_first_good_pass_makes_the_service_ready(manager):
-    manager.notifier.pass_completed("jobs to do: 2")
-    manager.notifier.pass_completed("jobs to do: 1")
+    manager.notifier.pass_completed("unfinished jobs: 2")
+    manager.notifier.pass_completed("unfinished jobs: 1")
     manager.notifier.step_completed()
     manager.notifier.stopping()
 
     assert manager.heard() == [
-        "READY=1\nWATCHDOG=1\nSTATUS=jobs to do: 2",
-        "WATCHDOG=1\nSTATUS=jobs to do: 1",
+        "READY=1\nWATCHDOG=1\nSTATUS=unfinished jobs: 2",
+        "WATCHDOG=1\nSTATUS=unfinished jobs: 1",
         "WATCHDOG=1",
-        "STOPPING=1\nSTATUS=stopping; workers go on",
+        "STOPPING=1\nSTATUS=stopping; workers continue",
     ]
 
 
 def test_trouble_at_the_start_asks_for_patience_and_later_only_says_so(manager):
     manager.notifier.pass_failed("S3 is away")
-    manager.notifier.pass_completed("jobs to do: 0")
+    manager.notifier.pass_completed("unfinished jobs: 0")
     manager.notifier.pass_failed("S3 is away")
 
     first, _, last = manager.heard()
@@ -77,14 +77,14 @@ def test_a_message_of_several_lines_is_no_order_to_the_manager(manager):
 
 
 def test_without_a_manager_nothing_is_told():
-    Notifier({}).pass_completed("jobs to do: 0")
+    Notifier({}).pass_completed("unfinished jobs: 0")
 
 
 def test_a_manager_that_is_gone_is_only_reported(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).step_completed()
 
-    assert "cannot be told" in caplog.text
+    assert "cannot notify the service manager" in caplog.text
 
 
 def test_the_loop_tells_of_its_passes_its_troubles_and_its_end(manager, tmp_path):
@@ -106,7 +106,7 @@ def test_the_loop_tells_of_its_passes_its_troubles_and_its_end(manager, tmp_path
 
     heard = manager.heard()
     assert [message.split("\n")[0] for message in heard] == ["WATCHDOG=1", "READY=1", "STOPPING=1"]
-    assert "STATUS=jobs to do: 3" in heard[1]
+    assert "STATUS=unfinished jobs: 3" in heard[1]
 
 
 def test_a_pass_with_many_jobs_tells_after_each_that_it_lives(manager, tmp_path):

@@ -180,17 +180,17 @@ test("rates and times that are no numbers are not shown", () => {
 test("each way to fail has advice of its own", () => {
   const failed = [
     "the worker ran out of memory",
-    "it took longer than 86400 s, the most allowed here",
+    "the worker ran longer than 86400 s, the limit of this service",
     "no room left on disk",
     "no day could be processed; the first, 2019-01-01: lost",
     "the source does not answer",
-    "given up after 3 tries: killed from outside",
+    "failed after 3 attempts: killed from outside",
     "no correlation was made: the archive does not have this channel (4 of 4 channel-days)",
   ];
   const told = failed.map((reason) => advice("failed", reason));
   assert.equal(new Set(told).size, failed.length);
   assert.equal(
-    advice("failed", "given up after 8 tries: no correlation was made: the source does not answer"),
+    advice("failed", "failed after 8 attempts: no correlation was made: the source does not answer"),
     told[4],
   );
   assert.match(advice("failed", "KeyError: 'x'"), /log/);

@@ -90,7 +90,7 @@ def test_a_job_is_cancelled_once_it_was_asked_twice(page, demo, check_access):
 
 STATES = {
     "queued": (
-        {"state": "queued", "stage": "waits for its turn, jobs ahead: 3", "ahead": 3},
+        {"state": "queued", "stage": "queued (3 jobs ahead)", "ahead": 3},
         ["Queued", "3 jobs ahead in the queue"],
     ),
     "running": (
@@ -105,9 +105,9 @@ STATES = {
         ["No status update for this job since", "although the service is up"],
     ),
     "failed": (
-        {"state": "failed", "reason": "given up after 2 tries: the worker stopped with status 1: "
+        {"state": "failed", "reason": "failed after 2 attempts: the worker exited with status 1: "
          "MemoryError", "log_tail": ["Traceback", "MemoryError"]},
-        ["Failed", "given up after 2 tries", "exceeded its memory limit", "Traceback"],
+        ["Failed", "failed after 2 attempts", "exceeded its memory limit", "Traceback"],
     ),
     "refused": (
         {"state": "rejected", "reason": "stations.csv line 2: EndDate = 2019-13-01 is not a date\n"

@@ -68,7 +68,7 @@ def test_the_service_is_ready_once_a_pass_was_made_and_is_who_it_should_be(machi
     machine.sh("systemctl start xcor-daemon")
 
     assert machine.show("ActiveState") == "active"
-    assert machine.show("StatusText") == "jobs to do: 0"
+    assert machine.show("StatusText") == "unfinished jobs: 0"
     wait_until(lambda: store.find("processed/_service.json") is not None)
     process = machine.show("MainPID")
     status = machine.sh(f"cat /proc/{process}/status")
@@ -126,7 +126,7 @@ def test_a_hung_loop_still_stops_when_it_is_told_to(machine, store):
     machine.sh("systemctl stop xcor-daemon")
 
     assert machine.show("Result") == "success"
-    machine.wait_for_words("stopped in the middle of a pass")
+    machine.wait_for_words("stopped during a pass")
 
 
 def test_a_killed_daemon_is_started_again(machine, store):

@@ -1,5 +1,6 @@
-"""The host's corridor: every pass looks at S3, the job folders and the workers, and moves each
-job as far as it goes without waiting. Recovery after a crash is nothing but the next pass.
+"""The main loop: each pass lists the bucket, admits jobs and reconciles each one without waiting.
+
+Recovery after a crash needs no code of its own: it is the next pass.
 """
 
 from __future__ import annotations
@@ -35,22 +36,22 @@ from .systemd import Notifier
 
 log = logging.getLogger(__name__)
 
-_BUSY, _IDLE = 1.0, 5.0  # s between two passes where the settings leave it open
+_BUSY, _IDLE = 1.0, 5.0  # s between two passes, unless XCOR_INTERVAL is set
 _MAX_LAUNCH_FAILURES = 3  # in a row; after them no more jobs are admitted
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0  # s after S3 failed; doubled each time
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0  # s after a failure; doubled each time
 
 
 class Daemon:
-    """Moves the jobs of one bucket and one work folder; only within ``with daemon.locked()``.
+    """Processes the jobs of one bucket in one work folder; usable only in ``with daemon.locked()``.
 
     Parameters
     ----------
     backoff : float
-        Seconds, about, until a failed worker is followed by the next; doubled each time.
+        Mean time (s) before a failed worker is followed by the next; doubled each time.
     now : callable
         The time (s since 1970).
     notifier : Notifier, optional
-        Whom to tell of every pass; without one, nobody.
+        The service manager to notify of every pass.
     """
 
     def __init__(
@@ -66,15 +67,17 @@ class Daemon:
         self.notifier = notifier or Notifier({})
         self.work_dir = config.work_dir.absolute()
         self.backoff, self.now = backoff, now
-        self._failures: dict[str, tuple[int, float]] = {}  # times S3 failed a job, rest until
+        self._failures: dict[
+            str, tuple[int, float]
+        ] = {}  # by id: how many in a row, no retry before
         self._ignored = 0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep the work folder to this daemon and load what an earlier one left there."""
+        """Lock the work folder and load the jobs that an earlier daemon left there."""
         with jobs.lock_work_dir(self.work_dir):
             for folder in jobs.sweep_unfinished(self.work_dir):
-                log.info("job %s: an unfinished staging was removed: %s", folder.name, folder)
+                log.info("job %s: removed an unfinished staging: %s", folder.name, folder)
             self._build_components()
             self.registry.load()
             yield
@@ -94,43 +97,43 @@ class Daemon:
 
     @property
     def jobs(self) -> dict[str, Job]:
-        """The jobs that this machine knows."""
+        """The jobs of this machine, by id."""
         return self.registry.jobs
 
     def run_forever(self, stop: threading.Event) -> None:
-        """Pass after pass until ``stop`` is set; workers go on without the daemon."""
-        ever, trouble, failed = False, "", 0
+        """Run passes until ``stop`` is set; workers continue without the daemon."""
+        has_succeeded, last_error, failed = False, "", 0
         while not stop.is_set():
             try:
-                left = self.run_pass()
-                self.notifier.pass_completed(f"jobs to do: {left}")
-                # What an operator has set is kept to; else several daemons spread themselves.
-                wait = self.config.interval or _jittered(_BUSY if left else _IDLE)
-                ever, trouble, failed = True, "", 0
+                unfinished = self.run_pass()
+                self.notifier.pass_completed(f"unfinished jobs: {unfinished}")
+                # Without a set interval, jitter keeps several daemons from polling in step.
+                wait = self.config.interval or _jittered(_BUSY if unfinished else _IDLE)
+                has_succeeded, last_error, failed = True, "", 0
             except (UnreachableError, ConfigError) as error:
-                if isinstance(error, ConfigError) and not ever:
-                    raise  # a wrong setting, unless it has worked before
+                if isinstance(error, ConfigError) and not has_succeeded:
+                    raise  # a wrong setting, unless a pass has succeeded before
                 wait = min((self.config.interval or _BUSY) * 2**failed, _LONGEST_BACKOFF)
                 failed += wait < _LONGEST_BACKOFF
                 wait = _jittered(wait)
-                if str(error) != trouble:
-                    log.warning("no pass, next try in about %g s: %s", wait, error)
-                trouble = str(error)
-                self.notifier.pass_failed(trouble)
+                if str(error) != last_error:
+                    log.warning("pass failed, retrying in about %.2g s: %s", wait, error)
+                last_error = str(error)
+                self.notifier.pass_failed(last_error)
             stop.wait(wait)
         self.notifier.stopping()
 
     def run_once(self, wait: bool = False, stop: threading.Event | None = None) -> list[Job]:
-        """One pass, or passes until nothing is left to do; gives the jobs that ended."""
+        """Run one pass, or passes until all jobs have ended; returns the jobs that ended."""
         stop = stop or threading.Event()
         before = {job.id for job in self.jobs.values() if not job.is_live}
-        left = self.run_pass()
-        while wait and left and not stop.wait(min(self.config.interval or _BUSY, _BUSY)):
-            left = self.run_pass()
+        unfinished = self.run_pass()
+        while wait and unfinished and not stop.wait(min(self.config.interval or _BUSY, _BUSY)):
+            unfinished = self.run_pass()
         return [job for job in self.jobs.values() if not job.is_live and job.id not in before]
 
     def run_pass(self) -> int:
-        """Move every job as far as it goes now; gives how many are not at their end."""
+        """Admit jobs and reconcile each one; returns the number of unfinished jobs."""
         began = time.monotonic()
         listing = self.bucket.waiting(self.registry.ended)
         self._log_ignored_keys(listing)
@@ -139,17 +142,17 @@ class Daemon:
         # An admitted job is bound to this daemon, so none is admitted while no worker starts.
         is_failing = self.reconciler.launch_failures >= _MAX_LAUNCH_FAILURES
         self.admission.is_paused = is_failing and bool(self.registry.live())
-        self.admission.admit(queue, self._one_job)
+        self.admission.admit(queue, self._isolated)
         for job in self.registry.live():
             if not self._is_backing_off(job.id):
-                with self._one_job(job.id):
+                with self._isolated(job.id):
                     self.reconciler.reconcile(job)
         waiting = self._still_waiting(queue)
         seconds = time.monotonic() - began
         with _not_fatal("heartbeat"):
             if self.heartbeat.write_if_due(self.registry, len(waiting), seconds):
                 self._write_metrics(waiting, seconds)
-        with _not_fatal("audit"):
+        with _not_fatal("repair of status views"):
             self.view_repair.repair_next_view(self.registry.ended)
         held = sum(job.is_held for job in self.registry.live())
         others = sum(self.leases.is_held_by_other(job.id) for job in waiting)
@@ -159,7 +162,7 @@ class Daemon:
         return len(self.registry.live()) - held + len(waiting) - others + unsettled
 
     def _queue(self, listing: Listing) -> list[Waiting]:
-        """Who may be taken; a job that is here already is cancelled where its user wants it."""
+        """The jobs that may be admitted; jobs of this machine are cancelled as their users ask."""
         queue = []
         for waiting in listing.jobs:
             if not self.registry.has(waiting.id):
@@ -167,7 +170,7 @@ class Daemon:
                 if is_ready and not self._is_backing_off(waiting.id):
                     queue.append(waiting)
             elif waiting.is_cancelled:
-                with self._one_job(waiting.id):
+                with self._isolated(waiting.id):
                     self._cancel(self.jobs[waiting.id], "cancelled by its user")
         return queue
 
@@ -176,7 +179,7 @@ class Daemon:
         return [job for job in queue if job.id not in ended and not has(job.id)]
 
     def _write_metrics(self, waiting: list[Waiting], seconds: float) -> None:
-        """Give the figures to those who watch the service."""
+        """Write the metrics for Prometheus and CloudWatch."""
         ready = [job.submitted_at for job in waiting]
         ready += [job.submitted_at for job in self.registry.live() if job.state == jobs.QUEUED]
         states = {**dict.fromkeys((*jobs.TERMINAL, jobs.RUNNING), 0), **self.registry.counts()}
@@ -202,31 +205,33 @@ class Daemon:
     def _log_ignored_keys(self, listing: Listing) -> None:
         if len(listing.ignored_keys) != self._ignored:
             self._ignored = len(listing.ignored_keys)
-            log.info(
-                "%d keys under incoming/ are ignored: no files of a job", len(listing.ignored_keys)
-            )
+            log.info("%d keys under incoming/ are ignored: not files of a job", self._ignored)
 
     def _cancel(self, job: Job, reason: str) -> None:
         if job.is_live and not job.final_state:
             self.registry.change(job, final_state=jobs.CANCELLED, reason=reason)
 
-    # --- what operators ask ---
+    # --- operator commands ---
 
     def _run_operator_commands(self, queue: list[Waiting]) -> None:
         waiting = {job.id for job in queue}
         for command in operator_commands.pending(self.work_dir):
-            with self._one_job(command.job_id):
+            with self._isolated(command.job_id):
                 if command.job_id in self.registry.jobs:
                     self._run_command(self.jobs[command.job_id], command)
                 elif command.action == "retry":
-                    self.admission.again.add(command.job_id)
+                    self.admission.retried.add(command.job_id)
                     self.registry.ended.discard(command.job_id)
                 elif command.action == "hold" and command.job_id in waiting:
                     self.admission.held.add(command.job_id)
                 elif command.action == "release" and command.job_id in waiting:
                     self.admission.held.discard(command.job_id)
                 else:
-                    log.warning("job %s: no such job here to %s", command.job_id, command.action)
+                    log.warning(
+                        "job %s: cannot %s a job that is not on this machine",
+                        command.job_id,
+                        command.action,
+                    )
                 operator_commands.remove(command)
 
     def _run_command(self, job: Job, command: OperatorCommand) -> None:
@@ -235,14 +240,14 @@ class Daemon:
         elif command.action in ("hold", "release"):
             self.registry.change(job, is_held=command.action == "hold")
         elif job.state in (jobs.DONE, jobs.RELINQUISHED):
-            log.warning("%s: is %s; send it again to have it done again", job, job.state)
+            log.warning("%s: cannot retry a job that is %s; submit it again", job, job.state)
         elif job.is_live and job.final_state:
-            log.warning("%s: is about to be %s; retry it then", job, job.final_state)
+            log.warning("%s: cannot retry yet: the job is about to be %s", job, job.final_state)
         else:
             self._retry(job)
 
     def _retry(self, job: Job) -> None:
-        """Begin a job anew in its folder, or cut short its wait for another try."""
+        """Start a job again in its folder, or end its back-off."""
         if job.is_live:
             self.registry.change(job, not_before=0.0)
             return
@@ -263,25 +268,25 @@ class Daemon:
         self.publisher.drop(job.id)
         self.registry.change(job, **fresh)
 
-    # --- one job's trouble ---
+    # --- failures of one job ---
 
     @contextmanager
-    def _one_job(self, job_id: str) -> Iterator[None]:
-        """Keep one job's trouble from the others; a later pass tries again."""
+    def _isolated(self, job_id: str) -> Iterator[None]:
+        """Log an error of one job, so that the others continue; a later pass retries."""
         try:
             yield
             self._failures.pop(job_id, None)
         except XcorError as error:
             log.warning("%s: %s", self.jobs.get(job_id, f"job {job_id}"), error)
-            times = self._failures.get(job_id, (0, 0.0))[0]
-            rest = min(_FIRST_BACKOFF * 2 ** (times - 1), _LONGEST_BACKOFF) if times else 0.0
-            self._failures[job_id] = (times + 1, time.monotonic() + rest)
+            count = self._failures.get(job_id, (0, 0.0))[0]
+            delay = min(_FIRST_BACKOFF * 2 ** (count - 1), _LONGEST_BACKOFF) if count else 0.0
+            self._failures[job_id] = (count + 1, time.monotonic() + delay)
         self.notifier.step_completed()
 
     def _is_backing_off(self, job_id: str) -> bool:
-        """Whether a job failed again and again and must not hold up every pass."""
-        trouble = self._failures.get(job_id)
-        return trouble is not None and time.monotonic() < trouble[1]
+        """Whether a job failed repeatedly, so that this pass must not spend time on it."""
+        failure = self._failures.get(job_id)
+        return failure is not None and time.monotonic() < failure[1]
 
 
 def _jittered(seconds: float) -> float:
@@ -289,9 +294,9 @@ def _jittered(seconds: float) -> float:
 
 
 @contextmanager
-def _not_fatal(what: str) -> Iterator[None]:
-    """Do what a pass can do without."""
+def _not_fatal(step: str) -> Iterator[None]:
+    """Enclose a step whose failure must not end a pass."""
     try:
         yield
     except XcorError as error:
-        log.warning("%s: %s", what, error)
+        log.warning("%s: %s", step, error)

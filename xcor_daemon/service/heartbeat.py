@@ -1,4 +1,4 @@
-"""The heartbeat: processed/_service.json, by which the page knows that the service is up."""
+"""The heartbeat: processed/_service.json, from which the page sees that the service is running."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from ..storage.jobs import QUEUED, RUNNING
 from ..storage.registry import JobRegistry
 from .publish import iso
 
-_EVERY, _AT_MOST_EVERY = 30.0, 5.0  # s; the longer where nothing has changed
+_EVERY, _AT_LEAST = 30.0, 5.0  # s between heartbeats, without and with a change of counts
 
 
 @dataclass
 class Heartbeat:
-    """Says how many jobs wait and run; ids are secret and stay out of it."""
+    """Publishes the numbers of queued and running jobs, without their ids: those are secret."""
 
     bucket: Bucket
     config: Config
     now: Callable[[], float]
-    _said: tuple[int, int] | None = None
-    _when: float = float("-inf")
+    _written_counts: tuple[int, int] | None = None
+    _written_at: float = float("-inf")
 
     def write_if_due(self, registry: JobRegistry, waiting: int, seconds: float) -> bool:
-        """Write the heartbeat where it is due, and say whether it was.
+        """Write the heartbeat if it is due; returns whether it was.
 
         Parameters
         ----------
         waiting : int
-            Jobs that are complete but not taken yet.
+            Complete jobs that are not admitted yet.
         seconds : float
-            What the pass took.
+            Duration of the pass.
         """
         counts = registry.counts()
         figures = (counts[QUEUED] + waiting, counts[RUNNING])
-        if self.now() < self._when + (_EVERY if figures == self._said else _AT_MOST_EVERY):
+        if self.now() < self._written_at + (
+            _EVERY if figures == self._written_counts else _AT_LEAST
+        ):
             return False
         state = {
             "version": __version__,
@@ -49,5 +51,5 @@ class Heartbeat:
             "pass_s": round(seconds, 3),
         }
         self.bucket.put_service(state)
-        self._said, self._when = figures, self.now()
+        self._written_counts, self._written_at = figures, self.now()
         return True

@@ -1,4 +1,4 @@
-"""What the user sees of a job: its results, files.txt, status.json and, once, manifest.json."""
+"""Publishes a job: result files, the views status.json and files.txt, and once manifest.json."""
 
 from __future__ import annotations
 
@@ -18,54 +18,54 @@ from ..storage.bucket import Bucket, manifest_key, result_key
 from ..storage.jobs import DONE, QUEUED, RUNNING, Job
 from ..storage.worker_outputs import BrokenOutputs
 
-SLICE = 10.0  # s of a pass in which files of one job are moved; the rest comes with the next pass
-_REFRESH = 30.0  # s after which status.json is written again though nothing changed
+SLICE = 10.0  # s of a pass for the files of one job; the next pass continues
+_REFRESH = 30.0  # s after which an unchanged status.json is written again
 
 
 @dataclass(frozen=True)
 class _Published:
     """A file that is in S3."""
 
-    stamp: tuple[int, int, int]  # which file it was here: inode, size, mtime (ns)
+    stamp: tuple[int, int, int]  # identifies the local file: inode, size, mtime (ns)
     size: int
     sha256: str
 
 
 @dataclass
 class _Cached:
-    """What this process remembers of a job; without it, it looks again."""
+    """Published state of a job; an empty one costs only repeated requests."""
 
     published: dict[str, _Published] = field(default_factory=dict)  # by name
     lines: list[str] = field(default_factory=list)  # of files.txt
     status: dict[str, Any] = field(default_factory=dict)
-    shown: float = 0.0  # when status.json was written
+    status_written: float = 0.0  # s since 1970
     plan: tuple[int, int] | None = None  # days, pairs
 
 
 class Publisher:
-    """Keeps processed/ID/ as it should be; ``now`` gives the time (s since 1970)."""
+    """Writes processed/ID/; ``now`` returns the time (s since 1970)."""
 
     def __init__(self, bucket: Bucket, now: Callable[[], float] = time.time) -> None:
         self.bucket, self.now = bucket, now
         self._cache: dict[str, _Cached] = {}
 
     def upload(self, job: Job, expected: Mapping[str, tuple[int, str] | None]) -> bool:
-        """Upload files as far as they are not there and a slice of time allows.
+        """Upload files that are not in S3 yet, within a slice of time.
 
         Parameters
         ----------
         expected : mapping
-            Name -> size and sha256, or None where any content will do.
+            Name -> size (bytes) and SHA-256, or None if they need not be checked.
 
         Returns
         -------
         bool
-            Whether all are there now.
+            Whether all files are in S3.
 
         Raises
         ------
         BrokenOutputs
-            If a file is not there, or has not the expected size and sha256.
+            If a file is missing, or has another size or SHA-256.
         """
         stop_at = time.monotonic() + SLICE
         for name, wanted in expected.items():
@@ -97,9 +97,14 @@ class Publisher:
         return True
 
     def write_status(self, job: Job, stage: str, ahead: int | None = None) -> None:
-        """Write files.txt and status.json, where they changed; ``job.state`` is what is shown.
+        """Write files.txt and status.json if they changed.
 
-        ``ahead`` is the number of jobs that come before one that waits for its turn.
+        Parameters
+        ----------
+        stage : str
+            One line for the user, unless the worker reports its own stage.
+        ahead : int, optional
+            Number of jobs ahead in the queue.
         """
         cached = self._cached(job)
         lines = [result_key(job.id, job.attempt, name) for name in cached.published]
@@ -108,47 +113,49 @@ class Publisher:
             self.bucket.put_files(job.id, lines)
             cached.lines = lines
         status = {**self._status(job, stage), "ahead": ahead}
-        is_fresh = 0 <= self.now() - cached.shown <= _REFRESH  # the clock may be set back
+        is_fresh = 0 <= self.now() - cached.status_written <= _REFRESH  # the clock may be set back
         if status != cached.status or not is_fresh:
             self.bucket.put_status(job.id, {**status, "updated": iso(self.now())})
-            cached.status, cached.shown = status, self.now()
+            cached.status, cached.status_written = status, self.now()
 
     def write_queue_position(
         self, job_id: str, kind: str, ahead: int, etag: str | None
     ) -> str | None:
-        """Tell the user of a job that nobody has taken yet how many come before it.
+        """Write status.json of a job that is not admitted yet.
 
         Parameters
         ----------
         etag : str or None
-            Of the status.json that this daemon wrote last; None before the first.
+            ETag of the status.json to be replaced; None if there must be none.
 
         Returns
         -------
         str or None
-            The new ETag; None where somebody else has written, who knows more.
+            The new ETag; None if another daemon has written status.json meanwhile.
         """
         status = {
-            **_unknown(job_id, kind),
-            "stage": f"waits for its turn, jobs ahead: {ahead}",
+            **_blank_status(job_id, kind),
+            "stage": queued_stage(ahead),
             "ahead": ahead,
             "updated": iso(self.now()),
         }
         return self.bucket.put_status_if(job_id, status, etag)
 
     def drop(self, job_id: str) -> None:
-        """Remember nothing of a job that is at its end, or that begins again."""
+        """Drop the cached state of a job that has ended, or that starts again."""
         self._cache.pop(job_id, None)
 
     def commit(self, job: Job, outputs: JobOutputs, image: str | None = None) -> dict[str, Any]:
-        """Publish a job whose files are uploaded, once; gives the manifest that stands.
+        """Commit the manifest of a job whose files are uploaded; returns the valid manifest.
+
+        The first manifest of a job stays; a later one, of another attempt, is ignored.
 
         Parameters
         ----------
         outputs : JobOutputs
             Of the worker.
         image : str, optional
-            That the worker ran from.
+            Image of the worker's container.
         """
         published = self._cached(job).published
         arrays = {file.name: list(file.arrays) for file in outputs.files}
@@ -177,7 +184,7 @@ class Publisher:
         return self.bucket.commit_manifest(job.id, manifest)
 
     def write_final_views(self, manifest: Mapping[str, Any], log_tail: list[str]) -> None:
-        """Write files.txt and status.json of a published job: they follow from its manifest."""
+        """Write files.txt and status.json of a published job from its manifest."""
         job_id, units = manifest["id"], manifest["units"]
         days = units["done"] + units["empty"] + len(units["failed"])
         self.bucket.put_files(job_id, [*(file["key"] for file in manifest["files"]), "done"])
@@ -209,7 +216,7 @@ class Publisher:
         days, pairs = self._plan(job)
         is_running = job.state == RUNNING and not job.final_state
         return {
-            **_unknown(job.id, job.kind),
+            **_blank_status(job.id, job.kind),
             "state": job.state,
             "stage": (is_running and progress.stage) or stage,
             "days": list(progress.days or (0, days)),
@@ -223,7 +230,7 @@ class Publisher:
         }
 
     def _plan(self, job: Job) -> tuple[int, int]:
-        """Days and pairs that a request asks for; zeros until it was checked."""
+        """Days and pairs of a request; zeros until the request is checked."""
         cached = self._cached(job)
         if cached.plan is None and job.source:
             request = read_request(job.folder)
@@ -233,7 +240,7 @@ class Publisher:
 
 
 def _last_stage(manifest: Mapping[str, Any]) -> str:
-    """The end of a job that is done, with what came to nothing; manifests of 0.1.0 do not say."""
+    """The final stage of a job with its failures, which manifests of version 0.1.0 lack."""
     reasons = manifest["summary"].get("reasons")
     counts = [row.get("channel_days") for row in reasons] if _is_table(reasons) else []
     without = sum(count for count in counts if type(count) is int)
@@ -246,12 +253,12 @@ def _last_stage(manifest: Mapping[str, Any]) -> str:
 
 
 def _is_table(rows: Any) -> bool:
-    """Whether what a worker wrote is a list of objects."""
+    """Whether a value written by a worker is a list of objects."""
     return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
-def _unknown(job_id: str, kind: str) -> dict[str, Any]:
-    """status.json of a job of which nothing is known yet."""
+def _blank_status(job_id: str, kind: str) -> dict[str, Any]:
+    """status.json of a job that is not admitted yet, without its stage."""
     return {
         "id": job_id,
         "kind": kind,
@@ -271,6 +278,11 @@ def _unknown(job_id: str, kind: str) -> dict[str, Any]:
     }
 
 
+def queued_stage(ahead: int) -> str:
+    """The stage of a job in the queue."""
+    return f"queued ({ahead} {'job' if ahead == 1 else 'jobs'} ahead)"
+
+
 def iso(seconds: float) -> str:
-    """A time (s since 1970) as the files write it: UTC, to the second."""
+    """A time (s since 1970) in ISO 8601: UTC, to the second."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -29,7 +29,7 @@ from ..storage.worker_outputs import BrokenOutputs
 from ..workers import launcher
 from ..workers.launcher import Launcher, WorkerState
 from ..workers.placement import choose_executor
-from .publish import Publisher, iso
+from .publish import Publisher, iso, queued_stage
 from .retry import WorkerEnd, classify
 from .stacking_input import find_corr
 
@@ -183,18 +183,20 @@ def _before_start(job: Job, observed: Observed, config: Config, now: float) -> A
     if job.is_held:
         return Wait("held by the operator of the service")
     if job.not_before > now:
-        return Wait(f"waits until {iso(job.not_before)} to try again")
+        return Wait(f"waiting until {iso(job.not_before)} to retry")
     if observed.n_running >= config.max_parallel:
-        return Wait(f"waits for its turn, jobs ahead: {observed.n_ahead}", observed.n_ahead)
+        return Wait(queued_stage(observed.n_ahead), observed.n_ahead)
     return StartWorker()
 
 
 def _while_running(job: Job, observed: Observed, config: Config, now: float) -> Action:
     if now > job.launched + config.deadline:
-        reason = f"it took longer than {config.deadline:g} s, the most allowed here"
+        reason = f"the worker ran longer than {config.deadline:g} s, the limit of this service; "
+        reason += "request fewer days or channels"
         return SetFinalState(jobs.FAILED, reason)
     if observed.disk_usage > (most := most_bytes(job)):
-        reason = f"its files took more than {most:.2g} bytes, far more than was estimated"
+        reason = f"the job's files exceed {most:.2g} bytes, the limit for its estimated size; "
+        reason += "request fewer days or channels"
         return SetFinalState(jobs.FAILED, reason)
     return PublishProgress()
 
@@ -205,12 +207,12 @@ def _after_success(job: Job, observed: Observed, config: Config) -> Action:
     if not isinstance(outputs, JobOutputs):
         return after_failure(job, broken_outputs(outputs, config))
     if observed.n_days is not None and outputs.days.total != observed.n_days:
-        error = f"it accounts for {outputs.days.total} of {observed.n_days} days."
+        error = f"outputs.json accounts for {outputs.days.total} of {observed.n_days} days."
         return after_failure(job, broken_outputs(error, config))
     if observed.worker.is_out_of_memory and outputs.days.failed:
         return after_failure(job, _worker_end(observed, config))
     if (size := sum(file.size for file in outputs.files)) > most:
-        error = f"its results take {size:.2g} bytes; at most {most:.2g}."
+        error = f"its results take {size:.2g} bytes, more than the limit of {most:.2g}."
         return after_failure(job, broken_outputs(error, config))
     return PublishResults(outputs, observed.worker.image)
 
@@ -221,8 +223,8 @@ def after_failure(job: Job, end: WorkerEnd) -> Action:
         return SetFinalState(end.final_state, end.reason, end=end)
     counter = {"killed": "killed", "memory": "out_of_memory"}.get(end.kind, "failures")
     count = getattr(job, counter) + 1
-    if count >= end.most:
-        reason = f"given up after {count} tries: {end.reason}"
+    if count >= end.max_attempts:
+        reason = f"failed after {count} attempts: {end.reason}"
         return SetFinalState(jobs.FAILED, reason, {counter: count}, end)
     return Retry(counter, count, end)
 
@@ -236,7 +238,9 @@ def _worker_end(observed: Observed, config: Config) -> WorkerEnd:
 
 def broken_outputs(error: object, config: Config) -> WorkerEnd:
     """The end of a worker that exited with 0, but whose outputs are not usable."""
-    return WorkerEnd("broken", f"the worker ended well, but {error}", "", config.max_attempts)
+    return WorkerEnd(
+        "broken", f"the worker exited with status 0, but {error}", "", config.max_attempts
+    )
 
 
 @dataclass
@@ -324,7 +328,7 @@ class JobReconciler:
                 if action.writes_status:
                     self.publisher.write_status(job, "stopping")
             case Relinquish():
-                log.info("%s: another daemon has taken it over", job)
+                log.info("%s: taken over by another daemon", job)
                 self.registry.change(job, state=jobs.RELINQUISHED)
             case AdoptManifest():
                 self._finish(job, action.manifest)
@@ -354,7 +358,7 @@ class JobReconciler:
             self._reject(job, error)
             return
         if changes is None:
-            self.publisher.write_status(job, "fetching the correlations that are to be stacked")
+            self.publisher.write_status(job, "fetching the correlations to be stacked")
             return
         self.registry.change(job, **changes)
 
@@ -402,9 +406,7 @@ class JobReconciler:
             self.launcher.start(job)
         except XcorError:
             self.launch_failures += 1
-            self.publisher.write_status(
-                job, "waits: no worker can be started now; the service looks again"
-            )
+            self.publisher.write_status(job, "waiting: no worker could be started; will retry")
             raise
         self.launch_failures = 0
         self.publisher.write_status(self._record_start(job), "starting")
@@ -435,7 +437,7 @@ class JobReconciler:
     def _finish(self, job: Job, manifest: Mapping[str, Any]) -> None:
         """Close a job that is published, by this attempt or by another one."""
         if manifest["attempt"] != job.attempt:
-            log.info("%s: the attempt %s was published first", job, manifest["attempt"])
+            log.info("%s: attempt %s was published first", job, manifest["attempt"])
         else:
             self.registry.worker_ends["ok"] += 1
             self.registry.days_published += manifest["units"]["done"]

@@ -1,7 +1,7 @@
-"""A slow second look at jobs that ended: their views must say what their manifest says.
+"""Repairs the views (status.json, files.txt) of published jobs, one job at a time.
 
-A daemon that was stopped for long may write an old status.json just before it is lost for good;
-and a view that could not be written for a while is missing. Nobody else would ever notice.
+A daemon that was suspended may overwrite status.json with an old state before it is lost, and a
+view that could not be written is missing. No later pass would otherwise write it again.
 """
 
 from __future__ import annotations
@@ -16,28 +16,30 @@ from .publish import Publisher
 
 log = logging.getLogger(__name__)
 
-_EVERY = 30.0  # s between two looks
+_EVERY = 30.0  # s between two jobs
 
 
 @dataclass
 class ViewRepair:
-    """Looks at one ended job after the other, round and round."""
+    """Checks one ended job after the other, cyclically, against its manifest."""
 
     bucket: Bucket
     publisher: Publisher
     now: Callable[[], float]
     _last: str = ""
-    _when: float = float("-inf")
+    _checked_at: float = float("-inf")
 
     def repair_next_view(self, ended: Collection[str]) -> None:
-        """Look at the next job where it is time."""
-        if not ended or self.now() < self._when + _EVERY:
+        """Check the next job if it is due, and write its views again if they are wrong."""
+        if not ended or self.now() < self._checked_at + _EVERY:
             return
-        self._when = self.now()
+        self._checked_at = self.now()
         self._last = min((i for i in ended if i > self._last), default=min(ended))
         status = self.bucket.read_status(self._last) or {}
         if status.get("state") == DONE:
             return
         if manifest := self.bucket.read_manifest(self._last):
-            log.warning("job %s: its status.json was not that of a published job", self._last)
+            log.warning(
+                "job %s: repairing its status.json, which did not match its manifest", self._last
+            )
             self.publisher.write_final_views(manifest, [])

@@ -13,41 +13,44 @@ log = logging.getLogger(__name__)
 _LAST_PASS = 5.0  # s that a pass may go on after SIGTERM
 
 
-class _Stop(threading.Event):
-    """Is set by signals; to wait for it ends early where a child ends, most often a worker.
+class _StopEvent(threading.Event):
+    """An event set by signal handlers, whose `wait` also returns when a child process ends.
 
-    Signals ring through a pipe: who waits for a usual event holds, for a moment, the lock that its
-    handler would wait for.
+    Signals arrive through a pipe: `threading.Event.wait` holds a lock that a handler calling `set`
+    in the same thread would wait for forever.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._ear, bell = os.pipe()
-        os.set_blocking(bell, False)
-        signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # who has no handler does not ring
+        self._read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # a signal without handler writes nothing
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether it is set, after so many seconds or as soon as a signal comes."""
-        if select.select([self._ear], [], [], timeout)[0]:
-            os.read(self._ear, 4096)
+        """Wait until a signal arrives or ``timeout`` (s) is over; returns whether it is set."""
+        if select.select([self._read_end], [], [], timeout)[0]:
+            os.read(self._read_end, 4096)
         return self.is_set()
 
 
 def stop_on_signals() -> threading.Event:
-    """What SIGTERM and SIGINT set; a pass that goes on too long is then cut off, as by a crash."""
-    stop = _Stop()
+    """Install handlers for SIGTERM and SIGINT; returns the event that they set.
 
-    def leave(*_: object) -> None:
+    A pass that takes longer than `_LAST_PASS` after the signal is cut off, as by a crash.
+    """
+    stop = _StopEvent()
+
+    def request_stop(*_: object) -> None:
         stop.set()
         signal.setitimer(signal.ITIMER_REAL, _LAST_PASS)
 
     def cut_off(*_: object) -> None:
-        log.warning("stopped in the middle of a pass; the next start goes on from there")
+        log.warning("stopped during a pass; it will resume at the next start")
         logging.shutdown()
         os._exit(0)
 
     signal.signal(signal.SIGALRM, cut_off)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
+        signal.signal(number, request_stop)
     return stop

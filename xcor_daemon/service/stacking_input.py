@@ -1,4 +1,4 @@
-"""Where the correlations lie that a stacking job asks for: here, or in S3 until fetched."""
+"""The input of a stacking job: correlations on this machine, or downloaded from S3."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from .publish import SLICE
 
 
 def find_corr(bucket: Bucket, job: Job, corr_id: str, other: Job | None) -> Path | None:
-    """The folder that holds CORR/ of a finished correlation job, fetched if need be.
+    """Locate the folder CORR of a finished correlation job, downloading it if necessary.
 
     Parameters
     ----------
     other : Job or None
-        That job, where this machine knows it.
+        The correlation job, if it is on this machine.
 
     Returns
     -------
     Path or None
-        None while files are still to be fetched; call again.
+        None while files remain to be downloaded; call again.
 
     Raises
     ------
     RequestError
-        If that job cannot be stacked.
+        If the job has no correlations to stack.
     """
     if other is not None and other.state == jobs.DONE:
         corr = other.results / "CORR"
-        # A worker may have made a link of it, to what it should not see.
+        # A worker may have replaced it by a link to files that it must not read.
         if corr.is_dir() and not corr.is_symlink():
             return corr
     manifest = bucket.read_manifest(corr_id)
@@ -41,10 +41,10 @@ def find_corr(bucket: Bucket, job: Job, corr_id: str, other: Job | None) -> Path
         status = bucket.read_status(corr_id) or {}
         state = other.state if other is not None else status.get("state", "unknown")
         need = {
-            jobs.QUEUED: "has not started yet; send the stacking job when it is done",
-            jobs.RUNNING: "is still running; send the stacking job when it is done",
+            jobs.QUEUED: "has not started yet; submit the stacking job when it is done",
+            jobs.RUNNING: "is still running; submit the stacking job when it is done",
             "unknown": "is not a job of this service; check the number",
-        }.get(state, f"was {state}, so there is nothing to stack")
+        }.get(state, f"was {state} and has no correlations to stack")
         raise _wrong_job(corr_id, need)
     files = [f for f in manifest["files"] if f["key"].endswith(".h5") and "/CORR/" in f["key"]]
     if not files:
