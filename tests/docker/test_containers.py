@@ -300,7 +300,9 @@ def test_a_stranger_of_the_same_name_is_left_alone_and_named(containers, engine,
     stranger = engine.containers.create(launcher.config.image, name=container_name(job))
 
     for ask in (launcher.start, launcher.inspect, launcher.stop):
-        with pytest.raises(LaunchError, match=f"{container_name(job)} is not of this job: remove"):
+        with pytest.raises(
+            LaunchError, match=f"{container_name(job)} does not belong to this job; remove"
+        ):
             ask(job)
     stranger.remove()
 
@@ -369,7 +371,7 @@ def test_containers_of_folders_that_are_gone_are_removed(containers, engine, job
 def test_an_image_that_is_missing_is_named(containers, job):
     launcher = containers(image="xcor-no-such-image:1")
 
-    with pytest.raises(LaunchError, match=r"xcor-no-such-image:1.*build it or `docker pull` it"):
+    with pytest.raises(LaunchError, match=r"xcor-no-such-image:1.*build it or run `docker pull`"):
         launcher.start(job)
     assert launcher.inspect(job).state == "not-started"
 

@@ -39,7 +39,7 @@ def test_an_image_that_is_missing_fails_with_what_to_do(tmp_path, docker_host):
 
     for name in ("image", "credentials"):
         assert found[name][0] == "fail"
-        assert "build it or `docker pull` it" in found[name][1]
+        assert "build it or run `docker pull`" in found[name][1]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

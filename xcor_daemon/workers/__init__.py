@@ -1,1 +1,1 @@
-"""What runs a job: a local process or a container."""
+"""Workers: a job runs in a local process or in a container."""

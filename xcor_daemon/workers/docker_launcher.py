@@ -1,8 +1,8 @@
-"""Workers as containers of Docker: one for each run of a job, hardened, found again by its name.
+"""Workers as hardened Docker containers: one for each run of a job, identified by its name.
 
-A container is never removed by the engine itself. When it has ended, its log goes to xcor_log.txt,
-then its end to worker.json, and only then it is removed; a daemon that dies in between is
-followed by one that does the same again.
+The engine never removes a container itself. After it has exited, its log is written to
+xcor_log.txt, then its exit code to worker.json, and only then is it removed; a daemon that dies in
+between is followed by one that repeats these steps.
 """
 
 from __future__ import annotations
@@ -32,63 +32,63 @@ from .supervisor import read_record, write_record
 log = logging.getLogger(__name__)
 
 LABEL = "org.xcor-daemon"
-_SHARE = 0.75  # of the machine's memory that all workers together may take
+_MEMORY_SHARE = 0.75  # of the machine's memory, for all workers together
 _TMP = "rw,noexec,nosuid,nodev,size=256m,mode=1777"
-_SHOW_EVERY = 5.0  # s between two looks at the log of a container that runs
-_SHOWN = 100  # lines of it
-# Exits that somebody caused: SIGHUP, SIGINT, SIGKILL, SIGTERM, and an engine that came back
-# without the container.
-_SENT = {129, 130, 137, 143, 255}
+_COPY_LOG_EVERY = 5.0  # s between two copies of the log of a running container
+_LOG_LINES = 100  # in such a copy
+# Exit codes caused from outside: SIGHUP, SIGINT, SIGKILL, SIGTERM, and a restarted engine that has
+# lost the process.
+_ENDED_FROM_OUTSIDE = {129, 130, 137, 143, 255}
 _SHARED, _TOKEN = "/shared", "/earthscope-token"  # in the container
-_NOBODY = (10001, 10001)  # whom the image runs as
+_IMAGE_USER = (10001, 10001)  # user and group in the image
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one worker may take."""
+    """Resource limits of one worker."""
 
-    memory: int  # bytes, with no swap beside it
+    memory: int  # bytes, without swap
     cpus: float
     pids: int
-    processes: int  # that it is told to work in
+    processes: int  # of the worker program
 
 
 @dataclass
 class DockerLauncher:
-    """Workers as containers; see `launcher.Launcher` for what its methods promise."""
+    """Workers as containers; see `launcher.Launcher`."""
 
     engine: Engine
     config: Config
     grace: float = 10.0  # s from SIGTERM to SIGKILL
-    _asked: dict[str, float] = field(default_factory=dict)  # when SIGTERM was sent, by name
-    _shown: dict[str, float] = field(default_factory=dict)  # when a log was looked at, by name
+    _terminated: dict[str, float] = field(default_factory=dict)  # when SIGTERM was sent, by name
+    _log_copied: dict[str, float] = field(default_factory=dict)  # when, by name
 
     @cached_property
     def limits(self) -> Limits:
-        """What a worker may take; what the settings leave open is a share of the machine."""
+        """Limits of a worker: the settings, and by default a share of the machine."""
         config, info = self.config, self.engine.info()
-        memory = config.worker_memory or _SHARE * info["MemTotal"] / config.max_parallel
+        memory = config.worker_memory or _MEMORY_SHARE * info["MemTotal"] / config.max_parallel
         cpus = config.worker_cpus or info["NCPU"] / config.max_parallel
         processes = config.processes or max(1, int(cpus))
         return Limits(int(memory), cpus, config.worker_pids, processes)
 
     def start(self, job: Job) -> None:
-        """Start the worker of this run; nothing happens where it runs already.
+        """Start the worker of this run, unless it is running already.
 
         Raises
         ------
         EngineError
-            If the engine does not answer; the next pass tries again.
+            If the engine does not answer; the next pass retries.
         LaunchError
-            If there is no such image, or something else has the container's name.
+            If there is no such image, or another container has the name.
         """
         if self.inspect(job).state != NOT_STARTED:
             return
-        self._sweep()
+        self._remove_orphans()
         if (stale := self._find(job)) is not None:
-            self.engine.remove(stale)  # created, never started, perhaps with other settings
+            self.engine.remove(stale)  # created but not started, possibly with other settings
         name = container_name(job)
-        self._asked.pop(name, None)
+        self._terminated.pop(name, None)
         image = self.engine.image_id(self.config.image)
         options = self._options(job, image)
         size = _size(job.folder / LOG_FILE)
@@ -101,7 +101,7 @@ class DockerLauncher:
         write_record(job.folder, {**record, "is_started": True})
 
     def inspect(self, job: Job) -> WorkerState:
-        """Look at the worker of this run; one that has ended is cleared away."""
+        """Return the state of the worker of this run; a container that has exited is removed."""
         record = read_record(job.folder)
         is_known = record.get("run") == job.run
         container = self._find(job)
@@ -116,65 +116,74 @@ class DockerLauncher:
         if status == "created":
             return WorkerState(NOT_STARTED)
         if status not in ("exited", "dead"):
-            self._show_log(job, container)
+            self._copy_log(job, container)
             return WorkerState(RUNNING)
-        return self._settle(job, container)
+        return self._record_end(job, container)
 
     def stop(self, job: Job) -> None:
-        """Ask the worker to end, and after a grace make it; call again until it has ended."""
+        """Send SIGTERM, and SIGKILL after a grace period; call again until the worker has ended."""
         container = self._find(job)
         if container is None or container.attrs["State"]["Status"] in ("created", "exited"):
             return
-        asked = self._asked.setdefault(container_name(job), time.monotonic())
-        late = time.monotonic() - asked >= self.grace
+        terminated = self._terminated.setdefault(container_name(job), time.monotonic())
+        late = time.monotonic() - terminated >= self.grace
         with fault_injection.fault_point("worker.stop"):
             self.engine.signal(container, "SIGKILL" if late else "SIGTERM")
 
     def _find(self, job: Job) -> Container | None:
-        """The container of this run; what else has its name is refused."""
+        """The container of this run.
+
+        Raises
+        ------
+        LaunchError
+            If a container of another job has the name.
+        """
         container = self.engine.find(container_name(job))
         if container is not None and container.labels != {**container.labels, **_labels(job)}:
             name = container_name(job)
-            need = "is not of this job: remove it, or rename it"
+            need = "does not belong to this job; remove or rename it"
             raise LaunchError(f"job {job.id}: the container {name} {need}.")
         return container
 
-    def _settle(self, job: Job, container: Container) -> WorkerState:
-        """Keep the log, then the end, of a container that has ended; then remove it."""
+    def _record_end(self, job: Job, container: Container) -> WorkerState:
+        """Record the log, then the exit code of a container that has exited; then remove it."""
         state = container.attrs["State"]
         is_out_of_memory = bool(state["OOMKilled"])
         code: int | None = state["ExitCode"]
-        if code in _SENT and not is_out_of_memory:
+        if code in _ENDED_FROM_OUTSIDE and not is_out_of_memory:
             code = None
-        self._keep_log(job, self.engine.log(container))
+        self._write_log(job, self.engine.log(container))
         name, image = container_name(job), container.attrs["Image"]
         record = {"run": job.run, "container": name, "image": image}
         write_record(job.folder, {**record, "exit": code, "is_starved": is_out_of_memory})
         self.engine.remove(container)
-        self._asked.pop(name, None)
-        self._shown.pop(name, None)
+        self._terminated.pop(name, None)
+        self._log_copied.pop(name, None)
         return WorkerState(ENDED, code, is_out_of_memory, image)
 
-    def _show_log(self, job: Job, container: Container) -> None:
-        """Let the user see the last lines while the worker runs."""
+    def _copy_log(self, job: Job, container: Container) -> None:
+        """Copy the last lines of a running container into the log of the job, now and then."""
         name = container_name(job)
-        if time.monotonic() - self._shown.get(name, -_SHOW_EVERY) >= _SHOW_EVERY:
-            self._shown[name] = time.monotonic()
-            self._keep_log(job, self.engine.log(container, _SHOWN))
+        if time.monotonic() - self._log_copied.get(name, -_COPY_LOG_EVERY) >= _COPY_LOG_EVERY:
+            self._log_copied[name] = time.monotonic()
+            self._write_log(job, self.engine.log(container, _LOG_LINES))
 
-    def _keep_log(self, job: Job, said: bytes) -> None:
-        """Put what a container said behind what earlier workers of the job did."""
+    def _write_log(self, job: Job, output: bytes) -> None:
+        """Write the output of a container behind that of earlier workers of the job."""
         path = job.folder / LOG_FILE
         with disk_errors(path):
             earlier = path.read_bytes() if path.exists() else b""
-            write_bytes(path, earlier[: read_record(job.folder).get("log_from", 0)] + said)
+            write_bytes(path, earlier[: read_record(job.folder).get("log_from", 0)] + output)
 
-    def _sweep(self) -> None:
-        """Remove the containers of jobs whose folders are gone."""
-        for container in self.engine.labelled(f"{LABEL}.work={self._work_dir}"):
+    def _remove_orphans(self) -> None:
+        """Remove containers of jobs whose folders no longer exist."""
+        for container in self.engine.find_labelled(f"{LABEL}.work={self._work_dir}"):
             folder = Path(container.labels[f"{LABEL}.folder"])
             if not (folder / JOB_FILE).exists():
-                log.warning("container %s: its job's folder is gone; removed", container.name)
+                log.warning(
+                    "container %s: removed, since the folder of its job no longer exists",
+                    container.name,
+                )
                 self.engine.remove(container)
 
     @property
@@ -182,20 +191,20 @@ class DockerLauncher:
         return self.config.work_dir.absolute()
 
     def _network(self, job: Job) -> str | None:
-        """The network that a job's downloads need; None where nothing is downloaded."""
+        """The network for the downloads of a job; None if it downloads nothing."""
         return self.config.worker_network if _downloads(job, self.config) else None
 
     def _options(self, job: Job, image: str) -> dict[str, Any]:
-        """How a worker's container is made."""
+        """Options with which the container of a worker is created."""
         limits = self.limits
         processes = max(1, limits.processes >> 2 * job.out_of_memory)
-        paths = _Paths()
-        words = worker_arguments(job, "/job", paths.source(job.source), "/corr", processes)
-        sources = {name: paths.source(text) for name, text in self.config.sources.items()}
+        archives = _ArchiveMounts()
+        arguments = worker_arguments(job, "/job", archives.source(job.source), "/corr", processes)
+        sources = {name: archives.source(text) for name, text in self.config.sources.items()}
         user, group = worker_user()
         return {
             "image": image,
-            "command": words,
+            "command": arguments,
             "labels": {**_labels(job), f"{LABEL}.work": str(self._work_dir)},
             "user": f"{user}:{group}",
             "environment": {
@@ -204,7 +213,7 @@ class DockerLauncher:
                 "XCOR_EARTHSCOPE_TOKEN": _TOKEN if self.config.earthscope_token else "",
             },
             "working_dir": "/job",
-            "mounts": [*_job_mounts(job), *paths.mounts(), *self._shared(job)],
+            "mounts": [*_job_mounts(job), *archives.mounts(), *self._shared(job)],
             "tmpfs": {"/tmp": _TMP},  # noqa: S108  inside the container
             "read_only": True,
             "cap_drop": ["ALL"],
@@ -219,7 +228,7 @@ class DockerLauncher:
         }
 
     def _shared(self, job: Job) -> list[Mount]:
-        """What jobs share; who reads strangers' data does not say what is in archives."""
+        """Folders shared by jobs; a worker with downloads cannot write the archive index."""
         if job.kind == "stack":
             return []
         downloads = _downloads(job, self.config)
@@ -241,26 +250,26 @@ class DockerLauncher:
 
 
 def container_name(job: Job) -> str:
-    """What the worker of a run is called; nothing else starts it twice."""
+    """Name of a run's container; being unique, it keeps a worker from being started twice."""
     return f"xcor-{job.id}-{job.attempt}-{job.run}"
 
 
 def worker_user() -> tuple[int, int]:
-    """Whom workers run as: the daemon's own user and group, and never root."""
+    """User and group of workers: those of the daemon, but never root."""
     user, group = os.geteuid(), os.getegid()
-    return _NOBODY if user == 0 or group == 0 else (user, group)
+    return _IMAGE_USER if user == 0 or group == 0 else (user, group)
 
 
 def _labels(job: Job) -> dict[str, str]:
-    about = {"job": job.id, "attempt": job.attempt, "run": str(job.run)}
-    about["folder"] = str(job.folder.absolute())
-    return {f"{LABEL}.{name}": value for name, value in about.items()}
+    values = {"job": job.id, "attempt": job.attempt, "run": str(job.run)}
+    values["folder"] = str(job.folder.absolute())
+    return {f"{LABEL}.{name}": value for name, value in values.items()}
 
 
 def _prepare(job: Job) -> None:
-    """Make the folder that a worker may write, with the files of the request in it.
+    """Create the folder that is writable for a worker, with the files of the request in it.
 
-    job.json and the log stay beside it, where no worker gets.
+    job.json and the log stay outside of it, out of reach of the worker.
     """
     results = job.folder / RESULTS
     with disk_errors(results):
@@ -290,7 +299,7 @@ def _read_only(target: str, source: Path) -> Mount:
 
 
 def _downloads(job: Job, config: Config) -> bool:
-    """Whether a job takes waveforms from anywhere but archives of this machine."""
+    """Whether a job needs waveforms from outside the archives of this machine."""
     if job.kind == "stack":
         return False
     request = read_request(job.folder)
@@ -300,23 +309,23 @@ def _downloads(job: Job, config: Config) -> bool:
     return not all(source.startswith("archive:") for source in sources)
 
 
-class _Paths:
-    """Archives of this machine under other names, so that none covers a folder of the image."""
+class _ArchiveMounts:
+    """Archives mounted under paths of their own, so that none hides a folder of the image."""
 
     def __init__(self) -> None:
         self._targets: dict[str, str] = {}
 
     def source(self, text: str) -> str:
-        """A source as the worker knows it."""
-        kind, _, place = text.partition(":")
+        """A source with the path as the worker sees it."""
+        kind, _, folder = text.partition(":")
         if kind != "archive":
             return text
-        path = str(Path(place).absolute())
+        path = str(Path(folder).absolute())
         self._targets[path] = f"/archives/{hashlib.sha256(path.encode()).hexdigest()[:8]}"
         return f"archive:{self._targets[path]}"
 
     def mounts(self) -> list[Mount]:
-        """The folders behind the archives."""
+        """The mounts of all archives."""
         return [_read_only(target, Path(path)) for path, target in self._targets.items()]
 
 

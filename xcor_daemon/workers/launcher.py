@@ -14,57 +14,57 @@ from .placement import DASK, PROCESSES
 
 NOT_STARTED, RUNNING, ENDED = "not-started", "running", "ended"
 
-# A worker needs no more of the environment; it must not see AWS_* and any other XCOR_*: names of
-# sources it needs, for the column DataCenter of stations.csv, and what sources need themselves.
-_PASSED = re.compile(
+# The variables that a worker gets. It must not see AWS_*, nor other XCOR_* than the configured
+# sources (for the column DataCenter of stations.csv), their cache and their token.
+_PASSED_ON = re.compile(
     r"XCOR_(SOURCES|CACHE|EARTHSCOPE_TOKEN)|PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|MPLCONFIGDIR|XDG_CACHE_HOME|(DASK|NUMBA|OMP|MKL|OPENBLAS|NUMEXPR)_[A-Z_]+"
 )
 
 
 @dataclass(frozen=True)
 class WorkerState:
-    """How a job's worker is; ``exit_code`` is None where somebody killed it."""
+    """State of a job's worker; ``exit_code`` is None if it was killed from outside."""
 
     state: str
     exit_code: int | None = None
-    is_out_of_memory: bool = False  # it, or a process of it, was killed for want of memory
-    image: str | None = None  # that it ran from
+    is_out_of_memory: bool = False  # the kernel killed it, or a process of it
+    image: str | None = None  # of its container
 
 
 class Launcher(Protocol):
-    """Who runs workers. The number of the run is the job's: a worker of an earlier run is none."""
+    """Starts, inspects and stops workers: one for each run of a job, numbered by ``job.run``."""
 
     def start(self, job: Job) -> None:
-        """Start the worker of this run; nothing happens where it runs already."""
+        """Start the worker of this run, unless it is running already."""
         ...
 
     def inspect(self, job: Job) -> WorkerState:
-        """Look at the worker of this run."""
+        """Return the state of the worker of this run."""
         ...
 
     def stop(self, job: Job) -> None:
-        """Ask the worker to end, and after a grace make it; call again until it has ended."""
+        """Send SIGTERM, and SIGKILL after a grace period; call again until the worker has ended."""
         ...
 
 
 def worker_command(job: Job, config: Config) -> list[str]:
-    """What a worker runs."""
-    words = worker_arguments(job, str(job.results), job.source, job.corr, config.processes)
+    """The command line of a local worker."""
+    arguments = worker_arguments(job, str(job.results), job.source, job.corr, config.processes)
     if job.executor == DASK and config.dask_address:
-        words += ["--dask-address", config.dask_address]
-    # -P: the folder in which it starts must not offer modules.
-    return [sys.executable, "-P", "-m", "xcor_daemon.cli", *words]
+        arguments += ["--dask-address", config.dask_address]
+    # -P: no modules are imported from the current folder.
+    return [sys.executable, "-P", "-m", "xcor_daemon.cli", *arguments]
 
 
 def worker_arguments(job: Job, folder: str, source: str, corr: str, processes: int) -> list[str]:
-    """What a worker is asked to do, with the paths as it sees them."""
+    """Arguments of `xcor-daemon` for a job, with the paths as the worker sees them."""
     if job.kind == "stack":
-        what = ["stack", folder, "--corr", corr]
+        command = ["stack", folder, "--corr", corr]
     else:
-        what = ["correlate", folder, "--source", source, "--executor", job.executor or PROCESSES]
-    return [*what, "--processes", str(processes)]
+        command = ["correlate", folder, "--source", source, "--executor", job.executor or PROCESSES]
+    return [*command, "--processes", str(processes)]
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a worker sees of the environment."""
-    return {name: value for name, value in environ.items() if _PASSED.fullmatch(name)}
+    """The part of the environment that is passed on to a worker."""
+    return {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}

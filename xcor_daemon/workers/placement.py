@@ -1,4 +1,4 @@
-"""Where a job is done: by the processes of one machine, by a Dask cluster, or nowhere here."""
+"""Choice of the executor of a job: processes of this machine, a Dask cluster, or a rejection."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ PROCESSES, DASK = "processes", "dask"
 
 
 def local_limit(config: Config) -> float:
-    """Core-hours of the largest job that this machine does by itself."""
+    """Core-hours of the largest job that runs on this machine without a cluster."""
     cores = config.processes or len(os.sched_getaffinity(0))
     return config.local_limit or cores * config.deadline / 3600
 
 
 def choose_executor(request: XcorRequest, estimate: Estimate, config: Config) -> str:
-    """Choose who does a job: ``processes`` or ``dask``.
+    """Choose the executor of a job: ``processes`` or ``dask``.
 
-    What ``config.executor`` names is taken; without it, this machine does what is within its
-    limit, and the cluster the rest.
+    Without ``config.executor``, jobs within the limit of this machine run here and larger ones on
+    the cluster.
 
     Raises
     ------
@@ -37,29 +37,30 @@ def choose_executor(request: XcorRequest, estimate: Estimate, config: Config) ->
         return PROCESSES
     if config.dask_address:
         return DASK
-    takes = requirements(request, estimate)
+    required = requirements(request, estimate)
     need = (
         f"with params.csv needs about {hours:,.0f} core-hours, {estimate.bytes_out / 1e9:,.0f} GB "
-        f"for its results and {takes.scratch_bytes / 1e9:,.0f} GB besides; this installation does "
-        f"up to {limit:,.0f} core-hours: take fewer channels or days, or a longer cc_step, or "
-        "give it a cluster (--executor dask, XCOR_DASK_ADDRESS; docs/scale.md)"
+        f"for its results and {required.scratch_bytes / 1e9:,.0f} GB of scratch space; this "
+        f"installation accepts up to {limit:,.0f} core-hours: request fewer channels or days or a "
+        "longer cc_step, or configure a Dask cluster (--executor dask, XCOR_DASK_ADDRESS; "
+        "docs/scale.md)"
     )
     raise RequestError([Problem(STATIONS, 0, "", "", need)])
 
 
 def check_address(address: str) -> None:
-    """Refuse the address of a Dask scheduler that is none, or that others could listen to.
+    """Check the address of a Dask scheduler: TLS, or unencrypted on the loopback interface.
 
     Raises
     ------
     ConfigError
-        With what to write.
+        If the address is invalid, or others could read the connection.
     """
-    kind, _, place = address.partition("://")
-    host = place.rpartition(":")[0].strip("[]")
-    if kind == "tls" and host:
+    protocol, _, host_and_port = address.partition("://")
+    host = host_and_port.rpartition(":")[0].strip("[]")
+    if protocol == "tls" and host:
         return
-    if kind == "tcp" and host in ("127.0.0.1", "::1", "localhost"):
+    if protocol == "tcp" and host in ("127.0.0.1", "::1", "localhost"):
         return
-    need = "write tls://HOST:PORT; tcp://127.0.0.1:PORT will do on one machine only"
-    raise ConfigError(f"the address {address!r} of a Dask scheduler: {need}.")
+    need = "write tls://HOST:PORT, or tcp://127.0.0.1:PORT for a scheduler on this machine"
+    raise ConfigError(f"the Dask scheduler address {address!r} is not valid; {need}.")
