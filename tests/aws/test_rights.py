@@ -94,7 +94,7 @@ def submits(rights) -> Any:
 
 @pytest.fixture
 def owned(rights) -> Bucket:
-    """The bucket as its owner sees it, with something in each of its rooms."""
+    """The bucket as its owner sees it, with an object in each of its folders."""
     for key in ("incoming/9/stations.csv", "processed/9/status.json", "leases/9.json",
                 "quota/2026-11-22/a/9", "elsewhere/9"):  # fmt: skip
         rights.owner.put_object(Bucket=BUCKET, Key=key, Body=b"{}")

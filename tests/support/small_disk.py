@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-ROOM = 64_000_000  # bytes of a disk that is large enough
+LARGE = 64_000_000  # bytes of a disk that is large enough
 _READ_ONLY, _REMOUNT, _DETACH = 1, 32, 2  # linux/mount.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
 # Files that tell of progress: how many there are depends on the time that a job takes.
@@ -61,11 +61,11 @@ class SmallDisk:
 
     def lock(self) -> None:
         """Make it read-only."""
-        mount(self.folder, _REMOUNT | _READ_ONLY, f"size={ROOM}")
+        mount(self.folder, _REMOUNT | _READ_ONLY, f"size={LARGE}")
 
     def mend(self) -> None:
         """Free the space and allow writing again."""
-        mount(self.folder, _REMOUNT, f"size={ROOM}")
+        mount(self.folder, _REMOUNT, f"size={LARGE}")
         (self.folder / ".ballast").unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -76,7 +76,7 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(folder: Path, options: str = f"size={ROOM}") -> Iterator[SmallDisk]:
+def small_disk(folder: Path, options: str = f"size={LARGE}") -> Iterator[SmallDisk]:
     """Mount a tmpfs; a test fails where that is not allowed, it is not left out."""
     folder.mkdir(parents=True, exist_ok=True)
     try:

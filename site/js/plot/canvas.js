@@ -145,7 +145,7 @@ export function putImage(context, { pixels, width, height }, x, y, wide, high) {
   context.drawImage(small, x, y, wide, high);
 }
 
-/** The axis below a plot, with as many ticks as there is room for, and its name. */
+/** The axis below a plot, with as many ticks as fit, and its name. */
 export function bottomAxis(context, scale, y, name, colours) {
   const { values, digits } = ticks(
     scale.low,

@@ -210,16 +210,16 @@ def test_a_stack_of_many_windows_equals_the_mean_of_its_windows():
 
 def test_products_are_not_written_across_lines_of_the_cache():
     spectra = kernel.empty_spectra(2, 1, 14)
-    room = kernel.empty_products(5, 14).reshape(-1)[1:]
-    askew = room[: 4 * spectra.shape[1] * kernel.LANE].reshape(4, -1)
+    memory = kernel.empty_products(5, 14).reshape(-1)[1:]
+    askew = memory[: 4 * spectra.shape[1] * kernel.LANE].reshape(4, -1)
 
     with pytest.raises(ValueError, match="empty_products"):
         kernel.multiply_tile(spectra[0], spectra[1], 0, 2, 0, 2, 0, np.arange(4), askew)
 
 
 def test_block_spectra_are_not_written_across_lines_of_the_cache():
-    room = kernel.empty_spectra(2, 2, 14)
-    askew = room.reshape(-1)[1 : 1 + room[0, :, :1].size].reshape(room.shape[1], 1, 2, 2, -1)
+    memory = kernel.empty_spectra(2, 2, 14)
+    askew = memory.reshape(-1)[1 : 1 + memory[0, :, :1].size].reshape(memory.shape[1], 1, 2, 2, -1)
 
     with pytest.raises(ValueError, match="empty_spectra"):
         kernel.store_spectra(np.zeros((1, 16), np.float32), 0, 0, askew)

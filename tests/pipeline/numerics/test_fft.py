@@ -43,11 +43,11 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_transforms_keep_single_precision_and_equal_numpys(backend, shape):
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     n = shape[-1]
-    room = np.empty_like(x)
+    out = np.empty_like(x)
 
     spectra = backend.rfft(x)
     back = backend.irfft(spectra, n)
-    again = backend.irfft(spectra, n, room)
+    again = backend.irfft(spectra, n, out)
 
     assert spectra.dtype == np.complex64
     np.testing.assert_allclose(spectra, np.fft.rfft(x.astype(float)), atol=1e-6 * n)

@@ -20,10 +20,10 @@ from xcor_daemon.pipeline.numerics.jit import jit
 
 @jit()
 def doubled(values):
-    room = np.empty_like(values)  # an array that the kernel itself makes
+    out = np.empty_like(values)  # an array that the kernel itself makes
     for k in range(values.size):
-        room[k] = 2 * values[k]
-    return room
+        out[k] = 2 * values[k]
+    return out
 """
 
 
