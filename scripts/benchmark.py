@@ -164,7 +164,7 @@ def stacks(table: Table, n_channels: int, n_windows: int = 24) -> None:
 
     stack(n_channels)  # loads the kernels, and touches memory as the first day of a job does
     spent = {"spectra": 0.0, "pairs": 0.0, "products": 0.0}
-    pairs, hold, multiply = engine._correlate_tile, engine._Batch.hold, engine.multiply_tile
+    pairs, load, multiply = engine._correlate_tile, engine._Batch.load, engine.multiply_tile
 
     def timed(way: Callable[..., object], key: str) -> Callable[..., object]:
         def call(*arguments: object) -> object:
@@ -176,7 +176,7 @@ def stacks(table: Table, n_channels: int, n_windows: int = 24) -> None:
         return call
 
     engine._correlate_tile = timed(pairs, "pairs")
-    engine._Batch.hold = timed(hold, "spectra")
+    engine._Batch.load = timed(load, "spectra")
     engine.multiply_tile = timed(multiply, "products")
     operations = 8 * n_windows * plan.n_segments * (plan.n_fft // 2 + 1) * i.size
     rounds = []
@@ -186,7 +186,7 @@ def stacks(table: Table, n_channels: int, n_windows: int = 24) -> None:
         (gemm,) = seconds(lambda: square @ square)  # of the same moment
         rounds.append((spent["pairs"] / i.size, operations / spent["products"],
                        8 * 768**3 / gemm, spent["spectra"] / n_channels))  # fmt: skip
-    engine._correlate_tile, engine._Batch.hold, engine.multiply_tile = pairs, hold, multiply
+    engine._correlate_tile, engine._Batch.load, engine.multiply_tile = pairs, load, multiply
     columns = zip(*rounds, strict=True)
     pair_day, rate, peak, spectra = (statistics.median(column) for column in columns)
     share = statistics.median(rate / peak for _, rate, peak, _ in rounds)
