@@ -151,9 +151,6 @@ STILL_TO_DO = {
     f"xcor_daemon/{name}.py"
     for name in (
         "demo/demo",
-        "pipeline/sources/__init__",
-        "pipeline/sources/archive_index",
-        "pipeline/sources/http_client",
         "report",
         "results/export",
         "results/remote",

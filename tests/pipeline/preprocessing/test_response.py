@@ -257,7 +257,7 @@ def test_a_flat_response_gives_back_ground_motion():
     ],
 )
 def test_what_is_not_plain_stationxml_is_refused(content):
-    with pytest.raises(ValueError, match=r"document type|not StationXML|not XML"):
+    with pytest.raises(ValueError, match=r"document type|not valid StationXML|not XML"):
         read_stationxml(content)
 
 

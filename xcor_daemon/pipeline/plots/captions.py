@@ -24,6 +24,7 @@ def peak_facts(
     Parameters
     ----------
     names : sequence of str, length n_traces
+        Of the pairs or channels.
     distances : array, shape (n_traces,)
         In km; NaN where unknown.
     snr, peak_lags : array, shape (n_traces,), or None

@@ -97,7 +97,7 @@ def write_no_data(axes: Axes) -> None:
 
 
 def edges(lags: np.ndarray) -> tuple[float, float]:
-    """Left edge of the first and right edge of the last lag sample (s)."""
+    """Left edge of the first and right edge of the last sample of lags (n_lags,), all in s."""
     half = (lags[-1] - lags[0]) / max(len(lags) - 1, 1) / 2 or 0.5
     return float(lags[0] - half), float(lags[-1] + half)
 

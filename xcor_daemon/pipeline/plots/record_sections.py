@@ -98,8 +98,8 @@ def virtual_shot(
 
     A stack in which ``channel`` is the second of the pair is reversed in lag, so that waves at
     positive lags travel away from ``channel`` and waves at negative lags towards it. The
-    autocorrelation is at distance 0. Parameters as in `record_section`; ``channel`` is an id
-    that occurs in ``names``.
+    autocorrelation is at distance 0. Shapes as in `record_section`, lags in s, distances in km;
+    ``channel`` is an id that occurs in ``names``.
 
     Raises
     ------

@@ -56,12 +56,15 @@ def prepare_channel_day(
     Parameters
     ----------
     channel : Channel
+        The channel.
     day : date
+        The UTC day.
     samples : Samples
         The day and `band.margin` seconds on both sides, in counts.
     epochs : sequence of Epoch
         Metadata that touch that time.
     params : XcorParams
+        Parameters of the job.
 
     Returns
     -------
@@ -114,9 +117,13 @@ def apply_quality_rules(
     Parameters
     ----------
     row : ChannelDay
+        Description of the channel-day.
     motion : float32 array, shape (n_day,)
+        Ground motion.
     candidates : bool array, shape (n_windows,)
+        Windows with enough samples.
     params : XcorParams
+        Parameters of the job.
 
     Returns
     -------

@@ -96,6 +96,7 @@ def normalise(windows: np.ndarray, params: XcorParams) -> tuple[np.ndarray, np.n
     windows : float32 array, shape (n_windows, n_samples)
         From `preprocess_windows`; overwritten.
     params : XcorParams
+        Parameters of the job.
 
     Returns
     -------

@@ -205,6 +205,7 @@ def running_mean(values: np.ndarray, half: int) -> np.ndarray:
     Parameters
     ----------
     values : float array, shape (..., n)
+        In any unit.
     half : int
         Half-width: an interval holds ``2 half + 1`` values, fewer at the ends.
 
@@ -256,6 +257,7 @@ def normalise_windows(windows: np.ndarray, params: XcorParams) -> None:
     windows : float32 array, shape (n_windows, n_samples)
         Detrended.
     params : XcorParams
+        Parameters of the job.
     """
     if params.time_norm == "onebit":
         one_bit(windows, out=windows)
@@ -279,6 +281,7 @@ def band_weights(
     epochs : sequence of Epoch
         Metadata that touch that time.
     day : date
+        The UTC day.
     params : XcorParams
         ``ram_freqmin`` and ``ram_freqmax`` (Hz) are the band.
 
@@ -312,6 +315,7 @@ def day_weights(
     weights : float32 array, shape (n_day,), or None
         From `band_weights`.
     params : XcorParams
+        Parameters of the job.
 
     Returns
     -------
@@ -337,6 +341,7 @@ def normalise_day(
     weights : float32 array, shape (n_day,), or None
         From `day_weights`.
     params : XcorParams
+        Parameters of the job.
 
     Returns
     -------

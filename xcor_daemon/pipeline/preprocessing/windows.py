@@ -65,6 +65,7 @@ def preprocess_windows(motion: np.ndarray, starts: np.ndarray, params: XcorParam
     starts : int array, shape (n_windows,)
         First sample of each window.
     params : XcorParams
+        Parameters of the job.
 
     Returns
     -------
@@ -92,6 +93,7 @@ def paired_windows(
     indices : int array, shape (n,)
         Windows of the day, from 0.
     params : XcorParams
+        Parameters of the job.
 
     Returns
     -------

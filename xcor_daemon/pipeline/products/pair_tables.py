@@ -24,6 +24,8 @@ ROWS = "CORR/rows.json"
 def write_pair_table(stacked: Stacked, lags: np.ndarray) -> Path:
     """Write the pairs of a stack file as ``NAME.csv`` beside it: line k is pair k of every array.
 
+    ``lags`` has shape (n_lags,), in s.
+
     The columns are those of the file; ``snr``, ``lag`` (s, of the largest value) and ``speed``
     (km/s, distance over lag) are of the stack, or of the mean of the intervals. Unknown values
     are empty.

@@ -140,7 +140,7 @@ def _render(folder: Path, tasks: list[RenderTask], renderer: RenderPool | None) 
 
 
 def highest_snr_pairs(stacked: Stacked, lags: np.ndarray) -> list[dict[str, Any]]:
-    """The pairs of two channels with the highest SNR, highest first."""
+    """The pairs of two channels with the highest SNR, highest first; lags (n_lags,) in s."""
     pairs, ratio = stacked.pairs, stacked.snr
     lag, _ = peak(stacked.stack, lags)
     speed = apparent_speed(pairs.distance, lag)

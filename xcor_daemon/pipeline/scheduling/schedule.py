@@ -253,7 +253,9 @@ def run_schedule(
     Parameters
     ----------
     schedule : Schedule
+        Order and state of the units.
     executor : Executor
+        Runs the units.
     on_poll : callable
         Called with the running units, about twice per second.
     on_day : callable

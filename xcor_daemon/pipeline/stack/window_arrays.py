@@ -45,7 +45,7 @@ def valid_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def precision(windows: np.ndarray) -> np.dtype:
-    """Return float32, or the precision of windows (...) if that is higher."""
+    """Return float32, or the precision of windows of any shape if that is higher."""
     return np.result_type(windows.dtype, np.float32)
 
 

@@ -184,6 +184,12 @@ def combine_blocks(
 
     Parameters
     ----------
+    plan : DayPlan
+        What all days have in common.
+    units : Units
+        How the job is divided into units.
+    day : date
+        The UTC day.
     prepared, correlated : mapping
         Units that were done -> their records.
     failed : mapping
@@ -292,6 +298,7 @@ class _BlockWindows:
     Parameters
     ----------
     params : XcorParams
+        Parameters of the job.
     paths : sequence of Path
         Files of windows, one per block.
     arrays : sequence of dict

@@ -34,9 +34,11 @@ class OutputWindows:
         Parameters
         ----------
         day : date
+            The UTC day.
         n_channels : int array, shape (n_windows,)
             Number of channels that have each window of the day.
         params : XcorParams
+            Parameters of the job.
         """
         used = np.flatnonzero(n_channels > (not params.autocorrelations))
         # A substack holds the windows whose starts fall into its interval.
@@ -78,9 +80,11 @@ def write_correlations(
     Parameters
     ----------
     path : Path
+        The file to write.
     pairs : PairTable
         Its channels are those of the arrays below, in this order.
     output : OutputWindows
+        Output windows of the day.
     windows : callable
         (channel, windows of the day) -> the windows as first and as second channel of a pair.
     accepted : bool array, shape (n_channels, n_windows)
@@ -88,6 +92,7 @@ def write_correlations(
     coverage : float32 array, shape (n_channels, n_windows)
         Share of real samples, 0 to 1.
     params : XcorParams
+        Parameters of the job.
     threads : int
         The file does not depend on it.
     report : callable
