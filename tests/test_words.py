@@ -147,30 +147,8 @@ def banned_in(text: str) -> list[str]:
     ]
 
 
-STILL_TO_DO = {
-    f"xcor_daemon/{name}.py"
-    for name in (
-        "demo/demo",
-        "report",
-        "results/export",
-        "results/remote",
-        "results/seisnoise",
-        "service/metrics",
-        "service/reconcile",
-        "service/retry",
-        "service/signals",
-        "service/systemd",
-        "web/aws_lambda",
-        "web/submit",
-        "workers/docker_engine",
-    )
-}
-
-
 @pytest.mark.parametrize("name", sources())
 def test_no_banned_word_is_left(name):
-    if name in STILL_TO_DO:
-        pytest.xfail("its texts are still being rewritten")
     found = [
         f"{name}:{line}: {word}: {text}"
         for line, text in sources()[name]
