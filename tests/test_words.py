@@ -1,10 +1,12 @@
-"""The project's texts use the field's words in plain English: help, messages, docs and the page."""
+"""The texts of the project use the field's words: help, messages, docstrings, docs and the page."""
 
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,12 +31,12 @@ BANNED = {
     r"\bsilent\b": "a service is not responding; a lease expires",
     r"\bwithout a word\b": "name the message that is missing",
     r"\bwhat (is|was|are|were|has|had|it|they|there|comes?|came|becomes?|became)\b": "use the noun",
-    r"(?:^|[.!?:;|>] )(what|who|whoever)\b(?![^.!?]*\?)": "name the noun; a question may begin so",
+    r"(?:^|[.!?:;|>] )(what|who|whoever)\b(?! :|[^.!?]*\?)": "use the noun; a question may",
     r"\b(for|to|of|by|from|and|or|than|as) (who|whoever)\b": "name them: users who ...",
     r"(?<!there )\bis no (?!longer\b|more\b)\w+": "is not a valid ..., is not a ...",
     r"\bclearest\b": "with the highest SNR",
     r"\bpriced\b": "estimated",
-    r"\b(verdict|loudness|skirts?|painters?|crew|strangers?|corrday)\b": "see CONTRIBUTING.md",
+    r"\b(verdict|loudness|skirts?|painters?|crew|strangers?)\b": "see CONTRIBUTING.md",
     r"(?<![.\w])shelf\b": "channel buffer (the folder .shelf keeps its name)",
     r"\bmend(s|ed|ing)?\b": "fix",
     r"\bgiven up\b": "failed after ... attempts",
@@ -50,20 +52,22 @@ BANNED = {
 
 
 def strings_of_python(path: Path) -> Iterator[tuple[int, str]]:
-    """Strings of a module with their lines; {} stands for the values of an f-string."""
-    tree = ast.parse(path.read_text())
-    docstrings, parts = set(), set()
+    """Strings, docstrings and comments of a module; {} stands for the values of an f-string."""
+    source = path.read_text()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string.lstrip("# ")
+    tree = ast.parse(source)
+    parts = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            docstrings.add(id(node.value))
         if isinstance(node, ast.JoinedStr):
             texts = [v.value if isinstance(v, ast.Constant) else "{}" for v in node.values]
             parts |= {id(v) for v in node.values}
             yield node.lineno, "".join(texts)
     for node in ast.walk(tree):
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if is_text and id(node) not in docstrings | parts:
-            yield node.lineno, node.value
+        if is_text and id(node) not in parts:
+            yield node.lineno, " ".join(node.value.split())
 
 
 JS_TOKEN = re.compile(

@@ -1,1 +1,1 @@
-"""From waveforms to correlations, stacks and images; knows no S3, no Docker and no command line."""
+"""From waveforms to correlations, stacks and images; imports neither S3, Docker nor click."""

@@ -189,7 +189,7 @@ def correlate_shard(
 
 
 def _render_pool(request: XcorRequest, processes: int) -> RenderPool:
-    """The renderer; started early for a small job, where seconds count and the pipe is no limit."""
+    """The renderer; started early for a small job, where seconds count and the pipe is fast."""
     n_pairs = request.periods.n_pairs
     n_bytes = 4 * n_pairs * (2 * request.params.n_lags + 1) * len(request.days)
     return RenderPool(_process_count(processes), early=n_bytes <= _SMALL)

@@ -78,7 +78,7 @@ def freeze_imports() -> None:
 def _reuse_memory() -> None:
     """Let the C library reuse the memory of large arrays.
 
-    By default each array of some MB is mapped anew, and its pages are zeroed by the kernel: a
+    By default each array of some MB is mapped again, and its pages are zeroed by the kernel: a
     quarter of the time of a day. Only the GNU C library has this setting.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -220,7 +220,7 @@ def _warnings(content: object) -> tuple[JobWarning, ...]:
 
 
 def _text(value: object, limit: int) -> str:
-    """A text of at most ``limit`` characters that UTF-8 can encode; empty where it is no text."""
+    """A text of at most ``limit`` characters that UTF-8 can encode; empty for other types."""
     text = value[:limit] if isinstance(value, str) else ""
     return text.encode("utf-8", "replace").decode()
 

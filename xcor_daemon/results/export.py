@@ -272,4 +272,4 @@ def _hdf5(folder: Path, trace: _Trace, batch: Batch) -> Path:
 _CONTENTS: dict[str, Callable[[_Trace], bytes]] = {
     "sac": _sac, "mseed": _mseed, "npz": _npz, "csv": _csv,
 }  # fmt: skip
-FORMATS = (*_CONTENTS, "hdf5")  # what --format may be
+FORMATS = (*_CONTENTS, "hdf5")  # values of --format

@@ -202,7 +202,7 @@ def _while_running(job: Job, observed: Observed, config: Config, now: float) -> 
 
 
 def _after_success(job: Job, observed: Observed, config: Config) -> Action:
-    """A worker that exited with 0: its outputs must be what they claim to be."""
+    """A worker that exited with 0: check its outputs."""
     outputs, most = observed.outputs, most_bytes(job)
     if not isinstance(outputs, JobOutputs):
         return after_failure(job, broken_outputs(outputs, config))

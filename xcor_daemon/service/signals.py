@@ -10,7 +10,7 @@ import threading
 
 log = logging.getLogger(__name__)
 
-_LAST_PASS = 5.0  # s that a pass may go on after SIGTERM
+_LAST_PASS = 5.0  # s that a pass may continue after SIGTERM
 
 
 class _StopEvent(threading.Event):

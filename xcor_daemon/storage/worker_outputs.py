@@ -130,7 +130,7 @@ def _is_regular(path: Path) -> bool:
 
 
 def _read_json(folder: Path, name: str) -> Any:
-    """What a worker wrote as JSON; None where there is no such file or it is not JSON."""
+    """JSON written by a worker; None if the file is missing or not JSON."""
     try:
         with open_output(folder, name) as file:
             return json.loads(file.read(_MAX_JSON))

@@ -269,7 +269,7 @@ def _labels(job: Job) -> dict[str, str]:
 def _prepare(job: Job) -> None:
     """Create the folder that is writable for a worker, with the files of the request in it.
 
-    job.json and the log stay outside of it, out of reach of the worker.
+    job.json and the log stay outside of it, inaccessible to the worker.
     """
     results = job.folder / RESULTS
     with disk_errors(results):

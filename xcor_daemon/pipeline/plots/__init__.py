@@ -1,7 +1,7 @@
 """Correlations, stacks and stations -> images: arrays in, ``NAME.png`` and ``NAME.txt`` out.
 
 The text file beside an image describes it for readers who cannot see it. If there are more data
-than an image can show, its title states what is averaged or left out. The same arrays give the
+than an image can show, its title states the averaging or selection. The same arrays give the
 same bytes. Only this package loads matplotlib.
 """
 

@@ -181,7 +181,7 @@ def prepare(
     Raises
     ------
     NoDataError
-        If the samples cannot be used; the message says why.
+        If the samples cannot be used; the message gives the reason.
     """
     grid = Grid.of(day, params)
     n_real = count_real(real_samples(samples, asked, grid), params)

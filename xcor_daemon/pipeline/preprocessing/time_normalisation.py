@@ -18,7 +18,7 @@ from ..numerics.arrays import copy_to
 from .band import Band, Grid
 from .ground_motion import to_grid, to_spectrum
 
-_MIN_WEIGHT = 1e-3  # share of the median weight: a silent hour is not amplified without limit
+_MIN_WEIGHT = 1e-3  # share of the median weight: the amplification of a quiet hour is limited
 
 
 def one_bit(windows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

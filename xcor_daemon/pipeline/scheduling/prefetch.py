@@ -58,7 +58,7 @@ class Downloads:
         source = self._plan.source
         channels = [c for c in self._request.on(day) if needs_data_centre(source_of(source, c))]
         for channel, result in source.fetch(channels, *fetch_span(self._plan.params, day)):
-            # The source caches what it received; a worker reports a failed channel as missing.
+            # The source caches the received channels; a worker reports a failed channel as missing.
             if isinstance(result, NoDataError) and result.status == "failed":
                 log.warning("%s, %s: %s", channel.id, day, result)
 

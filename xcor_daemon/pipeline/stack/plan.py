@@ -25,7 +25,7 @@ _DVV_PERIODS = 2  # default of dvv_min_lag, in periods of freqmin
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What all blocks of pairs have in common."""
+    """The input of a stacking job, shared by all blocks of pairs."""
 
     files: tuple[CorrDay, ...]  # in order
     stacking: StackParams

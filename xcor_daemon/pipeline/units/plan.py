@@ -1,4 +1,4 @@
-"""What the units of a job have in common: parameters, source, metadata and the job folder."""
+"""The plan shared by the units of a job: parameters, source, metadata and the job folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ignore_progress(done: int, total: int, kind: str) -> None:
 
 @dataclass(frozen=True)
 class DayPlan:
-    """What the units of a job have in common. It can be pickled."""
+    """The plan shared by the units of a job. It can be pickled."""
 
     folder: Path  # of the job
     params: XcorParams

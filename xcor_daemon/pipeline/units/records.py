@@ -1,4 +1,4 @@
-"""Records of days and units: JSON files in the job folder that say which work is done.
+"""Records of days and units: JSON files in the job folder that list the finished work.
 
 A unit writes its record last, so a complete record means that its files are complete. A later run
 of the job, the summary and the manifest are made from the records of the days.
