@@ -127,7 +127,7 @@ def test_a_missing_folder_is_an_error_with_a_remedy(tmp_path):
 
 
 def run_as_nobody(code: str, *arguments: str) -> str:
-    """What some code prints that root's rights do not help."""
+    """The output of code that runs without the rights of root."""
     command = [sys.executable, "-c", code, *arguments]
     root = str(Path(__file__).parents[1])
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
@@ -148,9 +148,9 @@ except DiskError as error:
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
 
-    said = run_as_nobody(code, str(tmp_path))
+    output = run_as_nobody(code, str(tmp_path))
 
-    assert "Permission denied; give user 65534 write access, or choose another folder." in said
+    assert "Permission denied; give user 65534 write access, or choose another folder." in output
 
 
 def test_a_limit_of_file_sizes_is_an_error_with_a_remedy(tmp_path):
@@ -167,7 +167,7 @@ def test_a_limit_of_file_sizes_is_an_error_with_a_remedy(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "cause"),
     [
         (errno.EDQUOT, "Disk quota exceeded; 2.0 MB needed, "),
         (errno.EIO, "Input/output error; the device or its connection fails: see dmesg"),
@@ -175,12 +175,12 @@ def test_a_limit_of_file_sizes_is_an_error_with_a_remedy(tmp_path):
         (errno.EMFILE, "Too many open files; allow more open files (ulimit -n)"),
     ],
 )
-def test_errors_that_no_test_can_cause_have_a_remedy(tmp_path, number, said):
+def test_errors_that_no_test_can_cause_have_a_remedy(tmp_path, number, cause):
     error = OSError(number, os.strerror(number))
 
     text = str(atomic_files.explain(tmp_path / "a", error, 2_000_000))
 
-    assert text.startswith(f"{tmp_path}/a cannot be written: {said}")
+    assert text.startswith(f"{tmp_path}/a cannot be written: {cause}")
 
 
 def test_files_of_a_batch_appear_together(tmp_path):
@@ -226,7 +226,7 @@ def test_a_file_that_a_batch_adds_to_keeps_what_was_in_it_until_the_end(tmp_path
 
 @pytest.mark.parametrize("space", range(0, 11 * 4096, 4096))
 def test_hdf5_on_a_disk_that_fills_up_is_an_error_not_a_crash(tmp_path, space):
-    """Whatever write fails; texts lie in many small blocks that are written in the end."""
+    """Any write may fail; texts are stored in many small blocks that are written last."""
     words = np.array([f"word {k}" for k in range(500)], dtype=object)
 
     def write(path: Path) -> None:
@@ -251,7 +251,7 @@ def test_hdf5_on_a_disk_that_fills_up_is_an_error_not_a_crash(tmp_path, space):
 
 
 def test_blocks_are_allocated_before_they_are_written(tmp_path):
-    """So that who computes for hours does not find at the end that it is gone."""
+    """So that the space cannot be missing at the end of hours of computation."""
     with small_disk(tmp_path / "disk", "size=8m") as disk:
         raw = SteadyFile(disk.folder / "a")
         raw.truncate(5_000_000)

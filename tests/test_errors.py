@@ -1,4 +1,4 @@
-"""What an error says and which exit code it has."""
+"""The messages and exit codes of errors."""
 
 import os
 
@@ -25,7 +25,7 @@ def test_every_error_has_a_distinct_exit_code():
 
 
 @pytest.mark.parametrize(
-    ("problem", "says"),
+    ("problem", "message"),
     [
         (
             ("stations.csv", 4, "EndDate", "2006-13-01", "is not a date"),
@@ -36,8 +36,8 @@ def test_every_error_has_a_distinct_exit_code():
         (("params.csv", 1, "", "fmin", "is no column"), "params.csv line 1: 'fmin' is no column"),
     ],
 )
-def test_a_problem_has_position_value_and_requirement(problem, says):
-    assert str(Problem(*problem)) == says
+def test_a_problem_has_position_value_and_requirement(problem, message):
+    assert str(Problem(*problem)) == message
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The FDSN server of the demo, asked by ObsPy's client and by hand."""
+"""The FDSN server of the demo, with requests by ObsPy's client and by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = UTCDateTime(2019, 1, 1)
 
 @pytest.fixture(scope="module")
 def client(fdsn_server) -> Client:
-    """ObsPy's client, which finds out by itself what the server can do."""
+    """ObsPy's client, which discovers the services of the server."""
     return Client(fdsn_server.url)
 
 

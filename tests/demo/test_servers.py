@@ -1,4 +1,4 @@
-"""The S3 server and the page server of the demo, asked as a stranger would."""
+"""The S3 server and the page server of the demo, as seen by public clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.real
 
 
 def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str):
-    """(status, headers, body) of an answer, whatever its status."""
+    """(status, headers, body) of a response, whatever its status."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, body, named, method=method)
     try:
@@ -68,11 +68,11 @@ def test_a_page_may_request_a_byte_range_and_read_its_position(bucket):
     asks = {"Access_Control_Request_Method": "GET", "Access_Control_Request_Headers": "range"}
 
     leave = ask(url, "OPTIONS", Origin=origin, **asks)[1]
-    status, said, body = ask(url, Origin=origin, Range="bytes=3-5")
+    status, headers, body = ask(url, Origin=origin, Range="bytes=3-5")
 
     assert "range" in leave["Access-Control-Allow-Headers"].lower()
-    assert (status, body, said["Content-Range"]) == (206, b"345", "bytes 3-5/10")
-    assert "Content-Range" in said["Access-Control-Expose-Headers"]
+    assert (status, body, headers["Content-Range"]) == (206, b"345", "bytes 3-5/10")
+    assert "Content-Range" in headers["Access-Control-Expose-Headers"]
     assert ask(url, Origin=origin, Range="bytes=10-12")[0] == 416
 
 
@@ -90,7 +90,7 @@ def test_an_object_can_be_written_once_only(bucket):
 
 @pytest.fixture
 def page() -> Iterator[PageServer]:
-    """The page; its submit answers with the body it was sent, its cancel with the id."""
+    """The page; its submit returns the body of the request, its cancel the id."""
 
     def echo(body: bytes):
         return 202, {"got": json.loads(body)}

@@ -1,4 +1,4 @@
-"""What operators ask of the service, and what they are told."""
+"""The commands of operators and their output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from xcor_daemon.storage.jobs import Job
 
 
 class Host:
-    """A daemon, the commands of its operator, and workers to order."""
+    """A daemon, the commands of its operator, and workers that the test controls."""
 
     def __init__(self, store: Bucket, folder: Path, **settings) -> None:
         self.store, self.folder, self.launcher, self.time = store, folder, FakeLauncher(), 1.8e9
@@ -195,9 +195,9 @@ def test_a_damaged_job_is_set_aside_and_staged_from_s3_again(make_host):
     with pytest.raises(Exception, match="rebuild-state"):
         make_host()
 
-    told = host.call("rebuild-state").stdout
+    result = host.call("rebuild-state").stdout
 
-    assert "job 41: set aside" in told
+    assert "job 41: set aside" in result
     again = make_host()
     again.run_pass()
     assert again.launcher.running == ["41"]
@@ -279,10 +279,10 @@ def test_doctor_names_the_settings_that_it_may_not_read(host, monkeypatch):
     for name in ("public_access_block", "bucket_policy", "bucket_versioning"):
         monkeypatch.setattr(host.store.client, f"get_{name}", denied)
 
-    told = host.call("doctor")
+    result = host.call("doctor")
 
-    assert told.exit_code == 0
-    assert "ok    bucket's setup: access lists, policy, versions: not readable" in told.stdout
+    assert result.exit_code == 0
+    assert "ok    bucket's setup: access lists, policy, versions: not readable" in result.stdout
 
 
 def test_status_watch_repeats_until_ctrl_c(host, monkeypatch):
@@ -296,11 +296,11 @@ def test_status_watch_repeats_until_ctrl_c(host, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr("xcor_daemon.operations.commands.time.sleep", wait)
-    told = host.call("status", "--watch")
+    result = host.call("status", "--watch")
 
-    assert told.exit_code == 0
+    assert result.exit_code == 0
     assert waits == [2, 2, 2]
-    lines = [line.split() for line in told.stdout.splitlines() if line.startswith("41 ")]
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith("41 ")]
     states = [[word for word in line if word in ("waiting", "running")] for line in lines]
     assert states == [["waiting"], ["running"], ["running"]]
 

@@ -1,4 +1,4 @@
-"""The price of a job against counts by hand, and the refusal of what is too large."""
+"""The cost estimate of a job against counts by hand, and the limits of a job."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

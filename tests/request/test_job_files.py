@@ -1,4 +1,4 @@
-"""The files that worker, daemon and page exchange: written, read back, and read with distrust."""
+"""The files that worker, daemon and page exchange: written, read back, and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pairs.csv: the pairs that are named and no others."""
+"""pairs.csv: the explicit pairs of a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strangers' CSV files become checked types, or a refusal that names every mistake."""
+"""Untrusted CSV files become checked types, or an error that names every problem."""
 
 import csv
 import json
@@ -739,7 +739,7 @@ def test_days_channels_and_pairs_are_those_of_an_enumeration(request):
         assert count_pairs(on, request.params) == slow
 
 
-# What a stranger could make expensive
+# Untrusted files that could take much time
 
 
 def seconds(function, *arguments):

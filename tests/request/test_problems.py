@@ -1,4 +1,4 @@
-"""Every error of a request is reported at once: a mistake hides no other, and makes no other."""
+"""Every error of a request is reported at once: an error neither hides nor causes another."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ MISTAKES = [
     ]),
 ]  # fmt: skip
 ALL_CODES = {("stations", row, column) for row in range(6) for column in CODES}
-# What is looked at together: two mistakes that touch one of these sets share an input.
+# Inputs of one check: two errors that touch one of these sets share an input.
 TOGETHER = [
     *({("params", name) for name in rule.needs} for rule in RULES.rules),
     *({("stations", k, "StartDate"), ("stations", k, "EndDate")} for k in range(6)),

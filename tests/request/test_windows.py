@@ -1,4 +1,4 @@
-"""Windows inside the times asked for, and what follows from them, against counting one by one."""
+"""Windows inside the requested times and all figures that follow, against an enumeration."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from xcor_daemon.request.windows import WindowGrid
 SAMPLE = Path(demo.__file__).parent / "data"
 FIRST = datetime(2019, 12, 30, tzinfo=UTC)
 N_DAYS = 4
-# Samples stand 100 s apart, so that all of them can be looked at.
+# Samples are 100 s apart, so that all of them can be enumerated.
 PARAMS = XcorParams(
     fs=0.01, freqmin=0.001, freqmax=0.004, cc_step=1800, cc_len=3600, maxlag=300, whiten=False
 )
@@ -37,7 +37,7 @@ PARAMS = XcorParams(
 
 @dataclass
 class Counted:
-    """A request, counted by going through its samples, windows and pairs."""
+    """A request, counted by an enumeration of its samples, windows and pairs."""
 
     kept: dict[tuple[date, str], set[int]]  # windows of a channel-day
     pairs: dict[date, list[tuple[Channel, Channel]]]  # of channels with a window
@@ -80,7 +80,7 @@ def count(request: XcorRequest) -> Counted:
 
 @st.composite
 def spans(draw):
-    """One to three spans of the week, to the minute, in order and apart; most end at odd times."""
+    """One to three spans of the week, to the minute, disjoint, in order; most end at odd times."""
     most = N_DAYS * 1440
     some = st.integers(0, most) | st.sampled_from([k * 1440 for k in range(N_DAYS + 1)])
     size = draw(st.sampled_from([2, 2, 4, 6]))
@@ -219,7 +219,7 @@ BRIEF = "2020-01-01T23:40:00,2020-01-02T00:30:00"  # no whole window of an hour
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """Three days of stations that have all their samples, but for the third, which is not used."""
+    """Three days of stations with all samples, except the third day, which is not used."""
     return network_job(tmp_path_factory.mktemp("whole"), 6, 3).source
 
 
@@ -274,7 +274,7 @@ def test_the_pipeline_makes_the_estimated_windows_of_complete_data(
 
 
 def test_the_sample_job_is_estimated_as_its_channels_keep_it(tmp_path):
-    """47 windows lie in its four hours; the data of all channels end before the last is whole."""
+    """Its four hours have 47 windows; the data of all channels end within the last."""
     shutil.copytree(SAMPLE / "job", tmp_path, dirs_exist_ok=True)
     expected = estimate(read_request(tmp_path))
 

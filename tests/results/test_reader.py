@@ -1,4 +1,4 @@
-"""Results are opened from folders, S3 and HTTP, and come back from every export."""
+"""Results are opened from folders, S3 and HTTP, and read back from every export."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PAIR = ("XX.A..BHZ", "XX.C..BHZ")
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory) -> Path:
-    """A finished job: three days, stacks of all and, with dv/v, a phase-weighted one a day."""
+    """A finished job: three days, a stack of all and, with dv/v, a phase-weighted one per day."""
     folder = tmp_path_factory.mktemp("jobs") / "4711"
     (folder / "CORR").mkdir(parents=True)
     files = tuple(
@@ -56,7 +56,7 @@ def job(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(job) -> np.ndarray:
-    """The linear stack of a pair, read the plain way."""
+    """The linear stack of a pair, read with h5py."""
     rows = []
     for day in DAYS:
         with h5py.File(job / f"CORR/{day}.h5") as file:
@@ -65,7 +65,7 @@ def expected(job) -> np.ndarray:
 
 
 def publish(job: Path, bucket) -> str:
-    """Put the results of a job where the daemon puts them; gives the job's key."""
+    """Upload the results of a job as the daemon does; returns the job's key."""
     client = bucket.server.client()
     prefix = "processed/4711/runs/20200615_102819-3f9a1c"
     files = []
@@ -192,7 +192,7 @@ def test_results_are_opened_on_s3_and_over_http(job, bucket, expected, monkeypat
     ("file", "name"), [("CORR/2020-01-31.h5", "corr"), ("STACK/phase-weighted.h5", "stack")]
 )
 def test_one_range_request_is_one_pair(job, bucket, file, name):
-    """As a page does it: the manifest says where the pair lies, and no HDF5 reader is needed."""
+    """As the page does: the manifest has the offset of the pair, and no HDF5 reader is needed."""
     key = publish(job, bucket)
     with urllib.request.urlopen(f"{bucket.url}/{key}/manifest.json", timeout=30) as answer:
         manifest = json.load(answer)

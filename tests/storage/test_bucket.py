@@ -25,7 +25,7 @@ HASH = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of 
 
 @pytest.fixture(params=["moto", pytest.param("real", marks=pytest.mark.real)])
 def store(request) -> Iterator[Bucket]:
-    """A bucket that waits for nothing."""
+    """A bucket without a settle time."""
     if request.param == "real":
         real = request.getfixturevalue("bucket")
         yield Bucket(real.server.client(), real.name, settle=0)
@@ -35,7 +35,7 @@ def store(request) -> Iterator[Bucket]:
 
 
 class Answers:
-    """A client that gives prepared answers in turn, and raises those that are errors."""
+    """A client that returns prepared responses in turn, and raises those that are errors."""
 
     def __init__(self, *answers) -> None:
         self.answers = list(answers)
@@ -130,7 +130,7 @@ def test_odd_keys_are_counted_and_otherwise_ignored(key):
     ("now", "is_settled"), [("00:00:11", False), ("00:00:12", True), ("00:00:09", False)]
 )
 def test_a_job_is_settled_by_the_clock_of_s3_and_by_no_other(now, is_settled):
-    # In 2040: the local clock would say that these files come from the future.
+    # In 2040: by the local clock these files are in the future.
     page = listing(
         f"Sun, 01 Jan 2040 {now} GMT",
         stations=datetime(2040, 1, 1, 0, 0, 2, tzinfo=UTC),

@@ -32,7 +32,7 @@ def put(store: Bucket, key: str, content: bytes) -> None:
 
 
 def sync(bucket, folder: Path) -> dict[str, bytes]:
-    """Run the command; gives the tree."""
+    """Run the command; returns the tree."""
     aws = Path(sys.executable).with_name("aws")
     server = bucket.server
     command = [str(aws), "s3", "sync", f"s3://{bucket.name}/incoming", str(folder)]
@@ -50,7 +50,7 @@ def sync(bucket, folder: Path) -> dict[str, bytes]:
 
 
 def ours(store: Bucket) -> dict[str, bytes]:
-    """What we would copy."""
+    """The files that the daemon would copy."""
     return {
         f"{job.id}/{name}": content
         for job in store.waiting().jobs

@@ -1,4 +1,4 @@
-"""The submit function, with events as an HTTP API sends them."""
+"""The submit function, with events of an HTTP API."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def event(
     encoded: bool = False,
     **headers: str,
 ) -> dict[str, Any]:
-    """As in the AWS documentation of payload format 2.0, with what does not matter here."""
+    """An event as in the AWS documentation of payload format 2.0, with fields that are not used."""
     headers = {"content-type": "application/json", "host": "id.execute-api.us-west-2.amazonaws.com",
                "x-forwarded-for": source, **headers}  # fmt: skip
     return {

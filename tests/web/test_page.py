@@ -1,4 +1,4 @@
-"""The page as files: what a bucket is given."""
+"""The page as files for a bucket."""
 
 from __future__ import annotations
 

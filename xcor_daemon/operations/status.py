@@ -13,7 +13,7 @@ from ..request.job_files import LOG_FILE
 from ..storage import worker_outputs
 from ..storage.bucket import Bucket
 from ..storage.jobs import RUNNING, TERMINAL, Job, load_jobs
-from ..storage.listing import Waiting
+from ..storage.listing import WaitingJob
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def _local(job: Job) -> dict[str, Any]:
     }
 
 
-def _remote(waiting: Waiting, shown: dict[str, Any] | None) -> dict[str, Any]:
+def _remote(waiting: WaitingJob, shown: dict[str, Any] | None) -> dict[str, Any]:
     state = "waiting" if waiting.is_complete else "incomplete"
     row = {"kind": "", "state": state, "stage": "", "days": None, "reason": None}
     row.update({key: value for key, value in (shown or {}).items() if key in row})

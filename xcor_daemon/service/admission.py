@@ -18,7 +18,7 @@ from ..storage import jobs
 from ..storage.bucket import Bucket
 from ..storage.disk_space import Disk, bytes_needed
 from ..storage.leases import Leases
-from ..storage.listing import Waiting
+from ..storage.listing import WaitingJob
 from ..storage.registry import JobRegistry
 from ..workers.placement import choose_executor
 from .publish import Publisher
@@ -38,7 +38,7 @@ Isolate = Callable[[str], AbstractContextManager[None]]  # logs the errors of on
 class _Candidate:
     """A job before it is admitted."""
 
-    waiting: Waiting  # the listing from which its files were read
+    waiting: WaitingJob  # the listing from which its files were read
     kind: str
     needed: int  # bytes
     is_rejected: bool  # its request is invalid, so it needs no slot
@@ -65,7 +65,7 @@ class Admission:
     _free_slots: int = 0  # left in this pass
     _too_large: float = float("inf")  # bytes that did not fit on the disk in this pass
 
-    def admit(self, queue: Sequence[Waiting], isolate: Isolate) -> None:
+    def admit(self, queue: Sequence[WaitingJob], isolate: Isolate) -> None:
         """Admit the first jobs of a queue and publish the positions of the others.
 
         Parameters
@@ -98,7 +98,7 @@ class Admission:
             return True
         return self._free_slots > 0 and candidate.needed < self._too_large
 
-    def _inspect(self, waiting: Waiting) -> _Candidate | None:
+    def _inspect(self, waiting: WaitingJob) -> _Candidate | None:
         """Read a job's files once; None if they changed or the job has ended elsewhere."""
         known = self._candidates.get(waiting.id)
         if known is not None and known.waiting is waiting:
@@ -144,7 +144,7 @@ class Admission:
         ]
         return self.config.max_parallel + _AHEAD - len(active)
 
-    def _admit_one(self, waiting: Waiting) -> bool:
+    def _admit_one(self, waiting: WaitingJob) -> bool:
         """Stage a job if there is a free slot, a free lease and enough disk space."""
         candidate = self._candidates[waiting.id]
         is_ending = candidate.is_rejected or waiting.is_cancelled
@@ -164,7 +164,9 @@ class Admission:
         self._free_slots -= not is_ending
         return True
 
-    def _stage(self, waiting: Waiting, contents: dict[str, bytes], candidate: _Candidate) -> None:
+    def _stage(
+        self, waiting: WaitingJob, contents: dict[str, bytes], candidate: _Candidate
+    ) -> None:
         inputs = [
             jobs.Input.of(remote.key, remote.etag, contents[name])
             for name, remote in waiting.files.items()
@@ -195,7 +197,7 @@ class Admission:
             return False
         return True
 
-    def _publish_queue_positions(self, queued: Sequence[Waiting], isolate: Isolate) -> None:
+    def _publish_queue_positions(self, queued: Sequence[WaitingJob], isolate: Isolate) -> None:
         """Publish queue positions, those first that are overdue longest; a few in each pass."""
         stop_at, now, first = (
             time.monotonic() + _POSITIONS_SLICE,

@@ -22,7 +22,7 @@ from ..storage.bucket import Bucket
 from ..storage.disk_space import Disk
 from ..storage.jobs import Job
 from ..storage.leases import Leases
-from ..storage.listing import Listing, Waiting
+from ..storage.listing import Listing, WaitingJob
 from ..storage.operator_commands import OperatorCommand
 from ..storage.registry import JobRegistry
 from ..workers.launcher import Launcher
@@ -161,7 +161,7 @@ class Daemon:
         )
         return len(self.registry.live()) - held + len(waiting) - others + unsettled
 
-    def _queue(self, listing: Listing) -> list[Waiting]:
+    def _queue(self, listing: Listing) -> list[WaitingJob]:
         """The jobs that may be admitted; jobs of this machine are cancelled as their users ask."""
         queue = []
         for waiting in listing.jobs:
@@ -174,11 +174,11 @@ class Daemon:
                     self._cancel(self.jobs[waiting.id], "cancelled by its user")
         return queue
 
-    def _still_waiting(self, queue: list[Waiting]) -> list[Waiting]:
+    def _still_waiting(self, queue: list[WaitingJob]) -> list[WaitingJob]:
         ended, has = self.registry.ended, self.registry.has
         return [job for job in queue if job.id not in ended and not has(job.id)]
 
-    def _write_metrics(self, waiting: list[Waiting], seconds: float) -> None:
+    def _write_metrics(self, waiting: list[WaitingJob], seconds: float) -> None:
         """Write the metrics for Prometheus and CloudWatch."""
         ready = [job.submitted_at for job in waiting]
         ready += [job.submitted_at for job in self.registry.live() if job.state == jobs.QUEUED]
@@ -213,7 +213,7 @@ class Daemon:
 
     # --- operator commands ---
 
-    def _run_operator_commands(self, queue: list[Waiting]) -> None:
+    def _run_operator_commands(self, queue: list[WaitingJob]) -> None:
         waiting = {job.id for job in queue}
         for command in operator_commands.pending(self.work_dir):
             with self._isolated(command.job_id):

@@ -24,7 +24,7 @@ from ..request.stacking_params import STACKING
 from ..request.stations import STATIONS
 from . import fault_injection
 from . import s3_client as s3
-from .listing import Listing, ListingBuilder, PageReader, Waiting, objects_of
+from .listing import Listing, ListingBuilder, PageReader, WaitingJob, objects_of
 from .s3_client import MISSING, S3
 
 # 409: another conditional write was in progress; the next pass reads its outcome.
@@ -42,7 +42,7 @@ _MULTIPART_FROM = 256 * 2**20  # bytes; one PUT takes 5 GiB at most
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredObject:
     """An object and its state."""
 
     content: bytes
@@ -103,7 +103,7 @@ class Bucket:
         self._clock = _date(answer)
         return self._builder.build(pages, self._clock, self.settle, skip)
 
-    def fetch(self, job: Waiting) -> dict[str, bytes] | None:
+    def fetch(self, job: WaitingJob) -> dict[str, bytes] | None:
         """The files of a job exactly as listed; None where one has changed since.
 
         Of a file beyond the size limit, one byte more than the limit is read: enough to reject it.
@@ -162,7 +162,7 @@ class Bucket:
             return {}, None
         return self._parse(_status_key(job_id), found.content), found.etag
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> StoredObject | None:
         """An object with its ETag and age; None where it does not exist."""
         reply = self.s3.call("get_object", MISSING, Key=key)
         if reply is None:
@@ -171,7 +171,7 @@ class Bucket:
             # A server without a Date in this response has sent one with the listing of this pass.
             clock = _date(reply) if _is_dated(reply) else self._clock
             age = clock - reply["LastModified"].timestamp()
-            return Found(body.read(), reply["ETag"], age)
+            return StoredObject(body.read(), reply["ETag"], age)
 
     def delete_lease(self, key: str, etag: str) -> None:
         """Delete a lease that has not changed since it was written."""

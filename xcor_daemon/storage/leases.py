@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import fault_injection
-from .bucket import Bucket, Found
+from .bucket import Bucket, StoredObject
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class Leases:
         for job_id in self._others.keys() - present:
             del self._others[job_id]
 
-    def _remember_holder(self, job_id: str, found: Found) -> bool:
+    def _remember_holder(self, job_id: str, found: StoredObject) -> bool:
         """Whether another daemon holds an unexpired lease; if so, remember until when."""
         owner, _, ttl = self._read(found)
         left = ttl - found.age
@@ -115,7 +115,7 @@ class Leases:
         self._others[job_id] = self.now() + left + 1.0  # S3's dates are whole seconds
         return True
 
-    def _read(self, found: Found) -> tuple[str, int, float]:
+    def _read(self, found: StoredObject) -> tuple[str, int, float]:
         """Owner, generation and lifetime (s); a lease that cannot be parsed has our lifetime."""
         try:
             content = json.loads(found.content)

@@ -32,7 +32,7 @@ _OBJECTS = "XcorObjects"  # key of a page's objects in botocore's response
 
 
 @dataclass(frozen=True)
-class Remote:
+class ListedObject:
     """An object of the listing."""
 
     key: str
@@ -42,11 +42,11 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingJob:
     """A job under incoming/."""
 
     id: str
-    files: Mapping[str, Remote]  # name -> object, without the cancel marker
+    files: Mapping[str, ListedObject]  # name -> object, without the cancel marker
     submitted_at: float  # when the last file was written (s since 1970, by S3's clock)
     is_settled: bool  # no file was written during the settle time, by S3's clock
     is_cancelled: bool
@@ -63,7 +63,7 @@ class Waiting:
 class Listing:
     """The content of incoming/ at one time."""
 
-    jobs: tuple[Waiting, ...]  # oldest first
+    jobs: tuple[WaitingJob, ...]  # oldest first
     ignored_keys: tuple[str, ...]  # keys that do not name a file of a job
     clock: float  # S3's time (s since 1970)
 
@@ -72,7 +72,7 @@ class Listing:
 class Page:
     """The objects of one page: job -> name -> object, and the keys that name no file of a job."""
 
-    jobs: Mapping[str, Mapping[str, Remote]]
+    jobs: Mapping[str, Mapping[str, ListedObject]]
     ignored_keys: tuple[str, ...]
 
 
@@ -133,7 +133,7 @@ class ListingBuilder:
     """Combines the pages of a listing and caches the jobs of the last one."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Mapping[str, Remote], Waiting]] = {}
+        self._known: dict[str, tuple[Mapping[str, ListedObject], WaitingJob]] = {}
 
     def build(
         self, pages: Iterable[Page], clock: float, settle: float, skip: Collection[str]
@@ -141,7 +141,7 @@ class ListingBuilder:
         """The jobs of all pages except ``skip``; an unchanged job is the same object as before."""
         known, self._known = self._known, {}
         ignored_keys: set[str] = set()
-        listed: dict[str, Mapping[str, Remote]] = {}
+        listed: dict[str, Mapping[str, ListedObject]] = {}
         for page in pages:
             ignored_keys.update(page.ignored_keys)
             for job_id, files in page.jobs.items():
@@ -158,15 +158,15 @@ class ListingBuilder:
         return Listing(tuple(jobs), tuple(sorted(ignored_keys)), clock)
 
 
-def _age_order(job: Waiting) -> tuple[float, str]:
+def _age_order(job: WaitingJob) -> tuple[float, str]:
     """The sort key of the queue: first come, first served."""
     return job.submitted_at, job.id
 
 
-def _waiting(job_id: str, listed: Mapping[str, Remote], latest: float) -> Waiting:
+def _waiting(job_id: str, listed: Mapping[str, ListedObject], latest: float) -> WaitingJob:
     files = {name: file for name, file in listed.items() if name != CANCEL}
     submitted_at = max([file.modified for file in files.values()], default=0.0)
-    return Waiting(job_id, files, submitted_at, submitted_at <= latest, CANCEL in listed)
+    return WaitingJob(job_id, files, submitted_at, submitted_at <= latest, CANCEL in listed)
 
 
 def _read_page(section: bytes, is_quoted: bool) -> Page:
@@ -181,11 +181,11 @@ def _fields(item: bytes, is_quoted: bool) -> tuple[str, str, int, datetime]:
 
 
 def _page(items: Iterable[tuple[str, str, int, datetime]]) -> Page:
-    jobs: dict[str, dict[str, Remote]] = {}
+    jobs: dict[str, dict[str, ListedObject]] = {}
     ignored_keys = []
     for key, etag, size, modified in items:
         if match := _INCOMING.fullmatch(key):
-            remote = Remote(key, etag, size, modified.timestamp())
+            remote = ListedObject(key, etag, size, modified.timestamp())
             jobs.setdefault(match[1], {})[match[2]] = remote
         else:
             ignored_keys.append(key)
