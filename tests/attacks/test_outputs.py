@@ -1,7 +1,7 @@
 """A worker that was taken over: what it leaves is published only if it is its own and whole.
 
 More of such ends stand in tests/service/test_daemon.py
-(`test_success_that_is_not_true_is_a_failure`) and tests/storage/test_jobs.py
+(`test_a_worker_with_broken_outputs_has_failed`) and tests/storage/test_jobs.py
 (`test_links_pipes_and_folders_are_no_results`).
 """
 

@@ -1,4 +1,4 @@
-"""The worker's image, built once, and small images whose worker is a test's program."""
+"""The worker's image, built once, and small images with the program of a test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever test comes first installs the engine and builds the images."""
+    """The first test installs the engine and builds the images."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.timeout(900))
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def worker_image(docker_host: str) -> str:
-    """The image of docker/Dockerfile, by a plain `docker build`; what has not changed is kept."""
+    """The image of docker/Dockerfile, by a plain `docker build` with its cache."""
     pinned = re.search(r"^ARG BASE=(\S+)", DOCKERFILE.read_text(), re.MULTILINE).group(1)
     name = "xcor-daemon:test"
     with Path(f"/tmp/xcor-image.{os.getuid()}.lock").open("w") as lock:
@@ -76,7 +76,7 @@ def job(tmp_path: Path) -> Job:
 
 @pytest.fixture
 def containers(docker_host: str, python_image, tmp_path: Path) -> Iterator[Callable]:
-    """Makes launchers whose workers run some Python; no container outlives the test."""
+    """Makes launchers whose workers run a Python program and end with the test."""
     environ = {"DOCKER_HOST": docker_host}
     config = Config(
         work_dir=tmp_path / "work", launcher="docker", worker_memory=2**28, worker_cpus=1

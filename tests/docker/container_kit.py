@@ -36,7 +36,7 @@ def small_system() -> bytes:
 
 
 def import_image(client: docker.DockerClient, entry: list[str], name: str = "") -> str:
-    """An image of the small system whose worker is this."""
+    """An image of the small system with this worker program."""
     name = name or f"xcor-test:{uuid.uuid4().hex[:12]}"
     repository, _, tag = name.partition(":")
     changes = [f"ENTRYPOINT {json.dumps(entry)}", "ENV PATH=/bin"]
@@ -47,7 +47,7 @@ def import_image(client: docker.DockerClient, entry: list[str], name: str = "") 
 
 
 def a_job(work_dir: Path, job_id: str = "41") -> Job:
-    """A stacking job, which asks for no network and has nothing to be parsed."""
+    """A stacking job: it needs no network and no parsed request."""
     work_dir.mkdir(exist_ok=True)
     inputs = [Input.of(f"incoming/{job_id}/{name}", "e", body) for name, body in INPUTS.items()]
     return create_job(work_dir, job_id, INPUTS, inputs, 0.0)

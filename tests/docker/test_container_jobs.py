@@ -1,4 +1,4 @@
-"""Jobs whose workers are containers, from incoming/ to their end, whatever a worker does."""
+"""Jobs with containers as workers, from incoming/ to their end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLAIM += "(job / 'outputs.json').write_text(json.dumps(outputs))\n"
 
 
 class Service:
-    """A daemon of containers on a real bucket, and a clock that a test sets."""
+    """A daemon with containers on a real bucket, and a clock set by the test."""
 
     def __init__(self, store: Bucket, launcher, **settings) -> None:
         # The clock leaps while a worker runs, and must not reach its deadline.
@@ -50,7 +50,7 @@ class Service:
         return self.store.read_status(job_id) or {}
 
     def go_on(self, until: Callable[[], bool]) -> None:
-        """Passes, with all waits cut short, until something is so."""
+        """Run passes without back-off until a condition holds."""
 
         def one_pass() -> bool:
             self.time += 4000
@@ -71,7 +71,7 @@ class Service:
 
 @pytest.fixture
 def serve(bucket, containers) -> Callable[..., Service]:
-    """Starts a service whose workers run some Python; one good job is sent."""
+    """Starts a service whose workers run a Python program, and sends one valid job."""
     store = Bucket(bucket.server.client(), bucket.name, settle=0)
 
     def start(code: str = WORK, image: str = "", **settings) -> Service:
@@ -94,7 +94,7 @@ def test_a_job_is_published_with_the_image_that_made_it(serve, engine):
     assert find(engine, service.job()) is None
 
 
-def test_a_job_that_runs_out_of_memory_is_tried_in_fewer_processes_and_given_up_with_advice(
+def test_a_job_that_runs_out_of_memory_is_retried_with_fewer_processes_and_fails_with_advice(
     serve, engine
 ):
     code = "import sys; print('processes', sys.argv[-1], flush=True); x = bytearray(600_000_000)"
@@ -108,7 +108,7 @@ def test_a_job_that_runs_out_of_memory_is_tried_in_fewer_processes_and_given_up_
     assert service.daemon.registry.worker_ends == {"memory": 3}
 
 
-def test_a_day_lost_for_want_of_memory_is_tried_again_though_the_worker_ended_well(serve):
+def test_a_day_lost_by_lack_of_memory_is_retried_although_the_worker_succeeded(serve):
     starve = "import os\nif os.fork() == 0:\n    x = bytearray(600_000_000)\nos.wait()\n"
     lose = CLAIM.format("outputs['units'] = {'done': 0, 'empty': 0, 'failed': [{'day': 'x'}]}")
     service = serve(WORK + "import sys\nif sys.argv[-1] != '1':\n" + "".join(
@@ -119,7 +119,7 @@ def test_a_day_lost_for_want_of_memory_is_tried_again_though_the_worker_ended_we
     assert service.daemon.registry.worker_ends == {"memory": 1, "ok": 1}
 
 
-def test_a_worker_that_may_start_no_more_processes_is_named_as_such(serve):
+def test_the_limit_of_processes_is_named_in_the_reason(serve):
     code = "import os, time\nfor _ in range(100):\n    os.fork() or time.sleep(60)\n"
     service = serve(code, worker_pids=16, max_attempts=1)
 
@@ -129,7 +129,7 @@ def test_a_worker_that_may_start_no_more_processes_is_named_as_such(serve):
     assert service.daemon.registry.worker_ends == {"pids": 1}
 
 
-def test_a_worker_that_is_late_and_ignores_sigterm_is_killed_and_its_log_kept(serve, engine):
+def test_a_late_worker_that_ignores_sigterm_is_killed_and_its_log_kept(serve, engine):
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(600)"
     service = serve(code, deadline=5)
     service.launcher.grace = 0.3
@@ -144,7 +144,7 @@ def test_a_worker_that_is_late_and_ignores_sigterm_is_killed_and_its_log_kept(se
     assert find(engine, service.job()) is None
 
 
-def test_a_container_that_is_killed_from_outside_is_followed_by_another(serve, engine):
+def test_a_container_that_is_killed_from_outside_is_retried(serve, engine):
     code = "import os, time\nif not os.path.exists('/job/once'):\n"
     service = serve(WORK + code + "    open('/job/once', 'w'); print('up'); time.sleep(600)\n")
     service.daemon.run_pass()
@@ -156,7 +156,7 @@ def test_a_container_that_is_killed_from_outside_is_followed_by_another(serve, e
     assert (service.job().killed, service.job().failures) == (1, 0)
 
 
-def test_a_daemon_that_starts_again_adopts_the_container(serve, engine):
+def test_a_restarted_daemon_adopts_the_container(serve, engine):
     service = serve(WORK + "import time\nwhile not (job / 'go').exists():\n    time.sleep(0.05)\n")
     service.daemon.run_pass()
     first = find(engine, service.job()).id
@@ -190,7 +190,7 @@ RESULT = "result = job / 'CORR/2019-01-01.h5'\nresult.unlink()\n"
         (CLAIM.format("outputs['files'][-1]['size'] = 10**15"), "its results take 1e"),
     ],
 )  # fmt: skip
-def test_outputs_that_are_no_files_of_the_job_are_not_published(serve, code, reason):
+def test_outputs_that_are_not_files_of_the_job_are_not_published(serve, code, reason):
     service = serve(f"{WORK}\n{code}\n", max_attempts=1)
 
     status = service.run_to_its_end()
@@ -203,7 +203,7 @@ def test_outputs_that_are_no_files_of_the_job_are_not_published(serve, code, rea
         assert b"root:" not in read(service.store, key)
 
 
-def test_a_worker_that_writes_without_end_is_stopped(serve):
+def test_a_worker_that_never_stops_writing_is_stopped(serve):
     sparse = "open(job / 'CORR/hole.h5', 'wb').truncate(10**12)\nimport time; time.sleep(600)\n"
     service = serve(WORK + sparse)
     service.launcher.grace = 0.0
@@ -217,9 +217,7 @@ def test_a_worker_that_writes_without_end_is_stopped(serve):
 # --- an engine that is not as it should be ---
 
 
-def test_without_its_image_a_job_waits_no_more_are_taken_and_all_go_on_once_it_is_there(
-    serve, engine, python_image
-):
+def test_a_missing_image_pauses_admission_until_it_is_available(serve, engine, python_image):
     service = serve(image="xcor-test:later", max_parallel=1)
     for _ in range(4):
         service.go_on(lambda: True)
@@ -239,7 +237,7 @@ def test_without_its_image_a_job_waits_no_more_are_taken_and_all_go_on_once_it_i
     engine.images.remove("xcor-test:later", force=True)
 
 
-def test_a_worker_outlives_an_engine_that_is_out_of_reach_for_a_while(serve, docker_host):
+def test_a_worker_survives_an_engine_that_is_unreachable_for_a_while(serve, docker_host):
     service = serve(WORK + "import time\nwhile not (job / 'go').exists():\n    time.sleep(0.05)\n")
     service.daemon.run_pass()
     there = service.launcher.engine
@@ -261,7 +259,7 @@ def test_a_worker_outlives_an_engine_that_is_out_of_reach_for_a_while(serve, doc
     assert service.run_to_its_end("42")["state"] == "done"
 
 
-def test_what_the_daemon_keeps_of_a_job_is_out_of_its_workers_reach(serve):
+def test_a_worker_cannot_access_the_daemons_files_of_its_job(serve):
     code = "import os\nprint(sorted(name for _, _, names in os.walk('/job') for name in names))\n"
     service = serve(WORK + code)
 
@@ -286,7 +284,7 @@ print("cache", os.environ["XCOR_CACHE"], flush=True)
         ("fdsn:http://127.0.0.1:9", ["connections True", "archives False"]),
     ],
 )
-def test_a_job_that_downloads_counts_with_all_others_and_does_not_say_what_archives_hold(
+def test_a_downloading_job_shares_the_connection_limit_and_cannot_write_archive_indexes(
     serve, tmp_path, source, seen
 ):
     code = f"{WORK}import os{LOOK}"

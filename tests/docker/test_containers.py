@@ -1,4 +1,4 @@
-"""Workers as containers of a real engine: how they are kept in, how they end, what is kept."""
+"""Workers as containers of a real engine: isolation, exit and recorded files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ print(json.dumps({
 """
 
 
-def test_a_worker_is_kept_in(containers, job):
+def test_a_worker_is_isolated(containers, job):
     launcher = containers(LOOK)
     launcher.start(job)
 
@@ -93,7 +93,7 @@ def test_a_worker_is_kept_in(containers, job):
     assert (job.results / "made").stat().st_uid == user[0]
 
 
-def test_the_engine_is_told_every_limit(containers, engine, job):
+def test_the_engine_gets_every_limit(containers, engine, job):
     launcher = containers(SLEEP, worker_pids=99)
     launcher.start(job)
 
@@ -121,7 +121,7 @@ def test_the_engine_is_told_every_limit(containers, engine, job):
 # --- how it ends ---
 
 
-def test_the_end_the_words_and_the_image_of_a_worker_are_kept_and_no_container(
+def test_exit_code_output_and_image_of_a_worker_are_recorded_and_its_container_removed(
     containers, engine, job
 ):
     launcher = containers("import sys; print('out'); sys.exit('err')")
@@ -138,7 +138,7 @@ def test_a_job_without_a_worker_is_not_started(containers, job):
     assert containers("").inspect(job).state == "not-started"
 
 
-def test_the_worker_of_the_next_run_is_another_and_the_log_goes_on(containers, job):
+def test_the_next_run_has_another_worker_and_appends_to_the_log(containers, job):
     launcher = containers("import sys; sys.exit('failed')")
     launcher.start(job)
     wait_for_end(launcher, job)
@@ -151,7 +151,7 @@ def test_the_worker_of_the_next_run_is_another_and_the_log_goes_on(containers, j
     assert log_of(job) == b"failed\n" * 2
 
 
-def test_a_worker_without_enough_memory_is_known_by_it(containers, job):
+def test_a_worker_without_enough_memory_is_out_of_memory(containers, job):
     launcher = containers("x = bytearray(600_000_000)")
     launcher.start(job)
 
@@ -161,9 +161,7 @@ def test_a_worker_without_enough_memory_is_known_by_it(containers, job):
     assert worker.is_out_of_memory
 
 
-def test_a_process_of_a_worker_that_ran_out_of_memory_shows_though_the_worker_ends_well(
-    containers, job
-):
+def test_a_child_process_out_of_memory_is_reported_although_the_worker_succeeds(containers, job):
     child = "import os\nif os.fork() == 0:\n    x = bytearray(600_000_000)\n    os._exit(0)\n"
     launcher = containers(child + "print(os.wait()[1])")
     launcher.start(job)
@@ -204,7 +202,7 @@ def test_a_worker_that_is_killed_from_outside_has_no_exit_code(containers, engin
     assert log_of(job) == b"up\n"
 
 
-def test_a_container_that_somebody_removed_was_killed_from_outside(containers, engine, job):
+def test_a_removed_container_counts_as_killed_from_outside(containers, engine, job):
     launcher = containers(SLEEP)
     launcher.start(job)
     find(engine, job).remove(force=True)
@@ -212,7 +210,7 @@ def test_a_container_that_somebody_removed_was_killed_from_outside(containers, e
     assert launcher.inspect(job) == WorkerState("ended", None)
 
 
-def test_a_worker_is_asked_to_end_first(containers, engine, job):
+def test_a_worker_gets_sigterm_first(containers, engine, job):
     code = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
     launcher = containers(code + SLEEP)
     launcher.start(job)
@@ -223,7 +221,7 @@ def test_a_worker_is_asked_to_end_first(containers, engine, job):
     assert wait_for_end(launcher, job).exit_code == 7
 
 
-def test_a_worker_that_will_not_end_is_killed_after_the_grace(containers, engine, job):
+def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace_period(containers, engine, job):
     launcher = containers(IGNORE + SLEEP)
     launcher.grace = 0.5
     launcher.start(job)
@@ -245,7 +243,7 @@ def test_a_worker_that_will_not_end_is_killed_after_the_grace(containers, engine
 # --- its log ---
 
 
-def test_of_a_log_of_one_endless_line_the_end_is_kept(containers, job):
+def test_the_end_of_an_endless_line_in_the_log_is_kept(containers, job):
     code = "import sys\nfor _ in range(50):\n    sys.stdout.write('x' * 1_000_000)\nprint('end')"
     launcher = containers(code)
     launcher.start(job)
@@ -256,7 +254,7 @@ def test_of_a_log_of_one_endless_line_the_end_is_kept(containers, job):
     assert said.endswith(b"xxxend\n")
 
 
-def test_of_a_log_that_is_no_text_the_text_is_kept(containers, job):
+def test_the_text_in_a_binary_log_is_kept(containers, job):
     launcher = containers("import os; os.write(1, bytes(range(256)) + b'\\n')")
     launcher.start(job)
 
@@ -266,7 +264,7 @@ def test_of_a_log_that_is_no_text_the_text_is_kept(containers, job):
     assert log_of(job) == bytes(range(128)) + "\ufffd".encode() * 128 + b"\n"
 
 
-def test_the_log_shows_while_the_worker_runs(containers, engine, job):
+def test_the_log_is_copied_while_the_worker_runs(containers, engine, job):
     launcher = containers(SLEEP)
     launcher.start(job)
     wait_for_word(engine, job)
@@ -278,7 +276,7 @@ def test_the_log_shows_while_the_worker_runs(containers, engine, job):
 # --- its name ---
 
 
-def test_a_second_start_makes_no_second_worker_and_another_daemon_finds_the_first(
+def test_a_second_start_starts_no_second_worker_and_another_daemon_finds_the_first(
     containers, engine, job
 ):
     launcher = containers(SLEEP)
@@ -295,7 +293,7 @@ def test_a_second_start_makes_no_second_worker_and_another_daemon_finds_the_firs
     assert wait_for_end(successor, job).exit_code is None
 
 
-def test_a_stranger_of_the_same_name_is_left_alone_and_named(containers, engine, job):
+def test_another_container_of_the_same_name_is_reported_and_not_touched(containers, engine, job):
     launcher = containers(SLEEP)
     stranger = engine.containers.create(launcher.config.image, name=container_name(job))
 
@@ -310,9 +308,7 @@ def test_a_stranger_of_the_same_name_is_left_alone_and_named(containers, engine,
     assert launcher.inspect(job).state == "running"
 
 
-def test_a_container_that_was_created_and_never_started_is_made_again(
-    containers, engine, job, monkeypatch
-):
+def test_a_container_that_was_never_started_is_created_again(containers, engine, job, monkeypatch):
     launcher = containers(SLEEP)
 
     def die(*_: object) -> None:
@@ -332,7 +328,7 @@ def test_a_container_that_was_created_and_never_started_is_made_again(
 
 
 @pytest.mark.parametrize("step", ["log", "remove"])
-def test_a_daemon_that_dies_while_it_clears_up_loses_and_doubles_nothing(
+def test_a_daemon_that_dies_during_cleanup_loses_and_duplicates_nothing(
     containers, engine, job, monkeypatch, step
 ):
     launcher = containers("print('said')")
@@ -353,7 +349,7 @@ def test_a_daemon_that_dies_while_it_clears_up_loses_and_doubles_nothing(
     assert log_of(job) == b"said\n"
 
 
-def test_containers_of_folders_that_are_gone_are_removed(containers, engine, job, tmp_path):
+def test_containers_of_removed_folders_are_removed(containers, engine, job, tmp_path):
     launcher = containers(SLEEP)
     lost = a_job(tmp_path / "work", "42")
     launcher.start(lost)
@@ -368,7 +364,7 @@ def test_containers_of_folders_that_are_gone_are_removed(containers, engine, job
 # --- the engine's own trouble ---
 
 
-def test_an_image_that_is_missing_is_named(containers, job):
+def test_a_missing_image_is_named(containers, job):
     launcher = containers(image="xcor-no-such-image:1")
 
     with pytest.raises(LaunchError, match=r"xcor-no-such-image:1.*build it or run `docker pull`"):
@@ -376,7 +372,7 @@ def test_an_image_that_is_missing_is_named(containers, job):
     assert launcher.inspect(job).state == "not-started"
 
 
-def test_an_image_without_its_program_says_so_in_the_log(containers, engine, job, base_image):
+def test_a_missing_program_in_the_image_is_logged(containers, engine, job, base_image):
     text = f'FROM {base_image}\nENTRYPOINT ["nothing"]\n'.encode()
     engine.images.build(fileobj=io.BytesIO(text), tag="xcor-test:nothing")
     launcher = containers(image="xcor-test:nothing")
@@ -389,7 +385,7 @@ def test_an_image_without_its_program_says_so_in_the_log(containers, engine, job
 # docker-py leaves a socket to the garbage collector when it finds no engine.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:9"])
-def test_an_engine_that_does_not_answer_is_out_of_reach_and_the_next_look_asks_again(
+def test_an_engine_that_does_not_answer_is_unreachable_and_queried_again(
     containers, docker_host, job, host
 ):
     launcher = containers(SLEEP)

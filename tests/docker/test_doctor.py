@@ -1,4 +1,4 @@
-"""`xcor-daemon doctor` on the engine, the image and what a worker reaches."""
+"""`xcor-daemon doctor` on the engine, the image and the network of workers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_engine_that_isolates_workers_passes(tmp_path, docker_host, engine, b
     assert not [c for c in left if c.name.startswith("xcor-doctor")]
 
 
-def test_an_image_that_is_missing_fails_with_what_to_do(tmp_path, docker_host):
+def test_a_missing_image_fails_with_a_remedy(tmp_path, docker_host):
     found = checked(tmp_path, docker_host, "xcor-no-such:1")
 
     for name in ("image", "credentials"):
@@ -43,7 +43,7 @@ def test_an_image_that_is_missing_fails_with_what_to_do(tmp_path, docker_host):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_engine_that_is_down_fails_and_the_rest_is_looked_at(tmp_path):
+def test_an_engine_that_is_down_fails_and_other_checks_run(tmp_path):
     found = checked(tmp_path, "tcp://127.0.0.1:9", "xcor-daemon")
 
     assert found["disk"][0] == "ok"

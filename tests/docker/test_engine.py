@@ -1,4 +1,4 @@
-"""scripts/docker-engine: an engine and a base image where there were none."""
+"""scripts/docker-engine: starts an engine and makes a base image."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def test_the_base_image_has_python_and_certificates(engine, base_image):
     assert said == b"True\nTrue\n"
 
 
-def test_an_engine_that_answers_is_taken(docker_host):
+def test_a_running_engine_is_used(docker_host):
     assert engine_script("up", DOCKER_HOST=docker_host) == docker_host
 
 
-def test_an_engine_of_ones_own_leaves_nothing_behind(docker_host):
+def test_an_engine_of_the_tests_leaves_nothing_behind(docker_host):
     folder = Path(f"/tmp/xcor-engine-{os.getpid()}")
     host = engine_script("up", folder)
     assert host == f"unix://{folder}/docker.sock" != docker_host
@@ -38,7 +38,7 @@ def test_an_engine_of_ones_own_leaves_nothing_behind(docker_host):
     assert str(folder) not in Path("/proc/mounts").read_text()
 
 
-def test_an_engine_that_cannot_start_says_why(docker_host):
+def test_an_engine_that_cannot_start_reports_the_reason(docker_host):
     folder = Path(f"/tmp/xcor-engine-{os.getpid()}")
     done = subprocess.run(
         [SCRIPT, "up", folder, "--storage-driver=nonsense"], text=True, capture_output=True,

@@ -1,4 +1,4 @@
-"""An engine of the test's own is killed under a running worker, with and without live-restore."""
+"""An engine is killed under a running worker, with and without live-restore."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def folder() -> Iterator[Path]:
 
 
 def kill(folder: Path, launcher: DockerLauncher, job) -> None:
-    """kill -9 of the engine; it is then out of reach, and nothing is concluded from that."""
+    """Kill the engine with SIGKILL; an unreachable engine does not mean that the worker ended."""
     os.kill(int((folder / "docker.pid").read_text()), signal.SIGKILL)
 
     def is_gone() -> bool:

@@ -1,4 +1,4 @@
-"""The worker's image: what is in it, what is not, and that a job needs nothing else."""
+"""The worker's image: its content, and that a job needs nothing else."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_dockerfile_has_no_finding_of_hadolint():
     subprocess.run([BIN / "hadolint", DOCKERFILE], check=True)
 
 
-def test_the_image_says_what_it_is(engine, worker_image):
+def test_the_image_has_labels(engine, worker_image):
     config = engine.images.get(worker_image).attrs["Config"]
 
     labels = config["Labels"]
@@ -129,7 +129,7 @@ def test_a_job_runs_on_a_read_only_root_compiles_nothing_and_agrees_with_this_ma
         np.testing.assert_allclose(there["corr"], mine["corr"], rtol=0, atol=1e-5 * scale)
 
 
-def test_a_refused_job_ends_as_it_does_without_a_container(run, sample_job, tmp_path):
+def test_an_invalid_job_ends_as_it_does_without_a_container(run, sample_job, tmp_path):
     (tmp_path / "job/stations.csv").write_bytes(sample_job["stations.csv"])
     (tmp_path / "job/params.csv").write_bytes(b"fs,freqmin\n1,2\n")
 

@@ -1,4 +1,4 @@
-"""What a worker reaches: where data come from, and nothing of the machine itself.
+"""The network of a worker: data sources are reachable, the machine is not.
 
 On an engine of the test's own in a network namespace, where bridges and firewall rules are as on
 a real machine and the machine's own are left alone.
@@ -67,7 +67,7 @@ class Machine:
 
     @contextlib.contextmanager
     def serving(self, address: str, port: int) -> Iterator[None]:
-        """A web server of the machine's; it is there when the block begins."""
+        """A web server on the machine, ready when the block begins."""
         server = self.run(sys.executable, "-c", SERVER, address, str(port))
         probe = ["bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
         try:

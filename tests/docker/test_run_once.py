@@ -24,7 +24,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 def service(bucket, docker_host, worker_image, norsar, tmp_path):
-    """Sends jobs and runs them as an operator does; gives what was published."""
+    """Sends jobs and runs them as an operator does; returns the published manifests."""
     store = Bucket(bucket.server.client(), bucket.name, settle=0)
     environ = {**os.environ, "DOCKER_HOST": docker_host}
     environ |= bucket.environ(tmp_path / "work", settle="0")
@@ -78,7 +78,7 @@ def test_the_demos_job_and_a_stack_of_it_run_in_containers(
 
 @pytest.fixture
 def gateway(engine) -> str:
-    """Where a container of the workers' network finds this machine."""
+    """Address of this machine in the workers' network."""
     with contextlib.suppress(docker.errors.APIError):  # it is there, of an earlier worker
         engine.networks.create("xcor", driver="bridge", check_duplicate=True)
     return engine.networks.get("xcor").attrs["IPAM"]["Config"][0]["Gateway"]

@@ -1,4 +1,4 @@
-"""A service to break: a real S3 server behind a proxy, and daemons that are killed by pid."""
+"""A service for fault injection: a real S3 server behind a proxy, and daemons killed by PID."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Service:
         return self.folder / host
 
     def slots(self, count: int) -> None:
-        """Let the workers see that no more of them run at a time."""
+        """Let the workers check how many of them run at the same time."""
         for number in range(count):
             (self.witness / f"slot{number}").touch()
 
     def send(self, job_id: str, **files: bytes) -> None:
-        """Send a good job, or other files."""
+        """Send a valid job, or other files."""
         send(self.store, job_id, **files)
         if not files:
             self.valid.add(job_id)
@@ -93,17 +93,17 @@ class Service:
         return process
 
     def run_until_quiet(self, host: str = "work", seconds: float = 240, **settings: Any) -> None:
-        """Passes until nothing is left to do."""
+        """Run passes until all jobs have ended."""
         assert self.start("wait", host, **settings).wait(seconds) == 0, self.log
 
     def run_until_quiet_from_a_loop(self) -> None:
-        """As `run_until_quiet`, with a daemon that outlives passes that fail."""
+        """Like `run_until_quiet`, with a daemon that continues after failed passes."""
         daemon = self.start()
         wait_until(lambda: all(self.is_done(job_id) for job_id in self.valid))
         self.end(daemon)
 
     def end(self, daemon: DaemonProcess, **settings: Any) -> None:
-        """Kill a daemon; another one brings to its end what that one was just doing.
+        """Kill a daemon; another one completes its interrupted step.
 
         A job that users see as done may not be recorded so yet.
         """
@@ -115,7 +115,7 @@ class Service:
         return (self.folder / "daemon.log").read_text()
 
     def wait_for_worker(self, job_id: str, host: str = "work") -> None:
-        """Wait until the worker of a job is known to be at work."""
+        """Wait until the worker of a job is running."""
 
         def is_up() -> bool:
             found = self.work_dir(host).glob(f"*/{job_id}/xcor_log.txt")
@@ -124,7 +124,7 @@ class Service:
         wait_until(is_up)
 
     def end_workers(self) -> None:
-        """Kill every supervisor and worker, as the end of the machine does."""
+        """Kill every supervisor and worker, as a crash of the machine does."""
         while found := _workers(self):
             for process in found:
                 with contextlib.suppress(ProcessLookupError):
@@ -153,7 +153,7 @@ class Service:
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
-    """Starts daemons in no time."""
+    """A process from which daemons are forked quickly."""
     made = Forks()
     yield made
     made.close()
@@ -163,7 +163,7 @@ def forks() -> Iterator[Forks]:
 def service(
     bucket, forks: Forks, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> Iterator[Service]:
-    """A bucket behind a proxy, and nothing that outlives the test."""
+    """A bucket behind a proxy; all processes end with the test."""
     (tmp_path / "witness").mkdir()
     (tmp_path / "daemon.log").touch()
     server = bucket.server
@@ -184,7 +184,7 @@ def service(
 
 
 def _workers(service: Service) -> list[Path]:
-    """Supervisors and workers that still run."""
+    """Running supervisors and workers."""
     found = []
     for host in service.hosts:
         for job in load_jobs(service.work_dir(host)):

@@ -108,7 +108,7 @@ def find_libfaketime() -> Path:
 
 
 class InstantLauncher:
-    """Workers that are through as soon as they are started."""
+    """Workers that end as soon as they are started."""
 
     def __init__(self, witness: Path) -> None:
         self.witness = witness
@@ -178,7 +178,7 @@ def start(order: dict[str, Any]) -> int:
 
 
 def poll(pid: int) -> int | None:
-    """How a daemon ended, if it has."""
+    """The exit status of a daemon, if it has ended."""
     ended, status = os.waitpid(pid, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if ended else None
 

@@ -1,4 +1,4 @@
-"""What must be true after every fault, over S3, the work folders and what the proxy saw."""
+"""Invariants after every fault, in S3, the work folders and the log of the proxy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_all(
 
 
 def _check_manifest(job_id: str, manifest: dict, objects: dict[str, bytes]) -> None:
-    """I1: what it lists is there, whole, and of one attempt. I12: the bytes are known."""
+    """I1: all listed files exist, complete and of one attempt. I12: with the expected bytes."""
     assert manifest["id"] == job_id
     prefix = f"processed/{job_id}/runs/{manifest['attempt']}/"
     for file in manifest["files"]:
@@ -58,7 +58,7 @@ def _check_manifest(job_id: str, manifest: dict, objects: dict[str, bytes]) -> N
 
 
 def _check_order(seen: list[Seen]) -> None:
-    """I3: nobody is told that a job is done before its manifest stands."""
+    """I3: no view reports a job as done before its manifest exists."""
     published = set()
     for event in seen:
         if event.status != 200 or event.method != "PUT":
@@ -70,7 +70,7 @@ def _check_order(seen: list[Seen]) -> None:
 
 
 def _check_ends(valid: set[str], objects: dict[str, bytes], manifests: dict[str, dict]) -> None:
-    """I3, I4: every job has come to an end, and its views say which."""
+    """I3, I4: every job has ended, and its views show its final state."""
     for job_id in valid:
         state = _state(objects[f"processed/{job_id}/status.json"])
         assert state in TERMINAL, f"job {job_id} is left {state}"
@@ -90,7 +90,7 @@ def _check_inputs_untouched(proxy: Proxy) -> None:
 
 
 def _check_work_dir(work_dir: Path) -> None:
-    """I6, I8: inputs are as they were staged. I9: tries are bounded. I10: no other paths."""
+    """I6, I8: inputs are unchanged. I9: the number of attempts is bounded. I10: no other paths."""
     for path in work_dir.rglob("*"):
         assert _IN_WORK.fullmatch(str(path.relative_to(work_dir))), path
     for job in load_jobs(work_dir):
@@ -106,7 +106,7 @@ def _check_work_dir(work_dir: Path) -> None:
 def _check_secrets(
     secrets: tuple[str, ...], objects: dict[str, bytes], work_dirs: list[Path], witness: Path
 ) -> None:
-    """I16: no key in what anybody may read, in a log or in a worker's environment."""
+    """I16: no secret key in public objects, logs or the environment of a worker."""
     texts = list(objects.values())
     for folder in (*work_dirs, witness):
         texts += [path.read_bytes() for path in folder.rglob("*") if path.is_file()]

@@ -1,4 +1,4 @@
-"""A proxy on loopback between a daemon and S3: it sees every write, and fails to order.
+"""A proxy on loopback between a daemon and S3: it records every write and injects faults.
 
 What it saw outlives the daemons, so it can tell what was ever published.
 """
@@ -25,7 +25,7 @@ _HOP = ("connection", "keep-alive", "transfer-encoding", "content-length")
 
 @dataclass(frozen=True)
 class Answer:
-    """What S3 answered, or what the daemon gets instead."""
+    """The response of S3, or the injected one."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -34,14 +34,14 @@ class Answer:
 
 
 def refusal(status: int, code: str) -> Answer:
-    """An error as S3 words it."""
+    """An error response in the format of S3."""
     body = f"<Error><Code>{code}</Code><Message>to order</Message></Error>".encode()
     return Answer(status, (("Content-Type", "application/xml"),), body)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A request that S3 was given, and its status."""
+    """A request that was passed on to S3, and its status."""
 
     method: str  # ABORT: the DELETE of an upload in parts
     key: str
@@ -55,7 +55,7 @@ Action = Callable[[Callable[[], Answer]], Answer | None]
 
 @dataclass
 class Rule:
-    """What happens to the next ``times`` requests that match."""
+    """A fault for the next ``times`` matching requests."""
 
     method: str
     key: str  # regular expression for the whole key; a listing has the key ""
@@ -65,7 +65,7 @@ class Rule:
 
 @dataclass
 class Proxy:
-    """Where it listens, what it does wrong, what it saw."""
+    """Its address, the rules of its faults and the requests that it passed on."""
 
     upstream: str  # host:port
     bucket: str
@@ -77,21 +77,21 @@ class Proxy:
     skew: float = float("inf")  # s that a request's date may be off
 
     def limit_skew(self, seconds: float) -> None:
-        """Refuse requests that are dated too far from now, as AWS does beyond 15 minutes."""
+        """Reject requests dated too far from now, as AWS does beyond 15 minutes."""
         self.skew = seconds
 
     def on(self, method: str, key: str, action: Action, times: int = 1) -> None:
-        """Order what happens to the next matching requests."""
+        """Inject a fault into the next matching requests."""
         with self.lock:
             self.rules.append(Rule(method, key, action, times))
 
     def calm(self) -> None:
-        """Forget all orders."""
+        """Remove all rules."""
         with self.lock:
             self.rules.clear()
 
     def _published(self) -> list[str]:
-        """Ids of the manifests that S3 took, whatever the daemon was told."""
+        """Ids of the manifests that S3 stored, whichever response the daemon received."""
         with self.lock:
             taken = [s.key for s in self.seen if (s.method, s.status) == ("PUT", 200)]
         return [match[1] for key in taken if (match := MANIFEST.fullmatch(key))]
@@ -101,7 +101,7 @@ class Proxy:
         return jobs - set(self._published())
 
     def doubled(self) -> set[str]:
-        """Jobs of which S3 took more than one manifest."""
+        """Jobs with more than one stored manifest."""
         return {job_id for job_id, count in Counter(self._published()).items() if count > 1}
 
     def _action(self, method: str, key: str) -> Action | None:
@@ -121,12 +121,12 @@ def after(count: int, action: Action) -> Action:
 
 
 def answer(status: int, code: str) -> Action:
-    """S3 is not asked."""
+    """The request does not reach S3."""
     return lambda ask: refusal(status, code)
 
 
 def apply_then(status: int, code: str) -> Action:
-    """S3 does it, and the daemon is told that it did not."""
+    """S3 executes the request, and the daemon receives an error."""
 
     def act(ask: Callable[[], Answer]) -> Answer:
         ask()
@@ -136,11 +136,11 @@ def apply_then(status: int, code: str) -> Action:
 
 
 def reset(ask: Callable[[], Answer]) -> None:
-    """The connection is reset before S3 is asked."""
+    """The connection is reset before the request reaches S3."""
 
 
 def reset_after(ask: Callable[[], Answer]) -> None:
-    """The connection is reset once S3 has done it."""
+    """The connection is reset after S3 has executed the request."""
     ask()
 
 
@@ -151,7 +151,7 @@ def cut(ask: Callable[[], Answer]) -> Answer:
 
 
 def rewrite(change: Callable[[bytes], bytes]) -> Action:
-    """The body of the answer is another."""
+    """The body of the response is replaced."""
 
     def act(ask: Callable[[], Answer]) -> Answer:
         given = ask()
@@ -161,7 +161,7 @@ def rewrite(change: Callable[[bytes], bytes]) -> Action:
 
 
 def with_header(name: str, value: str) -> Action:
-    """A header of the answer is another."""
+    """A header of the response is replaced."""
 
     def act(ask: Callable[[], Answer]) -> Answer:
         given = ask()
@@ -271,4 +271,4 @@ class _Handler(BaseHTTPRequestHandler):
         return Answer(reply.status, tuple(kept), content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Send no response."""

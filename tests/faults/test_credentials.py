@@ -1,4 +1,4 @@
-"""The service that gives a machine its credentials is away: at the start, and for a while later."""
+"""The service for credentials is unreachable: at the start, and later for a while."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Role:
 
 @pytest.fixture
 def role(service) -> Iterator[Role]:
-    """What a daemon's credentials come from; its environment holds none."""
+    """The source of a daemon's credentials, without any in its environment."""
     made = Role(service)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         del service.environ[name]
@@ -78,8 +78,8 @@ def role(service) -> Iterator[Role]:
     made.close()
 
 
-def test_a_daemon_that_starts_before_its_machine_has_credentials_is_started_again(service, role):
-    """By the service manager, which leaves it down for wrong settings only."""
+def test_a_daemon_that_starts_before_its_credentials_are_available_is_restarted(service, role):
+    """By the service manager, which gives up only after a wrong setting."""
     service.environ |= {"AWS_EC2_METADATA_DISABLED": "false"}
     service.environ |= {"AWS_EC2_METADATA_SERVICE_ENDPOINT": role.url}
     service.environ |= {"AWS_METADATA_SERVICE_TIMEOUT": "60"}  # s; else 1, and a single try
@@ -93,7 +93,7 @@ def test_a_daemon_that_starts_before_its_machine_has_credentials_is_started_agai
     service.check(faults=1)
 
 
-def test_credentials_that_cannot_be_renewed_for_a_while_delay_jobs_and_no_more(service, role):
+def test_credentials_that_cannot_be_renewed_for_a_while_only_delay_jobs(service, role):
     def go_down(ask):
         role.is_up.clear()
         return ask()

@@ -1,4 +1,4 @@
-"""Several daemons on one bucket, and one that was away."""
+"""Several daemons on one bucket, and one that was suspended."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ pytestmark = pytest.mark.real
 
 
 def runs_of(service, job_id: str) -> int:
-    """How many attempts have left something in S3."""
+    """Number of attempts with objects in S3."""
     found = keys(service.store, f"processed/{job_id}/runs/")
     return len({key.split("/")[3] for key in found})
 
 
-def test_two_daemons_share_fifty_jobs_and_do_none_twice(service):
+def test_two_daemons_share_fifty_jobs_and_run_none_twice(service):
     def shares() -> list[int]:
         return [len(list(service.work_dir(host).glob("*/*"))) for host in ("one", "two")]
 
@@ -37,7 +37,7 @@ def test_two_daemons_share_fifty_jobs_and_do_none_twice(service):
     assert all(runs_of(service, str(100 + k)) == 1 for k in range(50))
 
 
-def test_an_owner_that_was_stopped_and_wakes_publishes_nothing_more(service):
+def test_a_suspended_owner_publishes_nothing_after_it_resumes(service):
     (service.witness / "wait").touch()
     service.send("41")
     owner = service.start(host="one", lease=1)
@@ -80,7 +80,7 @@ def test_an_empty_state_folder_with_the_same_bucket(service):
     assert [path.name for path in service.work_dir("new").glob("*/*")] == ["41"]
 
 
-def test_a_lease_that_was_deleted_is_taken_again(service):
+def test_a_deleted_lease_is_claimed_again(service):
     (service.witness / "wait").touch()
     service.send("41")
     service.start(lease=1)
@@ -95,7 +95,7 @@ def test_a_lease_that_was_deleted_is_taken_again(service):
     service.check(faults=1)
 
 
-def test_a_lease_that_nobody_can_read_runs_out_too(service):
+def test_an_unreadable_lease_expires_too(service):
     put = service.store.client.put_object
     put(Bucket=service.store.name, Key="leases/41.json", Body=b"\0garbage")
     service.send("41")
@@ -107,7 +107,7 @@ def test_a_lease_that_nobody_can_read_runs_out_too(service):
     service.check(faults=1)
 
 
-def test_leases_are_given_back_at_the_end(service):
+def test_leases_are_released_at_the_end(service):
     service.send("41")
     service.run_until_quiet()
 

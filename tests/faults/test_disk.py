@@ -1,4 +1,4 @@
-"""A disk that is full or may not be written, on a small file system of its own."""
+"""A full or read-only disk, on a small file system of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def small_disk(service) -> Iterator[Path]:
 
 
 def fill(folder: Path, leave: int) -> Path:
-    """Take all of a disk but for some bytes."""
+    """Fill a disk except for some bytes."""
     ballast = folder / ".ballast"
     about = os.statvfs(folder)
     with ballast.open("wb") as file:
@@ -36,7 +36,7 @@ def fill(folder: Path, leave: int) -> Path:
 
 
 def fill_inodes(folder: Path, leave: int) -> Path:
-    """Take all names of files that a disk has but for some."""
+    """Use up the inodes of a disk except for some."""
     ballast = folder / ".ballast"
     ballast.mkdir()
     for number in range(os.statvfs(folder).f_favail - leave):
@@ -63,7 +63,7 @@ def test_a_disk_that_fills_up_at_any_write_delays_a_job(service, small_disk, lea
 
 
 @pytest.mark.parametrize("leave", [0, 3, 8])
-def test_a_disk_without_room_for_another_file_delays_a_job(service, small_disk, leave):
+def test_a_disk_without_free_inodes_delays_a_job(service, small_disk, leave):
     service.send("41")
     service.start("wait", reserve=0).wait(60)
     ballast = fill_inodes(small_disk, leave)
@@ -79,7 +79,7 @@ def test_a_disk_without_room_for_another_file_delays_a_job(service, small_disk, 
     service.check(faults=1)
 
 
-def test_a_quota_that_is_reached_stops_no_worker_and_takes_no_job(service):
+def test_a_reached_quota_stops_no_worker_and_admits_no_job(service):
     quota = 4_000_000  # bytes; a job needs 1.72 MB
     (service.witness / "wait").touch()
     service.send("41")
@@ -127,7 +127,7 @@ def test_a_disk_that_is_remounted_read_only_delays_a_job(service, small_disk):
     service.check(faults=1)
 
 
-def test_a_job_that_no_disk_here_could_hold_is_refused(service):
+def test_a_job_larger_than_the_disk_is_rejected(service):
     service.send("41")
     service.may_fail.add("41")
 

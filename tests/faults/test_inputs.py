@@ -1,4 +1,4 @@
-"""What strangers do under incoming/: files that never come, change, vanish or attack; floods."""
+"""Untrusted input under incoming/: missing, changing, vanishing and malicious files; floods."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def put(service, key: str, content: bytes = b"x") -> None:
     service.store.client.put_object(Bucket=service.store.name, Key=f"incoming/{key}", Body=content)
 
 
-def test_keys_that_are_attacks_are_counted_and_nothing_else(service):
+def test_malicious_keys_are_only_counted(service):
     for key in ATTACKS:
         with contextlib.suppress(ClientError):  # this server refuses some of them
             put(service, key)
@@ -66,7 +66,7 @@ def test_keys_that_are_attacks_are_counted_and_nothing_else(service):
     assert shown == {"41", "_service.json"}
 
 
-def test_jobs_that_never_become_complete_wait_for_ever_and_disturb_nobody(service):
+def test_incomplete_jobs_wait_forever_without_effect_on_others(service):
     send(service.store, "51", params=PARAMS)
     send(service.store, "52", stations=STATIONS)
     send(service.store, "53", cancel=b"")
@@ -99,7 +99,7 @@ def test_a_file_that_is_deleted_between_the_listing_and_the_copy(service):
     service.check(faults=1)
 
 
-def test_a_file_that_arrives_damaged_is_asked_for_again(service):
+def test_a_file_that_arrives_damaged_is_fetched_again(service):
     service.send("41")
     flipped = rewrite(lambda body: body.replace(b"0.12", b"0.13"))
     service.proxy.on("GET", "incoming/41/params.csv", flipped, 2)
@@ -117,7 +117,7 @@ FIRST = 12  # jobs that stand first in line
 
 
 def signed_puts(service, objects: list[tuple[str, bytes]]) -> None:
-    """Put many objects over one connection, without what boto3 does for each."""
+    """Put many objects over one connection, without the overhead of boto3."""
     server = service.server
     signer = S3SigV4Auth(Credentials(server.access_key, server.secret_key), "s3", "us-east-1")
     connection = http.client.HTTPConnection(urlsplit(server.endpoint).netloc)
@@ -133,7 +133,7 @@ def signed_puts(service, objects: list[tuple[str, bytes]]) -> None:
 
 
 def flood(service, count: int) -> list[str]:
-    """Send as many good jobs at once, the FIRST of them before all others; gives their ids."""
+    """Send many valid jobs at once, the FIRST of them before the others; returns their ids."""
     ids = [str(10_000 + number) for number in range(count)]
     files = {"stations.csv": STATIONS, "params.csv": PARAMS}
     objects = [(f"incoming/{i}/{name}", body) for i in ids for name, body in files.items()]
@@ -151,14 +151,14 @@ def batches(items: list, size: int) -> Iterator[list]:
 
 
 def queued(service) -> int:
-    """How many jobs wait, as the page is told."""
+    """Number of waiting jobs in the heartbeat."""
     if "processed/_service.json" not in keys(service.store, "processed/_"):
         return 0
     return json.loads(read(service.store, "processed/_service.json"))["queued"]
 
 
-def test_five_thousand_jobs_at_once_wait_their_turn(service):
-    """The first ones are done while the others wait, a kill in the middle; none goes astray."""
+def test_five_thousand_jobs_at_once_are_queued(service):
+    """The first jobs run while the others wait, with a kill in between; none is lost."""
     ids = flood(service, 5000)
     begun = service.start(worker="instant")
     wait_until(lambda: service.is_done(ids[0]), 120)
@@ -184,7 +184,7 @@ def test_five_thousand_jobs_at_once_wait_their_turn(service):
 
 
 def take_back(service, ids: list[str]) -> None:
-    """Delete jobs that nobody has taken, as their users may."""
+    """Delete jobs that are not admitted, as their users may."""
     found = [f"incoming/{i}/{name}.csv" for i in ids for name in ("stations", "params")]
     for part in batches(found, 1000):
         wanted = {"Objects": [{"Key": key} for key in part], "Quiet": True}

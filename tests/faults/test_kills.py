@@ -38,7 +38,7 @@ def test_every_step_has_two_points():
     assert len(POINTS) == 2 * len(STEPS) == len(set(POINTS))
 
 
-def test_a_kill_before_and_after_every_step_loses_and_doubles_nothing(service):
+def test_a_kill_before_and_after_every_step_loses_and_duplicates_nothing(service):
     points = points_of(STEPS.keys() - _ODD)
     for number, point in enumerate(points):
         service.send(str(100 + number))
@@ -49,7 +49,7 @@ def test_a_kill_before_and_after_every_step_loses_and_doubles_nothing(service):
     service.check(faults=len(points))
 
 
-def test_a_kill_while_a_job_is_refused(service):
+def test_a_kill_while_a_job_is_rejected(service):
     points = points_of(_OF_REFUSED)
     for number, point in enumerate(points):
         service.send(str(100 + number), stations=STATIONS, params=PARAMS.replace(b"0.35", b"9"))
@@ -76,7 +76,7 @@ def test_a_kill_while_correlations_are_fetched_from_another_machine(service):
     assert all(service.is_done(str(100 + k)) for k in range(len(points)))
 
 
-def test_a_kill_while_a_worker_that_failed_is_followed_by_another(service):
+def test_a_kill_while_a_failed_worker_is_retried(service):
     points = points_of(_OF_BROKEN)
     (service.witness / "fail").write_text("1")
     service.send("41")
@@ -107,7 +107,7 @@ def test_a_kill_while_a_worker_is_stopped(service):
     assert service.store.read_status("41")["state"] == "cancelled"
 
 
-def test_a_kill_while_a_job_is_told_its_place_in_the_queue(service):
+def test_a_kill_while_a_queue_position_is_published(service):
     for number in range(8):
         service.send(str(100 + number))
     for point in points_of(_OF_QUEUE):
@@ -118,7 +118,7 @@ def test_a_kill_while_a_job_is_told_its_place_in_the_queue(service):
     service.check(faults=2)
 
 
-def test_a_kill_while_room_is_made_on_the_disk(service):
+def test_a_kill_while_disk_space_is_purged(service):
     # A job needs 1.72 MB: 1 MB, and 1.3 times 287 windows of 481 lags of 4 bytes.
     service.send("41")
     service.run_until_quiet()
@@ -134,7 +134,7 @@ def test_a_kill_while_room_is_made_on_the_disk(service):
 
 
 @pytest.mark.parametrize("action", ["raise", "enospc"])
-def test_an_error_at_every_point_delays_a_job_and_no_more(service, action):
+def test_an_error_at_every_point_only_delays_a_job(service, action):
     points = points_of((STEPS if action == "raise" else ON_DISK).keys() - _ODD)
     for number, point in enumerate(points):
         service.send(str(100 + number))
@@ -144,7 +144,7 @@ def test_an_error_at_every_point_delays_a_job_and_no_more(service, action):
     assert service.log.count(f"fault: {action} at") == len(points)
 
 
-def test_a_step_that_takes_long_harms_nothing(service):
+def test_a_slow_step_has_no_effect_on_the_result(service):
     service.send("41")
     service.run_until_quiet(fault="manifest.commit.before:sleep")
 
@@ -188,7 +188,7 @@ def test_sigterm_in_the_middle_of_a_step_ends_the_daemon_and_loses_nothing(servi
     service.check(faults=1)
 
 
-def test_orders_of_an_operator_race_with_passes_and_kills(service):
+def test_operator_commands_race_with_passes_and_kills(service):
     chance = random.Random(36)
     ids = [str(100 + number) for number in range(6)]
     for job_id in ids:

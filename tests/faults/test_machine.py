@@ -1,4 +1,4 @@
-"""The machine itself fails: its power, its clock, its daemon again and again, in any version."""
+"""Failures of the machine: power cuts, a wrong clock, repeated crashes, other versions."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def powered(service) -> Iterator[PoweredDisk]:
     subprocess.run(["umount", "-l", disk.folder], check=True)
 
 
-def test_a_disk_forgets_in_a_power_cut_what_nobody_has_synced(powered):
-    """So that the tests below mean something; whatever a daemon syncs takes this along."""
+def test_a_power_cut_loses_data_that_is_not_synced(powered):
+    """Checks the method of the tests below."""
     with (powered.folder / ".kept").open("wb") as file:
         file.write(b"kept")
         file.flush()
@@ -104,8 +104,8 @@ LASTING = (
 )
 
 
-def test_power_cuts_lose_and_double_nothing(service, powered):
-    """The power goes right after each step that must last."""
+def test_power_cuts_lose_and_duplicate_nothing(service, powered):
+    """The power is cut right after each step that must be durable."""
     for number, point in enumerate(LASTING):
         service.send(str(100 + number))
         daemon = service.start("wait", fault=f"{point}:hang", max_parallel=8, reserve=0)
@@ -137,7 +137,7 @@ def test_power_cuts_at_random_moments(service, powered, cuts):
 
 
 @pytest.mark.parametrize("minutes", [-14, 14])
-def test_a_clock_that_is_off_delays_no_job(service, minutes):
+def test_a_wrong_clock_delays_no_job(service, minutes):
     service.send("41")
     daemon = service.start(clock=f"{minutes:+}m")
     wait_until(lambda: service.is_done("41"))
@@ -150,7 +150,7 @@ def test_a_clock_that_is_off_delays_no_job(service, minutes):
 
 
 @pytest.mark.parametrize("minutes", [-20, 20])
-def test_a_clock_that_s3_refuses_is_named_and_the_job_waits(service, minutes):
+def test_a_clock_that_s3_rejects_is_reported_and_the_job_waits(service, minutes):
     service.send("41")
     service.proxy.limit_skew(15 * 60)
     daemon = service.start(clock=f"{minutes:+}m")
@@ -188,7 +188,7 @@ def test_a_daemon_that_crashes_ten_times_in_a_row_at_one_place(service):
 
 
 def rewrite_job(service, change: Callable[[dict], None]) -> Path:
-    """Change a job's job.json; gives its path."""
+    """Change a job's job.json; returns its path."""
     (path,) = service.work_dir().glob("*/41/job.json")
     content = json.loads(path.read_bytes())
     change(content)
@@ -208,8 +208,8 @@ def left_running(service):
     return service
 
 
-def test_a_job_of_an_older_version_goes_on(left_running):
-    """It knew only what every job must say; its worker is adopted."""
+def test_a_job_of_an_older_version_is_continued(left_running):
+    """Its job.json has only the required keys; its worker is adopted."""
 
     def forget(content: dict) -> None:
         for field in ("executor", "starved", "needed", "past", "is_held", "problems"):
@@ -223,7 +223,7 @@ def test_a_job_of_an_older_version_goes_on(left_running):
     left_running.check(faults=1)
 
 
-def test_a_job_of_a_newer_version_is_left_to_that_one(left_running):
+def test_a_job_of_a_newer_version_is_not_touched(left_running):
     path = rewrite_job(left_running, lambda content: content.update(shape="round", age=3))
     before = path.read_bytes()
 

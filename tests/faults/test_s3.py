@@ -1,4 +1,4 @@
-"""S3 that fails, lies or is away, between a real daemon and a real server."""
+"""S3 that fails, sends wrong responses or is unreachable, between a real daemon and server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ANY = ".*"
         pytest.param("PUT", "processed/.*/files.txt", answer(500, "InternalError"), 7, id="F56"),
     ],
 )
-def test_an_s3_that_fails_delays_a_job_and_no_more(service, method, key, action, times):
+def test_a_failing_s3_only_delays_a_job(service, method, key, action, times):
     service.send("41")
     service.proxy.on(method, key, action, times)
 
@@ -60,8 +60,8 @@ def test_a_page_of_the_listing_that_comes_twice_or_without_its_end(service):
 
 
 @pytest.mark.parametrize("minutes", [-20, 20])
-def test_a_clock_that_is_off_changes_nothing(service, minutes):
-    """S3's answers are dated by a clock that is far from this machine's."""
+def test_a_wrong_clock_of_s3_changes_nothing(service, minutes):
+    """The dates of S3's responses differ far from the clock of this machine."""
     date = format_datetime(datetime.now(UTC) + timedelta(minutes=minutes), usegmt=True)
     service.proxy.on("GET", "", with_header("Date", date), 10**6)
     service.send("41")
@@ -79,7 +79,7 @@ def test_a_clock_that_is_off_changes_nothing(service, minutes):
     service.check(faults=1)
 
 
-def test_a_machine_whose_clock_s3_refuses_says_so_and_goes_on_once_it_is_right(service):
+def test_a_clock_that_s3_rejects_is_reported_until_it_is_corrected(service):
     service.send("41")
     daemon = service.start()
     wait_until(lambda: service.store.read_status("41") is not None)
@@ -104,8 +104,8 @@ def test_a_machine_whose_clock_s3_refuses_says_so_and_goes_on_once_it_is_right(s
         pytest.param(20, 300, marks=pytest.mark.long),
     ],
 )
-def test_a_black_hole_of_five_minutes_swallows_nothing(service, s3_timeout, seconds):
-    """S3 takes requests and never answers; workers go on, and so does the daemon afterwards."""
+def test_five_minutes_without_answers_from_s3_lose_nothing(service, s3_timeout, seconds):
+    """S3 accepts requests and never responds; workers continue, and so does the daemon later."""
     back = threading.Event()
     (service.witness / "wait").touch()
     service.send("41")
@@ -127,7 +127,7 @@ def test_a_black_hole_of_five_minutes_swallows_nothing(service, s3_timeout, seco
     service.check(faults=1)
 
 
-def test_sigterm_ends_a_daemon_within_ten_seconds_even_in_a_black_hole(service):
+def test_sigterm_ends_a_daemon_within_ten_seconds_while_s3_does_not_answer(service):
     back = threading.Event()
     service.proxy.on("GET", ANY, lambda _: back.wait(60) and None, 10**6)
     daemon = service.start(s3_timeout=30)
@@ -157,7 +157,7 @@ def test_objects_that_change_between_the_listing_and_the_copy(service):
     assert manifest["request"]["params"]["freqmin"] == 0.13
 
 
-def test_results_that_are_refused_for_one_job_hold_up_no_other(service):
+def test_rejected_uploads_of_one_job_do_not_delay_another(service):
     service.send("41")
     service.send("42")
     service.proxy.on("PUT", "processed/41/.*", answer(403, "AccessDenied"), 10**6)
@@ -171,7 +171,7 @@ def test_results_that_are_refused_for_one_job_hold_up_no_other(service):
     service.check(faults=1)
 
 
-def test_the_heartbeat_tells_how_many_wait_and_names_nobody(service):
+def test_the_heartbeat_counts_queued_jobs_without_their_ids(service):
     ids = [str(7_104_200_100 + number) for number in range(9)]  # no figure looks like these
     for job_id in ids:
         service.send(job_id)

@@ -1,4 +1,4 @@
-"""Results on their way to S3: uploads in parts that break off, files that change meanwhile."""
+"""Uploads of results: interrupted multipart uploads, and files that change meanwhile."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PARTS = {**AT_ONCE, "multipart_from": 2**20}
 
 @pytest.fixture
 def large(service):
-    """A service with one job, whose correlations go up in parts."""
+    """A service with one job, whose correlations need a multipart upload."""
     (service.witness / "size").write_text(str(IN_PARTS))
     service.send("41")
     return service
 
 
 def unfinished(service) -> list[dict]:
-    """Uploads in parts that were begun and neither completed nor aborted."""
+    """Multipart uploads that were neither completed nor aborted."""
     answer = service.store.client.list_multipart_uploads(Bucket=service.store.name)
     return answer.get("Uploads", [])
 
@@ -42,7 +42,7 @@ def unfinished(service) -> list[dict]:
         pytest.param("POST", after(1, cut), 2, id="completed-but-cut"),
     ],
 )
-def test_an_upload_in_parts_that_fails_is_aborted_and_made_anew(large, method, action, times):
+def test_a_failed_multipart_upload_is_aborted_and_repeated(large, method, action, times):
     large.proxy.on(method, CORR, action, times)
 
     large.run_until_quiet(**PARTS)
@@ -53,8 +53,8 @@ def test_an_upload_in_parts_that_fails_is_aborted_and_made_anew(large, method, a
     large.check(faults=large.proxy.fired)
 
 
-def test_an_upload_that_s3_aborts_between_two_parts_is_made_anew(large):
-    """As the bucket's rule does that expires what was never completed."""
+def test_a_multipart_upload_aborted_by_s3_is_repeated(large):
+    """As by the lifecycle rule for incomplete multipart uploads."""
 
     begun = []
 
@@ -80,7 +80,7 @@ def _inside(name: str, xml: bytes) -> str:
 
 
 @pytest.mark.parametrize(("method", "through"), [("PUT", 1), ("POST", 1)])
-def test_a_kill_in_the_middle_of_an_upload_in_parts(large, method, through):
+def test_a_kill_during_a_multipart_upload(large, method, through):
     def die(ask: Callable) -> None:
         large.processes[0].kill()
 
@@ -103,7 +103,7 @@ def test_a_kill_in_the_middle_of_an_upload_in_parts(large, method, through):
     [("other bytes", AT_ONCE), ("other bytes", PARTS), ("longer", PARTS), ("cut", PARTS)],
 )
 def test_a_result_that_changes_while_it_is_uploaded_is_not_published(large, change, settings):
-    """Its worker has ended; whatever writes there now has no business to."""
+    """Its worker has ended, so no process may write there."""
     changes = {
         "other bytes": lambda path: overwrite(path, b"\x00HDF"),
         "longer": lambda path: path.write_bytes(path.read_bytes() + b"more"),

@@ -1,4 +1,4 @@
-"""The host's corridor: jobs from incoming/ to their end, whatever happens on the way."""
+"""Passes of the daemon: jobs from incoming/ to their end, with failures at every step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Host:
         self.start()
 
     def start(self) -> None:
-        """A new daemon, as after a crash; the workers are as they were."""
+        """Start a new daemon, as after a crash, with the same workers."""
         self.daemon = Daemon(self.store, self.launcher, self.config, now=lambda: self.time)
         with self.daemon.locked():
             pass
@@ -50,7 +50,7 @@ class Host:
         return self.daemon.jobs[job_id]
 
     def finish(self, job_id: str = "41", **changes) -> None:
-        """Let the worker of a job do its work and end well."""
+        """Let the worker of a job write its results and exit with 0."""
         work(self.job(job_id).folder, **changes)
         self.launcher.end(job_id)
 
@@ -63,7 +63,7 @@ class Host:
 
 @pytest.fixture(autouse=True)
 def _a_pass_that_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How far a pass comes is no question of how busy the machine is."""
+    """Make the progress of a pass independent of the load of the machine."""
     for name in ("_SLICE", "_POSITIONS_SLICE"):
         monkeypatch.setattr(admission, name, 1e9)  # s
 
@@ -125,7 +125,7 @@ def test_the_status_has_the_fields_of_the_contract_in_every_state(host, store):
     assert running["started"] == "2027-01-15T08:00:00Z"
 
 
-def test_inputs_stay_as_they_were_sent(host, store):
+def test_input_files_are_not_changed(host, store):
     host.run_job()
 
     assert read(store, "incoming/41/params.csv") == PARAMS
@@ -163,7 +163,7 @@ def test_a_later_edit_of_incoming_changes_nothing(host, store):
     assert status(store)["state"] == "done"
 
 
-def test_progress_and_results_show_while_the_worker_runs(host, store):
+def test_progress_and_results_are_published_while_the_worker_runs(host, store):
     send(store, "41")
     host.run_pass()
     folder = host.job().folder
@@ -180,7 +180,7 @@ def test_progress_and_results_show_while_the_worker_runs(host, store):
     assert not [key for key in keys(store) if "partial" in key]
 
 
-def test_jobs_run_in_their_order_and_no_more_at_a_time_than_allowed(make_host, store):
+def test_jobs_run_in_order_and_within_the_limit_of_parallel_jobs(make_host, store):
     host = make_host(max_parallel=2)
     for job_id in ("1", "2", "3"):
         send(store, job_id)
@@ -200,7 +200,7 @@ def test_jobs_run_in_their_order_and_no_more_at_a_time_than_allowed(make_host, s
 # --- refusals ---
 
 
-def test_a_refused_job_tells_its_user_every_reason(host, store):
+def test_the_status_of_a_rejected_job_has_every_reason(host, store):
     stations = STATIONS.replace(b"2019-01-02", b"2018-13-01")
     send(store, "41", stations=stations, params=PARAMS.replace(b"0.35", b"9"))
     host.run_pass()
@@ -219,7 +219,7 @@ def test_a_refused_job_tells_its_user_every_reason(host, store):
     assert store.read_manifest("41") is None
 
 
-def test_a_job_that_is_too_large_is_refused(host, store):
+def test_a_job_that_is_too_large_is_rejected(host, store):
     rows = [f"NO,S{k:04},,BHZ,2000-01-01T00:00:00,2000-01-09T00:00:00" for k in range(3000)]
     header = STATIONS.splitlines()[0].decode()
     send(store, "41", stations="\n".join([header, *rows]).encode(), params=PARAMS)
@@ -229,7 +229,7 @@ def test_a_job_that_is_too_large_is_refused(host, store):
     assert "pair-days" in status(store)["reason"]
 
 
-def test_a_source_that_is_not_configured_is_refused_by_name(host, store):
+def test_an_unknown_source_is_rejected_by_name(host, store):
     params = b"fs,freqmin,freqmax,cc_step,cc_len,maxlag,source\n4,0.1,0.3,300,600,60,elsewhere\n"
     send(store, "41", stations=STATIONS, params=params)
     host.run_pass()
@@ -238,7 +238,7 @@ def test_a_source_that_is_not_configured_is_refused_by_name(host, store):
     assert "source = elsewhere cannot be used" in status(store)["reason"]
 
 
-def test_a_job_is_refused_with_every_error_whoever_finds_it(host, store):
+def test_a_job_is_rejected_with_the_errors_of_every_check(host, store):
     params = b"fs,freqmin,freqmax,cc_step,cc_len,maxlag,source\n4,nan,3,300,600,60,elsewhere\n"
     rows = [f"XX,S{k:04},,BHZ,2010-01-01,2019-12-31" for k in range(300)]
     send(store, "41", stations="\n".join(rows).encode(), params=params)
@@ -255,7 +255,7 @@ def test_a_job_is_refused_with_every_error_whoever_finds_it(host, store):
     assert len(status(store)["reason"].splitlines()) == 5
 
 
-def test_a_worker_that_refuses_the_data_rejects_the_job(host, store):
+def test_exit_code_65_of_a_worker_rejects_the_job(host, store):
     send(store, "41")
     host.run_pass()
     host.launcher.end("41", 65, "error: no station has data")
@@ -277,7 +277,7 @@ NOTHING = (
 )
 
 
-def test_a_job_that_made_nothing_fails_at_once_with_the_reasons_and_their_summary(host, store):
+def test_a_job_without_correlations_fails_at_once_with_reasons_and_summary(host, store):
     text = NOTHING.format(reason="the archive does not have this channel")
     send(store, "41")
     host.run_pass()
@@ -296,7 +296,7 @@ def test_a_job_that_made_nothing_fails_at_once_with_the_reasons_and_their_summar
     assert host.launcher.running == []
 
 
-def test_a_job_whose_source_was_out_of_reach_is_tried_as_often_as_any_such(host, store):
+def test_an_unreachable_source_is_retried_eight_times_even_without_correlations(host, store):
     send(store, "41")
     host.run_pass()
     for count in range(1, 9):
@@ -312,7 +312,7 @@ def test_a_job_whose_source_was_out_of_reach_is_tried_as_often_as_any_such(host,
     assert status(store)["reason"].startswith("failed after 8 attempts: no correlation was made: ")
 
 
-def test_every_line_of_a_refusal_by_the_worker_reaches_its_user(host, store):
+def test_every_line_of_an_error_of_the_worker_is_in_the_reason(host, store):
     send(store, "41")
     host.run_pass()
     host.launcher.end("41", 65, "error: params.csv line 2: fs is wrong\nparams.csv line 2: too")
@@ -333,7 +333,9 @@ def test_every_line_of_a_refusal_by_the_worker_reaches_its_user(host, store):
         ([{"channel_days": "many"}, 3], "finished"),
     ],
 )  # fmt: skip
-def test_a_job_that_is_done_says_how_much_came_to_nothing(host, store, reasons, stage):
+def test_the_stage_of_a_finished_job_counts_channel_days_without_correlation(
+    host, store, reasons, stage
+):
     send(store, "41")
     host.run_pass()
     outputs = json.loads(json.dumps(work(host.job().folder)))
@@ -385,7 +387,7 @@ def broken_count(folder: Path) -> None:
         (broken_count, "accounts for 0 of 1 days"),
     ],
 )
-def test_success_that_is_not_true_is_a_failure(make_host, store, breaking, reason):
+def test_a_worker_with_broken_outputs_has_failed(make_host, store, breaking, reason):
     host = make_host(max_attempts=1)
     send(store, "41")
     host.run_pass()
@@ -402,9 +404,7 @@ def test_success_that_is_not_true_is_a_failure(make_host, store, breaking, reaso
 @pytest.mark.parametrize(
     ("exit_code", "runs"), [(1, 3), (74, 3), (139, 3), (69, 8), (75, 8), (None, 5), (78, 1)]
 )
-def test_a_job_is_given_up_after_as_many_workers_as_its_trouble_deserves(
-    host, store, exit_code, runs
-):
+def test_a_job_fails_after_the_attempts_for_its_kind_of_failure(host, store, exit_code, runs):
     send(store, "41")
     host.run_pass()
     for count in range(1, runs + 1):
@@ -420,7 +420,7 @@ def test_a_job_is_given_up_after_as_many_workers_as_its_trouble_deserves(
     assert read(store, lines(store)[0]) == b"one line\nthe end\n"
 
 
-def test_the_next_worker_waits_longer_each_time_and_after_a_restart_too(host, store):
+def test_the_back_off_doubles_and_survives_a_restart(host, store):
     send(store, "41")
     host.run_pass()
     host.launcher.end("41", 1)
@@ -486,7 +486,7 @@ def test_a_running_job_is_cancelled(host, store):
     assert lines(store)[-1] == "done"
 
 
-def test_a_job_that_waits_for_its_turn_is_cancelled(host, store):
+def test_a_queued_job_is_cancelled(host, store):
     send(store, "40")
     send(store, "41")
     host.run_pass()
@@ -497,7 +497,7 @@ def test_a_job_that_waits_for_its_turn_is_cancelled(host, store):
     assert host.launcher.running == ["40"]
 
 
-def test_a_job_that_is_cancelled_before_it_was_seen_never_runs(host, store):
+def test_a_job_that_is_cancelled_before_admission_never_runs(host, store):
     send(store, "41", stations=STATIONS, params=PARAMS, cancel=b"")
     host.run_pass()
 
@@ -515,7 +515,7 @@ def test_a_published_job_cannot_be_cancelled(host, store):
     assert status(store)["state"] == "done"
 
 
-def test_a_marker_without_a_job_makes_no_job(host, store):
+def test_a_cancel_marker_alone_is_not_a_job(host, store):
     send(store, "41", cancel=b"")
 
     assert host.run_pass() == 0
@@ -525,7 +525,7 @@ def test_a_marker_without_a_job_makes_no_job(host, store):
 # --- jobs do not get in each other's way ---
 
 
-def test_trouble_with_one_job_does_not_delay_another(host, store, monkeypatch, caplog):
+def test_an_error_of_one_job_does_not_delay_another(host, store, monkeypatch, caplog):
     for job_id in ("1", "2"):
         send(store, job_id)
     host.config = replace(host.config, max_parallel=2)
@@ -550,7 +550,7 @@ def test_trouble_with_one_job_does_not_delay_another(host, store, monkeypatch, c
     assert status(store, "1")["state"] == "done"
 
 
-def test_keys_of_strangers_are_counted_in_the_log_once(host, store, caplog):
+def test_ignored_keys_are_logged_once(host, store, caplog):
     caplog.set_level(logging.INFO)
     store.client.put_object(Bucket="xcor", Key="incoming/999/../777/params.csv", Body=b"")
     host.run_pass()
@@ -574,10 +574,10 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("what", TROUBLES)
-def test_one_jobs_failure_delays_no_others_publication_by_a_pass(
+def test_a_failing_job_does_not_delay_the_publication_of_another(
     make_host, store, monkeypatch, what
 ):
-    """I15: whatever fails of the first job, and again and again, the second is done at once."""
+    """I15: whichever step of the first job fails repeatedly, the second is published at once."""
     host = make_host(max_parallel=3)
     for job_id in ("1", "2"):
         send(store, job_id)
@@ -614,7 +614,7 @@ def test_one_jobs_failure_delays_no_others_publication_by_a_pass(
 # --- crashes, restarts, other daemons ---
 
 
-def test_a_place_in_the_queue_is_told_again_after_a_restart(host, store):
+def test_a_queue_position_is_published_again_after_a_restart(host, store):
     for number in range(8):
         send(store, f"4{number}")
     host.run_pass()
@@ -630,7 +630,7 @@ def test_a_place_in_the_queue_is_told_again_after_a_restart(host, store):
     assert status(store, "47")["stage"] == "queued (5 jobs ahead)"
 
 
-def test_a_place_in_the_queue_is_not_told_of_a_job_that_another_daemon_has(make_host, store):
+def test_no_queue_position_is_published_for_a_job_of_another_daemon(make_host, store):
     first, second = make_host("one"), make_host("two", max_parallel=1)
     send(store, "41")
     first.run_pass()
@@ -646,8 +646,8 @@ def test_a_place_in_the_queue_is_not_told_of_a_job_that_another_daemon_has(make_
     assert status(store)["stage"] == shown
 
 
-def test_disk_of_the_daemon_stays_within_its_quota(make_host, store):
-    """I11: room is made by removing what ended, and running jobs are left alone."""
+def test_the_work_folder_stays_within_its_quota(make_host, store):
+    """I11: space is freed by removing ended jobs, never running ones."""
     quota = 4_000_000  # bytes; a job may take 1.72 MB and takes 1.5 MB
     host = make_host(quota=float(quota), max_parallel=3)
     for number in range(8):
@@ -665,7 +665,7 @@ def test_disk_of_the_daemon_stays_within_its_quota(make_host, store):
     assert len(list(host.config.work_dir.glob("*/*"))) < 8, "the oldest folders were removed"
 
 
-def test_a_staging_that_a_crash_cut_short_is_done_again(host, store):
+def test_an_interrupted_staging_is_repeated(host, store):
     half = host.config.work_dir / "20200615_102819/41"
     half.mkdir(parents=True)
     (half / "stations.csv").write_bytes(b"half")
@@ -676,7 +676,7 @@ def test_a_staging_that_a_crash_cut_short_is_done_again(host, store):
     assert status(store)["state"] == "done"
 
 
-def test_a_file_replaced_between_listing_and_copy_is_taken_with_the_next_pass(host, store):
+def test_a_file_replaced_between_listing_and_copy_is_staged_in_the_next_pass(host, store):
     send(store, "41")
     listing = store.waiting()
     send(store, "41", params=PARAMS.replace(b"0.12", b"0.13"))
@@ -732,7 +732,7 @@ def test_a_job_is_published_once_wherever_the_daemon_dies(
     assert lines(store)[-1] == "done"
 
 
-def test_of_two_daemons_one_publishes_and_both_say_so(make_host, store):
+def test_one_of_two_daemons_publishes_and_both_record_it(make_host, store):
     first, second = make_host("one", lease=0.0), make_host("two", lease=0.0)
     send(store, "41")
     for host in (first, second):
@@ -773,7 +773,7 @@ def test_a_job_that_ended_elsewhere_is_not_run_again(make_host, store):
     assert other.run_pass() == 0
 
 
-def test_a_manifest_without_its_views_gets_them(make_host, store):
+def test_missing_views_of_a_published_job_are_written(make_host, store):
     make_host("one").run_job()
     for name in ("status.json", "files.txt"):
         store.client.delete_object(Bucket="xcor", Key=f"processed/41/{name}")
@@ -783,7 +783,7 @@ def test_a_manifest_without_its_views_gets_them(make_host, store):
     assert lines(store)[-1] == "done"
 
 
-def test_a_job_whose_machine_was_lost_is_run_again(make_host, store, monkeypatch):
+def test_a_job_of_a_lost_machine_runs_on_another(make_host, store, monkeypatch):
     send(store, "41")
     lost = make_host("one")
     lost.run_pass()
@@ -873,7 +873,7 @@ def test_a_stack_cannot_be_stacked(host, store):
     ("interval", "left", "low", "high"),
     [(0.0, 3, 0.8, 1.2), (0.0, 0, 4.0, 6.0), (1.0, 0, 1.0, 1.0)],
 )
-def test_passes_follow_sooner_while_there_is_work_and_not_in_step(
+def test_the_interval_is_shorter_while_jobs_are_unfinished_and_has_jitter(
     make_host, interval, left, low, high
 ):
     host, waits = make_host(interval=interval), []
@@ -893,7 +893,7 @@ def test_passes_follow_sooner_while_there_is_work_and_not_in_step(
     assert max(waits) - min(waits) >= 0.9 * (high - low), "they are spread"
 
 
-def test_passes_follow_more_and_more_slowly_while_s3_is_away(make_host):
+def test_the_interval_doubles_while_s3_is_unreachable(make_host):
     host, waits = make_host(), []
 
     class Stop(threading.Event):
@@ -914,7 +914,7 @@ def test_passes_follow_more_and_more_slowly_while_s3_is_away(make_host):
         assert 0.8 <= wait / min(2.0**number, 60) <= 1.2
 
 
-def test_run_once_waits_until_nothing_is_left(make_host, store):
+def test_run_once_waits_until_all_jobs_have_ended(make_host, store):
     host = make_host()
     send(store, "41")
 
@@ -1012,7 +1012,7 @@ def run_daemon(bucket, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
 
 @pytest.mark.real
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_daemon_that_ends_leaves_its_worker_to_the_next(bucket, run_daemon, tmp_path, number):
+def test_the_next_daemon_adopts_the_worker_of_one_that_ended(bucket, run_daemon, tmp_path, number):
     store = Bucket(bucket.server.client(), bucket.name)
     send(store, "41")
     daemon = run_daemon()
@@ -1030,7 +1030,7 @@ def test_a_daemon_that_ends_leaves_its_worker_to_the_next(bucket, run_daemon, tm
 
 
 @pytest.mark.real
-def test_a_worker_killed_from_outside_is_followed_by_another(bucket, run_daemon, tmp_path):
+def test_a_worker_killed_from_outside_is_retried(bucket, run_daemon, tmp_path):
     store = Bucket(bucket.server.client(), bucket.name)
     send(store, "41")
     run_daemon()
@@ -1047,9 +1047,7 @@ def test_a_worker_killed_from_outside_is_followed_by_another(bucket, run_daemon,
 
 
 @pytest.mark.real
-def test_the_end_of_a_worker_is_not_waited_for_and_neither_is_that_of_the_daemon(
-    bucket, run_daemon, tmp_path
-):
+def test_the_end_of_a_worker_and_sigterm_end_the_wait_between_passes(bucket, run_daemon, tmp_path):
     store = Bucket(bucket.server.client(), bucket.name, settle=0)
     send(store, "41")
     wait_until(lambda: store.waiting().jobs[0].is_settled)

@@ -1,4 +1,4 @@
-"""What a look at the bucket costs."""
+"""The cost of listing the bucket in every pass."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def thousand(bucket):
 
 
 def calls_of(way: Callable[[], object]) -> int:
-    """How many functions are called, of Python and of C."""
+    """Number of calls of Python and C functions."""
     called = Counter()
     sys.setprofile(lambda frame, event, argument: called.update([event]))
     try:
@@ -92,7 +92,7 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
 
 
 def test_botocore_parses_no_listing(monkeypatch):
-    """It would take several times what all the rest of a poll takes."""
+    """It would take several times as long as the rest of a pass."""
     parsed = []
 
     class Parser(ElementTree.XMLParser):
@@ -111,7 +111,7 @@ def test_botocore_parses_no_listing(monkeypatch):
 
 
 def test_memory_is_flat_over_ten_thousand_passes(tmp_path, monkeypatch):
-    """Jobs come and go under incoming/, and nothing of them stays."""
+    """Jobs appear and disappear under incoming/, and none stays in memory."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
         store = Bucket(client, "xcor", settle=0)

@@ -21,7 +21,7 @@ MOST_ATTEMPTS, MOST_TRIES = 3, 2
 
 @dataclass(frozen=True, order=True)
 class Host:
-    """A daemon: what it does, its attempt, and what of both is on its disk."""
+    """A daemon: its step, its attempt, and the recorded part of both on its disk."""
 
     does: str = "idle"
     attempt: int = 0
@@ -32,7 +32,7 @@ class Host:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that outlasts a step."""
+    """The state that persists between steps."""
 
     lease: tuple[int, bool] = (-1, False)  # owner, valid
     attempts: int = 0
@@ -70,7 +70,7 @@ def host_steps(world: World, rules: Rules, number: int, host: Host) -> Iterator[
         return replace(world, hosts=hosts, **changes)
 
     def settled(does: str, **changes: object) -> Host:
-        """The daemon once job.json holds what it does."""
+        """The daemon after its step is recorded in job.json."""
         return replace(host, does=does, lasting=does, **changes)
 
     freed = (world.lease[0], False) if world.lease[0] == number else world.lease
@@ -133,7 +133,7 @@ def host_steps(world: World, rules: Rules, number: int, host: Host) -> Iterator[
 
 
 def reduced(world: World, rules: Rules) -> World:
-    """The one of all worlds like this that is walked through."""
+    """The representative of all equivalent worlds."""
     of_use = {world.manifest, *(host.attempt for host in world.hosts)}
     files = frozenset(f for f in world.files if not rules.scoped or f[2] in of_use)
     world = replace(world, files=files)
@@ -147,7 +147,7 @@ def reduced(world: World, rules: Rules) -> World:
 
 
 def explore(rules: Rules, retries: int = 1, is_broken: bool = False) -> tuple[int, set[str], int]:
-    """Walk through every state; gives their number, what is bad, and how many are dead ends.
+    """Visit every state; returns their number, the violations and the number of dead ends.
 
     A protocol that is known to be broken is followed no further than to the first bad state.
     """
@@ -194,7 +194,7 @@ def faults_of(world: World, rules: Rules) -> set[str]:
     [Rules(), Rules(lease=False), Rules(durable=False), Rules(lease=False, durable=False)],
     ids=["service", "no lease", "forgetful", "no lease, forgetful"],
 )
-def test_no_interleaving_loses_or_doubles_a_job(rules, record_property):
+def test_no_interleaving_loses_or_duplicates_a_job(rules, record_property):
     states, bad, stuck = explore(rules)
 
     told = f"model of the protocol: {states} states, bad {len(bad)}, dead ends {stuck}"

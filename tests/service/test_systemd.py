@@ -1,4 +1,4 @@
-"""What the service manager hears, on a socket as systemd's own."""
+"""Notifications to the service manager, on a socket like that of systemd."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def manager(request, tmp_path: Path) -> Iterator[Manager]:
     made.socket.close()
 
 
-def test_the_first_good_pass_makes_the_service_ready(manager):
+def test_the_first_completed_pass_makes_the_service_ready(manager):
     manager.notifier.pass_completed("unfinished jobs: 2")
     manager.notifier.pass_completed("unfinished jobs: 1")
     manager.notifier.step_completed()
@@ -60,7 +60,7 @@ def test_the_first_good_pass_makes_the_service_ready(manager):
     ]
 
 
-def test_trouble_at_the_start_asks_for_patience_and_later_only_says_so(manager):
+def test_a_failed_pass_extends_the_start_and_later_only_sets_the_status(manager):
     manager.notifier.pass_failed("S3 is away")
     manager.notifier.pass_completed("unfinished jobs: 0")
     manager.notifier.pass_failed("S3 is away")
@@ -70,24 +70,24 @@ def test_trouble_at_the_start_asks_for_patience_and_later_only_says_so(manager):
     assert last == "WATCHDOG=1\nSTATUS=S3 is away"
 
 
-def test_a_message_of_several_lines_is_no_order_to_the_manager(manager):
+def test_a_message_of_several_lines_sets_no_other_variable(manager):
     manager.notifier.pass_failed("S3 said\nMAINPID=1")
 
     assert "\nMAINPID" not in manager.heard()[0]
 
 
-def test_without_a_manager_nothing_is_told():
+def test_without_a_manager_nothing_is_sent():
     Notifier({}).pass_completed("unfinished jobs: 0")
 
 
-def test_a_manager_that_is_gone_is_only_reported(tmp_path, caplog):
+def test_an_absent_manager_is_only_logged(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).step_completed()
 
     assert "cannot notify the service manager" in caplog.text
 
 
-def test_the_loop_tells_of_its_passes_its_troubles_and_its_end(manager, tmp_path):
+def test_the_loop_reports_completed_and_failed_passes_and_its_end(manager, tmp_path):
     stop = threading.Event()
     outcomes = iter([UnreachableError("S3 is away"), 3])
     config = Config(bucket="xcor", work_dir=tmp_path / "work", interval=0.05)
@@ -109,7 +109,7 @@ def test_the_loop_tells_of_its_passes_its_troubles_and_its_end(manager, tmp_path
     assert "STATUS=unfinished jobs: 3" in heard[1]
 
 
-def test_a_pass_with_many_jobs_tells_after_each_that_it_lives(manager, tmp_path):
+def test_a_pass_restarts_the_watchdog_after_each_job(manager, tmp_path):
     with bucket_of_moto() as store:
         for number in range(3):
             send(store, str(100 + number))

@@ -190,7 +190,10 @@ test("each way to fail has advice of its own", () => {
   const told = failed.map((reason) => advice("failed", reason));
   assert.equal(new Set(told).size, failed.length);
   assert.equal(
-    advice("failed", "failed after 8 attempts: no correlation was made: the source does not answer"),
+    advice(
+      "failed",
+      "failed after 8 attempts: no correlation was made: the source does not answer",
+    ),
     told[4],
   );
   assert.match(advice("failed", "KeyError: 'x'"), /log/);

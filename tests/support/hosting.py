@@ -1,4 +1,4 @@
-"""What the tests of the host half share: a small job, a bucket, a launcher and workers to order."""
+"""Shared by the tests of the host half: a small job, a bucket and a fake launcher."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STACKING = b"type,phase_smooth,stack_all,job\nlinear,,true,41\n"
 
 @contextmanager
 def bucket_of_moto() -> Iterator[Bucket]:
-    """An empty bucket that waits for nothing, on a quick stand-in for S3."""
+    """An empty bucket without settle time, on moto."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
         client.create_bucket(Bucket="xcor")
@@ -35,7 +35,7 @@ def bucket_of_moto() -> Iterator[Bucket]:
 
 
 def send(bucket: Bucket, job_id: str, **files: bytes) -> None:
-    """Put the files of a job under incoming/; without any, those of a good job."""
+    """Put the files of a job under incoming/, by default those of a valid job."""
     files = files or {"stations": STATIONS, "params": PARAMS}
     for name, content in files.items():
         key = f"incoming/{job_id}/{name}{'' if name == 'cancel' else '.csv'}"
@@ -59,7 +59,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def free_port() -> int:
-    """A port for a server that starts in a while: one that no connection is given meanwhile."""
+    """A port for a server that starts later, outside the range of ephemeral ports."""
     for port in random.sample(range(15000, 21000), 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -68,7 +68,7 @@ def free_port() -> int:
 
 
 class FakeLauncher:
-    """Workers that do and end as the test orders."""
+    """A launcher without processes; the test ends its workers."""
 
     def __init__(self) -> None:
         self.workers: dict[tuple[str, int], WorkerState] = {}

@@ -1,4 +1,4 @@
-"""What a worker does in a job folder, in no time and without the science."""
+"""The files of a worker, written at once and without computation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ CORRELATIONS = b"\x89HDF correlations"
 
 
 def ordered(witness: Path) -> bytes:
-    """The correlations that a test wants: of as many bytes as its file ``size`` says."""
+    """Correlations of as many bytes as the file ``size`` of a test contains."""
     size = witness / "size"
     return CORRELATIONS.ljust(int(size.read_text()) if size.exists() else 0, b"\0")
 
 
 def work(folder: Path, content: bytes = CORRELATIONS) -> dict:
-    """Do what a worker does in a job folder; gives the content of outputs.json."""
+    """Write the results of a worker; returns the content of outputs.json."""
     result = "CORR/2019-01-01.h5" if (folder / "stations.csv").exists() else "STACK/linear.h5"
     files = {"request.json": b"{}", "summary.csv": b"day,channel\n", result: content}
     for name, body in files.items():

@@ -58,14 +58,14 @@ class Machine:
         return output if code == 0 else ""
 
     def wait_for_words(self, words: str) -> None:
-        """Wait until they stand in the service's journal, which is written beside it."""
+        """Wait until a text is in the service's journal, which is written asynchronously."""
         wait_until(lambda: words in self.journal())
 
     def write(self, path: str, text: str) -> None:
         self.sh(f"mkdir -p {Path(path).parent}; printf %s {shlex.quote(text)} >{path}")
 
     def set(self, **settings: str) -> None:
-        """Settings of the service, beside those that it has; an empty one is left out."""
+        """Add settings of the service; an empty one is removed."""
         self._settings |= settings
         lines = (f"{name}={value}\n" for name, value in self._settings.items() if value)
         self.write(_ETC, "".join(lines))
@@ -79,7 +79,7 @@ class Machine:
         wait_until(lambda: self.show(name) == value, seconds)
 
     def worker_of(self, job_id: str) -> int | None:
-        """The process that works for a job, as the machine numbers it."""
+        """PID of a job's worker on the machine."""
         code = (
             "import glob, json\n"
             f"for p in glob.glob('/var/lib/xcor/work/*/{job_id}/worker.json'):\n"
@@ -88,7 +88,7 @@ class Machine:
         return int(self.sh(f"python3 -c {shlex.quote(code)}") or 0) or None
 
     def state_of(self, process: int) -> str:
-        """Such as S or T; empty where there is none."""
+        """State of a process, such as S or T; empty if there is none."""
         return self.sh(f"sed -n 's/^State:[[:space:]]*\\(.\\).*/\\1/p' /proc/{process}/status",
                        check=False)[:1]  # fmt: skip
 

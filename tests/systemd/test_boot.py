@@ -35,7 +35,7 @@ def machine(docker_host, base_image, norsar, s3_server, tmp_path_factory) -> Ite
 
 @pytest.fixture
 def store(bucket, machine) -> Iterator[Bucket]:
-    """A bucket of the test's own, which the service is told of; it is stopped at the end."""
+    """A bucket configured in the service, which is stopped at the end."""
     machine.set(XCOR_BUCKET=bucket.name, XCOR_FAULT="")
     # A worker of the test before, which outlives its daemon, may still be writing there.
     wait_until(lambda: machine.sh("rm -rf /var/lib/xcor/work && echo gone", False) == "gone")
@@ -50,21 +50,21 @@ def has_ended(store: Bucket, state: str = "done") -> bool:
 
 @pytest.fixture
 def watchdog(machine) -> Iterator[None]:
-    """One that bites while a test can wait for it; others would be bitten on a busy machine."""
+    """A short watchdog timeout; in other tests it would expire on a busy machine."""
     machine.drop_in(f"{SOON}WatchdogSec=6s\n")
     yield
     machine.drop_in(SOON)
 
 
 def stop_worker(machine: Machine) -> int:
-    """Wait for the worker of a job and have it wait; gives its process."""
+    """Wait for the worker of a job and suspend it; returns its PID."""
     wait_until(lambda: machine.worker_of("41"), 200)
     worker = machine.worker_of("41")
     machine.sh(f"kill -STOP {worker}")
     return worker
 
 
-def test_the_service_is_ready_once_a_pass_was_made_and_is_who_it_should_be(machine, store):
+def test_the_service_is_ready_after_a_pass_and_runs_as_its_user(machine, store):
     machine.sh("systemctl start xcor-daemon")
 
     assert machine.show("ActiveState") == "active"
@@ -82,7 +82,7 @@ def test_the_service_is_ready_once_a_pass_was_made_and_is_who_it_should_be(machi
     assert seen.split(",")[0] == "ro"
 
 
-def test_a_job_outlives_a_stop_and_a_start_adopts_it(machine, store):
+def test_a_job_survives_a_stop_and_a_start_adopts_it(machine, store):
     machine.sh("systemctl start xcor-daemon")
     send(store, "41")
     worker = stop_worker(machine)
@@ -100,9 +100,7 @@ def test_a_job_outlives_a_stop_and_a_start_adopts_it(machine, store):
     assert len(store.read_manifest("41")["files"]) > 5
 
 
-def test_a_loop_that_hangs_is_ended_by_the_watchdog_and_comes_back_to_its_job(
-    machine, watchdog, store
-):
+def test_a_hung_loop_is_restarted_by_the_watchdog_and_continues_its_job(machine, watchdog, store):
     machine.set(XCOR_FAULT="record.running.after:hang")
     machine.sh("systemctl start xcor-daemon")
     before = machine.show("MainPID")
@@ -117,7 +115,7 @@ def test_a_loop_that_hangs_is_ended_by_the_watchdog_and_comes_back_to_its_job(
     assert machine.journal().count("fault: hang") == 1
 
 
-def test_a_hung_loop_still_stops_when_it_is_told_to(machine, store):
+def test_a_hung_loop_still_stops_on_sigterm(machine, store):
     machine.set(XCOR_FAULT="record.running.before:hang")
     machine.sh("systemctl start xcor-daemon")
     send(store, "41", **EMPTY)
@@ -129,7 +127,7 @@ def test_a_hung_loop_still_stops_when_it_is_told_to(machine, store):
     machine.wait_for_words("stopped during a pass")
 
 
-def test_a_killed_daemon_is_started_again(machine, store):
+def test_a_killed_daemon_is_restarted(machine, store):
     machine.sh("systemctl start xcor-daemon")
     machine.sh("systemctl kill --signal=KILL xcor-daemon")
 
@@ -137,7 +135,7 @@ def test_a_killed_daemon_is_started_again(machine, store):
     machine.wait_for("ActiveState", "active")
 
 
-def test_a_start_that_can_only_fail_is_not_tried_again(machine, store):
+def test_a_start_with_a_wrong_setting_is_not_retried(machine, store):
     machine.set(XCOR_BUCKET="no-such-bucket")
     machine.sh("systemctl start xcor-daemon", check=False)
 
@@ -147,7 +145,7 @@ def test_a_start_that_can_only_fail_is_not_tried_again(machine, store):
     machine.wait_for_words("does not exist")
 
 
-def test_a_start_waits_for_s3_to_come_up(machine, store):
+def test_a_start_waits_for_s3(machine, store):
     machine.set(AWS_ENDPOINT_URL_S3="http://127.0.0.1:1")
     machine.sh("systemctl start --no-block xcor-daemon")
 
@@ -157,7 +155,7 @@ def test_a_start_waits_for_s3_to_come_up(machine, store):
     machine.set(AWS_ENDPOINT_URL_S3=store.endpoint)
 
 
-def test_a_timer_makes_a_pass_each_second_and_finds_the_workers_of_earlier_ones(machine, store):
+def test_a_timer_runs_a_pass_each_second_and_finds_earlier_workers(machine, store):
     send(store, "41", **EMPTY)
     began = time.monotonic()
     machine.sh("systemctl start xcor-poll.timer")
@@ -174,7 +172,7 @@ def test_a_timer_makes_a_pass_each_second_and_finds_the_workers_of_earlier_ones(
     assert machine.show("Result", "xcor-poll.service") == "success"
 
 
-def test_in_the_stricter_sandbox_for_containers_the_daemon_asks_the_engine(machine, store):
+def test_the_daemon_reaches_the_engine_from_the_stricter_sandbox(machine, store):
     machine.sh("/opt/xcor/systemd/install /opt/xcor/venv")
     machine.set(XCOR_LAUNCHER="docker", XCOR_IMAGE="xcor-systemd-test:no-such-image",
                 DOCKER_HOST=f"unix://{SOCKET}")  # fmt: skip

@@ -27,7 +27,7 @@ while :; do sleep 0.02; done
 
 
 def worker_of(folder: Path) -> int | None:
-    """The process that works for the job."""
+    """PID of the job's worker."""
     for record in folder.glob("work/*/41/worker.json"):
         return json.loads(record.read_bytes()).get("worker", {}).get("pid")
     return None
@@ -35,7 +35,7 @@ def worker_of(folder: Path) -> int | None:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts minutes; none outlives the test."""
+    """Starts runs of cron that end with the test."""
     started = []
 
     def start_one(daemon: Path, seconds: float, **environ: str) -> subprocess.Popen:
@@ -49,7 +49,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
 
 
 def stop(minute: subprocess.Popen) -> None:
-    """End a minute early, as its own SIGTERM does."""
+    """End a run early, as its own SIGTERM does."""
     if minute.poll() is None:
         # flock does not hand a signal on to what it runs.
         children = Path(f"/proc/{minute.pid}/task/{minute.pid}/children").read_text().split()
@@ -58,7 +58,7 @@ def stop(minute: subprocess.Popen) -> None:
     minute.wait(30)
 
 
-def test_minutes_that_overlap_follow_each_other(start, tmp_path):
+def test_overlapping_minutes_run_one_after_the_other(start, tmp_path):
     daemon, log = tmp_path / "daemon", tmp_path / "log"
     daemon.write_text(STAND_IN)
     daemon.chmod(0o755)
@@ -71,7 +71,7 @@ def test_minutes_that_overlap_follow_each_other(start, tmp_path):
     assert log.read_text().splitlines() == ["start --interval 1 run", "end"] * 3
 
 
-def test_a_worker_outlives_its_minute_and_the_next_publishes_it(start, bucket, norsar, tmp_path):
+def test_a_worker_survives_its_minute_and_the_next_one_publishes(start, bucket, norsar, tmp_path):
     store = Bucket(bucket.server.client(), bucket.name, settle=0)
     settings = bucket.environ(tmp_path / "work", source=f"archive:{norsar}", settle="0")
     send(store, "41")

@@ -1,4 +1,4 @@
-"""The units as systemd's own checker and scale see them, and what stands around them."""
+"""The unit files under systemd-analyze, and the files around them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def analyze() -> None:
 
 @pytest.fixture(params=["containers", "local workers"])
 def units(request, tmp_path: Path) -> Path:
-    """The units as they are installed, with a program that is there."""
+    """The installed units, with an existing program."""
     folder = tmp_path / "systemd"
     shutil.copytree(ROOT / "systemd", folder)
     if request.param == "local workers":
@@ -35,13 +35,13 @@ def units(request, tmp_path: Path) -> Path:
 
 
 def complaints(folder: Path) -> str:
-    """What `systemd-analyze verify` says; for many mistakes it still ends with 0."""
+    """Output of `systemd-analyze verify`, which exits with 0 for many errors."""
     command = ["systemd-analyze", "verify", *(folder / name for name in UNITS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr + f"exit {done.returncode}" * bool(done.returncode)
 
 
-def test_the_checker_has_nothing_to_say(units):
+def test_systemd_analyze_finds_no_error(units):
     assert complaints(units) == ""
 
 
@@ -66,7 +66,7 @@ def test_a_service_is_little_exposed(units, name):
     assert 0 < float(level[1]) <= EXPOSURE
 
 
-def test_the_scale_tells_a_service_without_a_sandbox(units):
+def test_the_exposure_of_a_service_without_sandbox_is_high(units):
     (units / "xcor-.service.d/10-common.conf").unlink()
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE * 10:.0f}"]
     done = subprocess.run(
@@ -85,7 +85,7 @@ def test_the_example_of_settings_holds_only_settings_that_exist():
     assert Config.from_env(values).bucket == "my-bucket"
 
 
-def test_the_service_comes_back_from_all_but_a_wrong_setting():
+def test_the_service_restarts_except_after_a_wrong_setting():
     text = (ROOT / "systemd/xcor-daemon.service").read_text()
     prevented = re.search(r"^RestartPreventExitStatus=(.*)$", text, re.MULTILINE)[1].split()
 

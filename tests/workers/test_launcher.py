@@ -39,7 +39,7 @@ def job(tmp_path) -> Job:
 
 @pytest.fixture
 def launch(tmp_path) -> Iterator:
-    """Makes launchers whose workers run some Python; no worker outlives the test."""
+    """Makes launchers whose workers run a Python program and end with the test."""
     made: list[tuple[LocalLauncher, Job]] = []
 
     def make(job: Job, code: str, grace: float = 10.0) -> LocalLauncher:
@@ -72,11 +72,11 @@ def log_of(job: Job) -> str:
 
 
 def wait_for_worker(job: Job) -> None:
-    """Until a worker has said that it is up, and its supervisor has written who it is."""
+    """Wait until a worker has written to its log and its supervisor has recorded it."""
     wait_until(lambda: "up" in log_of(job) and "worker" in read_record(job.folder))
 
 
-def test_the_end_and_the_words_of_a_worker_are_kept(job, launch):
+def test_the_exit_code_and_the_output_of_a_worker_are_recorded(job, launch):
     launcher = launch(job, "import sys; print('out'); sys.stdout.flush(); sys.exit('err')")
 
     assert wait_for_end(launcher, job) == 1
@@ -87,7 +87,7 @@ def test_a_job_without_a_worker_is_not_started(job):
     assert LocalLauncher(lambda job: [], {}).inspect(job).state == "not-started"
 
 
-def test_a_worker_sees_no_secrets(job, launch):
+def test_a_worker_has_no_secrets_in_its_environment(job, launch):
     launcher = launch(job, "import json, os; print(json.dumps(list(os.environ)))")
 
     wait_for_end(launcher, job)
@@ -98,7 +98,7 @@ def test_a_worker_sees_no_secrets(job, launch):
     assert "AWS_SECRET_ACCESS_KEY" not in worker_environment(ENVIRON)
 
 
-def test_a_second_start_makes_no_second_worker(job, launch):
+def test_a_second_start_does_not_start_a_second_worker(job, launch):
     launcher = launch(job, "print('once', flush=True); import time; time.sleep(60)")
     launcher.start(job)
     wait_until(lambda: "once" in log_of(job))
@@ -109,7 +109,7 @@ def test_a_second_start_makes_no_second_worker(job, launch):
     assert log_of(job) == "once\n"
 
 
-def test_two_daemons_that_start_at_once_make_one_worker(job, launch):
+def test_two_daemons_that_start_at_once_start_one_worker(job, launch):
     code = "print('once', flush=True); import time; time.sleep(0.5)"
     first, second = launch(job, code), launch(job, code)
 
@@ -144,7 +144,7 @@ def test_a_worker_that_crashes_has_the_exit_code_of_a_shell(job, launch):
     assert wait_for_end(launcher, job) == 139
 
 
-def test_a_worker_whose_supervisor_was_killed_runs_on_and_can_be_stopped(job, launch):
+def test_a_worker_whose_supervisor_was_killed_continues_and_can_be_stopped(job, launch):
     launcher = launch(job, "print('up', flush=True); import time; time.sleep(60)")
     wait_for_worker(job)
 
@@ -155,8 +155,8 @@ def test_a_worker_whose_supervisor_was_killed_runs_on_and_can_be_stopped(job, la
     assert launcher.inspect(job).exit_code is None
 
 
-def test_a_worker_of_which_nobody_could_learn_does_not_go_on(job, monkeypatch):
-    """The next one would work beside it."""
+def test_a_worker_that_cannot_be_recorded_is_killed(job, monkeypatch):
+    """Otherwise the next worker would run at the same time."""
     workers = []
 
     def refuse(folder: Path, record: dict) -> None:
@@ -172,7 +172,7 @@ def test_a_worker_of_which_nobody_could_learn_does_not_go_on(job, monkeypatch):
     assert not supervisor.is_alive(worker)
 
 
-def test_a_worker_is_asked_to_end_first(job, launch):
+def test_a_worker_gets_sigterm_first(job, launch):
     code = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
@@ -186,7 +186,7 @@ def test_a_worker_is_asked_to_end_first(job, launch):
     assert wait_for_end(launcher, job) == 7
 
 
-def test_a_worker_that_will_not_end_is_killed_after_the_grace(job, launch):
+def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace_period(job, launch):
     code = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print('up', flush=True); time.sleep(60)"
@@ -199,7 +199,7 @@ def test_a_worker_that_will_not_end_is_killed_after_the_grace(job, launch):
     assert launcher.inspect(job).exit_code is None
 
 
-def test_what_a_worker_started_ends_with_it(job, launch):
+def test_child_processes_of_a_worker_end_with_it(job, launch):
     code = (
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
@@ -211,7 +211,7 @@ def test_what_a_worker_started_ends_with_it(job, launch):
     wait_until(lambda: not Path(f"/proc/{log_of(job).strip()}").exists())
 
 
-def test_a_process_that_got_the_number_of_a_dead_worker_is_left_alone(job):
+def test_a_process_with_the_reused_pid_of_a_worker_is_not_killed(job):
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     with stranger:
         worker = {"pid": stranger.pid, "start": 1, "boot": "another"}
@@ -247,7 +247,7 @@ def test_a_worker_that_cannot_be_started_has_ended(job):
     assert "No such file" in log_of(job)
 
 
-def test_workers_are_the_command_line_of_this_package(job):
+def test_workers_run_the_command_line_of_this_package(job):
     config = Config(processes=4, dask_address="tls://10.0.0.1:8786")
     correlate = worker_command(job.changed(source="archive:/data"), config)
     large = worker_command(job.changed(source="archive:/data", executor="dask"), config)
