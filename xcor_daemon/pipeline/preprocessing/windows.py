@@ -74,8 +74,9 @@ def preprocess_windows(motion: np.ndarray, starts: np.ndarray, params: XcorParam
         normalisation.
     """
     n_samples = params.n_samples
-    windows = cut_windows(motion, starts, n_samples)
-    detrend(windows, out=windows)
+    windows = float32_array((starts.size, n_samples))
+    for window, start in zip(windows, starts, strict=True):
+        detrend(motion[start : start + n_samples], out=window)  # without a copy
     normalise_windows(windows, params)
     n_taper = min(floor(_TAPER_SHARE * n_samples), floor(MAX_TAPER * params.fs))
     return taper(windows, n_taper, out=windows)
