@@ -100,7 +100,7 @@ class StartWorker:
 
 @dataclass(frozen=True)
 class RecordStart:
-    """Record a worker that an earlier daemon started without living to record it."""
+    """Record a worker that an earlier daemon started but did not record."""
 
 
 @dataclass(frozen=True)
