@@ -107,8 +107,8 @@ def test_an_epoch_without_a_response_is_refused_with_its_reason(noise):
         prepare(record(noise, 0.0), epochs, SPAN, DAY, replace(PARAMS, response="velocity"))
 
 
-def test_a_channel_too_slow_for_the_band_is_refused():
-    with pytest.raises(NoDataError, match="sampled at 1 Hz, too slow for freqmax=2 Hz"):
+def test_a_channel_sampled_too_slowly_for_the_band_is_rejected():
+    with pytest.raises(NoDataError, match="freqmax = 2 Hz exceeds the Nyquist frequency"):
         prepared(constant(86400))
 
 
