@@ -162,21 +162,30 @@ def _availability(samples: Samples, start: int, end: int) -> dict[str, Any]:
 def prepare(
     samples: Samples,
     epochs: Sequence[Epoch],
-    asked: Sequence[tuple[int, int]],
+    requested: Sequence[tuple[int, int]],
     day: date,
     params: XcorParams,
 ) -> CandidateWindows:
-    """Samples of a channel-day -> its spectrum as ground motion, and the candidate windows.
+    """Compute the spectrum of the ground motion of a channel-day, and the candidate windows.
 
     Parameters
     ----------
     samples : Samples
         The day and `margin` seconds on both sides, in counts.
     epochs : sequence of Epoch
-        Metadata that touch that time.
-    asked : sequence of (int, int)
-        The samples of the day that are asked for (`WindowGrid.samples`): first and end of each
-        run. Others count as missing.
+        Metadata that overlap with that time.
+    requested : sequence of (int, int)
+        Runs of requested samples of the day (`WindowGrid.samples`): first and end of each. Other
+        samples count as missing.
+    day : date
+        The UTC day.
+    params : XcorParams
+        Parameters of the job.
+
+    Returns
+    -------
+    windows : CandidateWindows
+        Windows with enough samples.
 
     Raises
     ------
@@ -184,17 +193,27 @@ def prepare(
         If the samples cannot be used; the message gives the reason.
     """
     grid = Grid.of(day, params)
-    n_real = count_real(real_samples(samples, asked, grid), params)
+    n_real = count_real(real_samples(samples, requested, grid), params)
     candidates = n_real >= params.windows.least
     spectrum = to_spectrum(samples, epochs, grid, params) if candidates.any() else None
     coverage = (n_real / params.n_samples).astype(np.float32)
     return CandidateWindows(grid, spectrum, coverage, candidates)
 
 
-def real_samples(samples: Samples, asked: Sequence[tuple[int, int]], grid: Grid) -> np.ndarray:
-    """Which samples of the day are real: recorded and asked for.
+def real_samples(samples: Samples, requested: Sequence[tuple[int, int]], grid: Grid) -> np.ndarray:
+    """Find the samples of the day that were recorded and requested.
 
-    A segment reaches one recorded sample beyond its ends, for what lies nearer is not missing.
+    A segment extends by one recorded sample beyond its ends: between two recorded samples nothing
+    is missing.
+
+    Parameters
+    ----------
+    samples : Samples
+        Recorded samples.
+    requested : sequence of (int, int)
+        Runs of requested samples of the day: first and end of each.
+    grid : Grid
+        Sample times of the day.
 
     Returns
     -------
@@ -207,14 +226,14 @@ def real_samples(samples: Samples, asked: Sequence[tuple[int, int]], grid: Grid)
         high = segment.start + segment.data.size * step
         a = floor((low - grid.midnight) * grid.fs / NS) + 1
         b = ceil((high - grid.midnight) * grid.fs / NS - 1e-6)
-        for first, end in asked:
+        for first, end in requested:
             real[max(a, first) : max(a, first, min(b, end))] = True
     return real
 
 
 def count_real(real: np.ndarray, params: XcorParams) -> np.ndarray:
-    """Real samples in every window, float64 (n_windows,)."""
-    # Real samples stand in a few long runs, so their count up to a sample is a line between edges.
+    """Count the real samples (n_day,) in every window: float64 (n_windows,)."""
+    # Real samples form a few long runs: their cumulative count is linear between the edges.
     inner = np.flatnonzero(real[1:] != real[:-1]) + 1
     edges = np.concatenate([[0], inner, [real.size]])
     count = np.concatenate([[0], np.cumsum(np.diff(edges) * real[edges[:-1]])])

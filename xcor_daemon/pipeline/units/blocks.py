@@ -188,8 +188,8 @@ def combine_blocks(
         What all days have in common.
     units : Units
         How the job is divided into units.
-    day : date
-        The UTC day.
+    split : SplitDay
+        The units of the day.
     prepared, correlated : mapping
         Units that were done -> their records.
     failed : mapping
