@@ -27,7 +27,7 @@ MAY_IMPORT = {
 STATIC = re.compile(
     r"""^(?:import|export[^;"'`(]*?\bfrom)\b[^;"'`(]*["']([^"']+)["']""", re.MULTILINE
 )
-DYNAMIC = re.compile(r"""\bimport\(\s*["'`]([^"'`]+)["'`]""")
+DYNAMIC = re.compile(r"""(?<![#.\w])import\(\s*["'`]([^"'`]+)["'`]""")
 
 
 def code_of(text: str) -> str:

@@ -80,7 +80,11 @@ export default [
     files: ["site/js/**/*.js"],
     languageOptions: { globals: globals.browser },
     plugins: { compat, "es-x": esX },
-    rules: { ...language, "compat/compat": "error" },
+    rules: {
+      ...language,
+      "compat/compat": "error",
+      "max-lines-per-function": ["error", { max: 60, skipBlankLines: true, skipComments: true }],
+    },
   },
   {
     files: ["tests/site/*.mjs", "scripts/linters/*.js"],

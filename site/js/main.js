@@ -4,20 +4,20 @@ import { setClock } from "./lib/clock.js";
 import { ask } from "./lib/http.js";
 import { openNotices } from "./lib/notices.js";
 import { openStore } from "./lib/store.js";
-import { openTabs } from "./lib/tabs.js";
+import { Tabs } from "./lib/tabs.js";
 
 /**
- * What a tab is given, with the panel that it fills: `mount(panel, app)`. It may give back
- * `{open(params)}`, called when the tab is shown or its address changes.
+ * The services of the page, passed to each tab with its panel: `mount(panel, app)`. A tab may
+ * return `{open(params)}`, called when the tab is shown or its address changes.
  *
  * @typedef {Object} App
  * @property {Object} config  config.json: results, submit, datacenters ...
- * @property {Object} limits  limits.json, the same that the worker reads
+ * @property {Object} limits  limits.json, that of the worker
  * @property {Object} store   see lib/store.js; keys: query, stations, params, jobs, theme,
  *     launch.xcor, launch.stack
- * @property {() => Date} now  the time, right even where the computer's clock is not
+ * @property {() => Date} now  the current time, also where the computer's clock is wrong
  * @property {Object} tabs    see lib/tabs.js: go(name, params), setParams(name, params)
- * @property {Object} notices see lib/notices.js: show, close, say
+ * @property {Object} notices see lib/notices.js: show, close, announce
  */
 
 const byId = (id) => document.getElementById(id);
@@ -34,7 +34,7 @@ const store = openStore(
 );
 addEventListener("storage", store.onStorage);
 
-function wearTheme() {
+function applyTheme() {
   const theme = store.get("theme") ?? "";
   byId("theme").value = theme;
   document.documentElement.dataset.theme = theme;
@@ -42,8 +42,8 @@ function wearTheme() {
 byId("theme").addEventListener("change", (event) =>
   store.set("theme", event.target.value || undefined),
 );
-store.subscribe("theme", wearTheme);
-wearTheme();
+store.subscribe("theme", applyTheme);
+applyTheme();
 
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
@@ -71,7 +71,7 @@ async function start() {
     now: clock.now,
   };
   const mounted = new Map();
-  app.tabs = openTabs(document.querySelector('[role="tablist"]'), async (name, params) => {
+  app.tabs = new Tabs(document.querySelector('[role="tablist"]'), async (name, params) => {
     // A tab's code is loaded when it is first opened.
     if (!mounted.has(name)) {
       mounted.set(

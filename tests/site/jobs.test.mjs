@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { forget, idIn, keptJobs, note, remember } from "../../site/js/results/job_list.js";
+import { forget, idIn, storedJobs, note, remember } from "../../site/js/results/job_list.js";
 import {
   advice,
   ago,
@@ -33,7 +33,7 @@ test("jobs are followed once, newest first, and forgotten", () => {
   note(store, "99", { state: "done" });
 
   assert.deepEqual(
-    keptJobs(store).map(({ id, title, state }) => [id, title, state]),
+    storedJobs(store).map(({ id, title, state }) => [id, title, state]),
     [
       ["42", "", ""],
       ["41", "two", "done"],
@@ -41,7 +41,7 @@ test("jobs are followed once, newest first, and forgotten", () => {
   );
   forget(store, "42");
   assert.deepEqual(
-    keptJobs(store).map((job) => job.id),
+    storedJobs(store).map((job) => job.id),
     ["41"],
   );
 });
@@ -54,7 +54,7 @@ test("whatever another program wrote into the store is no job", () => {
     {},
     [null, 7, "41", { id: "x" }, { id: "<b>" }, { id: 12345678901234567n }],
   ]) {
-    assert.deepEqual(keptJobs(plainStore(odd)), []);
+    assert.deepEqual(storedJobs(plainStore(odd)), []);
   }
 });
 

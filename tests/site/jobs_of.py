@@ -145,7 +145,7 @@ def write_year(store: Store, folder: Path, job_id: str, names: tuple[str, ...]) 
         file.write("snr", 0, snr(stack, lags, np.broadcast_to(distance[:, None], counts.shape)))
         file.write("mean", 0, mean)
     stacked = Stacked(path, pairs, mean, snr(mean, lags, distance), counts)
-    table = pair_tables.write_pairs(stacked, lags)
+    table = pair_tables.write_pair_table(stacked, lags)
     request = {"kind": "stack", "params": {"type": "linear", "stack_all": False, "job": "41"}}
     publish(store, job_id, {"STACK/linear.h5": path, "STACK/linear.csv": table}, request)
     return YearLong(job_id, path, pairs)

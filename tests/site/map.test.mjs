@@ -9,6 +9,7 @@ import {
   parseChannels,
   stationsOf,
   toGeoJson,
+  toChannels,
 } from "../../site/js/tabs/map/channels.js";
 import { bestOfStations, facetsOf, narrow, sorted } from "../../site/js/tabs/map/facets.js";
 import { decode, importList } from "../../site/js/tabs/map/import_channels.js";
@@ -20,7 +21,7 @@ import {
   readFilters,
 } from "../../site/js/tabs/map/query.js";
 import { unwrap } from "../../site/js/tabs/map/unwrap.js";
-import { appended, summary, toChannels } from "../../site/js/request/saved_channels.js";
+import { appended, summary } from "../../site/js/request/saved_channels.js";
 import { formatStations, parseTime } from "../../site/js/request/stations.js";
 
 const LIMITS = JSON.parse(

@@ -11,7 +11,7 @@ import {
   thinned,
   traceCsv,
 } from "../../site/js/plot/traces.js";
-import { turned } from "../../site/js/results/results.js";
+import { reversed } from "../../site/js/results/results.js";
 
 const BLANK = pixel(1, 2, 3);
 const view = (more) => ({
@@ -126,7 +126,7 @@ test("a virtual shot turns the traces in which its channel is the second", () =>
     ["B", "C", 5],
   ].map(([first, second, distance]) => ({ first, second, distance, name: `${first}|${second}` }));
   assert.deepEqual(
-    gatherOf(pairs, "B").map(({ name, isTurned }) => [name, isTurned]),
+    gatherOf(pairs, "B").map(({ name, isReversed }) => [name, isReversed]),
     [
       ["C", false],
       ["A", true],
@@ -136,7 +136,7 @@ test("a virtual shot turns the traces in which its channel is the second", () =>
     gatherOf(pairs, "").map(({ name }) => name),
     ["B|C", "A|B", "A|C"],
   );
-  assert.deepEqual(turned(new Float32Array([1, 2, 3])), new Float32Array([3, 2, 1]));
+  assert.deepEqual(reversed(new Float32Array([1, 2, 3])), new Float32Array([3, 2, 1]));
 });
 
 test("too many traces are thinned evenly", () => {

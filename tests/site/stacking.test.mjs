@@ -25,7 +25,7 @@ import {
   rowBytes,
   stacksOf,
 } from "../../site/js/results/manifest.js";
-import { joinRanges, loadRange, loadRanges, loadWhole } from "../../site/js/results/byte_ranges.js";
+import { joinRanges, loadRange, loadRanges, loadFile } from "../../site/js/results/byte_ranges.js";
 import { daysWithin, openResults } from "../../site/js/results/results.js";
 import {
   channelsOf,
@@ -313,7 +313,7 @@ test("a server that ignores ranges gives a small file, and of a large one no mor
       /does not support HTTP range requests/,
     );
     await assert.rejects(
-      loadWhole(url("endless"), { size: 1000 }),
+      loadFile(url("endless"), { size: 1000 }),
       /more bytes than the manifest states/,
     );
     assert.ok(served < 20e6, `${served} bytes were sent`);
@@ -576,12 +576,12 @@ test("windows of a pair come from every day that has it, whichever of its files 
     await assert.rejects(read("A|D"), /the pair A\|D/);
   }));
 
-test("traces come as they are or turned, and of a job without results nothing", () =>
+test("traces come as they are or reversed, and of a job without results nothing", () =>
   withBucket(twoDays(), async (url) => {
     const results = await openResults(url, "41");
     const [stack] = results.stacks;
     const [ab, , bc] = await results.pairs(stack);
-    const traces = await results.traces(stack, [{ pair: bc, isTurned: true }, { pair: ab }]);
+    const traces = await results.traces(stack, [{ pair: bc, isReversed: true }, { pair: ab }]);
     assert.deepEqual(
       traces.map((trace) => [...trace]),
       [

@@ -139,7 +139,7 @@ def test_a_job_that_nobody_knows_is_waited_for(page, demo, shoot, check_access):
     expect(card).to_contain_text("submitted; waiting for the service")
     card.get_by_role("button", name="Cancel job").click()
     card.get_by_role("button", name="Yes, cancel it").click()
-    expect(card).to_contain_text("could not cancel: there is no such job")
+    expect(card).to_contain_text("could not cancel: unknown job")
     check_access(page)
     card.get_by_role("button", name="Remove").click()
     expect(page.get_by_text("No jobs in this browser yet.")).to_be_visible()

@@ -351,3 +351,14 @@ def test_the_map_is_good_in_the_dark_and_on_paper(page, site, shoot, check_acces
     page.emulate_media(**({"media": "print"} if scheme == "print" else {"color_scheme": "dark"}))
     check_access(page)
     shoot(page, f"map-{scheme}")
+
+
+def test_a_second_query_keeps_the_selection_of_channels_that_are_found_again(page, site):
+    find(page, site.url, Station="AAA")
+    page.get_by_role("checkbox", name="Select XX.AAA.00.BHZ").check()
+
+    page.locator(".filters").get_by_label("Channel", exact=False).fill("BHZ")
+    page.get_by_role("button", name="Query").click()
+
+    expect(page.get_by_text("2 channels of 1 station")).to_be_visible()
+    assert selected(page) == ["XX.AAA.00.BHZ"]

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { mock, test } from "node:test";
 
-import { keyUrl, Watcher } from "../../site/js/results/poller.js";
+import { keyUrl, Poller } from "../../site/js/results/poller.js";
 
 /** A page that can be hidden. */
 class Page extends EventTarget {
@@ -32,9 +32,9 @@ async function withBucket(body) {
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const page = new Page();
-  const watcher = new Watcher(`http://127.0.0.1:${server.address().port}`, () => new Date(), page);
+  const poller = new Poller(`http://127.0.0.1:${server.address().port}`, () => new Date(), page);
   try {
-    await body({ objects, asked, page, watcher });
+    await body({ objects, asked, page, poller });
   } finally {
     page.hide(true);
     server.closeAllConnections();
@@ -58,41 +58,41 @@ function ear() {
 const STATUS = "/processed/41/status.json";
 
 test("a job is followed from nothing to its end, and then left alone", () =>
-  withBucket(async ({ objects, asked, watcher }) => {
+  withBucket(async ({ objects, asked, poller }) => {
     const { listen, next } = ear();
-    watcher.follow("41", listen);
+    poller.follow("41", listen);
     const first = await next();
     assert.deepEqual([first.isThere, first.status.state, first.trouble], [false, "queued", ""]);
     objects.set(STATUS, { state: "done" });
-    await watcher.look("41");
+    await poller.poll("41");
     assert.deepEqual([(await next()).status.state, asked.length], ["done", 2]);
-    watcher.follow("41", listen);
+    poller.follow("41", listen);
     assert.equal((await next()).status.state, "done");
     assert.equal(asked.length, 2);
   }));
 
 test("what cannot be read leaves what was known, and says why", () =>
-  withBucket(async ({ objects, watcher }) => {
+  withBucket(async ({ objects, poller }) => {
     const { listen, next } = ear();
     objects.set(STATUS, { state: "running", days: [1, 2] });
-    watcher.follow("41", listen);
+    poller.follow("41", listen);
     await next();
     objects.set(STATUS, '{"state": "ru');
-    await watcher.look("41");
+    await poller.poll("41");
     const seen = await next();
     assert.deepEqual([seen.status.state, seen.isThere], ["running", true]);
     assert.match(seen.trouble, /invalid JSON/);
   }));
 
 test("a hidden page asks nothing, and one that is seen again asks at once", () =>
-  withBucket(async ({ objects, asked, page, watcher }) => {
+  withBucket(async ({ objects, asked, page, poller }) => {
     const { listen, next } = ear();
     objects.set(STATUS, { state: "running" });
     const later = mock.method(globalThis, "setTimeout");
     const planned = () =>
-      later.mock.calls.filter((call) => String(call.arguments[0]).includes("this.look(")).length;
+      later.mock.calls.filter((call) => String(call.arguments[0]).includes("this.poll(")).length;
     page.hide(true);
-    watcher.follow("41", listen);
+    poller.follow("41", listen);
     await next();
     assert.equal(planned(), 0);
     page.hide(false);
@@ -103,26 +103,26 @@ test("a hidden page asks nothing, and one that is seen again asks at once", () =
   }));
 
 test("a job that nobody follows any more is forgotten", () =>
-  withBucket(async ({ asked, watcher }) => {
+  withBucket(async ({ asked, poller }) => {
     const { listen, next } = ear();
-    const stop = watcher.follow("41", listen);
+    const stop = poller.follow("41", listen);
     await next();
     stop();
-    await watcher.look("41");
+    await poller.poll("41");
     assert.equal(asked.length, 1);
   }));
 
 test("the heartbeat is told to all who follow it", () =>
-  withBucket(async ({ objects, watcher }) => {
+  withBucket(async ({ objects, poller }) => {
     const [one, other] = [ear(), ear()];
     objects.set("/processed/_service.json", {
       updated: new Date().toISOString(),
       queued: 0,
       running: 1,
     });
-    watcher.followService(one.listen);
+    poller.followService(one.listen);
     assert.equal((await one.next()).text, "The service is up: 1 job running.");
-    watcher.followService(other.listen);
+    poller.followService(other.listen);
     assert.equal((await other.next()).isUp, true);
   }));
 

@@ -1,13 +1,13 @@
-/** What time it is, whatever the clock of this computer says. */
+/** The current time, also where the clock of this computer is wrong. */
 
-const TOLERANCE = 120_000; // ms; a Date header has whole seconds, and an answer takes its time
+const TOLERANCE = 120_000; // ms; a Date header has whole seconds, and a response takes some time
 
 /**
- * A clock set by the Date header of an answer of the page's own server.
+ * A clock set by the Date header of a response from the page's own server.
  *
- * @param {string|null} date  the header; without one the computer is believed
+ * @param {string|null} date  the header; without one the clock of the computer is used
  * @param {{own: () => number, ticks: () => number}} [computer]  its clock (ms since 1970) and a
- *     counter (ms) that nobody sets
+ *     counter (ms) that is never set
  * @returns {{now: () => Date, offBy: number}}  `offBy`: ms that the computer is ahead; 0 where it
  *     agrees
  */

@@ -1,6 +1,6 @@
 /** CSV text <-> rows of cells (RFC 4180), as Python's csv module reads and writes them. */
 
-// What Python's str.splitlines takes for the end of a line.
+// The line ends of Python's str.splitlines.
 // eslint-disable-next-line no-control-regex -- these are line ends to Python
 const LINE_END = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 const BAD_QUOTES = "a quoted cell has no closing quote";
@@ -23,7 +23,7 @@ export function parseCsv(text) {
   return rows;
 }
 
-/** One line with quotes in it; our files have no cell that goes over two lines. Null: it is wrong. */
+/** The cells of one line with quotes; no cell spans two lines. Null where the quotes are wrong. */
 function quotedCells(line) {
   const cells = [];
   let rest = line;

@@ -1,4 +1,4 @@
-/** Numbers, sizes and times as a person reads them. */
+/** Numbers, sizes and times for people. */
 
 /** Seconds in their largest unit: 95 -> "2 min". */
 export function duration(seconds) {
@@ -33,7 +33,7 @@ export function utc(ms) {
   return new Date(ms).toISOString().slice(0, 19).replace("T", " ");
 }
 
-/** The words of an error as a sentence: a capital, and one full stop. */
+/** The text of an error as a sentence: a capital, and one full stop. */
 export function sentence(text) {
   return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
 }

@@ -1,13 +1,13 @@
-/** Asking services: every way in which an answer can fail to come, as an error with words. */
+/** HTTP requests; every failure is an HttpError with a message for people. */
 
-const SILENCE = 60_000; // ms without a byte after which a service is given up
+const SILENCE = 60_000; // ms without a byte after which a request is aborted
 
-/** A request that came to nothing; `message` is for people. */
+/** A failed request; `message` is for people. */
 export class HttpError extends Error {
   /**
    * @param {string} message
    * @param {{status?: number, body?: string, retryAfter?: string|null}} [answer]  status 0: there
-   *     was no answer
+   *     was no response
    */
   constructor(message, { status = 0, body = "", retryAfter = null } = {}) {
     super(message);
@@ -19,12 +19,12 @@ export class HttpError extends Error {
 }
 
 /**
- * Fetch, with words for a service that does not answer.
+ * Fetch, with a message where a service does not respond.
  *
  * @param {string} url
- * @param {RequestInit & {silence?: number}} [options]  `silence`: ms until it is given up
+ * @param {RequestInit & {silence?: number}} [options]  `silence`: ms until the request is aborted
  * @returns {Promise<Response>}  whatever its status
- * @throws {HttpError} if there is no answer; the signal's reason if it was aborted
+ * @throws {HttpError} if there is no response; the signal's reason if it was aborted
  */
 export async function ask(url, { silence = SILENCE, signal, ...init } = {}) {
   const controller = new AbortController();
@@ -49,7 +49,7 @@ export async function ask(url, { silence = SILENCE, signal, ...init } = {}) {
 }
 
 /**
- * Read the body of an answer, up to a limit.
+ * Read the body of a response, up to a limit.
  *
  * @param {Response} response
  * @param {{limit?: number, silence?: number, signal?: AbortSignal, onBytes?: (n: number) => void}} [options]
@@ -78,7 +78,7 @@ export async function readBody(
       }
     }
   } catch (error) {
-    reader.cancel().catch(() => {}); // it may be over already
+    reader.cancel().catch(() => {}); // it may have ended already
     if (signal?.aborted) throw signal.reason;
     if (error instanceof HttpError) throw error;
     throw new HttpError(
@@ -88,9 +88,9 @@ export async function readBody(
 }
 
 /**
- * Fetch a JSON object; null while it is not there.
+ * Fetch a JSON object; null while it does not exist.
  *
- * Without the right to list, S3 answers 403 for a missing key.
+ * Without the permission to list, S3 responds with 403 to a missing key.
  */
 export async function fetchJson(url, options = {}) {
   const answer = await ask(url, { cache: "no-cache", ...options });

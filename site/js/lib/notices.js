@@ -1,16 +1,16 @@
-/** What the page says about itself: notices that stay, and words for a screen reader. */
+/** Notices of the page, and announcements for screen readers. */
 
 import { button, make } from "./dom.js";
 
 /**
- * @param {HTMLElement} box  where notices stand
+ * @param {HTMLElement} box  parent of the notices
  * @param {HTMLElement} live  a live region
  */
 export function openNotices(box, live) {
   const shown = new Map();
 
   /**
-   * Show a notice until it is closed; one of the same key takes its place.
+   * Show a notice until it is closed; it replaces one of the same key.
    *
    * @param {string} key
    * @param {string} text
@@ -48,8 +48,8 @@ export function openNotices(box, live) {
   return {
     show,
     close,
-    /** Say something that is visible elsewhere to a screen reader. */
-    say(text) {
+    /** Announce something to screen readers that is visible elsewhere. */
+    announce(text) {
       live.textContent = text;
     },
   };

@@ -1,4 +1,4 @@
-/** Numbers as Python rounds and writes them, so that both sides say and count the same. */
+/** Numbers as Python rounds and writes them, so that page and worker agree. */
 
 /**
  * Round to a whole number, halves to the even one (Python's `round`).
@@ -37,7 +37,7 @@ export function general(x, digits = 6) {
   return bare(x.toFixed(digits - 1 - exponent));
 }
 
-/** Write a number so that it is read back as the same one, in ten digits where they do. */
+/** Write a number so that reading it gives the same one, in ten digits where these suffice. */
 export function shortest(x) {
   const short = general(x, 10);
   return Number(short) === x ? short : String(x);

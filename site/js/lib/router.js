@@ -1,10 +1,10 @@
-/** The address: which tab is open, and what it says about its own state. */
+/** The address: the open tab and its parameters. */
 
 /**
  * Read a hash.
  *
  * @param {string} hash  such as "#map?network=TA" or "#jobs?id=12,345"
- * @param {string[]} tabs  the names that there are; any other becomes the first
+ * @param {string[]} tabs  the known names; any other becomes the first
  * @returns {{tab: string, params: URLSearchParams}}
  */
 export function readHash(hash, tabs) {
@@ -20,7 +20,7 @@ export function readHash(hash, tabs) {
 /** The hash that `readHash` reads back; empty values are left out. */
 export function writeHash(tab, params) {
   const chosen = [...new URLSearchParams(params)].filter(([, value]) => value !== "");
-  // Commas, colons and wildcards may stand in a fragment; without escapes a person can read it.
+  // Commas, colons and wildcards are allowed in a fragment; without escapes it is easier to read.
   const text = String(new URLSearchParams(chosen))
     .replace(/%2C/g, ",")
     .replace(/%3A/g, ":")

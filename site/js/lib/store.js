@@ -1,72 +1,72 @@
-/** What outlives a reload: values under names, shared with other tabs of the browser. */
+/** Values by key that outlive a reload, shared with the other windows of the browser. */
 
 const PREFIX = "xcor.";
 
 /**
- * A store over a `Storage`; values are anything JSON can hold.
+ * A store over a `Storage`; values are those of JSON.
  *
- * Every read goes to the storage, so two tabs of the browser never work on stale values. Where
- * the storage is full or forbidden, values live as long as the page and `onTrouble` is told once.
+ * Every read goes to the storage, so two windows never work on stale values. Where the
+ * storage is full or forbidden, values live as long as the page, and `onTrouble` is called once.
  *
- * @param {() => Storage} open  gives the storage; even that may be forbidden
+ * @param {() => Storage} open  returns the storage; even this may be forbidden
  * @param {(error: Error) => void} onTrouble
  */
 export function openStore(open, onTrouble) {
-  const kept = new Map(); // what the storage would not take
+  const unsaved = new Map(); // values that the storage did not accept
   const listeners = new Map();
-  let isTold = false;
+  let isReported = false;
 
-  function tell(key) {
+  function notify(key) {
     for (const listener of listeners.get(key) ?? []) listener(get(key));
   }
 
-  function trouble(error) {
-    if (!isTold) onTrouble(error);
-    isTold = true;
+  function report(error) {
+    if (!isReported) onTrouble(error);
+    isReported = true;
   }
 
-  /** The value of a key; undefined where there is none, or none that can be read. */
+  /** The value of a key; undefined where there is none or it is invalid. */
   function get(key) {
-    if (kept.has(key)) return kept.get(key);
+    if (unsaved.has(key)) return unsaved.get(key);
     try {
       return JSON.parse(open().getItem(PREFIX + key) ?? "null") ?? undefined;
     } catch (error) {
-      if (!(error instanceof SyntaxError)) trouble(error);
+      if (!(error instanceof SyntaxError)) report(error);
       return undefined;
     }
   }
 
-  /** Set a key, undefined forgets it; everybody who subscribed is told. */
+  /** Set a key, or remove it (undefined), and notify its subscribers. */
   function set(key, value) {
     try {
       if (value === undefined) open().removeItem(PREFIX + key);
       else open().setItem(PREFIX + key, JSON.stringify(value));
-      kept.delete(key);
+      unsaved.delete(key);
     } catch (error) {
-      kept.set(key, value);
-      trouble(error);
+      unsaved.set(key, value);
+      report(error);
     }
-    tell(key);
+    notify(key);
   }
 
   return {
     get,
     set,
-    /** Set a key from its newest value, which another tab may have written just now. */
+    /** Set a key from its current value, which another window may just have changed. */
     update: (key, change) => set(key, change(get(key))),
-    /** Call `listener(value)` at every change, from this tab or from another one. */
+    /** Call `listener(value)` at every change, from this window or another. */
     subscribe(key, listener) {
       listeners.set(key, [...(listeners.get(key) ?? []), listener]);
     },
-    /** Forget every key that anybody subscribed to. */
+    /** Remove every key that has subscribers. */
     clear() {
-      const keys = new Set([...kept.keys(), ...listeners.keys()]);
+      const keys = new Set([...unsaved.keys(), ...listeners.keys()]);
       keys.forEach((key) => set(key, undefined));
     },
-    /** To be called with the storage events of the window, which come from other tabs. */
+    /** Handle a storage event of the window, sent by another window. */
     onStorage(event) {
-      if (event.key === null) [...listeners.keys()].forEach(tell);
-      else if (event.key.startsWith(PREFIX)) tell(event.key.slice(PREFIX.length));
+      if (event.key === null) [...listeners.keys()].forEach(notify);
+      else if (event.key.startsWith(PREFIX)) notify(event.key.slice(PREFIX.length));
     },
   };
 }

@@ -2,79 +2,88 @@
 
 import { readHash, writeHash } from "./router.js";
 
-/**
- * Tie a tab list to its panels and to the address.
- *
- * @param {HTMLElement} list  with `role="tab"` links, each controlling a panel
- * @param {(name: string, params: URLSearchParams) => void} onOpen  a tab is shown, or the
- *     address of the one shown has changed
- */
-export function openTabs(list, onOpen) {
-  const tabs = [...list.querySelectorAll('[role="tab"]')];
-  // Panels are named apart from the address, or the browser would scroll to them.
-  const panelOf = (tab) => document.getElementById(tab.getAttribute("aria-controls"));
-  const names = tabs.map((tab) => tab.hash.slice(1));
-  const said = new Map(); // the last parameters of each tab
-  let open = "";
+export class Tabs {
+  #tabs;
+  #names;
+  #onOpen;
+  #params = new Map(); // the last parameters of each tab
+  #open = "";
 
-  function show() {
-    const { tab: name, params } = readHash(location.hash, names);
-    open = name;
-    said.set(name, params);
-    tabs.forEach((tab, k) => {
-      const isOpen = names[k] === name;
+  /**
+   * @param {HTMLElement} list  with `role="tab"` links, each controlling a panel
+   * @param {(name: string, params: URLSearchParams) => void} onOpen  a tab is shown, or the
+   *     address of the one shown has changed
+   */
+  constructor(list, onOpen) {
+    this.#tabs = [...list.querySelectorAll('[role="tab"]')];
+    this.#names = this.#tabs.map((tab) => tab.hash.slice(1));
+    this.#onOpen = onOpen;
+    list.addEventListener("click", (event) => this.#onClick(event));
+    list.addEventListener("keydown", (event) => this.#onKey(event));
+    addEventListener("hashchange", () => {
+      if (location.hash !== "#main") this.show();
+    });
+  }
+
+  /** Show the tab that the address names. */
+  show() {
+    const { tab: name, params } = readHash(location.hash, this.#names);
+    this.#open = name;
+    this.#params.set(name, params);
+    this.#tabs.forEach((tab, k) => {
+      const isOpen = this.#names[k] === name;
       tab.setAttribute("aria-selected", isOpen);
       tab.tabIndex = isOpen ? 0 : -1;
       panelOf(tab).hidden = !isOpen;
     });
-    onOpen(name, params);
+    this.#onOpen(name, params);
   }
 
-  function go(name, params) {
-    const hash = writeHash(name, params ?? said.get(name) ?? "");
-    if (hash === location.hash) show();
+  /** Open a tab, with parameters of the address or with its last ones. */
+  go(name, params) {
+    const hash = writeHash(name, params ?? this.#params.get(name) ?? "");
+    if (hash === location.hash) this.show();
     else location.hash = hash;
   }
 
-  list.addEventListener("click", (event) => {
+  /** The name of the tab that is shown. */
+  get open() {
+    return this.#open;
+  }
+
+  /** The parameters that the address has, or last had, for a tab. */
+  params(name) {
+    return this.#params.get(name) ?? new URLSearchParams();
+  }
+
+  /** Write a tab's state into the address, without a step in the history. */
+  setParams(name, params) {
+    const hash = writeHash(name, params);
+    this.#params.set(name, readHash(hash, this.#names).params);
+    if (name === this.#open) history.replaceState(null, "", hash);
+  }
+
+  #onClick(event) {
     const tab = event.target.closest('[role="tab"]');
-    if (!tab || event.ctrlKey || event.metaKey || event.shiftKey) return; // a new window is the browser's
+    if (!tab || event.ctrlKey || event.metaKey || event.shiftKey) return; // opens a new window
     event.preventDefault();
-    go(names[tabs.indexOf(tab)]);
-  });
-  list.addEventListener("keydown", (event) => {
-    const step = {
-      ArrowRight: 1,
-      ArrowLeft: -1,
-      Home: -names.indexOf(open),
-      End: names.length - 1 - names.indexOf(open),
-    }[event.key];
-    if (event.key === " ") go(open);
+    this.go(this.#names[this.#tabs.indexOf(tab)]);
+  }
+
+  #onKey(event) {
+    const [names, current] = [this.#names, this.#names.indexOf(this.#open)];
+    const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -current, End: names.length - 1 - current };
+    if (event.key === " ") this.go(this.#open);
+    const step = steps[event.key];
     if (step === undefined) return;
     event.preventDefault();
-    const next = (names.indexOf(open) + step + names.length) % names.length;
-    go(names[next]);
-    tabs[next].focus();
-  });
-  addEventListener("hashchange", () => {
-    if (location.hash !== "#main") show();
-  });
+    const next = (current + step + names.length) % names.length;
+    this.go(names[next]);
+    this.#tabs[next].focus();
+  }
+}
 
-  return {
-    show,
-    /** Open a tab, with parameters of the address or with those that it had last. */
-    go,
-    /** The name of the tab that is shown. */
-    get open() {
-      return open;
-    },
-    /** What the address says for a tab. */
-    params: (name) => said.get(name) ?? new URLSearchParams(),
-    /** Say a tab's state in the address, without a step in the history. */
-    setParams(name, params) {
-      const hash = writeHash(name, params);
-      said.set(name, readHash(hash, names).params);
-      if (name === open) history.replaceState(null, "", hash);
-    },
-  };
+/** Panels have ids apart from the address, or the browser would scroll to them. */
+function panelOf(tab) {
+  return document.getElementById(tab.getAttribute("aria-controls"));
 }

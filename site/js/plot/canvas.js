@@ -1,46 +1,77 @@
-/** A plot on a canvas: its size, its colours, a cursor for mouse and keys, and a picture to keep. */
+/** A plot on a canvas: size, colours, a cursor for mouse and keys, and the picture as a file. */
 
 import { make } from "../lib/dom.js";
 import { tickText, ticks } from "./scale.js";
 
-export const NARROW = 560; // pixels; a plot that is narrower leaves out what stands beside it
+export const NARROW = 560; // pixels; a narrower plot has no colour bar or names beside it
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /**
- * What a plot draws and says.
+ * A figure with a canvas that fills its width. A subclass has three methods:
  *
- * @typedef {Object} Drawer
- * @property {(context: CanvasRenderingContext2D, sheet: {width: number, height: number, colours: Object}) => void} draw
- * @property {(x: number, y: number) => ({text: string, x: number, y: number}|null)} read  what is
- *     under a pixel, in words, and where the cross stands for it; null where there is nothing
- * @property {(at: {x: number, y: number}|null, dx: number, dy: number) => {x: number, y: number}} step
- *     the pixel of the next cell in a direction
+ * - `paint(context, {width, height, colours})` draws all of it;
+ * - `read(x, y)` returns {text, x, y} for a pixel: the values there as text, and the centre of their
+ *   cell; null where there are none;
+ * - `step(at, dx, dy)` returns the pixel {x, y} of the next cell in a direction; `at` is null at first.
  */
+export class Plot {
+  #cursor = null;
+  #hint = "";
+  #width = 0; // of the figure when it was last drawn
 
-/**
- * A figure with a canvas that fills its width.
- *
- * @param {{label: string, height: number, drawer: Drawer}} options  `label`: for who cannot see it
- */
-export function openPlot({ label, height, drawer }) {
-  const canvas = make("canvas", { className: "sheet", role: "img", tabIndex: 0, ariaLabel: label });
-  const over = make("canvas", { className: "over", ariaHidden: "true" });
-  const said = make("p", { className: "readout mono", role: "status" });
-  const box = make("div", { className: "canvases" }, canvas, over);
-  const element = make("figure", { className: "plot" }, box, said);
-  let cursor = null;
-  let hint = "";
+  /** @param {{label: string, height: number}} options  `label`: text for screen readers */
+  constructor({ label, height }) {
+    this.height = height;
+    this.canvas = make("canvas", {
+      className: "sheet",
+      role: "img",
+      tabIndex: 0,
+      ariaLabel: label,
+    });
+    this.overlay = make("canvas", { className: "over", ariaHidden: "true" });
+    this.readout = make("p", { className: "readout mono", role: "status" });
+    this.box = make("div", { className: "canvases" }, this.canvas, this.overlay);
+    this.element = make("figure", { className: "plot" }, this.box, this.readout);
+    this.#listen();
+  }
 
-  /** Draw all of it anew. */
-  function draw() {
-    const width = Math.floor(box.clientWidth);
+  #listen() {
+    const { canvas } = this;
+    canvas.addEventListener("pointermove", (event) =>
+      this.#point({ x: event.offsetX, y: event.offsetY }),
+    );
+    canvas.addEventListener("pointerleave", () => this.#point(null));
+    canvas.addEventListener("keydown", (event) => this.#onKey(event));
+    new ResizeObserver(([{ contentRect }]) => {
+      if (contentRect.width !== this.#width) this.redraw();
+      this.#width = contentRect.width;
+    }).observe(this.box);
+    onColours(() => this.redraw());
+  }
+
+  #onKey(event) {
+    if (event.key === "Escape") {
+      this.#point(null);
+      return;
+    }
+    const [dx, dy] = KEYS[event.key] ?? [0, 0];
+    if (!dx && !dy) return;
+    event.preventDefault();
+    const far = event.shiftKey ? 10 : 1;
+    this.#point(this.step(this.#cursor, dx * far, dy * far));
+  }
+
+  /** Draw all of it again. */
+  redraw() {
+    const { canvas, overlay, height } = this;
+    const width = Math.floor(this.box.clientWidth);
     if (width < 50) return; // its tab is not shown
     const ratio = Math.min(devicePixelRatio || 1, 2);
-    for (const one of [canvas, over]) {
+    for (const one of [canvas, overlay]) {
       one.width = width * ratio;
       one.height = height * ratio;
     }
-    box.style.height = `${height}px`;
+    this.box.style.height = `${height}px`;
     const context = canvas.getContext("2d");
     context.scale(ratio, ratio);
     const colours = coloursOf(canvas);
@@ -48,63 +79,48 @@ export function openPlot({ label, height, drawer }) {
     context.fillRect(0, 0, width, height);
     context.font = `12px ${getComputedStyle(canvas).fontFamily}`;
     context.textBaseline = "middle";
-    drawer.draw(context, { width, height, colours });
-    point(cursor);
+    this.paint(context, { width, height, colours });
+    this.#point(this.#cursor);
   }
 
-  function point(at) {
-    const found = at ? drawer.read(at.x, at.y) : null;
-    cursor = at; // what is there may yet come
-    const context = over.getContext("2d");
-    const ratio = over.width / (over.clientWidth || 1) || 1;
+  #point(at) {
+    const found = at ? this.read(at.x, at.y) : null;
+    this.#cursor = at; // kept without values too: they may be loaded later
+    const { overlay } = this;
+    const context = overlay.getContext("2d");
+    const ratio = overlay.width / (overlay.clientWidth || 1) || 1;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, over.width, over.height);
-    said.textContent = found ? found.text : hint;
+    context.clearRect(0, 0, overlay.width, overlay.height);
+    this.readout.textContent = found ? found.text : this.#hint;
     if (!found) return;
-    context.strokeStyle = coloursOf(canvas).ink;
+    context.strokeStyle = coloursOf(this.canvas).ink;
     context.setLineDash([4, 3]);
     context.beginPath();
     context.moveTo(found.x, 0);
-    context.lineTo(found.x, height);
+    context.lineTo(found.x, this.height);
     context.moveTo(0, found.y);
-    context.lineTo(over.clientWidth, found.y);
+    context.lineTo(overlay.clientWidth, found.y);
     context.stroke();
   }
 
-  canvas.addEventListener("pointermove", (event) => point({ x: event.offsetX, y: event.offsetY }));
-  canvas.addEventListener("pointerleave", () => point(null));
-  canvas.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") return point(null);
-    const [dx, dy] = KEYS[event.key] ?? [0, 0];
-    if (!dx && !dy) return;
-    event.preventDefault();
-    const far = event.shiftKey ? 10 : 1;
-    point(drawer.step(cursor, dx * far, dy * far));
-  });
-  let widthBefore = 0;
-  new ResizeObserver(([{ contentRect }]) => {
-    if (contentRect.width !== widthBefore) draw();
-    widthBefore = contentRect.width;
-  }).observe(box);
-  onColours(draw);
+  /** Set the text below the plot while the cursor is not on it. */
+  setHint(text) {
+    this.#hint = text;
+    if (!this.#cursor) this.readout.textContent = text;
+  }
 
-  return {
-    element,
-    draw,
-    /** What stands below it while nothing is pointed at. */
-    hint(text) {
-      hint = text;
-      if (!cursor) said.textContent = text;
-    },
-    label(text) {
-      canvas.ariaLabel = text;
-    },
-    /** The picture as a PNG, without the cursor. */
-    picture: () => new Promise((resolve) => canvas.toBlob(resolve, "image/png")),
-  };
+  /** Set the text for screen readers. */
+  setLabel(text) {
+    this.canvas.ariaLabel = text;
+  }
+
+  /** The picture as a PNG, without the cursor. */
+  picture() {
+    return new Promise((resolve) => this.canvas.toBlob(resolve, "image/png"));
+  }
 }
 
-/** The page's colours, as its style sheets give them to a canvas. */
+/** The colours of the page, from its style sheets. */
 function coloursOf(canvas) {
   const style = getComputedStyle(canvas);
   return {
@@ -117,7 +133,7 @@ function coloursOf(canvas) {
   };
 }
 
-/** Call `redraw` whenever the page changes its colours, and for paper. */
+/** Call `redraw` whenever the colours of the page change, and for printing. */
 function onColours(redraw) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   new MutationObserver(redraw).observe(document.documentElement, {
@@ -135,7 +151,7 @@ export function rgb(colour) {
   return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
 }
 
-/** Put pixels into a rectangle, every cell sharp. */
+/** Draw pixels into a rectangle, without interpolation. */
 export function putImage(context, { pixels, width, height }, x, y, wide, high) {
   const small = new OffscreenCanvas(width, height);
   small

@@ -1,14 +1,14 @@
-/** Correlations -> the pixels of an image; knows no page. */
+/** Correlations -> the pixels of an image. */
 
 /**
  * RdBu of ColorBrewer 2 (C. Brewer, Apache licence), from its blue to its red end: the map of the
- * images that the pipeline draws. It reads the same to the colour-blind.
+ * images that the pipeline draws. It is suitable for colour-blind readers.
  */
 const ANCHORS = [
   0x053061, 0x2166ac, 0x4393c3, 0x92c5de, 0xd1e5f0, 0xf7f7f7, 0xfddbc7, 0xf4a582, 0xd6604d,
   0xb2182b, 0x67001f,
 ];
-const MOST_SAMPLES = 40_000; // of which a percentile is taken
+const MOST_SAMPLES = 40_000; // from which a quantile is estimated
 
 /** 256 colours from the most negative to the most positive, as ImageData has them (little-endian ABGR). */
 export const COLOURS = Uint32Array.from({ length: 256 }, (_, k) => {
@@ -27,7 +27,7 @@ export function pixel(red, green, blue) {
 }
 
 /**
- * The value that so large a share of the absolute values stays below; 1 where there is none.
+ * The quantile of the absolute values; 1 where there are none.
  *
  * @param {Float32Array} values  NaN is left out
  * @param {number} share  0 to 1
@@ -72,7 +72,7 @@ export function rasterise(values, columns, rows, { from, to, width, height, limi
     sums.fill(0);
     for (let line = top; line < bottom; line++) {
       const start = rows[line] * columns;
-      // A window is there as a whole or not at all.
+      // A window is complete or missing.
       if (start < 0 || Number.isNaN(values[start])) continue;
       used += 1;
       for (let x = 0; x < wide; x++) {

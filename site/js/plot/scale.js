@@ -1,4 +1,4 @@
-/** From values to pixels and back, and where an axis has its ticks; knows no page. */
+/** From values to pixels and back, and where an axis has its ticks. */
 
 /**
  * A linear axis.

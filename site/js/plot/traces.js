@@ -1,16 +1,16 @@
-/** Traces by distance: the record section of all pairs, the virtual shot of a channel; knows no page. */
+/** Traces by distance: record section of all pairs, virtual source gather of one channel. */
 
-export const MOST_WIGGLES = 60; // traces that can be told apart; more become an image
+export const MOST_WIGGLES = 60; // traces that can be distinguished; more become an image
 
 /**
- * One channel against all others, as if it were a source.
+ * Virtual source gather: one channel with all others, as if it were a source.
  *
- * Where the channel is the second of a pair, the trace is turned round in lag, so that everywhere
- * a positive lag is a wave that travels away from the channel.
+ * Where the channel is the second of a pair, the trace is reversed in lag, so that waves at positive
+ * lags always travel away from the channel.
  *
  * @param {{first: string, second: string, name: string, distance: number}[]} pairs
  * @param {string} channel  "" takes all pairs as they are
- * @returns {{pair: Object, name: string, isTurned: boolean}[]}  by distance; those of unknown
+ * @returns {{pair: Object, name: string, isReversed: boolean}[]}  by distance; those of unknown
  *     distance come last
  */
 export function gatherOf(pairs, channel) {
@@ -20,13 +20,17 @@ export function gatherOf(pairs, channel) {
   const far = ({ pair }) => (Number.isFinite(pair.distance) ? pair.distance : Infinity);
   return chosen
     .map((pair) => {
-      const isTurned = Boolean(channel) && pair.first !== channel;
-      return { pair, isTurned, name: !channel ? pair.name : isTurned ? pair.first : pair.second };
+      const isReversed = Boolean(channel) && pair.first !== channel;
+      return {
+        pair,
+        isReversed,
+        name: !channel ? pair.name : isReversed ? pair.first : pair.second,
+      };
     })
     .sort((a, b) => far(a) - far(b) || (a.pair.name < b.pair.name ? -1 : 1));
 }
 
-/** At most so many of some things, evenly chosen, the first and the last among them. */
+/** At most `most` items at even steps, the first and the last included. */
 export function thinned(things, most) {
   if (things.length <= most) return things;
   return Array.from(

@@ -1,4 +1,4 @@
-/** What a request costs, before anything is downloaded: `xcor-daemon estimate`, in the page. */
+/** The cost of a request before any download: `xcor-daemon estimate`, in the page. */
 
 import { formatValue, problem } from "./csv_table.js";
 import { general, roundEven, roundTenth } from "../lib/python_numbers.js";
@@ -8,9 +8,9 @@ import { PARAMS, isWhole, nLags } from "./params.js";
 import { PAIR_VALUES, Periods, sum } from "./periods.js";
 
 /**
- * Check the two files beside each other, and estimate the correlation job (request/cost.py has the
- * meaning of every figure). What depends on values that are right is checked, whatever else is
- * wrong.
+ * Check the two files together, and estimate the correlation job (request/cost.py has the meaning
+ * of every figure). Each check needs only the values that it depends on; errors in other values do
+ * not prevent it.
  *
  * @param {Object} stations  as `parseStations` gives them
  * @param {Object} values  those of params.csv that are right by themselves
@@ -35,9 +35,9 @@ export function estimate(stations, values, limits) {
   return { price, problems: [...problems, ...tooLarge(price, limits.job)] };
 }
 
-const counted = new WeakMap(); // channels -> what was counted last, and for which values
+const counted = new WeakMap(); // channels -> the last count, and the values it depends on
 
-/** The same as before where the values that they depend on are: a form asks at each key. */
+/** Counted again only where the values that they depend on have changed: a form asks at each key. */
 function periodsOf(channels, values) {
   const key = JSON.stringify([...WINDOW_VALUES, ...PAIR_VALUES].map((name) => values[name]));
   if (counted.get(channels)?.key !== key)
@@ -50,7 +50,7 @@ function estimateOf(periods, lags, rates) {
   const overDays = (value) => sum(withPairs, (p) => (p.end - p.first) * value(p));
   const pairWindows = overDays((p) => p.pairWindows);
   const daysOf = periods.daysOf;
-  // The pipeline fetches whole days, whatever part of them is asked for.
+  // The pipeline always fetches complete days.
   const samples = channels.reduce(
     (total, c, k) => total + (c.sampleRate || rates.fs_unknown) * 86400 * daysOf[k],
     0,

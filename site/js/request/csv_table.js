@@ -1,4 +1,4 @@
-/** CSV text -> rows and values, each checked by itself, as the worker checks them (request/csv_table.py). */
+/** CSV text -> rows and values, each checked by itself, as in the worker (request/csv_table.py). */
 
 import { parseCsv } from "../lib/csv.js";
 import { general, shortest } from "../lib/python_numbers.js";
@@ -21,8 +21,8 @@ const ROWS_READ = 10; // of a file that must have one
  *
  * @typedef {Object} Problem
  * @property {string} file
- * @property {number} line    1 is the first line; 0 speaks of the whole file
- * @property {string} column  as in the header; empty where the whole line is meant
+ * @property {number} line    1 is the first line; 0: the file as a whole
+ * @property {string} column  as in the header; empty for the line as a whole
  * @property {string} value
  * @property {string} need    the rest of the sentence, to be read after the value
  */
@@ -32,7 +32,7 @@ export function problem(file, line, column, value, need) {
   return { file, line, column, value, need };
 }
 
-/** A problem as a sentence, the one that the worker would write. */
+/** A problem as a sentence, the same as the worker's. */
 export function problemText({ file, line, column, value, need }) {
   const where = line ? `${file} line ${line}` : file;
   const subject = [column, shownValue(column, value)].filter(Boolean).join(" = ");
@@ -62,18 +62,17 @@ function ascii(text) {
 }
 
 /**
- * The rows of a CSV, as far as its shape lets them be read, and what is wrong with that.
+ * The rows of a CSV that can be read, and the errors in its structure.
  *
  * @typedef {Object} Table
  * @property {[number, Object<string, string>][]} rows  line, texts by column; those known for certain
  * @property {Problem[]} problems
  * @property {number} nRows  lines below the header, those with too many or too few fields as well
- * @property {Set<string>} unknown  columns whose values the file does not tell
+ * @property {Set<string>} unknown  columns without known values: missing, repeated or unknown
  */
 
 /**
- * The rows of a CSV by column name. What is wrong in one line, or with one column, does not hide
- * the others.
+ * The rows of a CSV by column name. An error in one line or column does not hide the others.
  *
  * A file without a header line is read as if it had the required columns in their order.
  *
@@ -99,7 +98,7 @@ export function rowsOf(file, text, required, optional, limits) {
     .filter(({ wrong }) => !wrong)
     .map(({ line, cells }) => ({ line, cells: cells.map((cell) => cell.trim()) }))
     .filter(({ cells }) => cells.some(Boolean));
-  // Where the first line is the one that is wrong, no header can be made out.
+  // If the first line is invalid, there is no header.
   if (!table.length || problems[0]?.line < table[0].line)
     return problems.length ? none(problems, problems.length) : no("is empty");
   const known = [...required, ...optional];
@@ -156,15 +155,15 @@ function headerProblems(file, line, header, required, known) {
 }
 
 /**
- * A file that must have one row: its values that are right by themselves, and every problem.
+ * A file that must have one row: its valid values, and every problem.
  *
- * Of many rows the first ten are read: the file is another one.
+ * Of many rows only the first ten are read.
  *
  * @param {string} file
  * @param {string} text
  * @param {Object} section  of limits.json, such as `params`
  * @param {Object} limits   all of limits.json
- * @param {(values: Object) => Object[]} together  what is wrong between values that are right
+ * @param {(values: Object) => Object[]} together  errors between valid values
  * @returns {{values: Object, problems: Problem[]}}  no values where there is not one row
  */
 export function oneRow(file, text, section, limits, together) {
@@ -196,7 +195,7 @@ export function oneRow(file, text, section, limits, together) {
  *
  * @param {Object<string, string>} row
  * @param {Object} section  of limits.json
- * @param {Set<string>} [unknown]  columns whose values are not told; they get no default
+ * @param {Set<string>} [unknown]  columns without known values; they get no default
  * @returns {{values: Object, problems: {column: string, value: string, need: string}[]}}  `values`:
  *     those that are right
  */
@@ -225,7 +224,7 @@ export function defaultOf(limit) {
   return limit.kind === "components" || limit.kind in LISTS ? [] : limit.default;
 }
 
-/** The value that a text means; a RangeError says what is needed instead. */
+/** The value of a text; the message of a RangeError has the rule that the text breaks. */
 function parseValue(limit, text) {
   const parse = {
     number() {
@@ -234,7 +233,7 @@ function parseValue(limit, text) {
         const unit = limit.unit === "1" ? "" : `, in ${limit.unit}`;
         throw new RangeError(`is not a finite number (${limit.help}${unit})`);
       }
-      const need = outOf(limit, number);
+      const need = limitViolation(limit, number);
       if (need) throw new RangeError(need);
       return number;
     },
@@ -283,8 +282,8 @@ function parseList(kind, text) {
   return parts;
 }
 
-/** What a number outside its limits needs; empty where it is inside. */
-export function outOf(limit, number) {
+/** The rule that a number outside its limits breaks; empty where it is inside. */
+export function limitViolation(limit, number) {
   const low = limit.above ?? limit.min;
   const isInside = ("above" in limit ? number > low : number >= low) && number <= limit.max;
   if (isInside && Number.isFinite(number)) return "";
@@ -300,7 +299,7 @@ export function parseNumber(text) {
   return Number.isFinite(number) ? number : null;
 }
 
-/** A value as it stands in a file; null is an empty cell. */
+/** A value as text for a file; null is an empty cell. */
 export function formatValue(value) {
   if (value === null) return "";
   if (Array.isArray(value)) return value.join(";");

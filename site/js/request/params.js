@@ -1,4 +1,4 @@
-/** The row of params.csv: what its values mean together, as the worker checks them (params.py). */
+/** The row of params.csv and the rules between its values, as in the worker (params.py). */
 
 import { formatCsv } from "../lib/csv.js";
 import { checkRow, defaultOf, formatValue, oneRow } from "./csv_table.js";
@@ -7,7 +7,7 @@ import { broken, rule } from "./rules.js";
 
 export const PARAMS = "params.csv";
 
-// Columns that say something only where another has one of some values.
+// Columns that have a meaning only with certain values of another.
 const GOES_WITH = {
   clip_factor: ["time_norm", ["clip"]],
   clamp: ["time_norm", ["clamp"]],
@@ -25,12 +25,12 @@ export function goesWith(name) {
 }
 
 /**
- * Texts of the form, by column -> values, or what is wrong with them.
+ * Texts of the form, by column -> values, and their errors.
  *
  * @param {Object<string, string>} row  an empty text stands for the default of what is optional
  * @param {Object} limits  limits.json
  * @returns {{params: Object|null, values: Object,
- *     problems: {column: string, value: string, need: string}[]}}  `values`: those that are right
+ *     problems: {column: string, value: string, need: string}[]}}  `values`: those that are valid
  *     by themselves; `params`: the same where there are no problems
  */
 export function checkParams(row, limits) {
@@ -68,54 +68,68 @@ const isSecondCorner = (corner, other) => (values) =>
     : "";
 
 /**
- * Between the values of a row, in the order in which they are reported (params.py).
+ * The rules between the values of a row, in the order in which they are reported (params.py).
  *
  * @param {Object} section  limits.params
  * @returns {import("./rules.js").Rule[]}
  */
 export function rulesOf(section) {
   return [
-    rule("freqmax", ["freqmin", "freqmax"], ({ freqmin, freqmax }) =>
-      freqmin < freqmax ? "" : `Hz must be higher than freqmin (${general(freqmin)} Hz)`,
-    ),
-    rule("freqmax", ["freqmax", "fs"], ({ freqmax, fs }) =>
-      freqmax <= fs / 2
+    ...RULES_OF_WINDOWS,
+    ...rulesOfConditions(section),
+    ...RULES_OF_METHODS,
+    ...RULES_OF_BANDS,
+  ];
+}
+
+/** Band, windows and lags. */
+const RULES_OF_WINDOWS = [
+  rule("freqmax", ["freqmin", "freqmax"], ({ freqmin, freqmax }) =>
+    freqmin < freqmax ? "" : `Hz must be higher than freqmin (${general(freqmin)} Hz)`,
+  ),
+  rule("freqmax", ["freqmax", "fs"], ({ freqmax, fs }) =>
+    freqmax <= fs / 2
+      ? ""
+      : `Hz exceeds the Nyquist frequency (${general(fs / 2)} Hz at fs = ${general(fs)} Hz); ` +
+        "lower freqmax or raise fs",
+  ),
+  ...["cc_len", "cc_step"].map((name) =>
+    rule(name, [name, "fs"], ({ [name]: seconds, fs }) =>
+      isWhole(seconds, fs)
         ? ""
-        : `Hz exceeds the Nyquist frequency (${general(fs / 2)} Hz at fs = ${general(fs)} Hz); ` +
-          "lower freqmax or raise fs",
+        : `s is ${general(seconds * fs, 9)} samples at fs = ${general(fs)} Hz; ` +
+          "it must be a whole number",
     ),
-    ...["cc_len", "cc_step"].map((name) =>
-      rule(name, [name, "fs"], ({ [name]: seconds, fs }) =>
-        isWhole(seconds, fs)
-          ? ""
-          : `s is ${general(seconds * fs, 9)} samples at fs = ${general(fs)} Hz; ` +
-            "it must be a whole number",
-      ),
-    ),
-    rule("maxlag", ["maxlag", "cc_len", "fs"], ({ maxlag, cc_len, fs }) =>
-      maxlag < cc_len && nLags({ maxlag, fs }) < roundEven(cc_len * fs)
-        ? ""
-        : `s must be shorter than cc_len (${general(cc_len)} s)`,
-    ),
-    rule("maxlag", ["maxlag", "fs"], ({ maxlag, fs }) =>
-      maxlag * fs >= 0.5 ? "" : `s is shorter than one sample at fs = ${general(fs)} Hz`,
-    ),
-    rule("cc_len", ["cc_len", "freqmin"], ({ cc_len, freqmin }) =>
-      cc_len * freqmin >= 1
-        ? ""
-        : `s is shorter than one period of freqmin (${general(freqmin)} Hz); ` +
-          `set at least ${general(1 / freqmin)} s`,
-    ),
-    rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
-      method === "phase" && normalisation === "coefficient"
-        ? "cannot be combined with method=phase, which is already normalised; set none"
-        : "",
-    ),
-    rule("substack", ["substack", "cc_step"], ({ substack, cc_step }) =>
-      !substack || substack >= cc_step
-        ? ""
-        : `s is shorter than cc_step (${general(cc_step)} s), so it averages no windows; set 0`,
-    ),
+  ),
+  rule("maxlag", ["maxlag", "cc_len", "fs"], ({ maxlag, cc_len, fs }) =>
+    maxlag < cc_len && nLags({ maxlag, fs }) < roundEven(cc_len * fs)
+      ? ""
+      : `s must be shorter than cc_len (${general(cc_len)} s)`,
+  ),
+  rule("maxlag", ["maxlag", "fs"], ({ maxlag, fs }) =>
+    maxlag * fs >= 0.5 ? "" : `s is shorter than one sample at fs = ${general(fs)} Hz`,
+  ),
+  rule("cc_len", ["cc_len", "freqmin"], ({ cc_len, freqmin }) =>
+    cc_len * freqmin >= 1
+      ? ""
+      : `s is shorter than one period of freqmin (${general(freqmin)} Hz); ` +
+        `set at least ${general(1 / freqmin)} s`,
+  ),
+  rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
+    method === "phase" && normalisation === "coefficient"
+      ? "cannot be combined with method=phase, which is already normalised; set none"
+      : "",
+  ),
+  rule("substack", ["substack", "cc_step"], ({ substack, cc_step }) =>
+    !substack || substack >= cc_step
+      ? ""
+      : `s is shorter than cc_step (${general(cc_step)} s), so it averages no windows; set 0`,
+  ),
+];
+
+/** Parameters that have a meaning only with certain values of another. */
+function rulesOfConditions(section) {
+  return [
     ...Object.entries(GOES_WITH).map(([name, [column, those]]) =>
       rule(name, [name, column], ({ [name]: given, [column]: other }) =>
         given === defaultOf(section[name]) || those.includes(other)
@@ -130,61 +144,69 @@ export function rulesOf(section) {
           : "applies only with whiten=true, method=coherence or method=deconvolution",
       ),
     ),
-    rule("method", ["method", "whiten"], ({ method, whiten }) =>
-      whiten && DIVIDING.includes(method)
-        ? "divides by a spectrum that whiten=true has flattened; set whiten=false"
-        : "",
-    ),
-    rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
-      method === "deconvolution" && normalisation === "coefficient"
-        ? "removes the amplitude ratio that method=deconvolution measures; set none"
-        : "",
-    ),
-    rule("clamp", ["clamp", "time_norm"], ({ clamp, time_norm }) =>
-      time_norm === "clamp" && clamp === null
-        ? "is required by time_norm=clamp; set an amplitude"
-        : "",
-    ),
-    rule("drop_dead", ["drop_dead", "response"], ({ drop_dead, response }) =>
-      drop_dead && response === "none"
-        ? "requires ground motion, but response=none keeps counts"
-        : "",
-    ),
-    rule("drop_dead", ["drop_dead", "freqmin"], ({ drop_dead, freqmin }) =>
-      drop_dead && freqmin >= 10
-        ? "requires freqmin below 10 Hz, the upper limit of Peterson's model"
-        : "",
-    ),
-    rule(
-      "ram_freqmin",
-      ["ram_freqmin", "ram_freqmax", "time_norm"],
-      isSecondCorner("ram_freqmin", "ram_freqmax"),
-    ),
-    rule(
-      "ram_freqmax",
-      ["ram_freqmax", "ram_freqmin", "time_norm"],
-      isSecondCorner("ram_freqmax", "ram_freqmin"),
-    ),
-    rule("rotate", ["rotate", "components"], ({ rotate, components }) =>
-      rotate && !ENDS.every((a) => ENDS.every((b) => wantsEnds({ components }, a, b)))
-        ? "requires all nine of EE, EN ... ZZ; set components=all"
-        : "",
-    ),
-    rule(
-      "ram_freqmax",
-      ["ram_freqmin", "ram_freqmax", "fs"],
-      ({ ram_freqmin: low, ram_freqmax: high, fs }) =>
-        !low || !high || (low < high && high <= fs / 2)
-          ? ""
-          : `Hz must be higher than ram_freqmin (${general(low)} Hz) and at most fs/2`,
-    ),
-    rule("skirt_low", ["skirt_low", "freqmin"], ({ skirt_low, freqmin }) =>
-      !skirt_low || skirt_low <= freqmin / 2
-        ? ""
-        : `Hz exceeds half of freqmin (${general(freqmin)} Hz), where the pre-filter ends`,
-    ),
   ];
 }
+
+/** Normalisation, method and quality rules. */
+const RULES_OF_METHODS = [
+  rule("method", ["method", "whiten"], ({ method, whiten }) =>
+    whiten && DIVIDING.includes(method)
+      ? "divides by a spectrum that whiten=true has flattened; set whiten=false"
+      : "",
+  ),
+  rule("normalisation", ["normalisation", "method"], ({ normalisation, method }) =>
+    method === "deconvolution" && normalisation === "coefficient"
+      ? "removes the amplitude ratio that method=deconvolution measures; set none"
+      : "",
+  ),
+  rule("clamp", ["clamp", "time_norm"], ({ clamp, time_norm }) =>
+    time_norm === "clamp" && clamp === null
+      ? "is required by time_norm=clamp; set an amplitude"
+      : "",
+  ),
+  rule("drop_dead", ["drop_dead", "response"], ({ drop_dead, response }) =>
+    drop_dead && response === "none"
+      ? "requires ground motion, but response=none keeps counts"
+      : "",
+  ),
+  rule("drop_dead", ["drop_dead", "freqmin"], ({ drop_dead, freqmin }) =>
+    drop_dead && freqmin >= 10
+      ? "requires freqmin below 10 Hz, the upper limit of Peterson's model"
+      : "",
+  ),
+];
+
+/** Bands of the running absolute mean, rotation, and the taper of the whitening band. */
+const RULES_OF_BANDS = [
+  rule(
+    "ram_freqmin",
+    ["ram_freqmin", "ram_freqmax", "time_norm"],
+    isSecondCorner("ram_freqmin", "ram_freqmax"),
+  ),
+  rule(
+    "ram_freqmax",
+    ["ram_freqmax", "ram_freqmin", "time_norm"],
+    isSecondCorner("ram_freqmax", "ram_freqmin"),
+  ),
+  rule("rotate", ["rotate", "components"], ({ rotate, components }) =>
+    rotate && !ENDS.every((a) => ENDS.every((b) => wantsEnds({ components }, a, b)))
+      ? "requires all nine of EE, EN ... ZZ; set components=all"
+      : "",
+  ),
+  rule(
+    "ram_freqmax",
+    ["ram_freqmin", "ram_freqmax", "fs"],
+    ({ ram_freqmin: low, ram_freqmax: high, fs }) =>
+      !low || !high || (low < high && high <= fs / 2)
+        ? ""
+        : `Hz must be higher than ram_freqmin (${general(low)} Hz) and at most fs/2`,
+  ),
+  rule("skirt_low", ["skirt_low", "freqmin"], ({ skirt_low, freqmin }) =>
+    !skirt_low || skirt_low <= freqmin / 2
+      ? ""
+      : `Hz exceeds half of freqmin (${general(freqmin)} Hz), where the pre-filter ends`,
+  ),
+];
 
 function isClose(a, b) {
   return Math.abs(a - b) <= Math.max(1e-9 * Math.max(Math.abs(a), Math.abs(b)), 1e-6);
@@ -205,7 +227,7 @@ export function wantsEnds({ components }, first, second) {
   );
 }
 
-/** The params.csv that `parseParams` reads back: the six, and what is not the default. */
+/** The params.csv that `parseParams` reads: the six required columns, and those without their default. */
 export function formatParams(params, limits) {
   const names = Object.keys(limits.params).filter((name) => {
     const limit = limits.params[name];

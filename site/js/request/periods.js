@@ -3,7 +3,7 @@
 import { merged } from "./windows.js";
 import { wantsEnds } from "./params.js";
 
-/** The values of params.csv that say which pairs are wanted. */
+/** The values of params.csv that select pairs. */
 export const PAIR_VALUES = ["autocorrelations", "same_station", "components"];
 
 /** How many pairs are wanted of a set of channels to which one is added, or taken, at a time. */
@@ -39,7 +39,7 @@ export class PairCounter {
     }
   }
 
-  /** Put a channel into the set; gives the number of pairs that it makes there. */
+  /** Add a channel to the set; returns the number of pairs that it adds. */
   add(place) {
     const made = this.#pairsOf(place);
     this.total += made;
@@ -52,7 +52,7 @@ export class PairCounter {
     return made;
   }
 
-  /** Take a channel out of the set. */
+  /** Remove a channel from the set. */
   remove(place) {
     for (const places of this.#placesOf(place)) {
       const same = places.get(this.#ends[place]);
@@ -110,7 +110,7 @@ function firstFrom(numbers, x) {
  * @property {number} nRows           output windows a day; 0 where no pair shares a window
  */
 
-/** The windows inside the spans of channels, counted by sweeping over when channels come and go. */
+/** The windows inside the spans of channels, counted in a sweep over the starts and ends of channels. */
 export class Periods {
   /**
    * @param {import("./stations.js").Channel[]} channels  in id order
@@ -216,7 +216,7 @@ export class Periods {
   }
 }
 
-/** Sum of what `value` makes of every item. */
+/** Sum of `value(item)` over all items. */
 export function sum(items, value) {
   return items.reduce((total, item) => total + value(item), 0);
 }
@@ -230,7 +230,7 @@ function* swept(runs, counter) {
   }
 }
 
-/** When a member comes (1) or goes (-1), in order, and how many pairs it makes as it comes. */
+/** The starts (1) and ends (-1) of members in order, and the pairs that each start adds. */
 function* changes(runs, counter) {
   const events = runs
     .flatMap((some, place) =>

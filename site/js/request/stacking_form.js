@@ -1,4 +1,4 @@
-/** The stacking request: which fields go with which, checks, and stacking_params.csv; knows no page. */
+/** The stacking request: which fields apply, checks, and stacking_params.csv. */
 
 import { formatCsv } from "../lib/csv.js";
 import { checkRow } from "./csv_table.js";
@@ -24,8 +24,8 @@ const TITLES = {
   svg: "Also save images as SVG",
 };
 
-// What a column goes with beside the type; the others are always there.
-const WITH = {
+// Conditions of columns beside the type; columns without one always apply.
+const CONDITIONS = {
   interval: ({ stack_all }) => !isTrue(stack_all),
   moving: ({ stack_all }) => !isTrue(stack_all),
   bootstrap: ({ type }) => type !== "robust",
@@ -35,7 +35,7 @@ const WITH = {
   dvv_max: (values) => hasChange(values),
 };
 
-const ABOUT = {
+const DESCRIPTIONS = {
   linear: "The mean of all windows.",
   "phase-weighted":
     "The mean, weighted by the phase coherence of the windows (Schimmel and Paulssen 1997).",
@@ -52,25 +52,25 @@ const ABOUT = {
 const isTrue = (value) => String(value) === "true";
 const hasChange = ({ stack_all, dvv }) => !isTrue(stack_all) && Boolean(dvv) && dvv !== "none";
 
-/** What a person reads for a column. */
+/** The title of a column. */
 export function titleOf(name) {
   return TITLES[name] ?? name;
 }
 
-/** A method in a sentence; "" for one that this page does not know. */
-export function aboutMethod(type) {
-  return ABOUT[type] ?? "";
+/** The description of a method; "" for an unknown one. */
+export function describeMethod(type) {
+  return DESCRIPTIONS[type] ?? "";
 }
 
-/** The columns that a person sets: all but the job's, in the order of the page. */
+/** The columns that users set: all but the job's, in the order of the page. */
 export function columnsOf(limits) {
   const known = Object.keys(TITLES).filter((name) => name in limits);
   return [...known, ...Object.keys(limits).filter((name) => name !== "job" && !(name in TITLES))];
 }
 
-/** Whether a column has a meaning with the others as they are. */
+/** Whether a column has a meaning with the values of the others. */
 export function applies(name, values) {
-  return goesWithType(name, values.type) && (WITH[name]?.(values) ?? true);
+  return goesWithType(name, values.type) && (CONDITIONS[name]?.(values) ?? true);
 }
 
 /** The values that a new request begins with, as texts. */
@@ -81,7 +81,7 @@ export function defaultsOf(limits) {
 }
 
 /**
- * Everything that is wrong, by column, in the words of the service (stacking_params.py).
+ * All errors by column, with the messages of the service (stacking_params.py).
  *
  * @param {Object<string, string>} values
  * @param {Object} limits  limits.stacking
@@ -101,16 +101,16 @@ export function problemsOf(values, limits, known) {
     found[column] = found[column] ? `${found[column]}; ${text}` : text;
   }
   for (const name of Object.keys(row)) {
-    const stranger = strangerIn(row[name], limits[name].kind, known);
-    if (stranger !== undefined) found[name] = `"${stranger}" is not in this job.`;
+    const unknown = unknownIn(row[name], limits[name].kind, known);
+    if (unknown !== undefined) found[name] = `"${unknown}" is not in this job.`;
   }
   return found;
 }
 
 /** The first of a list of pairs or channels that the job does not have. */
-function strangerIn(text, kind, { pairs, channels }) {
+function unknownIn(text, kind, { pairs, channels }) {
   const there = { pairs, channels }[kind];
-  if (!there?.size) return undefined; // another kind; or not loaded, and the service knows
+  if (!there?.size) return undefined; // another kind; or not loaded, and the service checks it
   return text
     .split(";")
     .map((one) => one.trim())
@@ -138,7 +138,7 @@ export function stackingCsv(values, limits, job) {
   ]);
 }
 
-/** A stacking request in a few words, for the list of jobs. */
+/** A short title of a stacking request, for the list of jobs. */
 export function requestTitle(values) {
   if (isTrue(values.stack_all)) return `${values.type} stack of all days`;
   const every = values.interval?.trim() || "1D";

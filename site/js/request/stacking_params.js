@@ -1,4 +1,4 @@
-/** The row of stacking_params.csv: what its values mean together (stacking_params.py). */
+/** The row of stacking_params.csv and the rules between its values (stacking_params.py). */
 
 import { oneRow } from "./csv_table.js";
 import { general } from "../lib/python_numbers.js";
@@ -7,7 +7,7 @@ import { broken, rule } from "./rules.js";
 export const STACKING = "stacking_params.csv";
 const WITH_POWER = ["phase-weighted", "tf-phase-weighted", "nth-root", "adaptive-covariance"];
 
-/** Types with which a column goes. */
+/** Types of stack to which a column applies. */
 const TYPES = {
   phase_smooth: ["phase-weighted"],
   power: WITH_POWER,
@@ -38,7 +38,7 @@ function needOfMoving({ moving, interval: length, stack_all }) {
     : "";
 }
 
-/** Between the values of a row, in the order in which they are reported. */
+/** The rules between the values of a row, in the order in which they are reported. */
 export const RULES = [
   ...Object.entries(TYPES).map(([name, types]) =>
     rule(name, [name, "type"], ({ [name]: given, type }) =>
@@ -105,7 +105,7 @@ export const RULES = [
  * @param {string} text
  * @param {Object} limits  limits.json
  * @returns {{values: Object, problems: import("./csv_table.js").Problem[]}}  `values`: those that
- *     are right by themselves
+ *     are valid by themselves
  */
 export function parseStacking(text, limits) {
   return oneRow(STACKING, text, limits.stacking, limits, (values) => broken(RULES, values));

@@ -1,4 +1,4 @@
-/** stations.csv <-> channels with the times asked for, as the worker reads it (stations.py). */
+/** stations.csv <-> channels with the requested times, as in the worker (stations.py). */
 
 import { formatCsv } from "../lib/csv.js";
 import { formatValue, parseNumber, problem, rowsOf } from "./csv_table.js";
@@ -34,7 +34,7 @@ const RANGES = {
 const DATE = /^(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(\.\d{1,6})?Z?)?$/;
 
 /**
- * A channel and the spans of it that are asked for.
+ * A channel and its requested spans.
  *
  * @typedef {Object} Channel
  * @property {string} id  such as TA.I02A..BHZ
@@ -57,7 +57,7 @@ const DATE = /^(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(\.\d{1,6})?Z?)?$/;
  * @param {Object} limits  limits.json
  * @returns {{channels: Channel[], named: Channel[], hasAllCodes: boolean,
  *     problems: import("./csv_table.js").Problem[]}}  `channels`: none where there are problems;
- *     `named`: rows whose codes are right, with spans that are right; `hasAllCodes`: whether it
+ *     `named`: rows with valid codes, with their valid spans; `hasAllCodes`: whether it
  *     names every channel
  */
 export function parseStations(text, limits) {
@@ -98,7 +98,7 @@ export function parseStations(text, limits) {
   return { channels: problems.length ? [] : named, named, hasAllCodes, problems };
 }
 
-/** A row as a channel, without what is wrong; null where its codes are. */
+/** A row as a channel, without its invalid values; null where a code is invalid. */
 function stationRow(row, limits) {
   const wrong = [];
   for (const [column, [pattern, need]] of Object.entries(CODES)) {
@@ -158,7 +158,7 @@ function endOfSpan(end) {
   return isLast ? minute + MINUTE : end;
 }
 
-/** What a span needs; empty where it is right. `written` is its start in the file. */
+/** The rule that a span breaks; empty where it is valid. `written` is its start in the file. */
 function spanNeed(start, end, written, limits) {
   const days = (end - start) / DAY;
   if (days <= 0) return `must be later than StartDate (${written})`;

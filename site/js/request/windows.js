@@ -1,4 +1,4 @@
-/** The windows of a day, and which lie inside the times asked for, as the worker cuts them (windows.py). */
+/** The windows of a day, and those inside the requested times, as in the worker (windows.py). */
 
 import { roundEven } from "../lib/python_numbers.js";
 import { DAY } from "./stations.js";

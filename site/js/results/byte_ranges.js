@@ -1,11 +1,11 @@
-/** Parts of files by HTTP Range, checked: no more is ever downloaded than was asked for. */
+/** Parts of files by HTTP Range, checked: never more than requested is downloaded. */
 
 import { ask, HttpError, hostOf } from "../lib/http.js";
 
 const AT_ONCE = 5; // requests; browsers hold six connections to a host
 const JOINED_GAP = 64 * 1024; // bytes between two ranges that are cheaper to load than to ask twice
 const LARGEST = 4 * 2 ** 20; // bytes of a joined range
-const WHOLE = 2 * 2 ** 20; // bytes of a file that is taken whole from a server that knows no ranges
+const WHOLE = 2 * 2 ** 20; // bytes up to which a file is loaded in full from a server without ranges
 const SILENCE = 120_000; // ms for one part, also over a slow line
 
 /**
@@ -34,9 +34,9 @@ export function joinRanges(ranges, gap = JOINED_GAP, largest = LARGEST) {
  * @param {string} url
  * @param {{start: number, end: number}[]} ranges  end: exclusive
  * @param {{size: number, signal?: AbortSignal, onPart?: (k: number, bytes: Uint8Array) => void}} options
- *     `size`: bytes of the file; `onPart`: told of each as it comes, in any order
- * @returns {Promise<Uint8Array[]>}  as asked for
- * @throws {HttpError} with words for whatever goes wrong; nothing half comes back
+ *     `size`: bytes of the file; `onPart`: called with each part as it arrives, in any order
+ * @returns {Promise<Uint8Array[]>}  in the order of `ranges`
+ * @throws {HttpError} for every failure; partial results are never returned
  */
 export async function loadRanges(url, ranges, { size, signal, onPart }) {
   const parts = new Array(ranges.length);
@@ -55,7 +55,7 @@ export async function loadRanges(url, ranges, { size, signal, onPart }) {
   try {
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, todo.length) }, work));
   } catch (error) {
-    stop.abort(error); // the others need not go on
+    stop.abort(error); // the other requests are not needed any more
     throw error;
   }
   return parts;
@@ -75,7 +75,7 @@ export async function loadRange(url, { start, end }, { size, signal }) {
     return bytes.subarray(start, end);
   }
   if (answer.status !== 206) {
-    await answer.body?.cancel(); // of a large file nothing more may come
+    await answer.body?.cancel(); // stops the download of a large file
     throw new HttpError(refusal(answer.status, url), { status: answer.status });
   }
   const said = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(answer.headers.get("Content-Range") ?? "");
@@ -88,8 +88,8 @@ export async function loadRange(url, { start, end }, { size, signal }) {
   return bytesOf(answer, end - start, url, signal);
 }
 
-/** A whole small file. */
-export async function loadWhole(url, { size, signal }) {
+/** Load a small file. */
+export async function loadFile(url, { size, signal }) {
   const answer = await ask(url, { silence: SILENCE, signal });
   if (!answer.ok) {
     await answer.body?.cancel();
@@ -98,7 +98,7 @@ export async function loadWhole(url, { size, signal }) {
   return bytesOf(answer, size, url, signal);
 }
 
-/** The body of an answer, which must have so many bytes: never more is read. */
+/** The body of a response, which must have `length` bytes; never more are read. */
 async function bytesOf(answer, length, url, signal) {
   const bytes = new Uint8Array(length);
   const reader = answer.body.getReader();

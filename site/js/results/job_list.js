@@ -1,28 +1,28 @@
-/** The jobs that this browser follows: kept in the store under "jobs", newest first. */
+/** The jobs that this browser follows: stored under "jobs", newest first. */
 
 const ID = /^[0-9]{1,16}$/;
 
 export const KINDS = { xcor: "Correlation", stack: "Stacking" };
 
 /**
- * A job as the browser keeps it; what the service says of it is in its status.json.
+ * A job as the browser stores it; its status is in status.json.
  *
- * @typedef {Object} Kept
+ * @typedef {Object} StoredJob
  * @property {string} id
- * @property {string} kind   "xcor" or "stack"; "" where it is not known yet
- * @property {string} title  what a person calls it, such as "24 channels, 0.1 to 0.2 Hz"
+ * @property {string} kind   "xcor" or "stack"; "" while unknown
+ * @property {string} title  such as "24 channels, 0.1 to 0.2 Hz"
  * @property {string} sent   when this browser sent or opened it, ISO 8601
- * @property {string} state  the last that was seen of it
+ * @property {string} state  its last known state
  */
 
-/** The kept jobs; whatever else the store holds is left out. */
-export function keptJobs(store) {
+/** The stored jobs, without invalid entries. */
+export function storedJobs(store) {
   const jobs = store.get("jobs");
   return (Array.isArray(jobs) ? jobs : []).filter((job) => ID.test(job?.id));
 }
 
 /**
- * Follow a job from now on; one that is followed already keeps its place and what was known.
+ * Follow a job from now on; nothing changes for one that is followed already.
  *
  * @param {Object} store
  * @param {{id: string|number, kind?: string, title?: string}} job
@@ -30,37 +30,37 @@ export function keptJobs(store) {
  */
 export function remember(store, { id, kind = "", title = "" }, now) {
   const wanted = String(id);
-  if (keptJobs(store).some((job) => job.id === wanted)) return;
+  if (storedJobs(store).some((job) => job.id === wanted)) return;
   const job = { id: wanted, kind, title, sent: now.toISOString(), state: "" };
-  store.set("jobs", [job, ...keptJobs(store)]);
+  store.set("jobs", [job, ...storedJobs(store)]);
 }
 
-/** Write down what was learnt of a job; nothing happens where it is not followed, or not new. */
+/** Update a stored job; nothing happens where it is not followed, or nothing has changed. */
 export function note(store, id, changes) {
-  const before = keptJobs(store).find((job) => job.id === id);
+  const before = storedJobs(store).find((job) => job.id === id);
   const isNew = before && Object.keys(changes).some((key) => before[key] !== changes[key]);
   if (isNew)
     store.set(
       "jobs",
-      keptJobs(store).map((job) => (job.id === id ? { ...job, ...changes } : job)),
+      storedJobs(store).map((job) => (job.id === id ? { ...job, ...changes } : job)),
     );
 }
 
-/** What a job is called. */
+/** The title of a job. */
 export function titleOf({ id, kind, title }) {
   return title || (KINDS[kind] ? `${KINDS[kind]} job ${id}` : `Job ${id}`);
 }
 
-/** Follow a job no longer; what the service has of it stays. */
+/** Stop following a job; its results stay on the service. */
 export function forget(store, id) {
   store.set(
     "jobs",
-    keptJobs(store).filter((job) => job.id !== id),
+    storedJobs(store).filter((job) => job.id !== id),
   );
 }
 
 /**
- * The id in what a person typed or pasted: a number, or a link with one.
+ * The job id in typed or pasted text: a number, or a link with one.
  *
  * @param {string} text  such as "4180812345678901", ".../#jobs?id=41" or ".../processed/41/status.json"
  * @returns {string|null}

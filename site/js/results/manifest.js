@@ -1,4 +1,4 @@
-/** What manifest.json says: files, arrays and where their bytes are; knows no page. */
+/** manifest.json: files, arrays and the offsets of their bytes. */
 
 const BYTES = { "<f4": 4, "<f8": 8, "<i4": 4, "<i8": 8 };
 const READERS = {
@@ -21,13 +21,13 @@ const READERS = {
  */
 
 /**
- * Read a manifest with distrust: files without a key or size, arrays that do not fit are left out.
+ * Read and check a manifest: files without a key or size and arrays that do not fit are left out.
  *
  * @param {*} raw  parsed manifest.json
  * @returns {{id: string, kind: string, attempt: string, version: string, image: string, request: Object,
  *     inputs: Object[], started: string, units: Object, summary: Object, warnings: Object[],
  *     files: {key: string, name: string, size: number, sha256: string, arrays: Place[]}[]}}
- * @throws {Error} if it is no manifest that this page knows
+ * @throws {Error} if it is not a manifest that this page supports
  */
 export function readManifest(raw) {
   if (raw === null || typeof raw !== "object" || !Array.isArray(raw.files))

@@ -1,4 +1,4 @@
-/** The pairs of a stack file: its CSV as objects, filtered and sorted; knows no page. */
+/** The pairs of a stack file: its CSV as objects, filtered and sorted. */
 
 import { parseCsv } from "../lib/csv.js";
 
@@ -52,7 +52,7 @@ function numberOf(cell) {
 }
 
 /**
- * Sort pairs; what has no value comes last, in either direction, and equal pairs by their names.
+ * Sort pairs; those without a value come last in either direction, equal ones are sorted by name.
  *
  * @param {Pair[]} pairs
  * @param {string} by       a column
@@ -70,7 +70,7 @@ export function sortPairs(pairs, by, isDown) {
 }
 
 /**
- * The pairs that a person wants to see.
+ * The pairs that pass a filter.
  *
  * @param {Pair[]} pairs
  * @param {{text?: string, minDistance?: number, maxDistance?: number, channel?: string}} wanted
@@ -107,7 +107,7 @@ export function channelsOf(pairs) {
 }
 
 /**
- * What all channel ids of some pairs have in common, so that a list need not repeat it.
+ * The parts that all channel ids of some pairs have in common, so that a list need not repeat them.
  *
  * @returns {{start: number, end: number, text: string}}  characters to leave out at both ends;
  *     `text`: the pattern of the ids, such as "NO.*..BHZ"; "" where nothing is common

@@ -1,16 +1,16 @@
-/** Looks at jobs and at the service again and again, more rarely while nothing changes. */
+/** Polls the status of jobs and of the service, less often while nothing changes. */
 
 import { fetchJson } from "../lib/http.js";
 import { isOver, pollDelay, readStatus, serviceText } from "./status.js";
 
 const SILENCE = 20_000; // ms
 const SERVICE_EVERY = 20_000; // ms
-const watchers = new WeakMap();
+const pollers = new WeakMap();
 
-/** The one watcher of a page: two tabs that follow a job ask for it once. */
-export function watcherOf(app) {
-  if (!watchers.has(app)) watchers.set(app, new Watcher(app.config.results, app.now, document));
-  return watchers.get(app);
+/** The one poller of a page: two tabs that follow a job share its requests. */
+export function pollerOf(app) {
+  if (!pollers.has(app)) pollers.set(app, new Poller(app.config.results, app.now, document));
+  return pollers.get(app);
 }
 
 /** The URL of a key of the bucket. */
@@ -19,15 +19,15 @@ export function keyUrl(results, key) {
 }
 
 /**
- * What is known of a job.
+ * The last status of a job.
  *
  * @typedef {Object} Seen
  * @property {Object|null} status  see readStatus; null before the first answer
  * @property {boolean} isThere     whether there is a status.json
- * @property {string} trouble      why the last look came to nothing; "" where it did not
+ * @property {string} trouble      why the last request failed; "" where it did not
  */
 
-export class Watcher {
+export class Poller {
   #results;
   #now;
   #page;
@@ -41,8 +41,8 @@ export class Watcher {
     [this.#results, this.#now, this.#page] = [results, now, page];
     page.addEventListener("visibilitychange", () => {
       if (page.hidden) return this.#pause();
-      for (const [id, job] of this.#jobs) if (!isOver(job.seen.status?.state)) this.look(id);
-      if (this.#listeners.size) this.#lookAtService();
+      for (const [id, job] of this.#jobs) if (!isOver(job.seen.status?.state)) this.poll(id);
+      if (this.#listeners.size) this.#pollService();
     });
   }
 
@@ -50,8 +50,8 @@ export class Watcher {
    * Follow a job until it has ended.
    *
    * @param {string} id
-   * @param {(seen: Seen) => void} listener  called after every look, and now if anything is known
-   * @returns {() => void}  stops it
+   * @param {(seen: Seen) => void} listener  called after every request, and now if there is a status
+   * @returns {() => void}  stops following it
    */
   follow(id, listener) {
     if (!this.#jobs.has(id)) {
@@ -64,7 +64,7 @@ export class Watcher {
         unchanged: 0,
         text: "",
       });
-      queueMicrotask(() => this.look(id));
+      queueMicrotask(() => this.poll(id));
     }
     const job = this.#jobs.get(id);
     job.listeners.add(listener);
@@ -77,12 +77,12 @@ export class Watcher {
     };
   }
 
-  /** Look at a job now. */
-  async look(id) {
+  /** Request the status of a job now. */
+  async poll(id) {
     const job = this.#jobs.get(id);
-    if (!job || job.isLooking) return;
+    if (!job || job.isPolling) return;
     clearTimeout(job.timer);
-    job.isLooking = true;
+    job.isPolling = true;
     try {
       const raw = await fetchJson(keyUrl(this.#results, `processed/${id}/status.json`), {
         silence: SILENCE,
@@ -95,29 +95,29 @@ export class Watcher {
       job.failed += 1;
       job.seen = { ...job.seen, trouble: error.message };
     }
-    job.isLooking = false;
+    job.isPolling = false;
     for (const listener of [...job.listeners]) listener(job.seen);
     const isWanted =
       this.#jobs.get(id) === job && !isOver(job.seen.status?.state) && !this.#page.hidden;
-    if (isWanted) job.timer = setTimeout(() => this.look(id), pollDelay(job.unchanged, job.failed));
+    if (isWanted) job.timer = setTimeout(() => this.poll(id), pollDelay(job.unchanged, job.failed));
   }
 
   /** Follow the heartbeat of the service. */
   followService(listener) {
     this.#listeners.add(listener);
-    if (this.#listeners.size === 1) this.#lookAtService();
+    if (this.#listeners.size === 1) this.#pollService();
     else listener(this.service);
     return () => this.#listeners.delete(listener);
   }
 
-  /** How the service is now, see serviceText. */
+  /** The state of the service, see serviceText. */
   get service() {
     if (this.#trouble)
       return { isUp: null, text: `The state of the service is unknown: ${this.#trouble}.` };
     return serviceText(this.#raw, this.#now());
   }
 
-  async #lookAtService() {
+  async #pollService() {
     clearTimeout(this.#timer);
     try {
       this.#raw = await fetchJson(keyUrl(this.#results, "processed/_service.json"), {
@@ -128,7 +128,7 @@ export class Watcher {
       this.#trouble = error.message;
     }
     for (const listener of this.#listeners) listener(this.service);
-    if (!this.#page.hidden) this.#timer = setTimeout(() => this.#lookAtService(), SERVICE_EVERY);
+    if (!this.#page.hidden) this.#timer = setTimeout(() => this.#pollService(), SERVICE_EVERY);
   }
 
   #pause() {

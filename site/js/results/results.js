@@ -1,9 +1,9 @@
-/** The results of a finished job, loaded piece by piece from the bucket. */
+/** The results of a finished job, loaded in parts from the bucket. */
 
 import { fetchJson, HttpError } from "../lib/http.js";
 import { keyUrl } from "./poller.js";
 import { arrayOf, decode, fileOf, readManifest, readRows, rowBytes, stacksOf } from "./manifest.js";
-import { loadRange, loadRanges, loadWhole } from "./byte_ranges.js";
+import { loadRange, loadRanges, loadFile } from "./byte_ranges.js";
 import { readPairs } from "./pair_table.js";
 
 export const MOST_WINDOWS = 48 * 2 ** 20; // bytes of correlations that are loaded at a time
@@ -45,7 +45,7 @@ export class Results {
 
   /** A small file as text. */
   async text(file, signal) {
-    return new TextDecoder().decode(await loadWhole(this.url(file), { size: file.size, signal }));
+    return new TextDecoder().decode(await loadFile(this.url(file), { size: file.size, signal }));
   }
 
   /** The pairs of a stack file, in the order of its arrays; loaded once. */
@@ -62,7 +62,7 @@ export class Results {
     });
   }
 
-  /** What the axes of a stack file say: fs (Hz) and, with intervals, their starts (s since 1970). */
+  /** The axes of a stack file: fs (Hz) and, with intervals, their starts (s since 1970). */
   axes(stack) {
     return this.#once(this.#axes, stack.title, async () => {
       const [lag, days] = await Promise.all(
@@ -93,7 +93,7 @@ export class Results {
    * The traces of some pairs.
    *
    * @param {Object} stack
-   * @param {{pair: {row: number}, isTurned?: boolean}[]} wanted
+   * @param {{pair: {row: number}, isReversed?: boolean}[]} wanted
    * @param {AbortSignal} [signal]
    * @returns {Promise<Float32Array[]>}
    */
@@ -104,7 +104,7 @@ export class Results {
     const parts = await loadRanges(this.url(stack.file), ranges, { size: stack.file.size, signal });
     return parts.map((bytes, k) => {
       const trace = decode(bytes, place.dtype);
-      return wanted[k].isTurned ? turned(trace) : trace;
+      return wanted[k].isReversed ? reversed(trace) : trace;
     });
   }
 
@@ -202,7 +202,7 @@ export class Results {
       map.set(
         key,
         load().catch((error) => {
-          map.delete(key); // it may go well the next time
+          map.delete(key); // the next attempt may succeed
           throw error;
         }),
       );
@@ -224,6 +224,6 @@ export function daysWithin(days, first, limit = MOST_WINDOWS) {
 }
 
 /** A trace the other way round in lag. */
-export function turned(trace) {
+export function reversed(trace) {
   return Float32Array.from(trace).reverse();
 }

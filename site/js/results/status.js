@@ -1,9 +1,9 @@
-/** What status.json and the heartbeat say, in words; knows no page. */
+/** status.json and the heartbeat of the service, as text for people. */
 
 import { duration } from "../lib/format.js";
 
 const ENDS = ["done", "failed", "rejected", "cancelled"];
-const STALE = 5 * 60_000; // ms; a daemon writes a status anew every 30 s while a job lives
+const STALE = 5 * 60_000; // ms; a daemon writes the status of an active job every 30 s
 
 const WORDS = {
   queued: "Queued",
@@ -17,18 +17,18 @@ const WORDS = {
 const NOTHING =
   "no correlation was made; the warnings below give the reason for every channel and day";
 
-/** Whether a job in this state will not change again. */
+/** Whether a state is final. */
 export function isOver(state) {
   return ENDS.includes(state);
 }
 
-/** What a person reads for a state. */
+/** The name of a state. */
 export function stateWord(state) {
   return WORDS[state] ?? "Unknown";
 }
 
 /**
- * A status with every field of the right kind, whatever the service wrote.
+ * A status in which every field has the right type, whatever the file contains.
  *
  * @param {*} raw  parsed status.json, or null while there is none
  */
@@ -58,12 +58,12 @@ export function readStatus(raw) {
   };
 }
 
-/** Whether a job of version 0.1.0 is done without a correlation; later ones have failed then. */
+/** Whether a job of version 0.1.0 is done without a correlation; later versions report a failure. */
 function isEmpty({ state, kind, pairs }) {
   return state === "done" && kind === "xcor" && pairs === 0;
 }
 
-/** How much of a job is done, 0 to 1; null where nobody knows. */
+/** The finished fraction of a job, 0 to 1; null where unknown. */
 export function share({ state, days: [done, all] }) {
   if (state === "done") return 1;
   return all > 0 && state === "running" ? Math.min(1, done / all) : null;
@@ -88,7 +88,7 @@ export function progressText(status) {
   return [stage, days, eta ? `about ${duration(eta)} remaining` : ""].filter(Boolean).join(" · ");
 }
 
-/** The days that failed or warn, one line each: where, when, what. */
+/** A warning in one line: channel, day, text. */
 export function warningText(warning) {
   return ["channel", "day", "text"]
     .map((key) => warning[key])
@@ -97,16 +97,16 @@ export function warningText(warning) {
 }
 
 /**
- * How the service is, from `_service.json`.
+ * The state of the service, from `_service.json`.
  *
  * @param {*} raw  its content; null where there is none
  * @param {Date} now
- * @returns {{isUp: boolean|null, text: string}}  null: nobody knows
+ * @returns {{isUp: boolean|null, text: string}}  null: unknown
  */
 export function serviceText(raw, now) {
   const updated = time(raw?.updated);
   if (!updated) return { isUp: null, text: "The service has not reported its state yet." };
-  // `next` is when it will have spoken again at the latest, as it says itself.
+  // `next` is the latest time of the next heartbeat, set by the service itself.
   const due = time(raw.next) ?? new Date(updated.getTime() + 60_000);
   if (now > new Date(due.getTime() + 60_000)) {
     return {
@@ -126,18 +126,18 @@ export function serviceText(raw, now) {
 }
 
 /**
- * What to say where a job that should live has been silent; "" where all is well.
+ * The message about an active job without a recent status; "" where there is none.
  *
  * @param {{isUp: boolean|null}} service
  */
 export function silenceText(status, service, now) {
   if (isOver(status.state) || !status.updated || now - status.updated < STALE) return "";
-  const silent = `No status update for this job since ${since(status.updated, now)}`;
+  const age = `No status update for this job since ${since(status.updated, now)}`;
   if (service.isUp === false)
-    return `${silent}; the service is not responding either. The job continues when the service is back.`;
+    return `${age}; the service is not responding either. The job continues when the service is back.`;
   if (service.isUp)
-    return `${silent}, although the service is up; it may be waiting for storage. Contact the operator if this persists.`;
-  return `${silent}.`;
+    return `${age}, although the service is up; it may be waiting for storage. Contact the operator if this persists.`;
+  return `${age}.`;
 }
 
 /** "3 min ago", or the time where it is longer than a day. */
@@ -156,10 +156,10 @@ function since(then, now) {
 }
 
 /**
- * What a person can do about a job that did not end well.
+ * Advice on a job that did not end well.
  *
  * @param {string} state
- * @param {string} reason  as the service gives it
+ * @param {string} reason  from the service
  */
 export function advice(state, reason) {
   if (state === "cancelled") return "No results were published. Submit the job again to run it.";
@@ -192,7 +192,7 @@ const ADVICE = [
     "The data centre has no data for these channels and days. Check the availability in the log, or try other dates.",
   ],
   [
-    /reach|answer|timed? ?out|refused|connection/i,
+    /reach|answer|respond|timed? ?out|refused|connection/i,
     "The data centre did not respond. Try again later, or choose another one.",
   ],
   [
@@ -202,11 +202,11 @@ const ADVICE = [
 ];
 
 /**
- * Milliseconds until the next look at a job.
+ * Milliseconds until the next request for the status of a job.
  *
- * @param {number} unchanged  looks in a row that showed nothing new
- * @param {number} failed     looks in a row that did not succeed
- * @param {number} [random]   0 to 1, so that many pages do not ask at once
+ * @param {number} unchanged  requests in a row without a change
+ * @param {number} failed     requests in a row that failed
+ * @param {number} [random]   0 to 1, so that many pages do not send requests at once
  */
 export function pollDelay(unchanged, failed, random = Math.random()) {
   const base = failed ? 4000 * 2 ** Math.min(failed - 1, 4) : 1500 * 1.4 ** Math.min(unchanged, 9);

@@ -1,4 +1,4 @@
-/** Files as one ZIP, stored as they are; knows no page. PKWARE's APPNOTE 6.3.9, sections 4.3 to 4.5. */
+/** Files as one ZIP, uncompressed. PKWARE's APPNOTE 6.3.9, sections 4.3 to 4.5. */
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
   let c = n;
@@ -49,7 +49,7 @@ export function zipOf(files, date) {
   return new Blob([...parts, ...directory, end], { type: "application/zip" });
 }
 
-/** What a file's own head and its line in the directory have in common; bit 11: the name is UTF-8. */
+/** The fields common to a file's header and its directory entry; bit 11: the name is UTF-8. */
 function describe(crc, size, nameLength, date) {
   const time =
     (date.getUTCHours() << 11) | (date.getUTCMinutes() << 5) | (date.getUTCSeconds() >> 1);

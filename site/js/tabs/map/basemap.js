@@ -1,4 +1,4 @@
-/** What lies under the stations: land from Natural Earth, a graticule, and raster layers if any. */
+/** The background of the map: land from Natural Earth, a graticule, and raster layers if any. */
 
 import * as L from "../../../vendor/leaflet@1.9.4/leaflet.js";
 import { feature, mesh } from "../../../vendor/topojson-client@3.1.0/topojson-client.js";
@@ -120,7 +120,7 @@ const look = {
 };
 
 /**
- * Lines of equal latitude and longitude, closer the nearer the map comes.
+ * Lines of equal latitude and longitude, at steps that depend on the zoom.
  *
  * @returns {{restyle: () => void}}
  */
@@ -155,7 +155,7 @@ export function addGraticule(map) {
 }
 
 /**
- * A raster layer over the land; three tiles in a row that do not come take it away.
+ * A raster layer over the land; after three failed tiles in a row `onTrouble` is called.
  *
  * @param {{title: string, url: string, attribution: string}} basemap
  * @param {() => void} onTrouble

@@ -3,85 +3,88 @@
 import * as L from "../../../vendor/leaflet@1.9.4/leaflet.js";
 import { boxBetween } from "./box.js";
 
-/**
- * @param {L.Map} map
- * @param {{onEnd: () => void}} on  the drawing is over, with a box or without
- * @returns {{start: (done: (box: import("./box.js").Box) => void) => void, stop: () => void,
- *     isOn: boolean}}
- */
-export function boxDrawing(map, { onEnd }) {
-  const container = map.getContainer();
-  let done = null; // while a box can be drawn
-  let from = null; // while one is being drawn
-  let shown = null;
+const STYLE = { className: "drawn", interactive: false, weight: 2, dashArray: "5 4" };
 
-  const placeOf = (event) => map.mouseEventToLatLng(event);
+export class BoxDrawing {
+  #map;
+  #onEnd;
+  #onBox = null; // while a box can be drawn
+  #corner = null; // the first corner, while one is being drawn
+  #rectangle = null;
+  #listeners = null; // removes the listeners of a drawing
 
-  function down(event) {
+  /**
+   * @param {L.Map} map
+   * @param {{onEnd: () => void}} on  the drawing has ended, with a box or without
+   */
+  constructor(map, { onEnd }) {
+    [this.#map, this.#onEnd] = [map, onEnd];
+  }
+
+  /** Whether a box can be drawn now. */
+  get isOn() {
+    return this.#onBox !== null;
+  }
+
+  /**
+   * Let a box be drawn.
+   *
+   * @param {(box: import("./box.js").Box) => void} onBox
+   */
+  start(onBox) {
+    if (this.isOn) this.stop();
+    this.#onBox = onBox;
+    this.#map.dragging.disable();
+    this.#map.boxZoom.disable();
+    const container = this.#map.getContainer();
+    container.classList.add("drawing");
+    this.#listeners = new AbortController();
+    const { signal } = this.#listeners;
+    const options = { capture: true, signal };
+    container.addEventListener("pointerdown", (event) => this.#onDown(event), options);
+    container.addEventListener("pointermove", (event) => this.#onMove(event), options);
+    container.addEventListener("pointerup", (event) => this.#onUp(event), options);
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.stop(), {
+      signal,
+    });
+  }
+
+  /** End the drawing, without a box. */
+  stop() {
+    if (!this.isOn) return;
+    this.#listeners.abort();
+    this.#rectangle?.remove();
+    this.#onBox = this.#corner = this.#rectangle = this.#listeners = null;
+    this.#map.dragging.enable();
+    this.#map.boxZoom.enable();
+    this.#map.getContainer().classList.remove("drawing");
+    this.#onEnd();
+  }
+
+  #onDown(event) {
     if (event.button || event.target.closest(".leaflet-control")) return;
     event.preventDefault();
     event.stopPropagation();
-    container.setPointerCapture(event.pointerId);
-    from = placeOf(event);
-    shown = L.rectangle(L.latLngBounds(from, from), {
-      className: "drawn",
-      interactive: false,
-      weight: 2,
-      dashArray: "5 4",
-    }).addTo(map);
+    this.#map.getContainer().setPointerCapture(event.pointerId);
+    this.#corner = this.#map.mouseEventToLatLng(event);
+    this.#rectangle = L.rectangle(L.latLngBounds(this.#corner, this.#corner), STYLE).addTo(
+      this.#map,
+    );
   }
 
-  function move(event) {
-    if (!from) return;
+  #onMove(event) {
+    if (!this.#corner) return;
     event.stopPropagation();
-    shown.setBounds(L.latLngBounds(from, placeOf(event)));
+    const corner = this.#map.mouseEventToLatLng(event);
+    this.#rectangle.setBounds(L.latLngBounds(this.#corner, corner));
   }
 
-  function up(event) {
-    if (!from) return;
+  #onUp(event) {
+    if (!this.#corner) return;
     event.stopPropagation();
-    const box = boxBetween(from, placeOf(event));
-    const give = done;
-    stop();
-    if (box.north > box.south && box.west !== box.east) give(box);
+    const box = boxBetween(this.#corner, this.#map.mouseEventToLatLng(event));
+    const onBox = this.#onBox;
+    this.stop();
+    if (box.north > box.south && box.west !== box.east) onBox(box);
   }
-
-  function key(event) {
-    if (event.key === "Escape") stop();
-  }
-
-  function start(give) {
-    if (done) stop();
-    done = give;
-    map.dragging.disable();
-    map.boxZoom.disable();
-    container.classList.add("drawing");
-    container.addEventListener("pointerdown", down, true);
-    container.addEventListener("pointermove", move, true);
-    container.addEventListener("pointerup", up, true);
-    document.addEventListener("keydown", key);
-  }
-
-  function stop() {
-    if (!done) return;
-    done = from = null;
-    shown?.remove();
-    shown = null;
-    map.dragging.enable();
-    map.boxZoom.enable();
-    container.classList.remove("drawing");
-    container.removeEventListener("pointerdown", down, true);
-    container.removeEventListener("pointermove", move, true);
-    container.removeEventListener("pointerup", up, true);
-    document.removeEventListener("keydown", key);
-    onEnd();
-  }
-
-  return {
-    start,
-    stop,
-    get isOn() {
-      return done !== null;
-    },
-  };
 }

@@ -1,6 +1,6 @@
 /** The text of an FDSN station service -> channels with their epochs; channels -> stations. */
 
-import { parseTime } from "../../request/stations.js";
+import { inOrder, merge, parseTime } from "../../request/stations.js";
 
 const NAMES = {
   network: "network",
@@ -26,6 +26,7 @@ const NEEDED = [
   "start",
   "end",
 ];
+const FIRST = Date.UTC(1970, 0, 1); // of stations.csv
 const FAR = Date.UTC(2500, 0, 1); // an end after this means that there is none
 const CODE = {
   network: /^[A-Z0-9_]{1,8}$/,
@@ -57,9 +58,9 @@ const CODE = {
  * Read format=text of level=channel.
  *
  * @param {string} text
- * @returns {{channels: FoundChannel[], rejected: string[]}}  `rejected`: a sentence for every line
+ * @returns {{channels: FoundChannel[], rejected: string[]}}  `rejected`: an error for every line
  *     that could not be read
- * @throws {SyntaxError} if it is no such text at all
+ * @throws {SyntaxError} if the text has another format
  */
 export function parseChannels(text) {
   const lines = text.split(/\r?\n/);
@@ -80,7 +81,7 @@ export function parseChannels(text) {
   return { channels: [...found.values()].sort((a, b) => (a.id < b.id ? -1 : 1)), rejected };
 }
 
-/** Where each column stands, by name. */
+/** The index of each column, by name. */
 function readHeader(line) {
   const names = line
     .slice(1)
@@ -92,11 +93,11 @@ function readHeader(line) {
   return { at, length: names.length, timeOf: remembered(parseTime) };
 }
 
-/** A row by column, or what is wrong with it. */
+/** A row by column, or its error as a string. */
 function readRow(line, { at, length, timeOf }) {
   const cells = line.split("|");
   const surplus = cells.length - length;
-  // The description of the sensor is the only free text, so what is too much is part of it.
+  // The description of the sensor is the only free text, so surplus separators belong to it.
   if (surplus > 0 && "sensor" in at)
     cells.splice(at.sensor, surplus + 1, cells.slice(at.sensor, at.sensor + surplus + 1).join("|"));
   if (cells.length !== length) return `has ${cells.length} fields instead of ${length}`;
@@ -152,7 +153,7 @@ function addEpoch(found, row) {
   if (known) {
     if (!known.epochs.some((one) => one.start === epoch.start && one.end === epoch.end))
       known.epochs.push(epoch);
-    // The newest place stands for the channel.
+    // The coordinates of the newest epoch are those of the channel.
     if (epoch.start > known.epoch.start) Object.assign(known, row);
   } else {
     row.epochs = [epoch];
@@ -219,4 +220,39 @@ export function toGeoJson(channels) {
     properties: { station: station.code, channels: station.channels.map((c) => c.id) },
   }));
   return JSON.stringify({ type: "FeatureCollection", features }, null, 1);
+}
+
+/**
+ * Found channels -> channels of stations.csv: their epochs within a window, always with an end.
+ *
+ * @param {FoundChannel[]} found
+ * @param {{start: number|null, end: number|null}} window  ms
+ * @param {number} now  ms; where an open epoch in an open window ends
+ * @param {string} dataCenter  where they were found
+ * @returns {import("../../request/stations.js").Channel[]}  in id order; those with nothing in the window are
+ *     left out
+ */
+export function toChannels(found, window, now, dataCenter) {
+  const [first, last] = [
+    Math.max(window.start ?? FIRST, FIRST),
+    window.end ?? Math.floor(now / 1000) * 1000,
+  ];
+  const channels = found.map((c) => ({
+    id: c.id,
+    network: c.network,
+    station: c.station,
+    location: c.location,
+    channel: c.channel,
+    spans: merge(
+      c.epochs
+        .map(({ start, end }) => [Math.max(start, first), Math.min(end ?? last, last)])
+        .filter(([start, end]) => start < end),
+    ),
+    latitude: c.latitude,
+    longitude: c.longitude,
+    elevation: c.elevation,
+    sampleRate: c.sampleRate,
+    dataCenter,
+  }));
+  return inOrder(channels.filter((c) => c.spans.length));
 }

@@ -1,9 +1,9 @@
-/** Narrowing and ordering what was found: facets, order, and the best channels of every station. */
+/** Filtering and sorting of channels: facets, order, and the best channels of every station. */
 
 import { isOpen } from "./channels.js";
 import { patternOf } from "./query.js";
 
-/** What channels can be narrowed by: a name and, of a channel, the value. */
+/** Facets of channels: a name and a function that returns the value of a channel. */
 export const FACETS = {
   network: (c) => c.network,
   band: (c) => c.channel.slice(0, 2),
@@ -43,7 +43,7 @@ export function narrow(channels, chosen, now) {
     : channels;
 }
 
-/** Columns of the table and, of a channel, what they are sorted by. */
+/** Columns of the table, and functions that return the sort key of a channel. */
 export const COLUMNS = {
   network: (c) => c.network,
   station: (c) => c.station,

@@ -1,30 +1,30 @@
-/** Asking a data centre for channels: patient where it is busy, with words for all that it may say. */
+/** Requests for channels to a data centre, with retries where it is busy. */
 
 import { ask, hostOf, HttpError, readBody } from "../../lib/http.js";
 import { parseChannels } from "./channels.js";
 
 export const MAX_ROWS = 50_000;
 const MAX_BYTES = 16_000_000;
-const WAITS = [5, 15, 45]; // s, where a busy service does not say how long
+const WAITS = [5, 15, 45]; // s, where a busy service sends no Retry-After
 const LONGEST_WAIT = 120; // s
 
 /**
- * Fetch channels from one or more addresses, one after another: centres punish crowds.
+ * Fetch channels from one or more addresses, one after another, since data centres limit concurrent requests.
  *
  * @param {string[]} urls
- * @param {{signal: AbortSignal, onBytes: (n: number) => void, onWait: (seconds: number) => void}} tell
- *     `onWait`: the service is busy and is asked again after so many seconds
- * @returns {Promise<{channels: Object[], rejected: string[], isCut: boolean}>}  `isCut`: there was
- *     more than is read
- * @throws {HttpError} with words for people; its `body` is what the service said
+ * @param {{signal: AbortSignal, onBytes: (n: number) => void, onWait: (seconds: number) => void}} listeners
+ *     `onWait`: the service is busy; the next attempt follows after this many seconds
+ * @returns {Promise<{channels: Object[], rejected: string[], isCut: boolean}>}  `isCut`: the
+ *     response was longer
+ * @throws {HttpError} its `body` is the response of the service
  */
-export async function fetchChannels(urls, tell) {
+export async function fetchChannels(urls, listeners) {
   const all = { channels: [], rejected: [], isCut: false };
   let before = 0;
   for (const url of urls) {
     const { text, isCut } = await fetchText(url, {
-      ...tell,
-      onBytes: (n) => tell.onBytes(before + n),
+      ...listeners,
+      onBytes: (n) => listeners.onBytes(before + n),
     });
     before += text.length;
     const { channels, rejected } = read(text, isCut, url);
@@ -73,7 +73,7 @@ function read(text, isCut, url) {
   }
 }
 
-/** The whole lines of a text, up to so many. */
+/** The complete lines of a text, up to a number. */
 function cutAt({ text, isCut }, most) {
   let end = 0;
   for (let n = 0; n <= most; n++) {
@@ -84,10 +84,10 @@ function cutAt({ text, isCut }, most) {
   return { text: text.slice(0, end), isCut: isCut || text.slice(end).trim() !== "" };
 }
 
-/** What a status means, and what to do. */
+/** The meaning of a status, and the remedy. */
 function refusal(url, status, body) {
   const host = hostOf(url);
-  const words = {
+  const messages = {
     400: `${host} rejected the query as invalid`,
     401: `${host} requires a login; this page supports open data only`,
     403: `${host} denied access; restricted data cannot be used here`,
@@ -97,7 +97,7 @@ function refusal(url, status, body) {
     503: `${host} is overloaded or down for maintenance: try again in a few minutes, or choose another data centre`,
   };
   const text =
-    words[status] ??
+    messages[status] ??
     (status >= 500
       ? `${host} had an internal error (status ${status}): try again, or choose another data centre`
       : `${host} responded with status ${status}`);

@@ -1,4 +1,4 @@
-/** Lists of channels that people keep: stations.csv, FDSN POST lines, BREQ_FAST requests. */
+/** Import of channel lists: stations.csv, FDSN POST lines, BREQ_FAST requests. */
 
 import { formatCsv } from "../../lib/csv.js";
 import { problem } from "../../request/csv_table.js";
@@ -8,7 +8,7 @@ import { COLUMNS, parseStations } from "../../request/stations.js";
  * Read a list in any of the three forms.
  *
  * - stations.csv, with or without its header;
- * - `NET STA LOC CHA START END` a line, as FDSN services take them (lines with = are left out);
+ * - `NET STA LOC CHA START END` a line, as in FDSN requests (lines with = are left out);
  * - BREQ_FAST: `STA NET YYYY MM DD HH MM SS YYYY MM DD HH MM SS N CHA ... [LOC]` (lines with a dot
  *   first are left out).
  *
@@ -55,7 +55,7 @@ export function importList(text, limits) {
   };
 }
 
-/** Rows of one line of BREQ_FAST; null where it is none. */
+/** Rows of one line of BREQ_FAST; null where it has another format. */
 function breqFast(words) {
   const [station, network] = words;
   const n = Number(words[14]);
@@ -72,7 +72,7 @@ function breqFast(words) {
   return channels.map((channel) => [network, station, words[15 + n] ?? "", channel, ...times]);
 }
 
-/** The text of a file, whatever a person dropped; a SyntaxError says why it is none. */
+/** The text of a file; a SyntaxError where it is not UTF-8. */
 export function decode(bytes) {
   const [a, b] = new Uint8Array(bytes.slice(0, 2));
   if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff))

@@ -1,4 +1,4 @@
-/** What is known of a station, for its box on the map. */
+/** The popup of a station on the map: its channels and epochs. */
 
 import { button, make } from "../../lib/dom.js";
 import { formatTime } from "../../request/stations.js";

@@ -1,4 +1,4 @@
-/** What is asked of an FDSN station service, and whether a channel is what was asked for. */
+/** Queries of FDSN station services, and the check of channels against them. */
 
 import { DAY, formatTime, parseTime } from "../../request/stations.js";
 import { contains, readBox, SIDES, split } from "./box.js";
@@ -16,7 +16,7 @@ const BOX_NAMES = {
 };
 
 /**
- * Understand the filters.
+ * Parse the filters.
  *
  * @param {Object<string, string>} filters  by name; "" means any
  * @returns {{query: Object|null, errors: Object<string, string>}}  `query`: codes in capitals,
@@ -53,7 +53,7 @@ function readTime(text) {
 }
 
 /**
- * The addresses that ask for a query's channels: two where the box crosses the dateline.
+ * The addresses of a query for channels: two where the box crosses the dateline.
  *
  * @param {string} centre  URL of a data centre
  * @param {Object} query   of `readFilters`
@@ -79,7 +79,7 @@ export function queryUrls(centre, query) {
   });
 }
 
-/** The address that asks for the same as `queryUrls` did, as StationXML with responses. */
+/** The address of the same query as that of `queryUrls`, for StationXML with responses. */
 export function asStationXml(url) {
   const asked = new URL(url);
   asked.searchParams.set("level", "response");
@@ -94,7 +94,7 @@ export function stationXmlUrl(centre, network, station) {
 }
 
 /**
- * Only what was asked for: services differ in what they take a time or a box for.
+ * The channels that match a query: services differ in how they apply times and boxes.
  *
  * @param {Object[]} channels  of `parseChannels`
  * @param {Object} query
@@ -122,7 +122,7 @@ function touches(epoch, { start, end }) {
   );
 }
 
-/** "BH?,LHZ" -> a pattern of whole codes; -- stands for a blank one. */
+/** "BH?,LHZ" -> a pattern of complete codes; -- is a blank one. */
 export function patternOf(codes) {
   const parts = codes
     .split(",")

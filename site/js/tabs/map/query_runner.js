@@ -1,69 +1,70 @@
-/** A query from the press of its button to its end, told as it goes. */
+/** A query of a data centre, and its state while it runs. */
 
 import { button, make } from "../../lib/dom.js";
+import { counted, sentence } from "../../lib/format.js";
 import { HttpError } from "../../lib/http.js";
 import { grouped } from "../../lib/python_numbers.js";
-import { counted } from "../../lib/format.js";
 import { fetchChannels, MAX_ROWS } from "./fetch_channels.js";
 import { asStationXml, onlyMatching, queryUrls } from "./query.js";
 
-/**
- * @param {Object} form  see filter_form.js
- * @returns {{run: (query: Object) => Promise<Object[]|null>, cancel: () => void}}  `run` gives the
- *     channels found, or null where there was no answer or it was cancelled
- */
-export function queryRunner(form) {
-  let controller = null;
+export class QueryRunner {
+  #form;
+  #controller = null;
 
-  async function run(query) {
-    controller?.abort();
-    const mine = (controller = new AbortController());
-    const centre = form.chosenCentre();
+  /** @param {import("./filter_form.js").FilterForm} form  shows the state of the query */
+  constructor(form) {
+    this.#form = form;
+  }
+
+  /**
+   * Send a query; one that is running is cancelled.
+   *
+   * @param {Object} query  of `readFilters`
+   * @returns {Promise<Object[]|null>}  the channels found; null where it failed or was cancelled
+   */
+  async run(query) {
+    this.#controller?.abort();
+    const mine = (this.#controller = new AbortController());
+    const centre = this.#form.chosenCentre;
     const urls = queryUrls(centre.url, query);
-    let [bytes, waits] = [0, 0];
-    const began = performance.now();
-    const tell = () => {
-      const seconds = Math.floor((performance.now() - began) / 1000);
-      const size = bytes ? `, ${grouped(bytes / 1000)} kB so far` : "";
-      const busy = waits
-        ? ` ${centre.title} is busy; retrying in ${counted(waits--, "second")}.`
-        : "";
-      form.setStatus("", make("p", {}, `Querying ${centre.title}: ${seconds} s${size}.${busy}`));
-    };
-    form.setBusy(true);
-    tell();
-    const clock = setInterval(tell, 1000);
+    const progress = new Progress(this.#form, centre.title);
+    this.#form.setBusy(true);
     try {
       const answer = await fetchChannels(urls, {
         signal: mine.signal,
-        onBytes: (n) => (bytes = n),
-        onWait(seconds) {
-          waits = seconds;
-          tell();
-        },
+        onBytes: (n) => progress.setBytes(n),
+        onWait: (seconds) => progress.setWait(seconds),
       });
       const channels = onlyMatching(answer.channels, query);
-      sayFound(channels, answer, urls);
+      this.#showFound(channels, answer, urls);
       return channels;
     } catch (error) {
-      if (mine.signal.aborted) {
-        if (mine === controller)
-          form.setStatus("", make("p", {}, "Cancelled; the previous results are kept."));
-        return null;
-      }
-      if (!(error instanceof HttpError)) throw error;
-      sayTrouble(error, urls);
+      this.#showError(error, mine, urls);
       return null;
     } finally {
-      clearInterval(clock);
-      if (mine === controller) {
-        controller = null;
-        form.setBusy(false);
+      progress.stop();
+      if (mine === this.#controller) {
+        this.#controller = null;
+        this.#form.setBusy(false);
       }
     }
   }
 
-  function sayFound(channels, { rejected, isCut }, urls) {
+  cancel() {
+    this.#controller?.abort(new DOMException("cancelled", "AbortError"));
+  }
+
+  #showError(error, mine, urls) {
+    if (mine.signal.aborted) {
+      const text = "Cancelled; the previous results are kept.";
+      if (mine === this.#controller) this.#form.setStatus("", make("p", {}, text));
+      return;
+    }
+    if (!(error instanceof HttpError)) throw error;
+    this.#showFailure(error, urls);
+  }
+
+  #showFound(channels, { rejected, isCut }, urls) {
     const notes = [];
     if (isCut)
       notes.push(
@@ -76,35 +77,65 @@ export function queryRunner(form) {
     const text = channels.length
       ? `Found ${counted(channels.length, "channel")}.`
       : "No channels match. Widen the codes, the time or the area; codes without wildcards match exactly.";
-    form.setStatus(
+    this.#form.setStatus(
       notes.length || !channels.length ? "warn" : "",
-      make("p", {}, text),
-      ...notes.map((note) => make("p", {}, note)),
+      ...[text, ...notes].map((line) => make("p", {}, line)),
       addresses(urls),
     );
   }
 
-  function sayTrouble(error, urls) {
-    const said =
-      error.body.trim() &&
+  #showFailure({ message, status, body }, urls) {
+    const response =
+      body.trim() &&
       make(
         "details",
-        { open: error.status === 400 },
+        { open: status === 400 },
         make("summary", {}, "Response of the service"),
-        make("pre", {}, error.body.trim()),
+        make("pre", {}, body.trim()),
       );
-    form.setStatus(
-      "bad",
-      make("p", {}, `${error.message[0].toUpperCase()}${error.message.slice(1)}.`),
-      said,
-      addresses(urls),
-    );
+    this.#form.setStatus("bad", make("p", {}, sentence(message)), response, addresses(urls));
   }
-
-  return { run, cancel: () => controller?.abort(new DOMException("cancelled", "AbortError")) };
 }
 
-/** The addresses that were asked, to be opened by hand or copied. */
+/** The progress of a query, shown in the form once a second. */
+class Progress {
+  #form;
+  #title;
+  #bytes = 0;
+  #wait = 0; // s until the next attempt
+  #began = performance.now();
+
+  constructor(form, title) {
+    [this.#form, this.#title] = [form, title];
+    this.#show();
+    this.timer = setInterval(() => this.#show(), 1000);
+  }
+
+  setBytes(n) {
+    this.#bytes = n;
+  }
+
+  setWait(seconds) {
+    this.#wait = seconds;
+    this.#show();
+  }
+
+  stop() {
+    clearInterval(this.timer);
+  }
+
+  #show() {
+    const seconds = Math.floor((performance.now() - this.#began) / 1000);
+    const size = this.#bytes ? `, ${grouped(this.#bytes / 1000)} kB so far` : "";
+    const busy = this.#wait
+      ? ` ${this.#title} is busy; retrying in ${counted(this.#wait--, "second")}.`
+      : "";
+    const text = `Querying ${this.#title}: ${seconds} s${size}.${busy}`;
+    this.#form.setStatus("", make("p", {}, text));
+  }
+}
+
+/** The addresses of a query, to be opened or copied. */
 function addresses(urls) {
   const link = (url, text) => make("a", { href: url, target: "_blank", rel: "noopener" }, text);
   const lines = urls.map((url) => link(url, make("span", { className: "mono" }, url)));
@@ -118,7 +149,7 @@ function addresses(urls) {
         await navigator.clipboard.writeText(urls.join("\n"));
         copy.textContent = "Copied";
       } catch {
-        getSelection().selectAllChildren(list); // a page without https may not write the clipboard
+        getSelection().selectAllChildren(list); // there is no clipboard without TLS
       }
     },
     { className: "plain" },

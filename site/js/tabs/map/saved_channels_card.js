@@ -1,180 +1,166 @@
-/** The channels that are saved for a job: added to, replaced, cleared, downloaded, brought along. */
+/** The channels that are saved for a job: appended, replaced, cleared, downloaded, imported. */
 
 import { button, download, make } from "../../lib/dom.js";
-import { problemText } from "../../request/csv_table.js";
 import { counted } from "../../lib/format.js";
+import { problemText } from "../../request/csv_table.js";
 import { appended, summary } from "../../request/saved_channels.js";
 import { formatStations, parseStations, spanWords } from "../../request/stations.js";
 import { decode, importList } from "./import_channels.js";
 
-const LISTED = 8; // problems that are shown of a list
+const LISTED = 8; // problems of a list that are shown
 
-/**
- * @param {Object} app
- * @param {{onSave: (way: "append"|"replace") => void, onChange: (channels: Object[]) => void}} on
- */
-export function savedCard(app, on) {
-  let channels = [];
-  const counts = make("p", { role: "status" });
-  const append = button("Save selected", () => on.onSave("append"), { className: "primary" });
-  const replace = button("Replace", () => on.onSave("replace"), {
-    title: "Replace all saved channels with the selected ones",
-  });
-  const take = button(
-    "Download stations.csv",
-    () => download("stations.csv", app.store.get("stations")),
-    { className: "plain" },
-  );
-  const clear = button("Clear", clearAll, { className: "plain danger" });
-  const told = make("p", { className: "message", role: "alert", hidden: true });
-  const next = make("a", { className: "button", href: "#xcor" }, "Continue to XCor");
-  const bring = importDialog(app, (list, way) => {
-    set(way === "append" ? appended(read(), list) : list);
-    app.notices.say(`${counted(list.length, "channel")} imported.`);
-  });
-  const element = make(
-    "section",
-    { className: "card stack saved", ariaLabel: "Saved channels" },
-    make("h2", {}, "Saved channels"),
-    counts,
-    make("div", { className: "row" }, append, replace, next),
-    told,
-    make(
-      "div",
-      { className: "row" },
-      take,
-      button("Paste or upload", () => bring.showModal(), { className: "plain" }),
-      clear,
-    ),
-    bring,
-  );
-  next.addEventListener("click", (event) => {
-    event.preventDefault();
-    app.tabs.go("xcor");
-  });
+export class SavedChannelsCard {
+  #app;
+  #on;
+  #channels = [];
 
-  /** What is stored, from this window or another. */
-  function read() {
-    const text = app.store.get("stations");
-    return text ? parseStations(text, app.limits).channels : [];
+  /**
+   * @param {Object} app
+   * @param {{onSave: (way: "append"|"replace") => void, onChange: (channels: Object[]) => void}} on
+   */
+  constructor(app, on) {
+    [this.#app, this.#on] = [app, on];
+    this.counts = make("p", { role: "status" });
+    this.append = button("Save selected", () => on.onSave("append"), { className: "primary" });
+    this.replace = button("Replace", () => on.onSave("replace"), {
+      title: "Replace all saved channels with the selected ones",
+    });
+    this.save = button(
+      "Download stations.csv",
+      () => download("stations.csv", app.store.get("stations")),
+      { className: "plain" },
+    );
+    this.clear = button("Clear", () => this.#clear(), { className: "plain danger" });
+    this.message = make("p", { className: "message", role: "alert", hidden: true });
+    this.next = make("a", { className: "button", href: "#xcor" }, "Continue to XCor");
+    this.next.addEventListener("click", (event) => {
+      event.preventDefault();
+      app.tabs.go("xcor");
+    });
+    this.dialog = new ImportDialog(app.limits, (list, way) => this.#import(list, way));
+    this.element = this.#makeElement();
+    app.store.subscribe("stations", () => this.render());
   }
 
-  function set(list) {
-    app.store.set("stations", list.length ? formatStations(list) : undefined);
+  #makeElement() {
+    const dialog = this.dialog.element;
+    const open = button("Paste or upload", () => dialog.showModal(), { className: "plain" });
+    return make(
+      "section",
+      { className: "card stack saved", ariaLabel: "Saved channels" },
+      make("h2", {}, "Saved channels"),
+      this.counts,
+      make("div", { className: "row" }, this.append, this.replace, this.next),
+      this.message,
+      make("div", { className: "row" }, this.save, open, this.clear),
+      dialog,
+    );
   }
 
-  function clearAll() {
-    const before = app.store.get("stations");
-    set([]);
-    app.notices.show("cleared", `${counted(channelsIn(before), "saved channel")} cleared.`, {
-      actions: { Undo: () => app.store.set("stations", before) },
+  /** Show the saved channels, which another window may have changed. */
+  render() {
+    this.#channels = this.#read();
+    const isEmpty = !this.#channels.length;
+    this.counts.replaceChildren(...(isEmpty ? [noChannels()] : countsOf(this.#channels)));
+    for (const one of [this.save, this.clear]) one.hidden = isEmpty;
+    this.#on.onChange(this.#channels);
+  }
+
+  /** Append channels to the saved ones, or replace all of these. */
+  saveChannels(list, way) {
+    // Another window may have changed the saved channels since they were shown.
+    this.#write(way === "append" ? appended(this.#read(), list) : list);
+    this.setMessage("");
+  }
+
+  setMessage(text, kind = "bad") {
+    this.message.textContent = text;
+    this.message.className = `message ${kind}`;
+    this.message.hidden = !text;
+  }
+
+  /** Adapt the buttons to the number of selected channels. */
+  setSelected(n) {
+    const hasSaved = this.#channels.length > 0;
+    this.append.disabled = this.replace.disabled = !n;
+    this.append.textContent = n ? `Save ${counted(n, "selected channel")}` : "Save selected";
+    this.append.hidden = !n && hasSaved;
+    this.replace.hidden = !n || !hasSaved;
+    this.next.hidden = n > 0 || !hasSaved;
+  }
+
+  #read() {
+    const text = this.#app.store.get("stations");
+    return text ? parseStations(text, this.#app.limits).channels : [];
+  }
+
+  #write(list) {
+    this.#app.store.set("stations", list.length ? formatStations(list) : undefined);
+  }
+
+  #import(list, way) {
+    this.#write(way === "append" ? appended(this.#read(), list) : list);
+    this.#app.notices.announce(`${counted(list.length, "channel")} imported.`);
+  }
+
+  #clear() {
+    const { store, limits, notices } = this.#app;
+    const before = store.get("stations");
+    this.#write([]);
+    const n = parseStations(before, limits).channels.length;
+    notices.show("cleared", `${counted(n, "saved channel")} cleared.`, {
+      actions: { Undo: () => store.set("stations", before) },
     });
   }
-
-  function channelsIn(text) {
-    return parseStations(text, app.limits).channels.length;
-  }
-
-  function show() {
-    channels = read();
-    const { stations, days, first, last } = summary(channels);
-    counts.replaceChildren(
-      ...(channels.length
-        ? [
-            make("strong", {}, counted(channels.length, "channel")),
-            ` of ${counted(stations, "station")}, ${counted(days, "day")}`,
-            make("br"),
-            make("span", { className: "quiet small" }, spanWords(first, last)),
-          ]
-        : [
-            make(
-              "span",
-              { className: "quiet" },
-              "No channels yet. Select channels in the table or on the map, then save them.",
-            ),
-          ]),
-    );
-    for (const one of [take, clear]) one.hidden = !channels.length;
-    on.onChange(channels);
-  }
-
-  app.store.subscribe("stations", show);
-  return {
-    element,
-    show,
-    /** Add channels, or put them in the place of all. */
-    save(list, way) {
-      // Read anew: another window may have saved meanwhile.
-      set(way === "append" ? appended(read(), list) : list);
-      this.tell("");
-    },
-    tell(text, kind = "bad") {
-      told.textContent = text;
-      told.className = `message ${kind}`;
-      told.hidden = !text;
-    },
-    setSelected(n) {
-      append.disabled = replace.disabled = !n;
-      append.textContent = n ? `Save ${counted(n, "selected channel")}` : "Save selected";
-      append.hidden = !n && channels.length > 0;
-      replace.hidden = !n || !channels.length;
-      next.hidden = n > 0 || !channels.length;
-    },
-  };
 }
 
-/** A dialog that takes a list of channels, pasted or from a file. */
-function importDialog(app, onList) {
-  const text = make("textarea", {
-    id: "import-text",
-    rows: 9,
-    spellcheck: false,
-    placeholder:
-      "Network,Station,Location,Channel,StartDate,EndDate\nTA,I07A,,BHZ,2006-07-21T00:00:00,2007-04-15T17:00:00",
-  });
-  const file = make("input", {
-    id: "import-file",
-    type: "file",
-    accept: ".csv,.txt,text/csv,text/plain",
-  });
-  const problems = make("ul", { className: "error" });
-  const told = make("div", { role: "alert" });
-  const dialog = make("dialog", { ariaLabel: "Paste or upload a list of channels" });
-  file.addEventListener("change", async () => {
-    const [one] = file.files;
-    if (!one) return;
-    try {
-      if (one.size > app.limits.stations.max_bytes)
-        throw new SyntaxError(`is larger than ${app.limits.stations.max_bytes} bytes`);
-      text.value = decode(await one.arrayBuffer());
-      tell([]);
-    } catch (error) {
-      if (!(error instanceof SyntaxError)) throw error;
-      tell([`${one.name} ${error.message}`]);
-    }
-  });
+function noChannels() {
+  const text = "No channels yet. Select channels in the table or on the map, then save them.";
+  return make("span", { className: "quiet" }, text);
+}
 
-  function tell(sentences) {
-    problems.replaceChildren(...sentences.slice(0, LISTED).map((one) => make("li", {}, one)));
-    if (sentences.length > LISTED)
-      problems.append(make("li", {}, `and ${sentences.length - LISTED} more`));
-    told.replaceChildren(
-      ...(sentences.length
-        ? [make("p", { className: "bad" }, "Nothing was imported:"), problems]
-        : []),
+function countsOf(channels) {
+  const { stations, days, first, last } = summary(channels);
+  return [
+    make("strong", {}, counted(channels.length, "channel")),
+    ` of ${counted(stations, "station")}, ${counted(days, "day")}`,
+    make("br"),
+    make("span", { className: "quiet small" }, spanWords(first, last)),
+  ];
+}
+
+/** A dialog that imports a list of channels, pasted or from a file. */
+class ImportDialog {
+  #limits;
+  #onList;
+
+  /** @param {(list: Object[], way: "append"|"replace") => void} onList */
+  constructor(limits, onList) {
+    [this.#limits, this.#onList] = [limits, onList];
+    this.text = make("textarea", {
+      id: "import-text",
+      rows: 9,
+      spellcheck: false,
+      placeholder:
+        "Network,Station,Location,Channel,StartDate,EndDate\nTA,I07A,,BHZ,2006-07-21T00:00:00,2007-04-15T17:00:00",
+    });
+    this.file = make("input", {
+      id: "import-file",
+      type: "file",
+      accept: ".csv,.txt,text/csv,text/plain",
+      onchange: () => this.#readFile(),
+    });
+    this.messages = make("div", { role: "alert" });
+    this.element = make(
+      "dialog",
+      { ariaLabel: "Paste or upload a list of channels" },
+      this.#makeBody(),
     );
   }
 
-  const take = (way) => () => {
-    const { channels, problems: wrong } = importList(text.value, app.limits);
-    tell(wrong.map(problemText));
-    if (wrong.length) return text.focus();
-    onList(channels, way);
-    text.value = file.value = "";
-    dialog.close();
-  };
-  dialog.append(
-    make(
+  #makeBody() {
+    const label = (input, text) => make("label", { htmlFor: input.id }, text);
+    return make(
       "div",
       { className: "stack" },
       make("h2", {}, "Paste or upload a list"),
@@ -183,22 +169,51 @@ function importDialog(app, onList) {
         { className: "quiet small" },
         "A stations.csv, lines of NET STA LOC CHA START END, or a BREQ_FAST request.",
       ),
-      make("div", { className: "field" }, make("label", { htmlFor: "import-file" }, "File"), file),
-      make(
-        "div",
-        { className: "field" },
-        make("label", { htmlFor: "import-text" }, "Channels"),
-        text,
-      ),
-      told,
+      make("div", { className: "field" }, label(this.file, "File"), this.file),
+      make("div", { className: "field" }, label(this.text, "Channels"), this.text),
+      this.messages,
       make(
         "div",
         { className: "row" },
-        button("Append", take("append"), { className: "primary" }),
-        button("Replace saved", take("replace")),
-        button("Cancel", () => dialog.close(), { className: "plain push" }),
+        button("Append", () => this.#import("append"), { className: "primary" }),
+        button("Replace saved", () => this.#import("replace")),
+        button("Cancel", () => this.element.close(), { className: "plain push" }),
       ),
-    ),
-  );
-  return dialog;
+    );
+  }
+
+  async #readFile() {
+    const [file] = this.file.files;
+    if (!file) return;
+    const most = this.#limits.stations.max_bytes;
+    try {
+      if (file.size > most) throw new SyntaxError(`is larger than ${most} bytes`);
+      this.text.value = decode(await file.arrayBuffer());
+      this.#setMessages([]);
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      this.#setMessages([`${file.name} ${error.message}`]);
+    }
+  }
+
+  #import(way) {
+    const { channels, problems } = importList(this.text.value, this.#limits);
+    this.#setMessages(problems.map(problemText));
+    if (problems.length) {
+      this.text.focus();
+      return;
+    }
+    this.#onList(channels, way);
+    this.text.value = this.file.value = "";
+    this.element.close();
+  }
+
+  #setMessages(texts) {
+    const shown = texts.slice(0, LISTED);
+    if (texts.length > LISTED) shown.push(`and ${texts.length - LISTED} more`);
+    const list = make("ul", { className: "error" }, ...shown.map((text) => make("li", {}, text)));
+    this.messages.replaceChildren(
+      ...(shown.length ? [make("p", { className: "bad" }, "Nothing was imported:"), list] : []),
+    );
+  }
 }

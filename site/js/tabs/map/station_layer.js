@@ -54,7 +54,7 @@ export const StationLayer = L.Layer.extend({
     this._draw();
   },
 
-  /** Say which symbol each station has: a function of the station. */
+  /** Set the symbol of each station: a function of the station. */
   setStates(stateOf, colors = this._colors) {
     this._stateOf = stateOf;
     this._colors = colors;
@@ -67,7 +67,7 @@ export const StationLayer = L.Layer.extend({
     this._draw();
   },
 
-  /** Draw once before the next frame, however often it is asked for. */
+  /** Draw once before the next frame, however often it is called. */
   _draw() {
     this._frame ??= requestAnimationFrame(() => {
       this._frame = null;

@@ -1,4 +1,4 @@
-/** Shapes that cross the dateline, made whole: their longitudes go on beyond 180 degrees. */
+/** Shapes that cross the dateline, joined: their longitudes continue beyond 180 degrees. */
 
 /**
  * A GeoJSON geometry or feature whose lines nowhere jump from one side of the map to the other.

@@ -1,18 +1,18 @@
-/** Ready lines for a terminal, and what made these results; knows no page. */
+/** Commands for a terminal, and the provenance of results. */
 
-/** A text as one word of a POSIX shell. */
+/** A text as one argument of a POSIX shell. */
 export function quoted(text) {
   return /^[A-Za-z0-9_./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** The command that loads one file into the folder it is called in. */
+/** The command that downloads one file into the current folder. */
 export function curlFile(url) {
   return `curl -fSLO --retry 3 ${quoted(url)}`;
 }
 
 /**
- * The command that loads every file of a job into a folder named after it; a second call goes on
- * where the first was cut off.
+ * The command that downloads every file of a job into a folder named after it; a second call resumes
+ * an interrupted download.
  *
  * files.txt lists the keys, a line each, and ends with `done`.
  */
@@ -23,7 +23,7 @@ export function curlAll(results, id) {
 }
 
 /**
- * The command of the AWS tools that copies a file, or with the right to list, all of them; "" where
+ * The command of the AWS tools that copies a file, or with the permission to list, all of them; "" where
  * the results are not read from S3 itself.
  *
  * @param {string} results  URL of the bucket
@@ -41,8 +41,8 @@ export function awsLine(results, key) {
 }
 
 /**
- * Bucket and endpoint of an S3 URL, by host or by path; no endpoint: Amazon's own. Null where it is
- * no such URL, as behind a content delivery network.
+ * Bucket and endpoint of an S3 URL, by host or by path; no endpoint: Amazon's own. Null for
+ * other URLs, as behind a content delivery network.
  */
 export function bucketOf(results) {
   const { host, hostname, protocol, pathname } = new URL(results);
@@ -54,7 +54,7 @@ export function bucketOf(results) {
 }
 
 /**
- * What made these results, as pairs of a name and a text.
+ * The provenance of results, as pairs of a name and a text.
  *
  * @param {Object} manifest  see readManifest
  */
@@ -82,7 +82,7 @@ function centresOf(channels) {
   ].join(", ");
 }
 
-/** The parameters of a request as texts: defaults filled in, what is not set left out. */
+/** The parameters of a request as texts, with defaults, without those that are not set. */
 export function parameters(request) {
   const params =
     request.params !== null && typeof request.params === "object" ? request.params : {};

@@ -1,107 +1,108 @@
-/** All files of a job, and lines for a terminal that load them. */
+/** All files of a job, and commands for a terminal that download them. */
 
 import { button, download, make } from "../../lib/dom.js";
 import { counted, sentence, size } from "../../lib/format.js";
 import { awsLine, curlAll, curlFile } from "./download_commands.js";
-import { loadWhole } from "../../results/byte_ranges.js";
+import { loadFile } from "../../results/byte_ranges.js";
 import { zipOf } from "../../results/zip.js";
 
-const BY_LINK = 32e6; // bytes; what is larger is left to the browser itself
-const IN_ZIP = 400e6; // bytes that a browser can hold without trouble
-const SHOWN = 100; // files in the list; the lines load all of them
+const BY_LINK = 32e6; // bytes; larger files are downloaded by the browser itself
+const IN_ZIP = 400e6; // bytes that a browser can hold in memory
+const SHOWN = 100; // files in the list; the commands download all of them
 
 /**
  * @param {import("../../results/results.js").Results} results
  * @param {import("../../main.js").App} app
  */
 export function downloadsView(results, app) {
+  const list = new FileList(results);
+  return make("div", { className: "stack" }, commandsCard(results, app), list.element);
+}
+
+/** All files of a job as a ZIP or with commands. */
+function commandsCard(results, app) {
   const { manifest } = results;
   const bucket = app.config.results;
-  const all = manifest.files.reduce((sum, file) => sum + file.size, 0);
+  const bytes = manifest.files.reduce((sum, file) => sum + file.size, 0);
   const example = manifest.files.find(({ name }) => name.endsWith(".h5")) ?? manifest.files[0];
-  const rows = make("tbody");
-  const more = make("p", { className: "small quiet" });
-  const filter = make("input", {
-    type: "search",
-    id: "file-text",
-    placeholder: "STACK",
-    autocomplete: "off",
-    oninput: draw,
-  });
-
-  function draw() {
-    const found = manifest.files.filter(({ name }) =>
-      name.toLowerCase().includes(filter.value.trim().toLowerCase()),
-    );
-    rows.replaceChildren(...found.slice(0, SHOWN).map((file) => fileRow(file, results)));
-    more.textContent =
-      found.length > SHOWN
-        ? `${SHOWN} of ${counted(found.length, "file")} are listed; search for others, or download all with a command above.`
-        : counted(found.length, "file");
-  }
-
-  draw();
+  const commands = [
+    ["With curl", curlAll(bucket, manifest.id)],
+    [
+      "With the AWS CLI (requires permission to list the bucket)",
+      awsLine(bucket, `processed/${manifest.id}/`),
+    ],
+    ["One file with curl", example && curlFile(results.url(example))],
+    ["One file with the AWS CLI", example && awsLine(bucket, example.key)],
+  ];
   return make(
     "div",
-    { className: "stack" },
+    { className: "card stack" },
+    make("h3", {}, `All files: ${counted(manifest.files.length, "file")}, ${size(bytes)}`),
+    zipRow(results, bytes),
     make(
-      "div",
-      { className: "card stack" },
-      make("h3", {}, `All files: ${counted(manifest.files.length, "file")}, ${size(all)}`),
-      zipRow(results, all),
-      make(
-        "p",
-        { className: "small quiet" },
-        "Commands for a terminal; run a command again to resume an interrupted download. Anyone with the job number can read its files.",
-      ),
-      terminalLine("With curl", curlAll(bucket, manifest.id), app),
-      terminalLine(
-        "With the AWS CLI (requires permission to list the bucket)",
-        awsLine(bucket, `processed/${manifest.id}/`),
-        app,
-      ),
-      example ? terminalLine("One file with curl", curlFile(results.url(example)), app) : null,
-      example ? terminalLine("One file with the AWS CLI", awsLine(bucket, example.key), app) : null,
+      "p",
+      { className: "small quiet" },
+      "Commands for a terminal; run a command again to resume an interrupted download. Anyone with the job number can read its files.",
     ),
-    make(
-      "div",
-      { className: "card stack" },
-      make(
-        "div",
-        { className: "field" },
-        make("label", { for: "file-text" }, "Filter files"),
-        filter,
-      ),
-      make(
-        "div",
-        { className: "scroll files", tabIndex: 0, role: "region", ariaLabel: "Files" },
-        make(
-          "table",
-          { className: "data" },
-          make(
-            "thead",
-            {},
-            make(
-              "tr",
-              {},
-              ...["File", "Size", "SHA-256"].map((text) =>
-                make(
-                  "th",
-                  { scope: "col", className: text === "Size" ? "number" : "" },
-                  make("span", {}, text),
-                ),
-              ),
-            ),
-          ),
-          rows,
-        ),
-      ),
-      more,
-    ),
+    ...commands.map(([title, command]) => terminalLine(title, command, app)),
   );
 }
 
-/** All files at once, as far as a browser can. */
+/** The files of a job, with a filter. */
+class FileList {
+  #results;
+
+  constructor(results) {
+    this.#results = results;
+    this.filter = make("input", {
+      type: "search",
+      id: "file-text",
+      placeholder: "STACK",
+      autocomplete: "off",
+      oninput: () => this.#render(),
+    });
+    this.rows = make("tbody");
+    this.count = make("p", { className: "small quiet" });
+    const label = make("label", { for: "file-text" }, "Filter files");
+    this.element = make(
+      "div",
+      { className: "card stack" },
+      make("div", { className: "field" }, label, this.filter),
+      make(
+        "div",
+        { className: "scroll files", tabIndex: 0, role: "region", ariaLabel: "Files" },
+        make("table", { className: "data" }, tableHead(), this.rows),
+      ),
+      this.count,
+    );
+    this.#render();
+  }
+
+  #render() {
+    const text = this.filter.value.trim().toLowerCase();
+    const { files } = this.#results.manifest;
+    const found = files.filter(({ name }) => name.toLowerCase().includes(text));
+    this.rows.replaceChildren(...found.slice(0, SHOWN).map((file) => fileRow(file, this.#results)));
+    const all = counted(found.length, "file");
+    this.count.textContent =
+      found.length > SHOWN
+        ? `${SHOWN} of ${all} are listed; search for others, or download all with a command above.`
+        : all;
+  }
+}
+
+function tableHead() {
+  const cells = ["File", "Size", "SHA-256"].map((text) =>
+    make(
+      "th",
+      { scope: "col", className: text === "Size" ? "number" : "" },
+      make("span", {}, text),
+    ),
+  );
+  return make("thead", {}, make("tr", {}, ...cells));
+}
+
+/** A button for a ZIP of all files, where a browser can hold it. */
 function zipRow(results, all) {
   const { manifest } = results;
   const state = make("span", { className: "small quiet", role: "status" });
@@ -119,7 +120,7 @@ function zipRow(results, all) {
         state.textContent = `${files.length} of ${counted(manifest.files.length, "file")} ...`;
         files.push({
           name: `${manifest.id}/${file.name}`,
-          bytes: await loadWhole(results.url(file), { size: file.size }),
+          bytes: await loadFile(results.url(file), { size: file.size }),
         });
       }
       download(`xcor_${manifest.id}.zip`, zipOf(files, new Date(manifest.started || 0)));
@@ -137,10 +138,10 @@ function fileRow(file, results) {
   const state = make("span", { className: "small bad", role: "status" });
   const open = make("a", { href: results.url(file), download: "" }, file.name);
   open.addEventListener("click", (event) => {
-    // The browser would show a picture or a text of another origin instead of keeping it.
+    // The browser would open a picture or a text of another origin instead of saving it.
     if (file.size > BY_LINK || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    keep(file, results, state);
+    saveFile(file, results, state);
   });
   return make(
     "tr",
@@ -156,19 +157,19 @@ function fileRow(file, results) {
   );
 }
 
-async function keep(file, results, state) {
+async function saveFile(file, results, state) {
   state.textContent = "";
   try {
     download(
       file.name.split("/").at(-1),
-      new Blob([await loadWhole(results.url(file), { size: file.size })]),
+      new Blob([await loadFile(results.url(file), { size: file.size })]),
     );
   } catch (error) {
     state.textContent = sentence(error.message);
   }
 }
 
-/** A line of a terminal with a button that copies it; nothing where there is no line. */
+/** A command for a terminal with a button that copies it; null without a command. */
 function terminalLine(title, text, app) {
   if (!text) return null;
   const code = make(
@@ -182,11 +183,11 @@ function terminalLine(title, text, app) {
       try {
         await navigator.clipboard.writeText(text);
         copy.textContent = "Copied";
-        app.notices.say("Copied.");
+        app.notices.announce("Copied.");
       } catch {
-        // Plain http has no clipboard: mark it, so that Ctrl-C takes it.
+        // Without TLS there is no clipboard: select the text, so that Ctrl-C copies it.
         getSelection().selectAllChildren(code);
-        app.notices.say("The command is selected; copy it.");
+        app.notices.announce("The command is selected; copy it.");
       }
     },
     { ariaLabel: `Copy: ${title}` },

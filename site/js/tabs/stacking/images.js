@@ -1,9 +1,9 @@
-/** The images that the pipeline drew, each with its text and its download. */
+/** The images of a job, each with its description and download. */
 
 import { button, download, make } from "../../lib/dom.js";
 import { counted, sentence } from "../../lib/format.js";
 import { imagesOf } from "../../results/manifest.js";
-import { loadWhole } from "../../results/byte_ranges.js";
+import { loadFile } from "../../results/byte_ranges.js";
 
 /** @param {import("../../results/results.js").Results} results */
 export function imagesView(results) {
@@ -56,7 +56,7 @@ async function describe(text, results, { picture, title, words }) {
   try {
     content = (await results.text(text)).trim();
   } catch {
-    return; // the image is there without its words
+    return; // the image is shown without its description
   }
   const [first, ...rest] = content.split("\n");
   picture.alt = content;
@@ -72,11 +72,11 @@ async function describe(text, results, { picture, title, words }) {
     );
 }
 
-/** A file of another origin has to be loaded before the browser keeps it under its name. */
+/** A file of another origin must be loaded before the browser can save it under its name. */
 async function fetchTo(results, file, name, state) {
   state.textContent = "";
   try {
-    const bytes = await loadWhole(results.url(file), { size: file.size });
+    const bytes = await loadFile(results.url(file), { size: file.size });
     download(name, new Blob([bytes]));
   } catch (error) {
     state.textContent = sentence(error.message);

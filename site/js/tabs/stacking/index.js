@@ -1,14 +1,14 @@
-/** The tab Stacking: look at the results of a finished job, and have them stacked in another way. */
+/** The tab Stacking: explore the results of a finished job, and request other stacks of it. */
 
 import { button, make } from "../../lib/dom.js";
-import { idIn, keptJobs, note, remember, titleOf } from "../../results/job_list.js";
-import { aboutView } from "./provenance.js";
-import { downloadsView } from "./downloads.js";
-import { openExplore } from "./explore.js";
-import { imagesView } from "./images.js";
-import { openRequest } from "./request_form.js";
+import { counted, sentence } from "../../lib/format.js";
+import { idIn, note, remember, storedJobs, titleOf } from "../../results/job_list.js";
 import { openResults } from "../../results/results.js";
-import { sentence } from "../../lib/format.js";
+import { downloadsView } from "./downloads.js";
+import { ExploreView } from "./explore.js";
+import { imagesView } from "./images.js";
+import { provenanceView } from "./provenance.js";
+import { RequestForm } from "./request_form.js";
 
 const VIEWS = {
   explore: "Explore",
@@ -17,189 +17,201 @@ const VIEWS = {
   files: "Files",
   about: "Provenance",
 };
+const OF_STACKS = ["explore", "stack"]; // views that need correlations
 
 /**
  * @param {HTMLElement} panel
  * @param {import("../../main.js").App} app
  */
 export function mount(panel, app) {
-  let [id, view, results] = ["", "explore", null];
-  let loading = new AbortController();
+  return new StackingTab(panel, app);
+}
 
-  const jobs = make("select", {
-    id: "stacking-job",
-    onchange: () => app.tabs.go("stacking", { id: jobs.value, view }),
-  });
-  const summary = make("p", { className: "quiet" });
-  const keys = Object.entries(VIEWS).map(([name, title]) =>
-    button(title, () => turnTo(name), { "data-view": name }),
-  );
-  const switcher = make(
-    "div",
-    { className: "row views", role: "group", ariaLabel: "Views" },
-    ...keys,
-  );
-  const state = make("div", { className: "card message empty", role: "status" });
-  const body = make("div", { className: "body" });
-  const explore = openExplore(app, keep);
-  const request = openRequest(app, () => explore.known);
-  const places = Object.fromEntries(
-    Object.keys(VIEWS).map((name) => [name, make("div", { hidden: true })]),
-  );
-  places.explore.append(explore.element);
-  places.stack.append(request.element);
-  body.append(...Object.values(places));
-  panel.classList.add("stacking");
-  panel.append(
-    make(
+class StackingTab {
+  #app;
+  #id = "";
+  #view = "explore";
+  #results = null;
+  #loading = new AbortController();
+
+  constructor(panel, app) {
+    this.#app = app;
+    this.jobs = make("select", {
+      id: "stacking-job",
+      onchange: () => app.tabs.go("stacking", { id: this.jobs.value, view: this.#view }),
+    });
+    this.summary = make("p", { className: "quiet" });
+    this.buttons = Object.entries(VIEWS).map(([name, title]) =>
+      button(title, () => this.#switchTo(name), { "data-view": name }),
+    );
+    this.switcher = make(
+      "div",
+      { className: "row views", role: "group", ariaLabel: "Views" },
+      ...this.buttons,
+    );
+    this.message = make("div", { className: "card message empty", role: "status" });
+    this.explore = new ExploreView(app, (changes) => this.#setAddress(changes));
+    this.request = new RequestForm(app, () => this.explore.selection);
+    this.panes = Object.fromEntries(
+      Object.keys(VIEWS).map((name) => [name, make("div", { hidden: true })]),
+    );
+    this.panes.explore.append(this.explore.element);
+    this.panes.stack.append(this.request.element);
+    panel.classList.add("stacking");
+    const body = make("div", { className: "body" }, ...Object.values(this.panes));
+    panel.append(this.#makeHead(), this.message, body);
+    app.store.subscribe("jobs", () => this.#renderJobs());
+  }
+
+  #makeHead() {
+    const label = make("label", { for: "stacking-job", className: "small" }, "Job");
+    return make(
       "div",
       { className: "head" },
       make("h2", {}, "Stacking"),
-      make(
-        "div",
-        { className: "row" },
-        make("label", { for: "stacking-job", className: "small" }, "Job"),
-        jobs,
-      ),
-      summary,
-      switcher,
-    ),
-    state,
-    body,
-  );
-
-  /** Say what is looked at in the address, without a step in the history. */
-  function keep(changes) {
-    app.tabs.setParams("stacking", {
-      ...Object.fromEntries(app.tabs.params("stacking")),
-      ...changes,
-    });
+      make("div", { className: "row" }, label, this.jobs),
+      this.summary,
+      this.switcher,
+    );
   }
 
-  function turnTo(name) {
-    view = name;
-    keep({ view: name === "explore" ? "" : name });
-    drawView();
+  /** Show the job and the view of the address. */
+  open(params) {
+    const finished = storedJobs(this.#app.store).find((job) => job.state === "done");
+    const id = idIn(params.get("id") ?? "") ?? finished?.id ?? "";
+    this.#view = params.get("view") in VIEWS ? params.get("view") : "explore";
+    if (id === this.#id && this.#results) {
+      this.#renderView();
+      if (this.#view === "explore") this.explore.applyUrl(params);
+      return;
+    }
+    this.#id = id;
+    this.#renderJobs();
+    this.#load();
   }
 
-  function drawView() {
-    for (const key of keys) key.setAttribute("aria-pressed", String(key.dataset.view === view));
-    for (const [name, place] of Object.entries(places)) place.hidden = name !== view || !results;
-    switcher.hidden = !results;
+  /** Change the address, without a step in the history. */
+  #setAddress(changes) {
+    const { tabs } = this.#app;
+    tabs.setParams("stacking", { ...Object.fromEntries(tabs.params("stacking")), ...changes });
+  }
+
+  #switchTo(name) {
+    this.#view = name;
+    this.#setAddress({ view: name === "explore" ? "" : name });
+    this.#renderView();
+  }
+
+  #renderView() {
+    const [view, results] = [this.#view, this.#results];
+    for (const key of this.buttons)
+      key.setAttribute("aria-pressed", String(key.dataset.view === view));
+    for (const [name, pane] of Object.entries(this.panes)) pane.hidden = name !== view || !results;
+    this.switcher.hidden = !results;
     if (!results) return;
-    // Made when it is first looked at: images and lists take their time.
-    if (view === "images" && !places.images.children.length)
-      places.images.append(imagesView(results));
-    if (view === "files" && !places.files.children.length)
-      places.files.append(downloadsView(results, app));
-    if (view === "about" && !places.about.children.length) places.about.append(aboutView(results));
-    if (view === "stack") request.suggest(explore.known);
+    // Images and lists take their time, so each view is made when it is first shown.
+    const makeView = { images: imagesView, files: downloadsView, about: provenanceView }[view];
+    const pane = this.panes[view];
+    if (makeView && !pane.children.length) pane.append(makeView(results, this.#app));
+    if (view === "stack") this.request.suggest(this.explore.selection);
   }
 
-  function drawJobs() {
-    const done = keptJobs(app.store).filter((job) => job.state === "done" || job.id === id);
-    jobs.replaceChildren(...done.map((job) => make("option", { value: job.id }, titleOf(job))));
-    if (id && !done.some((job) => job.id === id))
+  #renderJobs() {
+    const [id, { jobs }] = [this.#id, this];
+    const shown = storedJobs(this.#app.store).filter(
+      (job) => job.state === "done" || job.id === id,
+    );
+    jobs.replaceChildren(...shown.map((job) => make("option", { value: job.id }, titleOf(job))));
+    if (id && !shown.some((job) => job.id === id))
       jobs.append(make("option", { value: id }, `Job ${id}`));
     jobs.value = id;
     jobs.disabled = jobs.options.length === 0;
   }
 
-  function tell(...content) {
-    state.hidden = content.length === 0;
-    state.replaceChildren(...content);
+  #setMessage(...content) {
+    this.message.hidden = content.length === 0;
+    this.message.replaceChildren(...content);
   }
 
-  async function load() {
-    loading.abort();
-    const mine = (loading = new AbortController());
-    results = null;
-    summary.textContent = "";
-    for (const name of ["images", "files", "about"]) places[name].replaceChildren();
-    drawView();
-    if (!id) {
-      tell(
-        make("p", {}, "No finished jobs in this browser."),
-        make(
-          "p",
-          {},
-          "When a job in the tab ",
-          make("a", { href: "#jobs" }, "Jobs"),
-          " is done, its results appear here.",
-        ),
-      );
+  /** Load the results of the job, and show them unless another job was opened meanwhile. */
+  async #load() {
+    this.#loading.abort();
+    const mine = (this.#loading = new AbortController());
+    this.#results = null;
+    this.summary.textContent = "";
+    for (const name of ["images", "files", "about"]) this.panes[name].replaceChildren();
+    this.#renderView();
+    if (!this.#id) {
+      this.#setMessage(...withoutJob());
       return;
     }
-    tell(make("p", {}, "Loading the results ..."));
+    this.#setMessage(make("p", {}, "Loading the results ..."));
+    let results;
     try {
-      const opened = await openResults(app.config.results, id, mine.signal);
-      if (mine !== loading) return;
-      results = opened;
+      results = await openResults(this.#app.config.results, this.#id, mine.signal);
     } catch (error) {
-      if (mine !== loading) return;
-      tell(
-        make("p", {}, sentence(`The results of job ${id} cannot be shown: ${error.message}`)),
-        make(
-          "p",
-          { className: "row" },
-          button("Try again", load),
-          make("a", { href: `#jobs?id=${id}` }, "View job status"),
-        ),
-      );
+      if (mine === this.#loading) this.#showFailure(error);
       return;
     }
-    if (!results.stacks.length) {
-      view = ["explore", "stack"].includes(view) ? "images" : view;
-      tell(
-        make(
-          "p",
-          {},
-          "No day of this job had data, so there are no correlations. See its images and files for the reasons.",
-        ),
-      );
-    } else tell();
-    for (const key of keys)
-      key.disabled = !results.stacks.length && ["explore", "stack"].includes(key.dataset.view);
-    summary.textContent = summaryOf(results.manifest);
-    remember(app.store, { id }, app.now());
-    note(app.store, id, { state: "done", kind: results.manifest.kind });
-    request.use(
-      results.manifest.kind === "stack" ? String(results.manifest.request.params?.job ?? "") : id,
-    );
-    drawView();
-    if (!results.stacks.length) return;
-    await explore.use(results);
-    request.suggest(explore.known);
+    if (mine === this.#loading) await this.#show(results);
   }
 
-  app.store.subscribe("jobs", drawJobs);
-  return {
-    open(params) {
-      const wanted =
-        idIn(params.get("id") ?? "") ??
-        keptJobs(app.store).find((job) => job.state === "done")?.id ??
-        "";
-      view = params.get("view") in VIEWS ? params.get("view") : "explore";
-      if (wanted === id && results) {
-        drawView();
-        if (view === "explore") explore.go(params);
-        return;
-      }
-      id = wanted;
-      drawJobs();
-      load();
-    },
-  };
+  #showFailure(error) {
+    const id = this.#id;
+    this.#setMessage(
+      make("p", {}, sentence(`The results of job ${id} cannot be shown: ${error.message}`)),
+      make(
+        "p",
+        { className: "row" },
+        button("Try again", () => this.#load()),
+        make("a", { href: `#jobs?id=${id}` }, "View job status"),
+      ),
+    );
+  }
+
+  async #show(results) {
+    const [id, { store, now }] = [this.#id, this.#app];
+    const { manifest, stacks } = results;
+    this.#results = results;
+    if (!stacks.length && OF_STACKS.includes(this.#view)) this.#view = "images";
+    this.#setMessage(...(stacks.length ? [] : [withoutData()]));
+    for (const key of this.buttons)
+      key.disabled = !stacks.length && OF_STACKS.includes(key.dataset.view);
+    this.summary.textContent = summaryOf(manifest);
+    remember(store, { id }, now());
+    note(store, id, { state: "done", kind: manifest.kind });
+    this.request.setJob(
+      manifest.kind === "stack" ? String(manifest.request.params?.job ?? "") : id,
+    );
+    this.#renderView();
+    if (!stacks.length) return;
+    await this.explore.show(results);
+    this.request.suggest(this.explore.selection);
+  }
+}
+
+function withoutJob() {
+  const link = make("a", { href: "#jobs" }, "Jobs");
+  return [
+    make("p", {}, "No finished jobs in this browser."),
+    make("p", {}, "When a job in the tab ", link, " is done, its results appear here."),
+  ];
+}
+
+function withoutData() {
+  const text =
+    "No day of this job had data, so there are no correlations. " +
+    "See its images and files for the reasons.";
+  return make("p", {}, text);
 }
 
 function summaryOf({ summary, units, version }) {
   const pairs = Number(summary.pairs);
+  const windows = summary.windows_kept;
   const parts = [
-    Number.isFinite(pairs) ? `${pairs.toLocaleString("en")} ${pairs === 1 ? "pair" : "pairs"}` : "",
+    Number.isFinite(pairs) ? counted(pairs, "pair") : "",
     Number.isInteger(units.done) ? `${units.done} ${units.done === 1 ? "day" : "days"}` : "",
-    Number.isFinite(summary.windows_kept)
-      ? `${summary.windows_kept.toLocaleString("en")} windows`
-      : "",
+    Number.isFinite(windows) ? `${windows.toLocaleString("en")} windows` : "",
     version ? `version ${version}` : "",
   ];
   return parts.filter(Boolean).join(" · ");

@@ -1,4 +1,4 @@
-/** What is allowed and still worth a second look before a job is launched. */
+/** Warnings about valid but unusual parameters and channels, before a job is launched. */
 
 import { general } from "../../lib/python_numbers.js";
 import { DAY, dayRanges, formatTime } from "../../request/stations.js";
@@ -63,7 +63,7 @@ export function adviceOnChannels(channels, p) {
   return sentences;
 }
 
-/** How many days only one channel is asked for, and the first of them (since 1970). */
+/** The number of days with only one channel, and the first of them (since 1970). */
 function daysAlone(channels) {
   const events = channels
     .flatMap((c) =>

@@ -1,46 +1,39 @@
-/** What a job comes to, before it is launched: the figures of `xcor-daemon estimate`. */
+/** The estimate of a job before its launch: the figures of `xcor-daemon estimate`. */
 
 import { make } from "../../lib/dom.js";
-import { problemText } from "../../request/csv_table.js";
-import { grouped } from "../../lib/python_numbers.js";
 import { duration, size } from "../../lib/format.js";
+import { grouped } from "../../lib/python_numbers.js";
+import { problemText } from "../../request/csv_table.js";
 
-/**
- * @param {{cores?: number, usd_per_core_hour?: number}} config  of the service, where it says so
- */
-export function priceCard(config) {
-  const body = make("div", { className: "stack", role: "status" });
-  const element = make(
-    "section",
-    { className: "card stack price", ariaLabel: "Estimate" },
-    make("h3", {}, "Estimate"),
-    body,
-  );
-  return {
-    element,
-    /** Show a price, or why there is none. */
-    show(price, problems, waiting = "") {
-      const told = problems.map((one) => make("p", { className: "message bad" }, problemText(one)));
-      body.replaceChildren(
-        ...(price ? [facts(price, config)] : []),
-        ...told,
-        ...(waiting ? [make("p", { className: "quiet" }, waiting)] : []),
-        ...(price
-          ? [
-              make(
-                "p",
-                { className: "small quiet" },
-                "Upper bounds: gaps and missing days reduce them.",
-              ),
-            ]
-          : []),
-      );
-    },
-  };
+export class CostCard {
+  #config;
+
+  /** @param {{cores?: number, usd_per_core_hour?: number}} config  of the service, where known */
+  constructor(config) {
+    this.#config = config;
+    this.body = make("div", { className: "stack", role: "status" });
+    this.element = make(
+      "section",
+      { className: "card stack price", ariaLabel: "Estimate" },
+      make("h3", {}, "Estimate"),
+      this.body,
+    );
+  }
+
+  /** Show an estimate, or the problems that prevent it; `nextStep`: a sentence, may be "". */
+  show(price, problems, nextStep = "") {
+    const bounds = "Upper bounds: gaps and missing days reduce them.";
+    this.body.replaceChildren(
+      ...(price ? [figures(price, this.#config)] : []),
+      ...problems.map((one) => make("p", { className: "message bad" }, problemText(one))),
+      ...(nextStep ? [make("p", { className: "quiet" }, nextStep)] : []),
+      ...(price ? [make("p", { className: "small quiet" }, bounds)] : []),
+    );
+  }
 }
 
-/** The same figures in a list, for the card and for the question before the launch. */
-export function facts(price, config) {
+/** The figures of an estimate in a list. */
+export function figures(price, config) {
   const lines = [
     ["Pairs", grouped(price.pairs)],
     ["Days", grouped(price.days)],
@@ -48,7 +41,7 @@ export function facts(price, config) {
     ["Pair-windows", grouped(price.pair_windows)],
     ["Download", size(price.bytes_in)],
     ["Correlations", size(price.bytes_out)],
-    ["Computing time", computing(price.core_seconds, config.cores)],
+    ["Computing time", computingTime(price.core_seconds, config.cores)],
   ];
   if (config.usd_per_core_hour)
     lines.push(["Cost", cost(price.core_seconds, config.usd_per_core_hour)]);
@@ -59,7 +52,7 @@ export function facts(price, config) {
   );
 }
 
-function computing(seconds, cores) {
+function computingTime(seconds, cores) {
   const alone = `${duration(seconds)} on one core`;
   return cores > 1
     ? `${alone}, ${duration(seconds / cores)} on the ${cores} cores of this service`

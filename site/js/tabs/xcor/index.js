@@ -1,18 +1,18 @@
-/** The tab XCor: the parameters of a job, what it comes to, and its launch. */
+/** The tab XCor: parameters, the estimate of the job, and its launch. */
 
 import { button, download, make } from "../../lib/dom.js";
-import { launch } from "../../request/submit.js";
-import { remember } from "../../results/job_list.js";
+import { counted } from "../../lib/format.js";
+import { estimate } from "../../request/cost.js";
+import { PARAMS, checkParams, formatParams } from "../../request/params.js";
 import { summary } from "../../request/saved_channels.js";
 import { parseStations, spanWords } from "../../request/stations.js";
-import { counted } from "../../lib/format.js";
+import { submitJob } from "../../request/submit.js";
+import { remember } from "../../results/job_list.js";
 import { adviceOn, adviceOnChannels } from "./advice.js";
-import { estimate } from "../../request/cost.js";
-import { paramFields } from "./param_fields.js";
-import { PARAMS, checkParams, formatParams } from "../../request/params.js";
-import { facts, priceCard } from "./cost_card.js";
+import { CostCard, figures } from "./cost_card.js";
+import { ParamFields } from "./param_fields.js";
 
-const LISTED = 8; // problems that are shown of a refusal
+const LISTED = 8; // problems that are shown of a rejection
 const NO_STATIONS = { channels: [], named: [], hasAllCodes: false, problems: [] };
 
 /**
@@ -20,145 +20,178 @@ const NO_STATIONS = { channels: [], named: [], hasAllCodes: false, problems: [] 
  * @param {import("../../main.js").App} app
  */
 export function mount(panel, app) {
-  const fields = paramFields(app.limits.params, changed);
-  const reset = button(
-    "Defaults",
-    () => {
-      const before = fields.row();
-      fields.setRow({});
-      changed();
-      app.notices.show("defaults", "Parameters reset to defaults.", {
-        actions: { Undo: () => (fields.setRow(before), changed()) },
-      });
-    },
-    { className: "plain" },
-  );
-  const price = priceCard(app.config);
-  const channelsBox = make("div", { className: "stack" });
-  const channelsCard = make(
-    "section",
-    { className: "card stack", ariaLabel: "Channels" },
-    make("h3", {}, "Channels"),
-    channelsBox,
-  );
-  const send = button("Save and Launch", confirm, { className: "primary" });
-  const saveParams = button(
-    "Download xcor_params.csv",
-    () => now.params && download("xcor_params.csv", formatParams(now.params, app.limits)),
-    { className: "plain" },
-  );
-  const saveStations = button(
-    "Download stations.csv",
-    () => download("stations.csv", app.store.get("stations")),
-    { className: "plain" },
-  );
-  const told = make("div", { className: "stack", role: "alert" });
-  const launchCard = make(
-    "section",
-    { className: "card stack no-print", ariaLabel: "Launch" },
-    make("h3", {}, "Launch"),
-    !app.config.submit &&
-      make(
-        "p",
-        { className: "message" },
-        "This page is not connected to a service. Download the two files into a folder and run ",
-        make("code", {}, "xcor-daemon correlate FOLDER"),
-        " or ",
-        make("code", {}, "xcor-daemon submit FOLDER"),
-        ".",
-      ),
-    make(
-      "div",
-      { className: "row" },
-      ...(app.config.submit ? [send] : []),
-      saveParams,
-      saveStations,
-    ),
-    told,
-  );
-  const dialog = make("dialog", { ariaLabel: "Launch this job?" });
-  panel.append(
-    make(
-      "div",
-      { className: "main stack" },
-      make(
-        "form",
-        {
-          className: "card stack",
-          noValidate: true,
-          ariaLabel: "Parameters",
-          onsubmit: (event) => (event.preventDefault(), confirm()),
-        },
-        make(
-          "div",
-          { className: "row" },
-          make("h2", {}, "Parameters"),
-          make("span", { className: "push" }),
-          reset,
-        ),
-        fields.element,
-        make("button", { type: "submit", hidden: true }),
-      ),
-      launchCard,
-    ),
-    make("div", { className: "side stack" }, channelsCard, price.element),
-    dialog,
-  );
+  return new XcorTab(panel, app);
+}
 
-  let now = { params: null, channels: [], price: null, problems: [], isWrong: true };
-  let read = { text: null, stations: NO_STATIONS }; // thousands of rows are not read at each key
+class XcorTab {
+  #app;
+  #panel;
+  #request = { params: null, channels: [], price: null, problems: [], hasErrors: true };
+  #parsed = { text: null, stations: NO_STATIONS }; // thousands of rows are not parsed at each key
 
-  /** Read the form and the saved channels again, and say what they come to. */
-  function changed() {
-    fields.showUsed();
-    const row = fields.row();
-    const { params, values, problems } = checkParams(row, app.limits);
-    const saved = app.store.get("stations");
-    if (saved !== read.text)
-      read = { text: saved, stations: saved ? parseStations(saved, app.limits) : NO_STATIONS };
-    const { stations } = read;
-    const { channels } = stations;
-    const { price: found, problems: together } = estimate(stations, values, app.limits);
+  constructor(panel, app) {
+    [this.#app, this.#panel] = [app, panel];
+    this.fields = new ParamFields(app.limits.params, () => this.#update());
+    this.cost = new CostCard(app.config);
+    this.channels = make("div", { className: "stack" });
+    this.channelsCard = make(
+      "section",
+      { className: "card stack", ariaLabel: "Channels" },
+      make("h3", {}, "Channels"),
+      this.channels,
+    );
+    this.dialog = make("dialog", { ariaLabel: "Launch this job?" });
+    panel.append(
+      make("div", { className: "main stack" }, this.#makeForm(), this.#makeLaunchCard()),
+      make("div", { className: "side stack" }, this.channelsCard, this.cost.element),
+      this.dialog,
+    );
+    app.store.subscribe("stations", () => this.#update());
+  }
+
+  #makeForm() {
+    const reset = button("Defaults", () => this.#reset(), { className: "plain" });
+    return make(
+      "form",
+      {
+        className: "card stack",
+        noValidate: true,
+        ariaLabel: "Parameters",
+        onsubmit: (event) => (event.preventDefault(), this.#confirm()),
+      },
+      make(
+        "div",
+        { className: "row" },
+        make("h2", {}, "Parameters"),
+        make("span", { className: "push" }),
+        reset,
+      ),
+      this.fields.element,
+      make("button", { type: "submit", hidden: true }),
+    );
+  }
+
+  #makeLaunchCard() {
+    const { config, store } = this.#app;
+    this.send = button("Save and Launch", () => this.#confirm(), { className: "primary" });
+    this.saveParams = button("Download xcor_params.csv", () => this.#saveParams(), {
+      className: "plain",
+    });
+    this.saveStations = button(
+      "Download stations.csv",
+      () => download("stations.csv", store.get("stations")),
+      { className: "plain" },
+    );
+    this.messages = make("div", { className: "stack", role: "alert" });
+    return make(
+      "section",
+      { className: "card stack no-print", ariaLabel: "Launch" },
+      make("h3", {}, "Launch"),
+      config.submit ? null : notConnected(),
+      make(
+        "div",
+        { className: "row" },
+        config.submit ? this.send : null,
+        this.saveParams,
+        this.saveStations,
+      ),
+      this.messages,
+    );
+  }
+
+  /** Set the parameters of the address, or those that the browser has stored. */
+  open(params) {
+    const given = Object.fromEntries([...params].filter(([name]) => this.fields.has(name)));
+    this.fields.setRow(Object.keys(given).length ? given : (this.#app.store.get("params") ?? {}));
+    this.#update();
+  }
+
+  #reset() {
+    const before = this.fields.row();
+    this.fields.setRow({});
+    this.#update();
+    this.#app.notices.show("defaults", "Parameters reset to defaults.", {
+      actions: { Undo: () => (this.fields.setRow(before), this.#update()) },
+    });
+  }
+
+  #saveParams() {
+    const { params } = this.#request;
+    if (params) download("xcor_params.csv", formatParams(params, this.#app.limits));
+  }
+
+  /** Check the form and the saved channels again, and show errors and estimate. */
+  #update() {
+    const { limits, store, tabs } = this.#app;
+    this.fields.showUsed();
+    const row = this.fields.row();
+    const { params, values, problems } = checkParams(row, limits);
+    const stations = this.#parseStations();
+    const { price, problems: together } = estimate(stations, values, limits);
     const atFields = together.filter(({ file }) => file === PARAMS);
     const others = together.filter(({ file }) => file !== PARAMS);
-    now = { params, channels, price: found, problems: [...stations.problems, ...others] };
-    now.isWrong = problems.length + atFields.length + now.problems.length > 0;
-    fields.tell(byColumn([...problems, ...atFields]), params ? adviceOn(params, channels) : {});
-    showChannels();
-    const waiting =
-      !channels.length && !now.problems.length
-        ? "Save channels in the Map tab to see the estimate."
-        : params
-          ? ""
-          : now.price
-            ? "Fix the parameters marked in red to launch the job."
-            : "Fix the parameters marked in red to see the estimate.";
-    price.show(now.price, now.problems, waiting);
-    send.disabled = !isReady();
-    saveParams.disabled = !params;
-    saveStations.disabled = !saved;
-    app.store.set("params", row);
-    app.tabs?.setParams("xcor", fields.changes());
+    const general = [...stations.problems, ...others];
+    const hasErrors = problems.length + atFields.length + general.length > 0;
+    this.#request = {
+      params,
+      channels: stations.channels,
+      price,
+      problems: general,
+      hasErrors,
+    };
+    this.fields.setMessages(
+      byColumn([...problems, ...atFields]),
+      params ? adviceOn(params, stations.channels) : {},
+    );
+    this.#renderChannels();
+    this.cost.show(price, general, this.#nextStep());
+    this.send.disabled = !this.#isReady();
+    this.saveParams.disabled = !params;
+    this.saveStations.disabled = !store.get("stations");
+    store.set("params", row);
+    tabs?.setParams("xcor", this.fields.changes());
   }
 
-  function isReady() {
-    return now.params !== null && now.price !== null && !now.isWrong;
+  #parseStations() {
+    const text = this.#app.store.get("stations");
+    if (text !== this.#parsed.text)
+      this.#parsed = {
+        text,
+        stations: text ? parseStations(text, this.#app.limits) : NO_STATIONS,
+      };
+    return this.#parsed.stations;
   }
 
-  function showChannels() {
-    const { channels } = now;
+  /** The step that is missing for an estimate or a launch; "" where there is none. */
+  #nextStep() {
+    const { params, channels, price, problems } = this.#request;
+    if (!channels.length && !problems.length)
+      return "Save channels in the Map tab to see the estimate.";
+    if (params) return "";
+    return price
+      ? "Fix the parameters marked in red to launch the job."
+      : "Fix the parameters marked in red to see the estimate.";
+  }
+
+  #isReady() {
+    const { params, price, hasErrors } = this.#request;
+    return params !== null && price !== null && !hasErrors;
+  }
+
+  #renderChannels() {
+    const { channels, params } = this.#request;
     if (!channels.length) {
-      channelsBox.replaceChildren(
+      this.channels.replaceChildren(
         make("p", { className: "quiet" }, "No channels saved yet."),
-        link("Select channels on the map"),
+        this.#mapLink("Select channels on the map"),
       );
       return;
     }
     const { stations, days, first, last } = summary(channels);
-    const notes = adviceOnChannels(channels, now.params).map((text) =>
+    const notes = adviceOnChannels(channels, params).map((text) =>
       make("p", { className: "warn small" }, text),
     );
-    channelsBox.replaceChildren(
+    this.channels.replaceChildren(
       make(
         "p",
         {},
@@ -167,32 +200,30 @@ export function mount(panel, app) {
       ),
       make("p", { className: "quiet small" }, spanWords(first, last)),
       ...notes,
-      link("Change the selection on the map"),
+      this.#mapLink("Change the selection on the map"),
     );
   }
 
-  function link(text) {
-    return make(
-      "a",
-      { href: "#map", onclick: (event) => (event.preventDefault(), app.tabs.go("map")) },
-      text,
-    );
+  #mapLink(text) {
+    const onclick = (event) => (event.preventDefault(), this.#app.tabs.go("map"));
+    return make("a", { href: "#map", onclick }, text);
   }
 
-  /** Ask once more, with the price. */
-  function confirm() {
-    if (!app.config.submit) return;
-    if (!isReady()) {
-      const first = panel.querySelector('[aria-invalid="true"]');
-      return (first ?? channelsCard.querySelector("a") ?? send).focus();
+  /** Ask for confirmation, with the estimate. */
+  #confirm() {
+    if (!this.#app.config.submit) return;
+    if (!this.#isReady()) {
+      this.#focusFirstError();
+      return;
     }
-    dialog.replaceChildren(
+    const launch = () => (this.dialog.close(), this.#launch());
+    this.dialog.replaceChildren(
       make(
         "div",
         { className: "stack" },
         make("h2", {}, "Launch this job?"),
-        make("p", {}, `${counted(now.channels.length, "channel")}, ${title()}.`),
-        facts(now.price, app.config),
+        make("p", {}, `${this.#title()}.`),
+        figures(this.#request.price, this.#app.config),
         make(
           "p",
           { className: "small quiet" },
@@ -201,97 +232,116 @@ export function mount(panel, app) {
         make(
           "div",
           { className: "row" },
-          button("Launch", () => (dialog.close(), go()), { className: "primary", autofocus: true }),
-          button("Cancel", () => dialog.close()),
+          button("Launch", launch, { className: "primary", autofocus: true }),
+          button("Cancel", () => this.dialog.close()),
         ),
       ),
     );
-    dialog.showModal();
+    this.dialog.showModal();
   }
 
-  function title() {
-    return `${now.params.freqmin} to ${now.params.freqmax} Hz`;
+  #focusFirstError() {
+    const first = this.#panel.querySelector('[aria-invalid="true"]');
+    (first ?? this.channelsCard.querySelector("a") ?? this.send).focus();
   }
 
-  async function go() {
-    send.disabled = true;
-    send.textContent = "Submitting ...";
-    tell();
-    const name = `${counted(now.channels.length, "channel")}, ${title()}`;
+  /** Title of the job. */
+  #title() {
+    const { channels, params } = this.#request;
+    return `${counted(channels.length, "channel")}, ${params.freqmin} to ${params.freqmax} Hz`;
+  }
+
+  async #launch() {
+    const { store, limits, tabs, now } = this.#app;
+    this.send.disabled = true;
+    this.send.textContent = "Submitting ...";
+    this.#showMessages();
+    const title = this.#title();
     try {
-      const answer = await launch(app, "xcor", {
-        stations: app.store.get("stations"),
-        params: formatParams(now.params, app.limits),
+      const answer = await submitJob(this.#app, "xcor", {
+        stations: store.get("stations"),
+        params: formatParams(this.#request.params, limits),
       });
       if (answer.id) {
-        remember(app.store, { id: answer.id, kind: "xcor", title: name }, app.now());
-        app.tabs.go("jobs", { id: answer.id });
+        remember(store, { id: answer.id, kind: "xcor", title }, now());
+        tabs.go("jobs", { id: answer.id });
       } else if (answer.problems) {
-        refuse(answer.problems);
+        this.#showRejection(answer.problems);
       } else {
-        keep(answer.trouble);
+        this.#showNotConfirmed(answer.trouble);
       }
     } finally {
-      send.textContent = "Save and Launch";
-      send.disabled = !isReady();
+      this.send.textContent = "Save and Launch";
+      this.send.disabled = !this.#isReady();
     }
   }
 
-  /** Show what the server found, at the fields where it belongs to one. */
-  function refuse(problems) {
-    const own = problems.filter((one) => one.file === "params.csv" && fields.has(one.column));
-    const words = {};
-    for (const { column, text } of own)
-      words[column] = joined(words[column], text.replace(/^params\.csv(?: line \d+)?: /, ""));
-    fields.tell(words, {});
-    const rest = problems
-      .filter((one) => !own.includes(one))
-      .map((one) => make("li", {}, one.text));
-    if (rest.length > LISTED)
-      rest.splice(LISTED, rest.length, make("li", {}, `and ${rest.length - LISTED} more`));
-    tell(
-      make("p", { className: "message bad" }, "The service rejected the job; nothing was started."),
-      ...(rest.length ? [make("ul", { className: "bad" }, ...rest)] : []),
+  /** Show the problems that the server found, at their fields where they have one. */
+  #showRejection(problems) {
+    const own = problems.filter(
+      ({ file, column }) => file === "params.csv" && this.fields.has(column),
     );
-    if (own.length) fields.focus(own[0].column);
+    const errors = {};
+    for (const { column, text } of own)
+      errors[column] = joined(errors[column], text.replace(/^params\.csv(?: line \d+)?: /, ""));
+    this.fields.setMessages(errors, {});
+    const others = problems.filter((one) => !own.includes(one)).map(({ text }) => text);
+    if (others.length > LISTED)
+      others.splice(LISTED, others.length, `and ${others.length - LISTED} more`);
+    this.#showMessages(
+      make("p", { className: "message bad" }, "The service rejected the job; nothing was started."),
+      ...(others.length ? [listOf(others)] : []),
+    );
+    if (own.length) this.fields.focus(own[0].column);
   }
 
-  /** The service has not said that it took the job: all stays as it is. */
-  function keep(text) {
-    tell(
+  /** Offer to submit the job again; all input is kept. */
+  #showNotConfirmed(text) {
+    this.#showMessages(
       make("p", { className: "message bad" }, `The service did not confirm the job: ${text}.`),
       make(
         "p",
         {},
         "Nothing is lost: channels and parameters are kept, even after a reload. Retrying is safe: it cannot create a second job.",
       ),
-      make("div", { className: "row" }, button("Try again", go, { className: "primary" })),
+      make(
+        "div",
+        { className: "row" },
+        button("Try again", () => this.#launch(), { className: "primary" }),
+      ),
     );
   }
 
-  function tell(...children) {
-    told.replaceChildren(...children);
-    told.scrollIntoView({ block: "nearest" });
+  #showMessages(...children) {
+    this.messages.replaceChildren(...children);
+    this.messages.scrollIntoView({ block: "nearest" });
   }
+}
 
-  app.store.subscribe("stations", changed);
-  return {
-    open(params) {
-      const given = Object.fromEntries([...params].filter(([name]) => fields.has(name)));
-      fields.setRow(Object.keys(given).length ? given : (app.store.get("params") ?? {}));
-      changed();
-    },
-  };
+function listOf(texts) {
+  return make("ul", { className: "bad" }, ...texts.map((text) => make("li", {}, text)));
+}
+
+function notConnected() {
+  return make(
+    "p",
+    { className: "message" },
+    "This page is not connected to a service. Download the two files into a folder and run ",
+    make("code", {}, "xcor-daemon correlate FOLDER"),
+    " or ",
+    make("code", {}, "xcor-daemon submit FOLDER"),
+    ".",
+  );
 }
 
 function byColumn(problems) {
-  const words = {};
+  const errors = {};
   for (const { column, value, need } of problems)
-    words[column] = joined(words[column], `${value === "" ? "" : `${value} `}${need}`);
-  return words;
+    errors[column] = joined(errors[column], `${value === "" ? "" : `${value} `}${need}`);
+  return errors;
 }
 
-/** Everything that is wrong with one field, in one line. */
+/** All errors of one field, in one line. */
 function joined(before, text) {
   return before ? `${before}; ${text}` : text;
 }

@@ -1,7 +1,7 @@
-/** A form over a section of limits.json: a field for every parameter, of its kind. */
+/** The fields of a section of limits.json: one for every parameter, of its kind. */
 
 import { make } from "../../lib/dom.js";
-import { field } from "../../lib/form_field.js";
+import { FormField } from "../../lib/form_field.js";
 import { formatValue } from "../../request/csv_table.js";
 import { goesWith } from "../../request/params.js";
 
@@ -42,109 +42,138 @@ const MORE = {
   freqmin: "; the instrument response is removed above half of it",
 };
 
-/**
- * @param {Object} section  of limits.json
- * @param {() => void} onChange
- */
-export function paramFields(section, onChange) {
-  const fields = Object.fromEntries(
-    Object.entries(section).map(([name, limit]) => [name, one(name, limit)]),
-  );
-  const required = Object.keys(section).filter((name) => section[name].required);
-  const optional = Object.keys(section).filter((name) => !section[name].required);
-  const grouped = Object.values(GROUPS).flat();
-  // What limits.json has and no group names has a place as well.
-  const groups = { ...GROUPS, Other: optional.filter((name) => !grouped.includes(name)) };
-  const touched = make("span", { className: "chip", hidden: true });
-  const folded = make(
-    "details",
-    { className: "more" },
-    make("summary", {}, "More parameters ", touched),
-    ...Object.entries(groups).map(([title, names]) =>
-      make(
-        "fieldset",
-        {},
-        make("legend", {}, title),
-        make(
-          "div",
-          { className: "grid" },
-          ...names.filter((name) => name in fields).map((name) => fields[name].element),
-        ),
-      ),
-    ),
-  );
-  const element = make(
-    "div",
-    { className: "stack" },
-    make("div", { className: "grid six" }, ...required.map((name) => fields[name].element)),
-    folded,
-  );
+export class ParamFields {
+  #section;
+  #fields;
 
-  function one(name, limit) {
-    const empty = limit.default === null || limit.default === "" ? "" : formatValue(limit.default);
-    const input = inputOf(limit, empty);
+  /**
+   * @param {Object} section  of limits.json
+   * @param {() => void} onChange
+   */
+  constructor(section, onChange) {
+    this.#section = section;
+    this.#fields = Object.fromEntries(
+      Object.entries(section).map(([name, limit]) => [name, new ParamField(name, limit, onChange)]),
+    );
+    this.changed = make("span", { className: "chip", hidden: true });
+    this.optional = this.#makeOptional();
+    const required = Object.keys(section).filter((name) => section[name].required);
+    this.element = make(
+      "div",
+      { className: "stack" },
+      make("div", { className: "grid six" }, ...required.map((name) => this.#fields[name].element)),
+      this.optional,
+    );
+  }
+
+  #makeOptional() {
+    const optional = Object.keys(this.#section).filter((name) => !this.#section[name].required);
+    const grouped = Object.values(GROUPS).flat();
+    // Parameters of limits.json that are in no group.
+    const groups = { ...GROUPS, Other: optional.filter((name) => !grouped.includes(name)) };
+    return make(
+      "details",
+      { className: "more" },
+      make("summary", {}, "More parameters ", this.changed),
+      ...Object.entries(groups).map(([title, names]) => this.#makeGroup(title, names)),
+    );
+  }
+
+  #makeGroup(title, names) {
+    const known = names.filter((name) => name in this.#fields);
+    const elements = known.map((name) => this.#fields[name].element);
+    return make(
+      "fieldset",
+      {},
+      make("legend", {}, title),
+      make("div", { className: "grid" }, ...elements),
+    );
+  }
+
+  /** Whether the value of another parameter gives this one a meaning. */
+  #isUsed(name) {
+    const [column, values] = goesWith(name) ?? [];
+    return !column || values.includes(this.#fields[column].text);
+  }
+
+  /** Texts by column, without unused fields and empty optional ones. */
+  row() {
+    const names = Object.keys(this.#fields).filter(
+      (name) =>
+        this.#isUsed(name) && (this.#section[name].required || this.#fields[name].text !== ""),
+    );
+    return Object.fromEntries(names.map((name) => [name, this.#fields[name].text]));
+  }
+
+  /** Set all fields; those not given get their defaults. */
+  setRow(row) {
+    for (const [name, field] of Object.entries(this.#fields)) field.text = row[name] ?? field.start;
+    this.showUsed();
+  }
+
+  /** The texts that differ from the defaults, by column. */
+  changes() {
+    return Object.fromEntries(
+      Object.entries(this.row()).filter(([name, text]) => text !== this.#fields[name].start),
+    );
+  }
+
+  /** Hide the fields without a meaning, and count the optional ones that were changed. */
+  showUsed() {
+    for (const name of Object.keys(this.#fields))
+      this.#fields[name].element.hidden = !this.#isUsed(name);
+    const n = Object.keys(this.changes()).filter((name) => !this.#section[name].required).length;
+    this.changed.textContent = `${n} changed`;
+    this.changed.hidden = !n;
+  }
+
+  /** Show errors and advice, by column, at their fields. */
+  setMessages(errors, advice) {
+    for (const [name, field] of Object.entries(this.#fields)) {
+      field.setError(errors[name] ?? "");
+      field.setAdvice(errors[name] ? "" : (advice[name] ?? ""));
+      if (errors[name]) this.#unfold(field);
+    }
+  }
+
+  focus(name) {
+    this.#unfold(this.#fields[name]);
+    this.#fields[name].input.focus();
+  }
+
+  has(name) {
+    return name in this.#fields;
+  }
+
+  #unfold({ element }) {
+    if (this.optional.contains(element)) this.optional.open = true;
+  }
+}
+
+/** The field of one parameter. */
+class ParamField extends FormField {
+  constructor(name, limit, onChange) {
+    const hasDefault = limit.default !== null && limit.default !== "";
+    const start = hasDefault ? formatValue(limit.default) : "";
+    const input = inputOf(limit, start);
     input.name = name;
     input.addEventListener("input", onChange);
-    const unit = limit.kind === "number" && limit.unit !== "1" ? limit.unit : "";
-    const made = field(`xcor-${name}`, name, input, {
-      unit,
+    super(`xcor-${name}`, name, input, {
+      unit: limit.kind === "number" && limit.unit !== "1" ? limit.unit : "",
       hint: sentence(limit.help + (MORE[name] ?? "")),
     });
-    return {
-      ...made,
-      start: empty,
-      read: () => (input.type === "checkbox" ? String(input.checked) : input.value.trim()),
-      write: (text) =>
-        input.type === "checkbox" ? (input.checked = text === "true") : (input.value = text),
-    };
+    this.start = start;
   }
 
-  /** Whether another parameter has a value with which this one means something. */
-  function isUsed(name) {
-    const [column, values] = goesWith(name) ?? [];
-    return !column || values.includes(fields[column].read());
+  get text() {
+    const { input } = this;
+    return input.type === "checkbox" ? String(input.checked) : input.value.trim();
   }
 
-  return {
-    element,
-    /** Texts by column; what is not used, or is empty and not required, is left out. */
-    row() {
-      const names = Object.keys(fields).filter(
-        (name) => isUsed(name) && (section[name].required || fields[name].read() !== ""),
-      );
-      return Object.fromEntries(names.map((name) => [name, fields[name].read()]));
-    },
-    /** Set all fields; those not given get their defaults. */
-    setRow(row) {
-      for (const [name, { start, write }] of Object.entries(fields)) write(row[name] ?? start);
-      this.showUsed();
-    },
-    /** The texts that are not defaults. */
-    changes() {
-      return Object.fromEntries(
-        Object.entries(this.row()).filter(([name, text]) => text !== fields[name].start),
-      );
-    },
-    showUsed() {
-      for (const name of Object.keys(fields)) fields[name].element.hidden = !isUsed(name);
-      const n = Object.keys(this.changes()).filter((name) => !section[name].required).length;
-      touched.textContent = `${n} changed`;
-      touched.hidden = !n;
-    },
-    /** Show sentences at their fields: errors and advice by column. */
-    tell(errors, advice) {
-      for (const [name, shown] of Object.entries(fields)) {
-        shown.setError(errors[name] ?? "");
-        shown.setAdvice(errors[name] ? "" : (advice[name] ?? ""));
-        if (errors[name] && folded.contains(shown.element)) folded.open = true;
-      }
-    },
-    focus(name) {
-      if (folded.contains(fields[name].element)) folded.open = true;
-      fields[name].input.focus();
-    },
-    has: (name) => name in fields,
-  };
+  set text(text) {
+    if (this.input.type === "checkbox") this.input.checked = text === "true";
+    else this.input.value = text;
+  }
 }
 
 function inputOf(limit, empty) {
