@@ -1,4 +1,4 @@
-"""What several tests need: real servers, and no test left out where all must run."""
+"""Fixtures of several tests: real servers, and no skipped test where all must run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG_SUITES = ("faults", "docker", "systemd", "site", "end_to_end", "aws")
 
 # A run in the background of a shell ignores Ctrl-C, and so would every program that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# No test may find credentials, a configuration or a proxy of whoever runs it.
+# No test may find the user's credentials, configuration or proxy.
 for name in [name for name in os.environ if name.startswith(("AWS_", "XCOR_"))]:
     del os.environ[name]
 os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1,localhost"}
@@ -34,7 +34,7 @@ os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What jobs share is shared by those of a test run, not with those of whoever runs it."""
+    """Jobs of a test run share a cache of their own, not the user's."""
     os.environ["XCOR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
@@ -162,7 +162,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Say what tests have measured, and what the faults have cost; from all processes of a run."""
+    """Report the measurements of tests and the count of faults, from all processes of a run."""
     found = [
         told
         for reports in terminalreporter.stats.values()

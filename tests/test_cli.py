@@ -82,7 +82,7 @@ def s3():
         yield bucket.client
 
 
-def test_validate_says_what_a_good_job_does(call, folder):
+def test_validate_summarises_a_valid_job(call, folder):
     result = call("validate", folder)
 
     assert result.exit_code == 0
@@ -159,7 +159,7 @@ def test_a_mistake_is_explained_in_a_line_and_has_its_exit_code(
     assert result.stdout == ""
 
 
-def test_a_second_daemon_on_a_work_folder_is_told_so(call, tmp_path, s3):
+def test_a_second_daemon_on_a_work_folder_ends_with_75(call, tmp_path, s3):
     from xcor_daemon.storage.jobs import lock_work_dir
 
     with lock_work_dir(tmp_path / "xcor-work"):
@@ -233,7 +233,7 @@ def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.real
-def test_correlate_and_stack_work_on_folders_and_tell_each_day(real_folder, norsar, tmp_path):
+def test_correlate_and_stack_work_on_folders_and_log_each_day(real_folder, norsar, tmp_path):
     done = run("correlate", real_folder, "--source", f"archive:{norsar}", "--processes", "1")
 
     assert done.returncode == 0, done.stderr
@@ -251,7 +251,7 @@ def test_correlate_and_stack_work_on_folders_and_tell_each_day(real_folder, nors
 
 
 @pytest.mark.real
-def test_a_folder_that_is_no_job_ends_the_worker_with_65(tmp_path, norsar):
+def test_a_folder_without_a_job_ends_the_worker_with_65(tmp_path, norsar):
     done = run("correlate", tmp_path, "--source", f"archive:{norsar}")
 
     assert done.returncode == 65
@@ -284,7 +284,7 @@ def test_the_whole_way_from_submit_to_manifest(bucket, real_folder, norsar, tmp_
 
 @pytest.mark.real
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_run_ends_well_when_it_is_told_to(bucket, tmp_path, number):
+def test_run_ends_with_0_on_sigterm(bucket, tmp_path, number):
     environ = {**os.environ, **bucket.environ(tmp_path, interval="0.1")}
     bucket.server.client().put_object(Bucket=bucket.name, Key="incoming/odd", Body=b"")
     command = [sys.executable, "-m", "xcor_daemon.cli", "run"]

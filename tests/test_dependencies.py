@@ -1,4 +1,4 @@
-"""What is declared is what is imported; and of other libraries' inner names, which and where."""
+"""Declared packages equal imported ones; private names of other libraries are listed."""
 
 from __future__ import annotations
 
@@ -101,14 +101,14 @@ def distributions(folder: Path) -> dict[str, set[str]]:
         for top in {name.partition(".")[0] for name in imported(path)}:
             if top in sys.stdlib_module_names | own | {"xcor_daemon"} | ELSEWHERE.keys():
                 continue
-            # Stubs share the folder of what they describe.
+            # Stubs share the folder of the package that they describe.
             names = {canonicalize_name(name) for name in DISTRIBUTIONS.get(top, [top])}
             name = min(names - PROGRAMS.keys() or names, key=lambda name: (name != top, name))
             found.setdefault(name, set()).add(path.relative_to(ROOT).as_posix())
     return found
 
 
-def test_the_package_declares_what_it_imports():
+def test_the_package_declares_its_imports():
     by_extra = declared()
     for name, files in distributions(PACKAGE).items():
         if name in by_extra[""]:
@@ -121,7 +121,7 @@ def test_the_package_declares_what_it_imports():
             )
 
 
-def test_tests_and_scripts_declare_what_they_import():
+def test_tests_and_scripts_declare_their_imports():
     by_extra = declared()
     for folder, extras in (("tests", ["test"]), ("scripts", ["test", "bench"]), ("docker", [])):
         known = by_extra[""].union(*(by_extra[extra] for extra in extras))
@@ -140,14 +140,14 @@ def test_nothing_is_declared_that_is_not_imported():
     assert set().union(*by_extra.values()) >= PROGRAMS.keys()
 
 
-def test_the_image_is_locked_to_what_is_declared():
+def test_the_lock_of_the_image_has_the_declared_packages():
     locked = {}
     for name in ("requirements.txt", "requirements-obspy.txt"):
         for line in re.findall(
             r"^(\S+)==(\S+)", (ROOT / "docker" / name).read_text(), re.MULTILINE
         ):
             locked.setdefault(line[0], []).append(line[1])
-    host = {"boto3", "botocore", "docker"}  # what only the daemon loads
+    host = {"boto3", "botocore", "docker"}  # loaded by the daemon only
     for name in declared()[""] - host:
         assert name in locked, f"docker/requirements.txt lacks {name}; run scripts/lock"
         allowed = requirement(name).specifier

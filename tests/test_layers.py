@@ -164,7 +164,7 @@ def test_nothing_is_swallowed():
                 assert not goes_on or caught not in ("Exception", "BaseException"), path
 
 
-# What writes, makes or renames a file: names of methods and functions, and modes of open().
+# Names of methods and functions that write, create or rename a file, and modes of open().
 WRITES = {
     *("write_text", "write_bytes", "mkdir", "makedirs", "touch", "rename", "replace", "link"),
     *("symlink", "copy", "copyfile", "copytree", "move", "savefig", "NamedTemporaryFile"),

@@ -1,4 +1,4 @@
-"""``import xcor_daemon``: what it offers, what it loads, and that its functions are a job's."""
+"""``import xcor_daemon``: its names, its imports, and its functions, which jobs call."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_public_name_is_found_where_it_lives_and_is_documented(name):
     assert name in dir(xcor_daemon)
 
 
-def test_what_type_checkers_read_is_what_is_loaded():
+def test_type_checkers_read_the_names_that_are_loaded():
     tree = ast.parse(Path(xcor_daemon.__file__).read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     declared = {(alias.asname, node.module) for node in block.body for alias in node.names}

@@ -1,4 +1,4 @@
-"""The commands and programs of README.md and docs/formats.md run and print what they show."""
+"""The commands and programs of README.md and docs/formats.md run and print the output shown."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _Loader.add_multi_constructor("!", _function)
 
 
 class Template:
-    """A template with parameters; what CloudFormation draws stays as ``<Resource.Attribute>``."""
+    """A template with parameters; generated values stay as ``<Resource.Attribute>``."""
 
     def __init__(self, name: str, **parameters: Any) -> None:
         self.text = (FOLDER / name).read_text()
@@ -50,7 +50,7 @@ class Template:
             for name, given in self.raw.get("Parameters", {}).items()
         }
         self.values = {**_PSEUDO, **defaults, **parameters}
-        self.drawn: dict[str, str] = {}  # what a reference such as "JobsBucket.Arn" is
+        self.drawn: dict[str, str] = {}  # the value of a reference such as "JobsBucket.Arn" is
 
     def resources(self, kind: str = "") -> dict[str, Any]:
         """Properties of the resources that are made, by name; of one type where it is given."""

@@ -1,4 +1,4 @@
-"""docs/cost.md: its tables are as they are computed now, and what they rest on is so."""
+"""docs/cost.md: its tables are current, and their assumptions hold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_tables_of_the_page_are_as_they_are_computed_now():
     assert set(re.findall(r"<!-- table: (\w+) -->", text)) == cost.tables().keys()
 
 
-def test_every_price_has_its_source_and_the_page_says_of_when_it_is():
+def test_every_price_has_its_source_and_the_page_has_its_date():
     date.fromisoformat(cost.PRICES["date"])
 
     assert cost.PRICES["date"] in cost.PAGE.read_text()

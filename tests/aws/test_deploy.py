@@ -44,7 +44,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of moto's, for parts that i
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory) -> Path:
-    """What scripts/release makes."""
+    """The files of scripts/release."""
     folder = tmp_path_factory.mktemp("dist")
     release.build(folder)
     return folder
@@ -108,7 +108,7 @@ def service(dist: Path) -> Iterator[Account]:
         yield account
 
 
-def test_a_dry_run_on_an_empty_account_says_everything_and_does_nothing(account):
+def test_a_dry_run_on_an_empty_account_lists_all_steps_and_changes_nothing(account):
     lines = [line for step in STEPS for line in account.do(step, dry_run=True, **GIVEN)]
 
     assert "+ stack xcor-releases" in lines
@@ -160,7 +160,7 @@ def test_a_release_is_never_replaced(account, tmp_path):
         account.do("release")
 
 
-def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path):
+def test_the_command_reports_errors_without_a_traceback(tmp_path):
     from click.testing import CliRunner
 
     with mock_aws():
@@ -192,7 +192,7 @@ class TestAServiceThatWasBroughtUp:
         assert set(page) == set(Page(Services("", "", [])).names)
         assert again[-1] == f"the page: {made['Page']}"
 
-    def test_the_page_is_told_where_its_services_are(self, service):
+    def test_the_page_has_the_addresses_of_its_services(self, service):
         made = service.outputs("xcor")
         body = service.client("s3").get_object(Bucket=made["SiteBucket"], Key="config.json")
 
@@ -202,7 +202,7 @@ class TestAServiceThatWasBroughtUp:
         known = service.parameters("xcor")
         asked = {centre["url"] for centre in config["datacenters"]}
         assert asked == set(known["ConnectTo"].split())
-        # What the page asks a data centre, the workers can ask it too, under the same name.
+        # Every data centre of the page is a source of the workers, under the same name.
         sources = Config.from_env({"XCOR_SOURCES": known["Sources"]}).sources
         assert {centre["name"] for centre in config["datacenters"]} == set(sources)
         assert sources["SCEDC"] == "s3:SCEDC"
@@ -228,7 +228,7 @@ class TestAServiceThatWasBroughtUp:
         assert service.do("stack") == ["= stack xcor"]
 
 
-# --- what is released ---
+# --- the release ---
 
 
 def test_the_same_sources_give_the_same_bytes(dist, tmp_path):
@@ -250,7 +250,7 @@ def test_the_functions_code_needs_nothing_that_its_runtime_lacks(dist, tmp_path)
                           text=True)  # fmt: skip
     where, loaded = done.stdout.splitlines()
 
-    # boto3 and what comes with it is in the runtime.
+    # boto3 and its dependencies are part of the runtime.
     runtime = {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3"}
     assert where.startswith(str(tmp_path))
     theirs = {name for name in loaded.split() if name not in sys.stdlib_module_names}
@@ -259,7 +259,7 @@ def test_the_functions_code_needs_nothing_that_its_runtime_lacks(dist, tmp_path)
 
 
 def site_hooks() -> set[str]:
-    """What Python itself loads here at every start."""
+    """Modules that Python loads here at every start."""
     code = "import sys; print(*{n.partition('.')[0] for n in sys.modules})"
     return set(subprocess.check_output([sys.executable, "-I", "-c", code], text=True).split())
 

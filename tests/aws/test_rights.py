@@ -1,4 +1,4 @@
-"""The template's rights on a real S3 server: who must do something can, who must not cannot."""
+"""The template's rights on a real S3 server: required actions are allowed, all others denied."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_the_doctor_finds_nothing_wrong_with_the_daemons_rights(daemons, rights,
         ("delete_bucket", {}),
     ],
 )
-def test_the_daemon_is_refused_what_it_must_not(owned, daemons, operation, arguments):
+def test_the_daemon_is_denied_other_actions(owned, daemons, operation, arguments):
     before = keys(owned)
 
     assert refused(getattr(daemons, operation), **arguments)
@@ -200,7 +200,7 @@ def test_the_daemon_is_refused_what_it_must_not(owned, daemons, operation, argum
         ("delete_object", {"Key": "quota/2026-11-22/a/9"}),
     ],
 )
-def test_the_submit_function_is_refused_what_it_must_not(owned, submits, operation, arguments):
+def test_the_submit_function_is_denied_other_actions(owned, submits, operation, arguments):
     before = keys(owned)
 
     assert refused(getattr(submits, operation), **arguments)
@@ -208,7 +208,7 @@ def test_the_submit_function_is_refused_what_it_must_not(owned, submits, operati
 
 
 @pytest.mark.parametrize("access", ["website", "cloudfront"])
-def test_a_stranger_reads_results_of_a_website_by_their_key_and_nothing_else(owned, rights, access):
+def test_the_public_reads_results_of_a_website_by_their_key_and_nothing_else(owned, rights, access):
     rights.apply_bucket_policy(SiteAccess=access)
     stranger = rights.as_stranger()
 

@@ -1,4 +1,4 @@
-"""What the templates say, and what their own linters say of them."""
+"""The templates, and the findings of their linters."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def granted(role: str, policy: str) -> set[tuple[str, str]]:
     }
 
 
-def test_the_linters_have_nothing_to_say():
+def test_the_linters_find_nothing():
     command = [ROOT / "scripts/lint-aws", "--python", sys.executable]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -51,7 +51,7 @@ def test_the_linters_have_nothing_to_say():
 
 
 @pytest.mark.parametrize("name", ["xcor.yaml", "releases.yaml"])
-def test_whatever_the_linter_is_told_to_skip_has_its_reason(name):
+def test_every_skipped_rule_of_the_linter_has_a_reason(name):
     for resource in Template(name).raw["Resources"].values():
         for skipped in resource.get("Metadata", {}).get("checkov", {}).get("skip", ()):
             assert len(skipped["comment"].split()) > 5
@@ -73,7 +73,7 @@ def test_the_machine_may_do_to_jobs_what_the_daemon_does_and_no_more():
     }
 
 
-def test_the_submit_function_writes_what_is_sent_and_counts_it():
+def test_the_submit_function_writes_requests_and_counts_them():
     assert {(a, r) for a, r in granted("SubmitRole", "submit") if a.startswith("s3:")} == {
         ("s3:ListBucket", JOBS),
         ("s3:GetObject", f"{JOBS}/incoming/*"),
@@ -100,7 +100,7 @@ def test_the_docs_list_the_rights_and_s3s_refusal_points_to_them():
 
 
 def refusal() -> str:
-    """What is said where S3 refuses a right."""
+    """The error for a right that S3 denies."""
     error = ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
     with (
         pytest.raises(ConfigError) as caught,
@@ -146,7 +146,7 @@ def test_every_bucket_is_private_owned_encrypted_versioned_and_spoken_to_by_tls(
 
 
 @ACCESS
-def test_only_a_website_lets_strangers_in_and_only_to_the_page_and_results(access):
+def test_only_a_website_is_public_and_only_its_page_and_results(access):
     made = template(SiteAccess=access)
     public = [
         (statement["Action"], statement["Resource"])
@@ -189,7 +189,7 @@ def test_a_page_elsewhere_may_not_read_results():
     assert "CorsConfiguration" not in template(SiteAccess="cloudfront")["JobsBucket"]
 
 
-def test_what_was_sent_and_what_came_out_expire():
+def test_requests_and_results_expire():
     rules = template()["JobsBucket"]["LifecycleConfiguration"]["Rules"]
     days = {rule.get("Prefix"): rule.get("ExpirationInDays") for rule in rules}
 
@@ -197,7 +197,7 @@ def test_what_was_sent_and_what_came_out_expire():
     assert {rule["Status"] for rule in rules} == {"Enabled"}
 
 
-def test_what_was_sent_cannot_be_overwritten_and_odd_keys_cannot_be_written():
+def test_requests_cannot_be_overwritten_and_odd_keys_cannot_be_written():
     denied = {
         s["Sid"]: s for s in statements(template()["JobsBucketPolicy"]["PolicyDocument"])
         if s["Effect"] == "Deny"
@@ -301,7 +301,7 @@ def test_the_function_is_throttled_and_few_run_at_a_time():
     assert made["Submit"]["Timeout"] < made["SubmitIntegration"]["TimeoutInMillis"] / 1000 < 30
 
 
-def test_every_route_is_one_that_the_function_knows():
+def test_the_function_handles_every_route():
     routes = template().resources("AWS::ApiGatewayV2::Route").values()
 
     assert {route["RouteKey"] for route in routes} == {
@@ -357,7 +357,7 @@ def test_the_user_data_is_a_script():
     assert not re.findall(r"\$\{|<[A-Z]", user_data())
 
 
-def test_the_user_data_installs_the_release_and_sets_what_the_daemon_knows():
+def test_the_user_data_installs_the_release_and_sets_settings_of_the_daemon():
     text = user_data()
     (settings,) = re.findall(r"<<'END'\n(.*?)\nEND\n", text, flags=re.DOTALL)
     values = dict(line.split("=", 1) for line in settings.splitlines())
@@ -373,10 +373,10 @@ def test_the_user_data_installs_the_release_and_sets_what_the_daemon_knows():
     assert '"live-restore": true' in text
 
 
-# --- who hears of what ---
+# --- alarms and mails ---
 
 
-def test_every_alarm_looks_at_a_figure_that_there_is_and_tells_somebody():
+def test_every_alarm_uses_an_existing_metric_and_sends_a_mail():
     emitted = ROOT.joinpath("xcor_daemon/service/daemon.py").read_text()
     for name, alarm in template().resources("AWS::CloudWatch::Alarm").items():
         assert alarm["AlarmActions"] == ["<Alarms>"], name
@@ -387,7 +387,7 @@ def test_every_alarm_looks_at_a_figure_that_there_is_and_tells_somebody():
     assert template()["Alarms"]["Subscription"][0]["Protocol"] == "email"
 
 
-def test_a_month_that_costs_too_much_is_told_before_it_ends():
+def test_a_mail_is_sent_before_a_month_exceeds_its_budget():
     made = template(MonthlyBudget=99, AlarmEmail="a@example.org")["Budget"]
     kinds = {n["Notification"]["NotificationType"]: n for n in made["NotificationsWithSubscribers"]}
 
@@ -396,7 +396,7 @@ def test_a_month_that_costs_too_much_is_told_before_it_ends():
     assert {n["Subscribers"][0]["Address"] for n in kinds.values()} == {"a@example.org"}
 
 
-def test_the_operators_page_says_what_every_alarm_and_most_parameters_mean():
+def test_the_operators_page_explains_every_alarm_and_most_parameters():
     page = (ROOT / "docs/operations.md").read_text()
     made = template()
 

@@ -1,4 +1,4 @@
-"""The image's label and the table of licences say what the metadata of its packages say."""
+"""The image's label and the table of licences agree with the metadata of its packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ licences = importlib.util.module_from_spec(importlib.util.spec_from_loader("lice
 _LOADER.exec_module(licences)
 
 AGAIN = "run .venv/bin/python scripts/licences.py"
-# What a classifier says, and what an expression must have then.
+# Text of a classifier -> part of the expression that it requires.
 SIGNS = {
     "GPLv2+": "GPL-2.0-or-later",
     "LGPLv3": "LGPL-3.0",

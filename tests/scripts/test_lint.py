@@ -1,4 +1,4 @@
-"""scripts/lint refuses what it is there for: browsers, likely mistakes, types, spelling."""
+"""scripts/lint finds violations: browsers, likely mistakes, types, spelling."""
 
 from __future__ import annotations
 

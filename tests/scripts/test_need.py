@@ -8,7 +8,7 @@ import subprocess
 from paths import ROOT
 
 NEED = ROOT / "scripts/need"
-# As the real one: of two at once, one gives up; what it installs is there before it can be used.
+# As the real one: of two at once, one fails; a package is visible before it can be used.
 APT_GET = """#!/bin/sh
 exec 8>"$0.lock"
 set -e
@@ -25,7 +25,7 @@ def test_programs_that_several_need_at_once_are_installed_once_and_waited_for(tm
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    # Each says what was installed when it had what it needs.
+    # Each prints the packages that were installed when its own was ready.
     command = f"{NEED} xcor-program:xcor-package && cat {tmp_path}/apt-get.log"
 
     asked = [

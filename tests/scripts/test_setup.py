@@ -1,4 +1,4 @@
-"""scripts/setup and scripts/test: environments of one Python or another, or what is missing."""
+"""scripts/setup and scripts/test: environments of several Pythons, and missing ones."""
 
 from __future__ import annotations
 

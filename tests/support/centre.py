@@ -60,7 +60,7 @@ class Centre:
         return Fdsn(self.url, Client(**options))
 
     def fetch(self, channels=(WBM,), **options) -> list:
-        """What a day of channels gives, in their order as they come."""
+        """The results of a day of channels, in the order of arrival."""
         return [result for _, result in self.source(**options).fetch(channels, START, END)]
 
 
@@ -156,12 +156,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"X-%d: y\r\n" % k)
 
     def log_message(self, *_) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_) -> None:
-        """Say nothing: a connection that was closed on purpose cannot be flushed."""
+        """Ignore the error of flushing a connection that was closed on purpose."""
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class DaskProcesses:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a client sets in ``dask.config``."""
+        """Settings of a client in ``dask.config``."""
         tls = "distributed.comm.tls"
         return {f"{tls}.ca-file": str(self.folder / "ca.pem"),
                 f"{tls}.client.cert": str(self.folder / "cert.pem"),

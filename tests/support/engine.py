@@ -16,7 +16,7 @@ _OWN = Path(f"/tmp/xcor-docker.{os.getuid()}")
 
 
 def engine_script(*arguments: str | Path, seconds: float = 600, **environ: str) -> str:
-    """What a command of scripts/docker-engine prints; its messages show where it fails."""
+    """Output of a command of scripts/docker-engine; its messages are shown if it fails."""
     done = subprocess.run(
         [SCRIPT, *arguments], env={**os.environ, **environ}, text=True, timeout=seconds,
         capture_output=True, check=False,
@@ -29,8 +29,8 @@ def engine_script(*arguments: str | Path, seconds: float = 600, **environ: str) 
 def some_engine() -> Iterator[str]:
     """DOCKER_HOST of an engine for as long as the block lasts.
 
-    Processes that run tests side by side share one. Who starts it says so in a file beside it;
-    the last of those who use it then stops it. An engine that ran before is left alone.
+    Test processes that run side by side share one. The process that starts it writes a file beside
+    it, and the last user then stops it. An engine that ran before is left alone.
     """
     mark, here = _OWN.with_suffix(".tests"), bool(os.environ.get("DOCKER_HOST"))
     with _OWN.with_suffix(".users").open("w") as users:

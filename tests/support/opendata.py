@@ -21,7 +21,7 @@ OBJECTS = {
     f"{_DAYS}2/CIHEC__BHN___2022002.ms": "CIHEC__BHN___2022002.ms",
     "FDSNstationXML/CI/CI_WBM.xml": "CI_WBM.xml",
     "FDSNstationXML/CI/CI_CCA.xml": "CI_CCA.xml",
-    # Where SCEDC keeps what is not its own; CI is, so this one stands in for a stranger.
+    # Folder of SCEDC for foreign networks; CI is its own, so this station represents a foreign one.
     "FDSNstationXML/unauthoritative-XML/CI_HEC.xml": "CI_HEC.xml",
     "continuous_waveforms/BK/2022/2022.002/RUSS.BK.LHZ.00.D.2022.002": "RUSS.BK.LHZ.00.D.2022.002",
     "continuous_waveforms/BK/2022/2022.002/THIS.BK.LHZ.00.D.2022.002": "THIS.BK.LHZ.00.D.2022.002",

@@ -1,4 +1,4 @@
-"""What holds for a whole process and may be changed by one line anywhere in it."""
+"""Settings of a whole process, which a single line anywhere can change."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def maps_large_arrays() -> bool:
-    """Whether malloc maps a large block anew, as glibc does where mallopt was not called."""
+    """Whether malloc maps a large block again, as glibc does where mallopt was not called."""
     libc = ctypes.CDLL(None)
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
@@ -97,7 +97,7 @@ def _umask() -> int:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Settings that are no longer what they were, with both values."""
+    """Changed settings, with both values."""
     return {
         name: (before.get(name), after[name]) for name in after if after[name] != before.get(name)
     }

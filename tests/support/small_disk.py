@@ -23,7 +23,7 @@ import pytest
 LARGE = 64_000_000  # bytes of a disk that is large enough
 _READ_ONLY, _REMOUNT, _DETACH = 1, 32, 2  # linux/mount.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
-# Files that tell of progress: how many there are depends on the time that a job takes.
+# Progress files: their number depends on the duration of a job.
 _PROGRESS = ("progress", ".progress", ".connections")
 
 
@@ -46,7 +46,7 @@ class SmallDisk:
     folder: Path
 
     def leave(self, n_bytes: int) -> None:
-        """Make its size what is used and some bytes more; no file is touched."""
+        """Shrink it to the used size and some bytes more; no file is changed."""
         about = os.statvfs(self.folder)
         used = (about.f_blocks - about.f_bfree) * about.f_frsize
         # A size of 0 would mean without a limit; the kernel counts whole pages.
@@ -69,7 +69,7 @@ class SmallDisk:
         (self.folder / ".ballast").unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Mend it and remove all files."""
+        """Restore it and remove all files."""
         self.mend()
         for path in self.folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()

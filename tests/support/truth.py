@@ -54,7 +54,7 @@ def record(
     offset: float = 0.0,
     gaps: Sequence[tuple[float, float]] = (),
 ) -> Samples:
-    """What a station writes down: int32 counts, its clock ``offset`` s after the second.
+    """The recording of a station: int32 counts, its clock ``offset`` s after the second.
 
     ``gaps`` are missing, in seconds after midnight.
     """
