@@ -73,9 +73,7 @@ def environ(tmp_path):
     return {**os.environ, "PATH": path}
 
 
-def test_what_is_written_of_slurm_gives_the_bytes_of_the_whole_job(
-    tmp_path, unsharded, here, environ
-):
+def test_the_documented_slurm_array_gives_the_bytes_of_the_job(tmp_path, unsharded, here, environ):
     folder, read = here
     (tmp_path / "shard.sh").write_text(read(block("bash", "#SBATCH")))
     typed = re.findall(r"^\$ (.*)", read(block("console", "sbatch")), re.MULTILINE)
@@ -85,7 +83,7 @@ def test_what_is_written_of_slurm_gives_the_bytes_of_the_whole_job(
     assert all_datasets(folder) == unsharded[1]
 
 
-def test_what_is_written_of_batch_gives_the_bytes_of_the_whole_job(unsharded, here, environ):
+def test_the_documented_batch_array_gives_the_bytes_of_the_job(unsharded, here, environ):
     folder, read = here
     command = json.loads(read(block("json", "AWS_BATCH")))["command"]
 

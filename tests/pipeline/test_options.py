@@ -198,7 +198,7 @@ def test_rotated_stacks_are_a_file_of_nine_components(tmp_path):
     ],
     ids=str,
 )
-def test_options_that_contradict_each_other_are_refused(changes, column):
+def test_options_that_contradict_each_other_are_rejected(changes, column):
     with pytest.raises(RequestError, match=f"{column}"):
         replace(BASE, **changes)
 
@@ -257,7 +257,7 @@ def test_components_that_share_a_weight_keep_their_ratios(tmp_path):
     )
 
 
-def test_what_is_muted_is_what_is_louder_than_the_level(tmp_path):
+def test_samples_above_the_level_are_muted(tmp_path):
     params = replace(BASE, time_norm="mute", mute_factor=2.0)
     name = CHANNELS[3].id
 

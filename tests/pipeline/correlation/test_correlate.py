@@ -130,7 +130,7 @@ def test_a_missing_window_is_nan_for_its_pairs_only():
 
 
 @pytest.mark.parametrize("n_samples", [333, 2000])  # a window whole, and in blocks
-def test_a_correlation_does_not_depend_on_what_is_computed_beside_it(n_samples):
+def test_a_correlation_does_not_depend_on_the_others_computed_with_it(n_samples):
     n_lags = 100
     windows = noise(34, 5, 1, n_samples)
     i, j = np.triu_indices(34)
@@ -153,7 +153,7 @@ def test_a_channel_without_any_window_leaves_the_others_as_they_are():
     assert (np.isnan(corr).all(axis=(1, 2)) == ((i == 1) | (j == 1))).all()
 
 
-def test_groups_are_the_mean_over_windows_that_both_channels_kept():
+def test_groups_are_the_mean_over_windows_that_both_channels_have():
     windows, kept = noise(4, 6, 1, 500), np.ones((4, 6), dtype=bool)
     kept[1, 2], kept[2, 3:] = False, False
     groups = np.array([0, 0, 0, 1, 1, 1])
@@ -225,7 +225,7 @@ def test_block_spectra_are_not_written_across_lines_of_the_cache():
         kernel.store_spectra(np.zeros((1, 16), np.float32), 0, 0, askew)
 
 
-def test_what_a_sink_raises_reaches_the_caller():
+def test_an_exception_of_the_sink_reaches_the_caller():
     def sink(rows, row, part):
         raise OSError("disk full")
 
@@ -252,7 +252,7 @@ def test_what_a_sink_raises_reaches_the_caller():
         (np.ones((2, 3), dtype=bool), ([0], [1]), [1, 0, 2], "3 numbers"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(kept, pairs, groups, message):
+def test_shapes_that_do_not_fit_are_an_error(kept, pairs, groups, message):
     groups = None if groups is None else np.array(groups)
     with pytest.raises(ValueError, match=message):
         correlate(
@@ -266,6 +266,6 @@ def test_shapes_that_do_not_fit_are_refused(kept, pairs, groups, message):
 
 
 @pytest.mark.parametrize("n_lags", [0, 50, 60])
-def test_lags_outside_the_window_are_refused(n_lags):
+def test_lags_outside_the_window_are_an_error(n_lags):
     with pytest.raises(ValueError, match="n_lags"):
         plan_segments(50, n_lags, False)

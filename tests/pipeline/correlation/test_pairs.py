@@ -36,7 +36,7 @@ def test_distances_and_azimuths_are_obspys():
     assert table.names == ["A.A..BHZ|B.B..BHZ"]
 
 
-def test_without_coordinates_the_distance_is_nan_and_the_pair_is_kept():
+def test_a_pair_without_coordinates_is_listed_with_a_distance_of_nan():
     table = pair_table(
         channels("A.A..BHZ", "B.B..BHZ"), [None, None], replace(PARAMS, max_distance=5)
     )

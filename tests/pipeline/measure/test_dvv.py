@@ -104,7 +104,7 @@ def test_the_error_of_a_stretch_is_the_formula_of_weaver():
 
 
 @pytest.mark.parametrize("method", BOTH)
-def test_what_cannot_be_compared_is_nan(method, reference):
+def test_stacks_that_cannot_be_compared_have_a_dvv_of_nan(method, reference):
     missing, dead = reference.copy(), np.zeros_like(reference)
     missing[0] = np.nan
     stacks = np.stack([reference, missing, dead, 1e-20 * reference, 1e20 * reference])
@@ -129,6 +129,6 @@ def test_a_change_beyond_the_search_is_not_given(method, reference):
 
 
 @pytest.mark.parametrize(("begin", "end"), [(10, 99), (50, 54), (98.5, 99.5)])
-def test_a_coda_that_the_lags_do_not_have_is_refused(begin, end, reference):
+def test_a_coda_beyond_the_lags_is_an_error(begin, end, reference):
     with pytest.raises(ValueError, match="or exceeds the largest usable lag"):
         dvv.stretching(reference, reference[None], LAGS, Coda(begin, end, 0.2, 0.5, 0.02))

@@ -111,7 +111,7 @@ def test_rows_are_alone_at_every_length_that_the_engine_picks(backend):
         assert_rows_are_alone(backend, n, most, np.float32)
 
 
-def test_blocks_have_no_length_whose_rows_compete_for_the_cache():
+def test_segments_have_no_length_whose_rows_compete_for_the_cache():
     for plan in ordinary_plans():
         assert plan.n_fft % 1024, plan
 

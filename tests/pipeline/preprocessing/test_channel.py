@@ -33,7 +33,7 @@ def constant(n, fs=1.0, start=0.0):
 
 
 @pytest.mark.parametrize("fs_raw", [20.0, 25.0, 40.0, 50.0, 100.0, 200.0])
-def test_what_folds_onto_the_band_is_stopped_by_90_dB(fs_raw):
+def test_frequencies_aliased_onto_the_band_are_attenuated_by_90_dB(fs_raw):
     top = Band.of(PARAMS).top
     rates = plan_rates(fs_raw, PARAMS.fs, 900000, top)
     taps = decimation_filter(fs_raw, rates.factor, top)
@@ -101,7 +101,7 @@ def test_two_response_epochs_in_a_day_are_two_responses(noise):
     assert np.abs(2 * both - whole)[noon_at + away :].max() < 1e-4 * scale
 
 
-def test_an_epoch_without_a_response_is_refused_with_its_reason(noise):
+def test_an_epoch_without_a_response_is_rejected_with_its_reason(noise):
     epochs = (Epoch(0, 2 * MIDNIGHT, problem="polynomial response"),)
     with pytest.raises(NoDataError, match="polynomial response"):
         prepare(record(noise, 0.0), epochs, SPAN, DAY, replace(PARAMS, response="velocity"))
@@ -129,7 +129,7 @@ def test_the_first_sample_after_midnight_misses_nothing_before_it(start, first_r
     assert real[first_real:].all()
 
 
-def test_samples_outside_the_times_asked_for_count_as_missing():
+def test_samples_outside_the_requested_times_count_as_missing():
     params = replace(PARAMS, fs=1, freqmax=0.3)
 
     result = prepare(constant(86400), (), [(7200, 14400)], DAY, params)
@@ -139,7 +139,7 @@ def test_samples_outside_the_times_asked_for_count_as_missing():
 
 
 @pytest.mark.parametrize(("least", "n_kept"), [(1.0, 45), (0.9, 47)])
-def test_min_coverage_decides_which_windows_are_kept(noise, least, n_kept):
+def test_min_coverage_selects_candidate_windows(noise, least, n_kept):
     gap = (3600.0, 3900.0)  # 300 of 3600 s are missing in two windows
 
     result = prepared(record(noise, 0.0, gaps=[gap]), replace(PARAMS, min_coverage=least))
@@ -160,7 +160,7 @@ def test_windows_are_detrended_and_tapered_over_20_s():
     assert np.abs(made[:, 0]).max() < 1e-4
 
 
-def test_whitened_windows_have_the_modulus_asked_for_and_their_own_phase(noise):
+def test_whitened_windows_have_the_bands_modulus_and_their_own_phase(noise):
     made = preprocess_windows(prepared(record(noise, 0.0)).motion(), np.array([36000]), PARAMS)
     modulus = Band.of(PARAMS).whitened(np.fft.rfftfreq(36000, 0.1))
 
@@ -193,7 +193,7 @@ def test_a_dead_window_stays_zero():
     assert not white.any()
 
 
-def test_therunning_mean_uses_what_there_is_at_the_ends():
+def test_the_running_mean_uses_fewer_samples_at_the_ends():
     x = np.array([[1.0, 2, 3, 4, 10]], dtype=np.float32)
 
     np.testing.assert_allclose(running_mean(x, 1), [[1.5, 2, 3, 17 / 3, 7]])

@@ -75,7 +75,7 @@ def windows_at(first, stop):
         (earthquake, {"max_median": 5}, (160_000, 170_000)),
     ],
 )
-def test_a_rule_leaves_out_the_windows_that_it_names_and_only_if_asked(spoil, rule, span):
+def test_a_rule_drops_its_windows_only_if_it_is_on(spoil, rule, span):
     kept, found, dropped = checked(recorded(spoil), **rule)
 
     bad = windows_at(*span)
@@ -87,7 +87,7 @@ def test_a_rule_leaves_out_the_windows_that_it_names_and_only_if_asked(spoil, ru
 
 
 @pytest.mark.parametrize("rule", [{"max_flat": 101}, {"max_std": 40}, {"max_median": 500}])
-def test_what_is_within_a_rule_stays(rule):
+def test_windows_within_a_rule_are_accepted(rule):
     kept, found, dropped = checked(recorded(flat), **rule)
 
     np.testing.assert_array_equal(found, kept)

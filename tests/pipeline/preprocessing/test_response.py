@@ -58,7 +58,7 @@ def test_between_its_points_the_curve_is_evalresp_to_a_millionth(wbm, code, unit
     assert np.abs(transfer(found, middle) / expected - 1).max() < 1e-6
 
 
-def test_a_response_takes_neither_matplotlib_nor_scipy_and_obspy_stays_whole():
+def test_evaluating_a_response_loads_neither_matplotlib_nor_scipy():
     code = f"""
 import sys
 from xcor_daemon.pipeline.sources.stationxml import curve, read_stationxml
@@ -75,7 +75,7 @@ print(obspy.signal.filter.bandpass.__name__, PPSD.__name__, scipy.interpolate.in
     assert said.splitlines() == ["", "bandpass PPSD interp1d"]
 
 
-def test_a_delay_that_is_not_corrected_keeps_its_phase(lhz):
+def test_an_uncorrected_delay_keeps_its_phase(lhz):
     response = response_of(lhz)
     for stage in response.response_stages:
         if stage.decimation_delay is not None:
@@ -88,7 +88,7 @@ def test_a_delay_that_is_not_corrected_keeps_its_phase(lhz):
     assert np.abs(found / expected - 1).max() < 1e-6
 
 
-def test_dividing_by_the_response_is_what_obspys_remove_response_does(lhz):
+def test_dividing_by_the_response_equals_obspys_remove_response(lhz):
     noise = np.random.default_rng(0).standard_normal(1 << 14)
     header = {"network": "CI", "station": "WBM", "channel": "LHZ", "sampling_rate": 1.0}
     trace = Trace(noise.copy(), {**header, "starttime": UTCDateTime(2022, 1, 2)})
@@ -112,7 +112,7 @@ def test_outside_the_curve_its_end_values_are_held(lhz):
     assert abs(high) == pytest.approx(np.exp(found.log_amplitude[-1]))
 
 
-def test_only_wanted_channels_and_epochs_of_the_wanted_time_are_described(wbm):
+def test_only_requested_channels_and_epochs_are_read(wbm):
     broadband = Channel("CI", "WBM", "", "HHZ", SPANS)
     channels = [WBM, broadband, Channel("XX", "NONE", "", "BHZ", SPANS)]
 
@@ -149,7 +149,7 @@ def test_two_epochs_stand_in_order_and_apart(lhz):
         (lambda c: c.response.response_stages.pop(1), "stages 1, 3, 4"),
     ],
 )
-def test_a_response_that_cannot_be_used_says_why(lhz, spoil, problem):
+def test_an_unusable_response_has_a_reason(lhz, spoil, problem):
     spoil(lhz[0][0][0])
 
     epoch = epoch_of(lhz)
@@ -169,7 +169,7 @@ def test_a_response_that_cannot_be_used_says_why(lhz, spoil, problem):
         ("stationxml_with_availability.xml", "IU.ANMO.00.BH1", "but no response stages"),
     ],
 )
-def test_real_metadata_without_ground_motion_say_why(name, channel_id, problem):
+def test_real_metadata_without_ground_motion_have_a_reason(name, channel_id, problem):
     inventory = read_stationxml((DATA / "stationxml" / name).read_bytes())
     always = ((datetime(1980, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)),)
     channel = Channel(*channel_id.split("."), always)
@@ -189,7 +189,7 @@ def test_real_metadata_without_ground_motion_say_why(name, channel_id, problem):
         "version20.xml",
     ],
 )
-def test_metadata_without_a_whole_channel_are_read_and_know_nothing(name):
+def test_metadata_without_a_complete_channel_are_read_and_empty(name):
     inventory = read_stationxml((DATA / "stationxml" / name).read_bytes())
 
     assert metadata_from_inventory(inventory, [WBM], "velocity").epochs == {}
@@ -256,12 +256,12 @@ def test_a_flat_response_gives_back_ground_motion():
         b"<FDSNStationXML",
     ],
 )
-def test_what_is_not_plain_stationxml_is_refused(content):
+def test_xml_other_than_plain_stationxml_is_rejected(content):
     with pytest.raises(ValueError, match=r"document type|not valid StationXML|not XML"):
         read_stationxml(content)
 
 
-def test_what_obspy_writes_is_read_back(lhz):
+def test_stationxml_written_by_obspy_is_read_back(lhz):
     written = io.BytesIO()
     lhz.write(written, format="STATIONXML")
 

@@ -75,7 +75,7 @@ def test_a_channel_without_metadata_is_missing_from_them():
     assert found.epochs[WBM.id][0].response is not None
 
 
-def test_what_is_not_there_says_so():
+def test_missing_channels_and_times_have_a_reason():
     archive = Archive(DATA / "ci_bk_2022")
     early = fetch_one(archive, WBM, 0, NS)
     unknown = fetch_one(archive, N16K, 0, NS)
@@ -149,7 +149,7 @@ def test_the_layout_of_an_archive_does_not_matter(tmp_path, name):
     np.testing.assert_array_equal(result.segments[0].data, trace.data)
 
 
-def test_a_second_look_sees_new_and_changed_files(tmp_path):
+def test_indexing_again_finds_new_and_changed_files(tmp_path):
     write_day(tmp_path / "a.mseed", "S00")
     channels = [Channel("XX", f"S0{k}", "", "LHZ", SPANS) for k in range(2)]
     first = [result for _, result in Archive(tmp_path).fetch(channels, *_whole_day())]
@@ -170,7 +170,7 @@ def looked_into(monkeypatch):
     return names
 
 
-def test_an_archive_is_looked_through_once_and_then_only_where_it_changed(tmp_path, monkeypatch):
+def test_an_archive_is_indexed_once_and_then_only_its_changed_files(tmp_path, monkeypatch):
     archive, cache = tmp_path / "archive", tmp_path / "cache"
     for name in ("changed", "gone", "same"):
         write_day(archive / name, f"S{name[:3].upper()}", n=1000)
@@ -196,7 +196,7 @@ def test_an_archive_is_looked_through_once_and_then_only_where_it_changed(tmp_pa
 
 
 @pytest.mark.parametrize("spoil", [b"", b"{}\n", b"1\n[1, 2]\n", b"1\n\xff\xfe", b"99\n"])
-def test_what_is_remembered_of_an_archive_is_not_believed_where_it_is_damaged(tmp_path, spoil):
+def test_a_damaged_index_is_not_used(tmp_path, spoil):
     write_day(tmp_path / "archive/a.mseed")
     first = Archive(tmp_path / "archive", tmp_path / "cache")
     (memory,) = (tmp_path / "cache").iterdir()
@@ -207,7 +207,7 @@ def test_what_is_remembered_of_an_archive_is_not_believed_where_it_is_damaged(tm
     assert again.index == first.index
 
 
-def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path, caplog):
+def test_a_job_runs_without_a_writable_cache(tmp_path, caplog):
     write_day(tmp_path / "archive/a.mseed")
     (tmp_path / "cache").write_bytes(b"")  # no folder
     caplog.set_level("INFO")
@@ -256,7 +256,7 @@ def test_a_file_that_vanishes_costs_its_channel_only(tmp_path):
     assert kept.n_samples == 86400
 
 
-def test_an_archive_that_was_pickled_need_not_look_again(tmp_path, monkeypatch):
+def test_a_pickled_archive_is_not_indexed_again(tmp_path, monkeypatch):
     write_day(tmp_path / "a.mseed")
     dumped = pickle.dumps(Archive(tmp_path))
     monkeypatch.setattr(Archive, "__init__", None)
@@ -269,7 +269,7 @@ def test_an_archive_that_was_pickled_need_not_look_again(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("minute", [0, 1, 700, 1430, 1439])
 @pytest.mark.parametrize("reclen", [256, 4096])
-def test_a_short_piece_of_a_long_file_is_found_whole(tmp_path, minute, reclen):
+def test_a_short_part_of_a_long_file_is_read_completely(tmp_path, minute, reclen):
     trace = write_day(tmp_path / "a.mseed", start="2020-01-01T00:00:00.3", reclen=reclen)
     channel = Channel("XX", "S00", "", "LHZ", SPANS)
     start = day_start(date(2020, 1, 1)) + minute * 60 * NS
@@ -303,11 +303,11 @@ def test_records_out_of_order_are_found_in_a_long_file(tmp_path):
         ("fdsn:file:///etc/passwd", "is unknown"),
     ],
 )
-def test_a_source_that_is_none_is_refused(text, message):
+def test_an_invalid_source_is_rejected(text, message):
     with pytest.raises(ConfigError, match=message):
         open_source(text)
 
 
-def test_a_folder_without_waveforms_is_refused(tmp_path):
+def test_a_folder_without_waveforms_is_rejected(tmp_path):
     with pytest.raises(ConfigError, match="contains no miniSEED"):
         open_source(f"archive:{tmp_path}")

@@ -39,7 +39,7 @@ class Remote:
             yield channel, answers[channel.station]
 
 
-def test_what_was_fetched_is_not_asked_for_again_and_what_failed_is(tmp_path):
+def test_downloads_are_cached_and_failures_are_not(tmp_path):
     first = dict(CachedSource(Remote(), tmp_path).fetch([A, B, C], 0, 100))
     remote = Remote()
 
@@ -100,7 +100,7 @@ class Described(Remote):
         return DESCRIBED
 
 
-def test_metadata_are_asked_for_once_a_job_however_often_it_begins(tmp_path):
+def test_metadata_are_requested_once_in_the_life_of_a_job(tmp_path):
     CachedSource(Described(), tmp_path / "job").metadata([A, B], "velocity")
     remote = Described()
     again = CachedSource(remote, tmp_path / "job")
@@ -123,7 +123,7 @@ def test_metadata_are_asked_for_once_a_job_however_often_it_begins(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"x" * 100])
-def test_metadata_that_are_damaged_are_asked_for_again(tmp_path, content):
+def test_damaged_metadata_are_requested_again(tmp_path, content):
     CachedSource(Described(), tmp_path).metadata([A], "velocity")
     (path,) = tmp_path.glob("metadata-*")
     path.write_bytes(content)

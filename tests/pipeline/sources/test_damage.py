@@ -106,7 +106,7 @@ def test_the_table_has_every_file_and_every_file_is_in_the_table():
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_what_obspy_reads_whole_is_read_alike(name):
+def test_files_that_obspy_reads_completely_give_the_same_samples(name):
     row = AS_OBSPY_READ[name]
 
     read = read_all(name)
@@ -122,7 +122,7 @@ def test_what_obspy_reads_whole_is_read_alike(name):
 
 
 @pytest.mark.parametrize("name", MENDED)
-def test_what_can_be_salvaged_is_and_a_warning_says_what_cannot(name):
+def test_intact_records_are_read_and_a_warning_reports_the_others(name):
     expected = MENDED[name]
 
     read = read_all(name)
@@ -134,7 +134,7 @@ def test_what_can_be_salvaged_is_and_a_warning_says_what_cannot(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_used_is_refused_with_a_reason_and_its_neighbour_is_not(name, tmp_path):
+def test_unusable_channels_are_rejected_with_a_reason_and_others_are_read(name, tmp_path):
     data, content = good_neighbour()
     shutil.copy(NASTY / name, tmp_path / name)
     (tmp_path / "good.mseed").write_bytes(content)
@@ -153,7 +153,7 @@ def test_what_cannot_be_used_is_refused_with_a_reason_and_its_neighbour_is_not(n
 
 
 @pytest.mark.parametrize("name", [*PLAIN, *MENDED])
-def test_whatever_is_read_becomes_windows_of_finite_numbers(name):
+def test_damaged_files_give_windows_of_finite_numbers(name):
     for one in read_all(name).values():
         first = one.segments[0].start
         day = date.fromordinal(date(1970, 1, 1).toordinal() + first // (86400 * NS))
@@ -172,7 +172,7 @@ def params_for(fs):
     )
 
 
-def test_a_folder_of_all_of_them_is_looked_through_and_loses_no_neighbour(tmp_path):
+def test_a_folder_of_damaged_files_is_indexed_completely(tmp_path):
     data, content = good_neighbour()
     folder = tmp_path / "archive"
     shutil.copytree(NASTY, folder)

@@ -63,7 +63,7 @@ def test_no_more_than_the_budget_of_requests_begin_in_a_second(centre, tmp_path)
     assert time.monotonic() - began > 2.0  # the fifth waits for the first, the ninth for the fifth
 
 
-def test_a_day_of_many_fast_channels_is_asked_for_in_parts(centre):
+def test_a_day_of_many_fast_channels_is_requested_in_parts(centre):
     channels = [Channel("XX", f"S{k:02d}", "", "HHZ", SPANS, sample_rate=100.0) for k in range(20)]
     centre.answers = [204]
 
@@ -201,7 +201,7 @@ def test_a_source_that_was_used_can_be_pickled(centre):
     assert result.n_samples == 86400
 
 
-def test_making_a_source_asks_nobody():
+def test_creating_a_source_sends_no_request():
     assert open_source("fdsn:EARTHSCOPE").name == "fdsn:EARTHSCOPE"
 
 
@@ -211,7 +211,7 @@ def test_a_url_that_is_none_is_a_wrong_setting():
 
 
 @pytest.mark.real
-def test_a_served_archive_gives_what_the_archive_itself_gives():
+def test_a_served_archive_gives_the_samples_of_the_archive():
     archive = Archive(DATA)
     unknown = Channel("XX", "NONE", "", "LHZ", SPANS)
     start, end = START - 600 * NS, END + 600 * NS

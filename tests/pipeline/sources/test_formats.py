@@ -120,7 +120,7 @@ def test_any_bytes_have_an_answer_of_printable_text():
             assert describe_bytes(content).isprintable()
 
 
-def test_an_archive_without_miniseed_says_what_it_has(tmp_path):
+def test_the_error_of_an_archive_without_miniseed_lists_its_formats(tmp_path):
     stream = obspy.read()
     for k, trace in enumerate(stream):
         trace.write(str(tmp_path / f"{k}.sac"), "SAC")
@@ -138,6 +138,6 @@ def test_an_archive_without_miniseed_says_what_it_has(tmp_path):
     ]
 
 
-def test_an_empty_archive_says_so(tmp_path):
+def test_the_error_of_an_empty_archive_states_that_it_is_empty(tmp_path):
     with pytest.raises(ConfigError, match="contains no miniSEED: it is empty"):
         Archive(tmp_path)

@@ -171,7 +171,7 @@ def test_a_record_that_promises_more_than_it_holds_costs_itself(centre):
     assert 80_000 < result.n_samples < 86_400
 
 
-def test_a_year_of_samples_that_nobody_asked_for_is_cut_to_the_day(centre):
+def test_samples_beyond_the_requested_day_are_trimmed(centre):
     written = io.BytesIO()
     header = {"network": "CI", "station": "WBM", "channel": "LHZ", "sampling_rate": 1.0}
     for year in (1970, 2021, 2022, 2599):
@@ -216,7 +216,7 @@ def test_a_reply_larger_than_the_limit_is_not_read_to_its_end(centre, monkeypatc
 
 
 @pytest.mark.parametrize("status", [429, 503, 502])
-def test_a_centre_that_says_when_to_come_back_is_obeyed(centre, status):
+def test_retry_after_of_a_data_centre_is_applied(centre, status):
     centre.answers = [(status, {"Retry-After": "77"}), (503, {"Retry-After": "33"}), WAVEFORMS]
 
     (result,) = centre.fetch()
@@ -263,7 +263,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("where", ELSEWHERE)
-def test_nobody_is_asked_to_whom_a_centre_points(centre, status, where):
+def test_redirects_to_unknown_servers_are_not_followed(centre, status, where):
     centre.answers = [(status, {"Location": where})]
 
     (result,) = centre.fetch()
@@ -312,7 +312,7 @@ def test_a_token_is_shown_to_its_own_server_only_and_read_anew(centre, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"two words\n", b"\xff\xfe", b"evil\r\nX-Header: 1"])
-def test_a_file_that_holds_no_token_is_said_to(centre, tmp_path, content):
+def test_a_file_without_a_token_is_reported(centre, tmp_path, content):
     (tmp_path / "token").write_bytes(content)
     centre.answers = [WAVEFORMS]
 
@@ -354,7 +354,7 @@ def test_a_centre_that_gives_no_metadata_is_unreachable(centre, answer, words):
         centre.source(timeout=timeout).metadata([WBM], "velocity")
 
 
-def test_metadata_that_are_too_many_at_once_are_asked_for_in_halves(centre):
+def test_a_metadata_request_that_is_too_large_is_divided(centre):
     centre.answers = [lambda body: 413 if body.count("LHZ") > 1 else STATIONXML]
 
     found = centre.source().metadata([WBM, RUSS], "none")

@@ -149,7 +149,7 @@ def test_jitter_below_half_a_sample_does_not_break_a_segment():
     np.testing.assert_array_equal(result.segments[0].data, data)
 
 
-def test_a_cut_keeps_samples_from_the_start_on_and_before_the_end():
+def test_trimming_keeps_samples_from_the_start_on_and_before_the_end():
     content = record_bytes(noise(1000), "2020-01-01T00:00:00.4")
     start, end = UTCDateTime(2020, 1, 1, 0, 1).ns, UTCDateTime(2020, 1, 1, 0, 2).ns
 
@@ -159,7 +159,7 @@ def test_a_cut_keeps_samples_from_the_start_on_and_before_the_end():
     assert (segment.start - start, segment.data.size) == (0.4 * NS, 60)
 
 
-def test_only_records_of_the_wanted_time_are_decoded():
+def test_only_records_of_the_requested_time_are_decoded():
     content = record_bytes(noise(100_000))
     start = UTCDateTime("2020-01-01T12:00:00").ns
 
@@ -171,7 +171,7 @@ def test_only_records_of_the_wanted_time_are_decoded():
 
 @pytest.mark.parametrize("encoding", ["STEIM1", "STEIM2", "INT32", "INT16", "FLOAT32", "FLOAT64"])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-def test_every_encoding_and_byte_order_gives_what_obspy_gives(encoding, byteorder):
+def test_every_encoding_and_byte_order_gives_obspys_samples(encoding, byteorder):
     kind = {"INT16": "i2", "FLOAT32": "f4", "FLOAT64": "f8"}.get(encoding, "i4")
     content = record_bytes(noise(5000).astype(kind), encoding=encoding, byteorder=byteorder)
 
@@ -192,7 +192,7 @@ def test_channels_of_one_file_do_not_mix():
         np.testing.assert_array_equal(segment.data, stream.select(id=channel_id)[0].data)
 
 
-def test_a_time_without_records_says_so():
+def test_a_time_without_records_has_a_reason():
     with pytest.raises(NoDataError, match="no samples at this time") as caught:
         join(record_bytes(noise(100)), span=(0, NS))
     assert caught.value.status == "nodata"

@@ -32,7 +32,7 @@ def written(data, encoding, reclen=512):
 @pytest.mark.parametrize(
     "name", ["CIWBM__LHZ___2022002.ms", "CICCA__BHN___2022002.ms", "THIS.BK.LHZ.00.D.2022.002"]
 )
-def test_days_of_archives_are_what_obspy_reads(name):
+def test_days_of_archives_equal_those_that_obspy_reads(name):
     content = np.fromfile(DATA / "ci_bk_2022" / name, np.uint8)
 
     ((rows, samples),) = decode(content, rows_of(content))
@@ -50,7 +50,7 @@ DIFFERENCES = st.lists(
 @pytest.mark.parametrize("encoding", ["STEIM1", "STEIM2"])
 @given(parts=DIFFERENCES)
 @settings(deadline=None, max_examples=100)
-def test_whatever_is_written_is_read_back(encoding, parts):
+def test_written_records_are_read_back(encoding, parts):
     """Stretches of differences of so many bits, so that words of every kind occur."""
     steps = [np.random.default_rng(seed).integers(-(1 << bits) // 2, (1 << bits) // 2 + 1, n)
              for bits, n, seed in parts]  # fmt: skip
@@ -76,7 +76,7 @@ def test_plain_numbers_keep_their_kind(kind):
 # Bytes of a record: its last sample as it says, a word in its midst, how many samples there are,
 # where they begin, where the blockettes begin and go on.
 @pytest.mark.parametrize("place", [75, 144, 31, 44, 47, 51])
-def test_a_record_that_is_not_what_it_says_costs_itself(place):
+def test_a_record_with_a_wrong_header_is_dropped_alone(place):
     data = np.random.default_rng(0).integers(-99, 99, 2000).astype(np.int32)
     content = written(data, "STEIM2").copy()
     counts = rows_of(content)["n_samples"]

@@ -45,7 +45,7 @@ def fetch_one(source, channel, start=START, end=END):
     [("SCEDC", WBM), ("NCEDC", RUSS), ("NCEDC", THIS), ("EARTHSCOPE", WBM)],
     ids=lambda x: getattr(x, "id", x),
 )
-def test_a_day_is_what_the_archive_on_disk_has(bucket, layout, channel):
+def test_a_day_of_a_bucket_equals_that_of_the_archive_on_disk(bucket, layout, channel):
     found = fetch_one(open_source(f"s3:{layout}|{bucket}"), channel)
 
     expected = fetch_one(Archive(DATA), channel)
@@ -83,7 +83,7 @@ def test_margins_come_from_parts_of_the_neighbours(bucket):
     ],
     ids=["missing", "html"],
 )
-def test_what_cannot_be_had_says_why(bucket, channel, status, words):
+def test_missing_channels_have_a_reason(bucket, channel, status, words):
     result = fetch_one(OpenData(f"SCEDC|{bucket}"), channel)
 
     assert isinstance(result, NoDataError)
@@ -137,7 +137,7 @@ def test_several_sources_serve_one_job_and_stand_in_its_summary(bucket, tmp_path
     assert {path.name.partition("-")[0] for path in kept} == {"metadata"}
 
 
-def test_what_was_downloaded_from_one_source_is_not_taken_for_anothers(tmp_path):
+def test_downloads_of_one_source_are_not_used_for_another(tmp_path):
     access = Access(download_folder=tmp_path)
 
     folders = {
@@ -149,7 +149,7 @@ def test_what_was_downloaded_from_one_source_is_not_taken_for_anothers(tmp_path)
     assert {folder.parent for folder in folders} == {tmp_path}
 
 
-def test_a_centre_that_nobody_knows_is_refused_and_one_that_obspy_knows_is_not():
+def test_an_unknown_data_centre_is_rejected_and_one_of_obspys_list_is_not():
     known = Channel("CI", "WBM", "", "LHZ", SPANS, data_center="SCEDC")
     unknown = Channel("CI", "WBM", "", "LHZ", SPANS, data_center="EVIL")
 
@@ -166,5 +166,5 @@ def test_a_bucket_that_is_none_is_a_wrong_setting(place):
         open_source(f"s3:{place}")
 
 
-def test_making_a_source_asks_nobody_and_knows_where_the_buckets_are():
+def test_creating_a_source_sends_no_request_and_has_the_buckets_urls():
     assert OpenData("SCEDC").url == "https://scedc-pds.s3.us-west-2.amazonaws.com"

@@ -127,7 +127,7 @@ def test_changes_of_velocity_are_written_with_errors(days, tmp_path, method):
     assert method in data["dvv"].attrs["long_name"]
 
 
-def test_a_coda_that_the_lags_do_not_have_is_refused(days, tmp_path):
+def test_a_coda_beyond_the_lags_is_an_error(days, tmp_path):
     with pytest.raises(RequestError, match="cannot be measured with maxlag=20 s"):
         run(days, tmp_path / "stack.h5", stack_all=False, dvv="stretching", dvv_max_lag=30.0)
 
@@ -141,7 +141,7 @@ def test_a_coda_that_the_lags_do_not_have_is_refused(days, tmp_path):
         ({"shots": ("XX.X..BHZ",)}, "shots = XX.X..BHZ is not in job 1; it has 3, such as XX.A"),
     ],
 )
-def test_a_selection_that_the_job_does_not_have_is_refused(days, tmp_path, columns, message):
+def test_a_selection_that_the_job_does_not_have_is_an_error(days, tmp_path, columns, message):
     stacking = StackParams("linear", None, True, "1", **columns)
     with pytest.raises(RequestError) as caught:
         products.stacking_products(tmp_path, corr_days(days), stacking, 1)
@@ -149,7 +149,7 @@ def test_a_selection_that_the_job_does_not_have_is_refused(days, tmp_path, colum
     assert message in str(caught.value)
 
 
-def test_images_are_made_of_the_pairs_and_channels_asked_for(days, tmp_path):
+def test_images_are_made_of_the_requested_pairs_and_channels(days, tmp_path):
     asked = StackParams(
         "linear", None, False, "1", pairs=("XX.A..BHZ|XX.C..BHZ",),
         shots=("XX.A..BHZ", "XX.C..BHZ"),

@@ -90,7 +90,7 @@ def test_phase_weighted_is_the_formula_of_the_paper():
     np.testing.assert_allclose(got, total / 5 * np.abs(phasors / 5) ** 2, rtol=0, atol=1e-6)
 
 
-def test_phase_coherence_is_smoothed_over_the_seconds_asked_for():
+def test_phase_coherence_is_smoothed_over_the_given_seconds():
     windows = noisy(6)
     phase = np.angle(hilbert(windows.astype(np.float64), 625)[:, :N_LAGS])
     coherence = np.abs(np.exp(1j * phase).mean(axis=0))
@@ -244,7 +244,7 @@ def test_the_same_input_gives_the_same_bytes(method):
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_a_strided_view_gives_what_its_copy_gives(method):
+def test_a_strided_view_gives_the_stack_of_its_copy(method):
     windows = np.stack([noisy(seed=k) for k in range(4)])
     view = windows.transpose(1, 0, 2)[::2].transpose(1, 0, 2)
 
@@ -302,7 +302,7 @@ def test_a_stack_lies_within_its_windows_and_is_blind_to_their_order(method, sha
     np.testing.assert_allclose(apply(method, windows[::-1]), got, rtol=0, atol=1e-6 * scale)
 
 
-def test_windows_without_lags_are_refused():
+def test_windows_without_lags_are_an_error():
     with pytest.raises(ValueError, match="n_windows, n_lags"):
         stack.linear(np.zeros(5))
 
@@ -378,7 +378,7 @@ def test_the_ratio_is_the_peak_of_the_analytic_signal_over_the_rms_beyond():
     assert got == pytest.approx(signal / noise, rel=1e-5)
 
 
-def test_the_envelope_of_a_wave_is_its_amplitude_whatever_its_phase():
+def test_the_envelope_of_a_wave_is_its_amplitude_at_any_phase():
     # SeisNoise.jl takes abs(x + i (x + iHx)), which is not 1 for a unit wave.
     noise = 0.01 * np.random.default_rng(3).standard_normal(N_LAGS)
     ratios = []
@@ -390,7 +390,7 @@ def test_the_envelope_of_a_wave_is_its_amplitude_whatever_its_phase():
     np.testing.assert_allclose(ratios, 1, atol=0.06)
 
 
-def test_what_arrives_at_an_impossible_speed_is_no_signal():
+def test_arrivals_at_an_impossible_speed_are_no_signal():
     noise = 0.01 * np.random.default_rng(5).standard_normal(N_LAGS)
 
     at_3_km_s = stack.snr(pulse(12.0) + noise, LAGS, 36.0)
@@ -411,7 +411,7 @@ def test_the_ratio_is_the_same_on_both_sides_and_in_any_unit():
     np.testing.assert_allclose(ratios[[2, 3, 4]], ratios[0], rtol=1e-5)
 
 
-def test_an_unknown_distance_takes_the_signal_anywhere_and_the_outer_quarter_as_noise():
+def test_with_an_unknown_distance_the_signal_window_is_the_whole_trace():
     trace = pulse(12.0) + 0.01 * np.random.default_rng(7).standard_normal(N_LAGS)
     outer = np.abs(LAGS) > 22.5
 
@@ -422,7 +422,7 @@ def test_an_unknown_distance_takes_the_signal_anywhere_and_the_outer_quarter_as_
     assert got == stack.snr(trace, LAGS)
 
 
-def test_a_pair_too_far_for_the_lags_keeps_the_outer_quarter_as_noise():
+def test_a_pair_too_far_for_the_lags_has_the_outer_quarter_as_noise():
     trace = pulse(12.0) + 0.01 * np.random.default_rng(8).standard_normal(N_LAGS)
 
     assert np.isfinite(stack.snr(trace, LAGS, 60.0))  # a window from 12 to 40 s
@@ -437,7 +437,7 @@ def test_a_pair_closer_than_a_sample_has_a_window():
     assert (ratios > 50).all()
 
 
-def test_traces_without_signal_or_without_noise_have_a_ratio_that_says_so():
+def test_traces_without_signal_or_noise_have_a_ratio_of_nan_or_infinity():
     spike = np.zeros(N_LAGS, np.float32)
     gap = spike.copy()
     gap[3] = np.nan

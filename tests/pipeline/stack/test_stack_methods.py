@@ -117,7 +117,7 @@ def test_adaptive_covariance_is_the_formula_of_the_paper(sharpness):
 @pytest.mark.parametrize(
     "name", ["phase-weighted", "tf-phase-weighted", "adaptive-covariance", "nth-root"]
 )
-def test_what_the_windows_share_comes_out_clearer_than_in_the_mean(name):
+def test_coherent_signals_have_a_higher_snr_than_in_the_mean(name):
     windows = noisy(40, noise=1.0)
     noise = np.abs(LAGS - 2) > 3
 
@@ -127,7 +127,7 @@ def test_what_the_windows_share_comes_out_clearer_than_in_the_mean(name):
     assert clearness(method(name)(windows)) > 1.1 * clearness(stack.linear(windows))
 
 
-def test_a_selective_stack_leaves_out_what_is_turned_round():
+def test_a_selective_stack_drops_windows_of_the_opposite_sign():
     windows = np.concatenate([noisy(9), -noisy(3, seed=1)])
 
     got = stack.selective(windows, FS)
