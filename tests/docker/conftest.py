@@ -91,7 +91,7 @@ def containers(docker_host: str, python_image, tmp_path: Path) -> Iterator[Calla
 
     yield make
     for launcher in made:
-        if "client" in vars(launcher.engine):  # it was asked
+        if "client" in vars(launcher.engine):  # it was used
             launcher.engine.client.close()
     client = docker.DockerClient(docker_host)
     label = f"org.xcor-daemon.work={tmp_path / 'work'}"

@@ -19,9 +19,9 @@ from xcor_daemon.workers.docker_engine import Engine
 
 pytestmark = pytest.mark.real
 
-# A worker that does its work in no time: tests/support/working.py, on /job.
+# A worker without computation: tests/support/working.py, on /job.
 WORK = f"{inspect.getsource(working)}\nfrom pathlib import Path\njob = Path('/job')\nwork(job)\n"
-# What it says of itself in outputs.json is replaced.
+# Replaces its claims in outputs.json.
 CLAIM = "outputs = json.loads((job / 'outputs.json').read_text())\n{}\n"
 CLAIM += "(job / 'outputs.json').write_text(json.dumps(outputs))\n"
 
@@ -30,7 +30,7 @@ class Service:
     """A daemon with containers on a real bucket, and a clock set by the test."""
 
     def __init__(self, store: Bucket, launcher, **settings) -> None:
-        # The clock leaps while a worker runs, and must not reach its deadline.
+        # The clock is advanced while a worker runs and must not reach its deadline.
         common = {"bucket": store.name, "source": "archive:/usr/share", "deadline": 1e9}
         settings = {**common, **settings}
         self.config = replace(launcher.config, reserve=0, lease=0, **settings)
@@ -247,7 +247,7 @@ def test_a_worker_survives_an_engine_that_is_unreachable_for_a_while(serve, dock
     assert service.status()["state"] == "running"
     send(service.store, "42")
     service.go_on(lambda: True)
-    assert set(service.daemon.jobs) == {"41"}  # it could not be done here
+    assert set(service.daemon.jobs) == {"41"}  # a second one could not run here
 
     (service.job().results / "go").touch()
     service.launcher.engine = there

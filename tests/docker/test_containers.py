@@ -260,7 +260,7 @@ def test_the_text_in_a_binary_log_is_kept(containers, job):
 
     wait_for_end(launcher, job)
 
-    # The engine keeps logs as JSON.
+    # The engine stores logs as JSON.
     assert log_of(job) == bytes(range(128)) + "\ufffd".encode() * 128 + b"\n"
 
 

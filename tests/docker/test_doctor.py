@@ -29,7 +29,7 @@ def test_an_engine_that_isolates_workers_passes(tmp_path, docker_host, engine, b
     assert text.startswith("Docker ")
     assert found["image"] == ("ok", f"{base_image} is {engine.images.get(base_image).id}")
     assert found["credentials"] == ("ok", "not reachable from workers on the network xcor-test")
-    # Tests beside this one remove theirs while the list is made.
+    # Other tests may remove their containers while the list is made.
     left = engine.containers.list(all=True, ignore_removed=True)
     assert not [c for c in left if c.name.startswith("xcor-doctor")]
 

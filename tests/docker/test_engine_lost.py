@@ -22,11 +22,11 @@ from xcor_daemon.workers.docker_launcher import DockerLauncher, container_name
 
 pytestmark = [
     pytest.mark.real,
-    # docker-py leaves the sockets of an engine that is gone to the garbage collector.
+    # docker-py leaves the sockets of a lost engine to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-# Waits for its turn, then ends with a status of its own.
+# Waits for a signal file, then exits with a status of its own.
 WORKER = "echo up; while [ ! -e /job/go ]; do sleep 0.1; done; echo went on; exit 5"
 
 

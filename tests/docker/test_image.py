@@ -18,7 +18,7 @@ from container_kit import DOCKERFILE, ROOT
 from xcor_daemon.pipeline.run import correlate_job
 
 BIN = Path(sys.executable).parent
-MOST = 560e6  # bytes that the image may add to its base
+MOST = 560e6  # bytes added to the base image
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-METADATA = "169.254.169.254"  # where the cloud gives a machine its credentials
+METADATA = "169.254.169.254"  # the metadata service, with the machine's credentials
 SERVER = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -39,7 +39,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.end_headers(); self.wfile.write(b"it")
 http.server.HTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
 """
-# Asks each address that it is given in /job/ask; says which answered.
+# Requests each address in /job/ask and writes which ones responded.
 WORKER = """
 while [ ! -e /job/ask ]; do sleep 0.1; done
 for address in $(cat /job/ask); do
@@ -117,7 +117,7 @@ def test_a_worker_that_downloads_reaches_servers_but_neither_the_machine_nor_its
     assert set(first) == set(second) == {"xcor", "xcor-nowhere"}
     assert set(third) == {"none"}
     gateway, neighbour = first["xcor"]["Gateway"], second["xcor"]["IPAddress"]
-    # As an address of the machine itself the metadata are nearer than in any cloud.
+    # Here the metadata address belongs to the machine itself, the hardest case.
     machine.call("ip", "address", "add", f"{METADATA}/32", "dev", "lo")
     asked = [f"{gateway}/8000", "127.0.0.1/8001", f"{METADATA}/80", f"{neighbour}/8000"]
     with (

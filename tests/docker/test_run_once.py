@@ -79,7 +79,7 @@ def test_the_demos_job_and_a_stack_of_it_run_in_containers(
 @pytest.fixture
 def gateway(engine) -> str:
     """Address of this machine in the workers' network."""
-    with contextlib.suppress(docker.errors.APIError):  # it is there, of an earlier worker
+    with contextlib.suppress(docker.errors.APIError):  # it exists from an earlier worker
         engine.networks.create("xcor", driver="bridge", check_duplicate=True)
     return engine.networks.get("xcor").attrs["IPAM"]["Config"][0]["Gateway"]
 

@@ -25,14 +25,14 @@ from xcor_daemon.storage.jobs import load_jobs
 class Service:
     """The service of one test."""
 
-    store: Bucket  # straight to S3, as its users reach it
+    store: Bucket  # directly on S3, without the proxy
     proxy: Proxy
     folder: Path
     forks: Forks
     environ: dict[str, str]
     secrets: tuple[str, ...]
     server: S3Server
-    tell: Callable[[str, object], None]  # for the report at the end of the tests
+    record: Callable[[str, object], None]  # for the report at the end of the tests
     valid: set[str] = field(default_factory=set)
     may_fail: set[str] = field(default_factory=set)
     processes: list[DaemonProcess] = field(default_factory=list)
@@ -92,12 +92,12 @@ class Service:
         self.processes.append(process)
         return process
 
-    def run_until_quiet(self, host: str = "work", seconds: float = 240, **settings: Any) -> None:
+    def run_until_idle(self, host: str = "work", seconds: float = 240, **settings: Any) -> None:
         """Run passes until all jobs have ended."""
         assert self.start("wait", host, **settings).wait(seconds) == 0, self.log
 
-    def run_until_quiet_from_a_loop(self) -> None:
-        """Like `run_until_quiet`, with a daemon that continues after failed passes."""
+    def run_in_loop_until_idle(self) -> None:
+        """Like `run_until_idle`, with a daemon that continues after failed passes."""
         daemon = self.start()
         wait_until(lambda: all(self.is_done(job_id) for job_id in self.valid))
         self.end(daemon)
@@ -108,7 +108,7 @@ class Service:
         A job that users see as done may not be recorded so yet.
         """
         daemon.kill()
-        self.run_until_quiet(**settings)
+        self.run_until_idle(**settings)
 
     @property
     def log(self) -> str:
@@ -137,7 +137,7 @@ class Service:
         """Check every invariant, and count for the report."""
         lost, doubled = self.proxy.lost(self.valid - self.may_fail), self.proxy.doubled()
         tried = {"tried": faults, "jobs": len(self.valid)}
-        self.tell("faults", {**tried, "lost": len(lost), "doubled": len(doubled)})
+        self.record("faults", {**tried, "lost": len(lost), "doubled": len(doubled)})
         assert not lost, lost
         assert not doubled, doubled
         check_all(
@@ -148,7 +148,7 @@ class Service:
             self.valid,
             self.secrets,
         )
-        self.tell("faults", {"survived": faults})
+        self.record("faults", {"survived": faults})
 
 
 @pytest.fixture(scope="session")

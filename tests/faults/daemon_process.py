@@ -21,7 +21,7 @@ from typing import Any
 import boto3
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-from working import ordered, work
+from working import requested_content, work
 
 from xcor_daemon.config import Config
 from xcor_daemon.request.job_files import LOG_FILE
@@ -61,7 +61,7 @@ class DaemonProcess:
 
     def __init__(self, forks: Forks, **order: Any) -> None:
         self._forks, self.returncode = forks, None
-        # Who has been told of its end must not be asked again, nor its number be sent a signal.
+        # A reaped process must not be waited for again, nor its PID be sent a signal.
         self._one_at_a_time = threading.RLock()
         self.pid = forks.ask(start=order)
 
@@ -74,7 +74,7 @@ class DaemonProcess:
     def wait(self, seconds: float) -> int:
         end = time.monotonic() + seconds
         while self.poll() is None:
-            assert time.monotonic() < end, "the daemon does not end"
+            assert time.monotonic() < end, "the daemon did not end"
             time.sleep(0.005)
         return self.returncode
 
@@ -115,7 +115,7 @@ class InstantLauncher:
 
     def start(self, job: Job) -> None:
         (job.folder / LOG_FILE).write_text("up\n")
-        work(job.folder, ordered(self.witness))
+        work(job.folder, requested_content(self.witness))
         self._end(job).touch()
 
     def inspect(self, job: Job) -> WorkerState:
@@ -187,7 +187,7 @@ def main() -> None:
     if sys.argv[1:2] == ["alone"]:
         run(**json.loads(sys.argv[2]))
         return
-    # The first client of a session reads the description of S3.
+    # The first client of a session loads the service model of S3.
     boto3.client("s3", region_name="us-east-1", endpoint_url="http://127.0.0.1:1")
     for line in sys.stdin:
         question = json.loads(line)

@@ -1,6 +1,6 @@
 """A proxy on loopback between a daemon and S3: it records every write and injects faults.
 
-What it saw outlives the daemons, so it can tell what was ever published.
+Its log survives the daemons, so it has every manifest that was ever published.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ def refusal(status: int, code: str) -> Answer:
 class Seen:
     """A request that was passed on to S3, and its status."""
 
-    method: str  # ABORT: the DELETE of an upload in parts
+    method: str  # ABORT: the DELETE of a multipart upload
     key: str
     status: int
     body: bytes
 
 
-# An action gets a function that asks S3; it gives what the daemon gets, or None for a reset.
+# An action gets a function that forwards the request; it returns the daemon's response, or None
+# for a reset.
 Action = Callable[[Callable[[], Answer]], Answer | None]
 
 
@@ -74,7 +75,7 @@ class Proxy:
     fired: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     endpoint: str = ""
-    skew: float = float("inf")  # s that a request's date may be off
+    skew: float = float("inf")  # s by which a request's date may differ
 
     def limit_skew(self, seconds: float) -> None:
         """Reject requests dated too far from now, as AWS does beyond 15 minutes."""

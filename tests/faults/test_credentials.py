@@ -50,7 +50,7 @@ class Role:
         self._keys = service.server
 
     def document(self) -> str:
-        # Credentials that end this soon are asked for anew at every call.
+        # Credentials that expire this soon are requested again at every call.
         until = datetime.now(UTC) + timedelta(minutes=1)
         return json.dumps(
             {
@@ -82,13 +82,15 @@ def test_a_daemon_that_starts_before_its_credentials_are_available_is_restarted(
     """By the service manager, which gives up only after a wrong setting."""
     service.environ |= {"AWS_EC2_METADATA_DISABLED": "false"}
     service.environ |= {"AWS_EC2_METADATA_SERVICE_ENDPOINT": role.url}
-    service.environ |= {"AWS_METADATA_SERVICE_TIMEOUT": "60"}  # s; else 1, and a single try
+    service.environ |= {
+        "AWS_METADATA_SERVICE_TIMEOUT": "60"
+    }  # s; the default is 1, with a single attempt
     service.send("41")
 
     assert service.start().wait(60) != 0
     assert "CredentialsError: no credentials for S3" in service.log
     role.is_up.set()
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=1)
 
@@ -101,7 +103,7 @@ def test_credentials_that_cannot_be_renewed_for_a_while_only_delay_jobs(service,
     service.environ |= {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{role.url}/role"}
     role.is_up.set()
     service.send("41")
-    service.proxy.on("PUT", "processed/41/runs/.*", go_down)  # in the middle of an upload
+    service.proxy.on("PUT", "processed/41/runs/.*", go_down)  # during an upload
     daemon = service.start()
     wait_until(lambda: "could not be renewed" in service.log)
     service.send("42")

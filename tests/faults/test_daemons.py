@@ -25,15 +25,15 @@ def test_two_daemons_share_fifty_jobs_and_run_none_twice(service):
         service.send(str(100 + number))
     (service.witness / "wait").touch()
     daemons = [service.start("wait", host, max_parallel=4) for host in ("one", "two")]
-    wait_until(lambda: min(shares()) > 5)  # however much later one of them has started
+    wait_until(lambda: min(shares()) > 5)  # even if one of them has started much later
     (service.witness / "wait").unlink()
     for daemon in daemons:
         assert daemon.wait(150) == 0
-    for host in ("one", "two"):  # each ends when nothing is left that is its own
-        service.run_until_quiet(host)
+    for host in ("one", "two"):  # each ends when its own jobs have ended
+        service.run_until_idle(host)
 
     service.check(faults=1)
-    assert sum(shares()) == 50, "the lease has saved the second work"
+    assert sum(shares()) == 50, "the lease prevents a second worker"
     assert all(runs_of(service, str(100 + k)) == 1 for k in range(50))
 
 
@@ -65,7 +65,7 @@ def job_of(service, host: str) -> bytes:
 def test_an_empty_state_folder_with_the_same_bucket(service):
     for number in range(4):
         service.send(str(100 + number))
-    service.run_until_quiet("first")
+    service.run_until_idle("first")
     (service.witness / "wait").touch()
     service.send("41")
     lost = service.start(host="first", lease=1)
@@ -73,8 +73,8 @@ def test_an_empty_state_folder_with_the_same_bucket(service):
     lost.kill()
     (service.witness / "wait").unlink()
 
-    service.run_until_quiet("new", lease=1)
-    wait_until(lambda: service.run_until_quiet("new", lease=1) or service.is_done("41"))
+    service.run_until_idle("new", lease=1)
+    wait_until(lambda: service.run_until_idle("new", lease=1) or service.is_done("41"))
 
     service.check(faults=1)
     assert [path.name for path in service.work_dir("new").glob("*/*")] == ["41"]
@@ -109,6 +109,6 @@ def test_an_unreadable_lease_expires_too(service):
 
 def test_leases_are_released_at_the_end(service):
     service.send("41")
-    service.run_until_quiet()
+    service.run_until_idle()
 
     assert keys(service.store, "leases/") == []

@@ -47,7 +47,7 @@ def fill_inodes(folder: Path, leave: int) -> Path:
 @pytest.mark.parametrize("leave", [0, 4096, 8192, 16384, 24576, 32768])
 def test_a_disk_that_fills_up_at_any_write_delays_a_job(service, small_disk, leave):
     service.send("41")
-    # The price is not asked for, or the job would wait; the disk is full in the middle of it.
+    # Without a reserve, or the job would wait; the disk fills up while it runs.
     service.start("wait", reserve=0, host="work").wait(60)
     ballast = fill(small_disk, leave)
     service.send("42")
@@ -131,7 +131,7 @@ def test_a_job_larger_than_the_disk_is_rejected(service):
     service.send("41")
     service.may_fail.add("41")
 
-    service.run_until_quiet(quota=1_000_000)
+    service.run_until_idle(quota=1_000_000)
 
     assert "more than this service has" in service.store.read_status("41")["reason"]
     service.check(faults=1)

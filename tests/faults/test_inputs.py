@@ -50,15 +50,15 @@ def put(service, key: str, content: bytes = b"x") -> None:
 
 def test_malicious_keys_are_only_counted(service):
     for key in ATTACKS:
-        with contextlib.suppress(ClientError):  # this server refuses some of them
+        with contextlib.suppress(ClientError):  # this server rejects some of them
             put(service, key)
     there = service.store.waiting().ignored_keys
     service.send("41")
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=len(there))
-    assert len(there) >= 15, "the server has taken nearly all of these keys"
+    assert len(there) >= 15, "the server has accepted nearly all of these keys"
     assert f"{len(there)} keys under incoming/ are ignored" in service.log
     assert [path.name for path in service.work_dir().glob("*/*")] == ["41"]
     assert not list(service.folder.rglob("hacked"))
@@ -72,7 +72,7 @@ def test_incomplete_jobs_wait_forever_without_effect_on_others(service):
     send(service.store, "53", cancel=b"")
     service.send("41")
 
-    service.run_until_quiet()  # and does not wait for them
+    service.run_until_idle()  # without waiting for them
 
     service.check(faults=3)
     for number in ("51", "52", "53"):
@@ -90,11 +90,11 @@ def test_a_file_that_is_deleted_between_the_listing_and_the_copy(service):
     service.send("42")
     service.proxy.on("GET", "incoming/41/params.csv", delete_it)
 
-    service.run_until_quiet()
+    service.run_until_idle()
     assert not list(service.work_dir().glob("*/41"))
     assert service.is_done("42")
-    send(service.store, "41", params=PARAMS)  # its user sends it again
-    service.run_until_quiet()
+    send(service.store, "41", params=PARAMS)  # its user submits it again
+    service.run_until_idle()
 
     service.check(faults=1)
 
@@ -104,7 +104,7 @@ def test_a_file_that_arrives_damaged_is_fetched_again(service):
     flipped = rewrite(lambda body: body.replace(b"0.12", b"0.13"))
     service.proxy.on("GET", "incoming/41/params.csv", flipped, 2)
 
-    service.run_until_quiet_from_a_loop()
+    service.run_in_loop_until_idle()
 
     assert service.proxy.fired == 2
     service.check(faults=2)
@@ -113,7 +113,7 @@ def test_a_file_that_arrives_damaged_is_fetched_again(service):
 
 # --- a flood ---
 
-FIRST = 12  # jobs that stand first in line
+FIRST = 12  # jobs at the head of the queue
 
 
 def signed_puts(service, objects: list[tuple[str, bytes]]) -> None:
@@ -137,7 +137,7 @@ def flood(service, count: int) -> list[str]:
     ids = [str(10_000 + number) for number in range(count)]
     files = {"stations.csv": STATIONS, "params.csv": PARAMS}
     objects = [(f"incoming/{i}/{name}", body) for i in ids for name, body in files.items()]
-    # Jobs stand in line by the time they came, and which of four threads is first is left to luck.
+    # Jobs are queued by their time, and the order of four threads is random.
     first = len(files) * FIRST
     signed_puts(service, objects[:first])
     with ThreadPoolExecutor(4) as pool:
@@ -176,9 +176,9 @@ def test_five_thousand_jobs_at_once_are_queued(service):
     there = [key.split("/") for key in keys(service.store, "processed/")]
     published = {job_id for _, job_id, *name in there if name == ["manifest.json"]}
     assert set(ids[:FIRST]) <= published <= taken
-    assert len(taken) < 500, "no more is staged than can run soon"
+    assert len(taken) < 500, "only as many are staged as can run soon"
     take_back(service, sorted(rest - taken))
-    service.run_until_quiet(worker="instant")
+    service.run_until_idle(worker="instant")
     service.valid = taken
     service.check(faults=2)
 
@@ -192,11 +192,11 @@ def take_back(service, ids: list[str]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(6 * 3600)  # half of it is this server's listing of 5,000 folders
+@pytest.mark.timeout(6 * 3600)  # half of it is the server's listing of 5,000 folders
 def test_five_thousand_jobs_at_once_are_all_published(service, record_property):
     service.valid = set(flood(service, 5000))
     began = time.monotonic()
-    service.run_until_quiet(worker="instant", max_parallel=8, seconds=5 * 3600)
+    service.run_until_idle(worker="instant", max_parallel=8, seconds=5 * 3600)
     took = time.monotonic() - began
 
     service.check(faults=1)

@@ -15,7 +15,7 @@ from xcor_daemon.storage.fault_injection import ON_DISK, POINTS, STEPS
 
 pytestmark = pytest.mark.real
 
-# What a job must be for a daemon to come to these steps.
+# Steps that are reached only with special jobs.
 _OF_REFUSED = {"record.verdict", "log.write"}
 _OF_STACK = {"corr.fetch"}
 _OF_BROKEN = {"record.retry"}
@@ -44,7 +44,7 @@ def test_a_kill_before_and_after_every_step_loses_and_duplicates_nothing(service
         service.send(str(100 + number))
         die_at(service, point)
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=len(points))
 
@@ -55,7 +55,7 @@ def test_a_kill_while_a_job_is_rejected(service):
         service.send(str(100 + number), stations=STATIONS, params=PARAMS.replace(b"0.35", b"9"))
         die_at(service, point)
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=len(points))
     states = [service.store.read_status(str(100 + k))["state"] for k in range(len(points))]
@@ -64,13 +64,13 @@ def test_a_kill_while_a_job_is_rejected(service):
 
 def test_a_kill_while_correlations_are_fetched_from_another_machine(service):
     service.send("41")
-    service.run_until_quiet("first")
+    service.run_until_idle("first")
     points = points_of(_OF_STACK)
     for number, point in enumerate(points):
         service.send(str(100 + number), stacking_params=STACKING)
         die_at(service, point)
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=len(points))
     assert all(service.is_done(str(100 + k)) for k in range(len(points)))
@@ -84,7 +84,7 @@ def test_a_kill_while_a_failed_worker_is_retried(service):
         die_at(service, point)
     (service.witness / "fail").unlink()
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=len(points))
 
@@ -101,7 +101,7 @@ def test_a_kill_while_a_worker_is_stopped(service):
     for point in points:
         die_at(service, point)
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=len(points))
     assert service.store.read_status("41")["state"] == "cancelled"
@@ -113,7 +113,7 @@ def test_a_kill_while_a_queue_position_is_published(service):
     for point in points_of(_OF_QUEUE):
         die_at(service, point, max_parallel=1)
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=2)
 
@@ -121,13 +121,13 @@ def test_a_kill_while_a_queue_position_is_published(service):
 def test_a_kill_while_disk_space_is_purged(service):
     # A job needs 1.72 MB: 1 MB, and 1.3 times 287 windows of 481 lags of 4 bytes.
     service.send("41")
-    service.run_until_quiet()
+    service.run_until_idle()
     points = points_of(_OF_FULL_DISK)
     for number, point in enumerate(points):
         service.send(str(100 + number))
         die_at(service, point, quota=1_730_000)
 
-    service.run_until_quiet(quota=1_730_000)
+    service.run_until_idle(quota=1_730_000)
 
     service.check(faults=len(points))
     assert not list(service.work_dir().glob("*/41")), "the oldest was purged"
@@ -138,7 +138,7 @@ def test_an_error_at_every_point_only_delays_a_job(service, action):
     points = points_of((STEPS if action == "raise" else ON_DISK).keys() - _ODD)
     for number, point in enumerate(points):
         service.send(str(100 + number))
-        service.run_until_quiet(fault=f"{point}:{action}", max_parallel=8)
+        service.run_until_idle(fault=f"{point}:{action}", max_parallel=8)
 
     service.check(faults=len(points))
     assert service.log.count(f"fault: {action} at") == len(points)
@@ -146,7 +146,7 @@ def test_an_error_at_every_point_only_delays_a_job(service, action):
 
 def test_a_slow_step_has_no_effect_on_the_result(service):
     service.send("41")
-    service.run_until_quiet(fault="manifest.commit.before:sleep")
+    service.run_until_idle(fault="manifest.commit.before:sleep")
 
     service.check(faults=1)
 
@@ -166,7 +166,7 @@ def test_a_kill_after_each_of_the_files_that_are_uploaded(service, count):
     service.send("41")
     assert daemon.wait(60) == -signal.SIGKILL
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=1)
 
@@ -184,7 +184,7 @@ def test_sigterm_in_the_middle_of_a_step_ends_the_daemon_and_loses_nothing(servi
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(10) == 0
 
-    service.run_until_quiet()
+    service.run_until_idle()
     service.check(faults=1)
 
 
@@ -199,14 +199,14 @@ def test_operator_commands_race_with_passes_and_kills(service):
             operator_commands.post(
                 service.work_dir(), chance.choice(ids), chance.choice(operator_commands.ACTIONS)
             )
-            time.sleep(chance.uniform(0.0, 0.1))  # the moment is the point of it
+            time.sleep(chance.uniform(0.0, 0.1))  # at a random moment
         daemon.kill()
         daemon.wait(10)
     for job_id in ids:
         operator_commands.post(service.work_dir(), job_id, "release")
-    service.may_fail |= service.valid  # cancelled, perhaps
+    service.may_fail |= service.valid  # possibly cancelled
 
-    service.run_until_quiet(max_parallel=2)
+    service.run_until_idle(max_parallel=2)
 
     service.check(faults=64)
 
@@ -222,12 +222,12 @@ def test_kills_at_random_moments(service, kills, jobs):
         service.send(str(100 + number))
     for number in range(kills):
         daemon = service.start(max_parallel=3)
-        time.sleep(chance.uniform(0.0, 0.4))  # the moment is the point of it
+        time.sleep(chance.uniform(0.0, 0.4))  # at a random moment
         daemon.kill()
         assert daemon.wait(10) == -signal.SIGKILL
-        if number % max(1, kills // jobs) == 0:  # so that there is always something to break
+        if number % max(1, kills // jobs) == 0:  # so that there is always an unfinished job
             service.send(str(1000 + number))
 
-    service.run_until_quiet(max_parallel=3)
+    service.run_until_idle(max_parallel=3)
 
     service.check(faults=kills)

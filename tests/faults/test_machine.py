@@ -45,7 +45,7 @@ class PoweredDisk:
         os.sync()
 
     def _mount(self, image: Path) -> None:
-        # Nothing is written back by itself while a test lasts.
+        # The kernel writes nothing back by itself during a test.
         options = "loop,commit=300"
         subprocess.run(["mount", "-o", options, image, self.folder], check=True)
         self._image = image
@@ -112,7 +112,7 @@ def test_power_cuts_lose_and_duplicate_nothing(service, powered):
         wait_until(lambda point=point: f"fault: hang at {point}" in service.log)
         powered.cut(daemon)
 
-    service.run_until_quiet(reserve=0)
+    service.run_until_idle(reserve=0)
 
     service.check(faults=len(LASTING))
     assert all(service.is_done(str(100 + k)) for k in range(len(LASTING)))
@@ -125,10 +125,10 @@ def test_power_cuts_at_random_moments(service, powered, cuts):
     for number in range(cuts):
         service.send(str(100 + number))
         daemon = service.start(max_parallel=3, reserve=0)
-        time.sleep(chance.uniform(0.05, 1.0))  # the moment is the point of it
+        time.sleep(chance.uniform(0.05, 1.0))  # at a random moment
         powered.cut(daemon)
 
-    service.run_until_quiet(max_parallel=3, reserve=0)
+    service.run_until_idle(max_parallel=3, reserve=0)
 
     service.check(faults=cuts)
 
@@ -146,7 +146,7 @@ def test_a_wrong_clock_delays_no_job(service, minutes):
     service.check(faults=1)
     stamp = next(service.work_dir().glob("*/41")).parent.name
     at = time.mktime(time.strptime(stamp, "%Y%m%d_%H%M%S")) - time.timezone
-    assert abs(at - time.time() - 60 * minutes) < 300, "the clock was off"
+    assert abs(at - time.time() - 60 * minutes) < 300, "the clock was wrong"
 
 
 @pytest.mark.parametrize("minutes", [-20, 20])
@@ -155,12 +155,12 @@ def test_a_clock_that_s3_rejects_is_reported_and_the_job_waits(service, minutes)
     service.proxy.limit_skew(15 * 60)
     daemon = service.start(clock=f"{minutes:+}m")
     wait_until(lambda: "differs from that of S3 by more than 15 minutes" in service.log)
-    assert daemon.poll() is None, "it goes on as soon as the clock is right"
+    assert daemon.poll() is None, "it continues once the clock is right"
     daemon.kill()
     daemon.wait(10)
     assert not list(service.work_dir().glob("*/41"))
 
-    service.run_until_quiet()  # by a clock that is right
+    service.run_until_idle()  # with a correct clock
 
     service.check(faults=1)
 
@@ -175,10 +175,10 @@ def test_a_daemon_that_crashes_ten_times_in_a_row_at_one_place(service):
         for _ in range(10):
             daemon = service.start("wait", fault=f"{place}:kill")
             if daemon.wait(120) == 0:
-                break  # what it did before it died is not done again
+                break  # a completed step is not repeated
             assert daemon.returncode == -signal.SIGKILL
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=10 * len(places))
     assert all(service.is_done(str(100 + k)) for k in range(len(places)))
@@ -218,7 +218,7 @@ def test_a_job_of_an_older_version_is_continued(left_running):
     rewrite_job(left_running, forget)
     (left_running.witness / "wait").unlink()
 
-    left_running.run_until_quiet()
+    left_running.run_until_idle()
 
     left_running.check(faults=1)
 
@@ -236,7 +236,7 @@ def test_a_job_of_a_newer_version_is_not_touched(left_running):
     assert path.read_bytes() == before
     (left_running.witness / "wait").unlink()
     rewrite_job(left_running, lambda content: [content.pop(name) for name in ("shape", "age")])
-    left_running.run_until_quiet()  # the newer one, as it were
+    left_running.run_until_idle()  # in place of the newer version
     left_running.check(faults=1)
 
 
@@ -248,5 +248,5 @@ def test_a_job_of_a_newer_version_can_be_set_aside(left_running):
     (told,) = rebuild_state(left_running.work_dir())
 
     assert "job 41: set aside" in told
-    left_running.run_until_quiet()
+    left_running.run_until_idle()
     left_running.check(faults=1)

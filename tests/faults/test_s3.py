@@ -42,7 +42,7 @@ def test_a_failing_s3_only_delays_a_job(service, method, key, action, times):
     service.send("41")
     service.proxy.on(method, key, action, times)
 
-    service.run_until_quiet_from_a_loop()
+    service.run_in_loop_until_idle()
 
     assert service.proxy.fired
     service.check(faults=service.proxy.fired)
@@ -54,7 +54,7 @@ def test_a_page_of_the_listing_that_comes_twice_or_without_its_end(service):
     again = rewrite(lambda page: page.replace(*ends))  # and no token of a next page
     service.proxy.on("GET", "", again, 3)
 
-    service.run_until_quiet_from_a_loop()
+    service.run_in_loop_until_idle()
 
     service.check(faults=3)
 
@@ -67,7 +67,7 @@ def test_a_wrong_clock_of_s3_changes_nothing(service, minutes):
     service.send("41")
 
     if minutes > 0:
-        service.run_until_quiet()
+        service.run_until_idle()
     else:  # by S3's clock, the files were written in the future
         daemon = service.start()
         wait_until(lambda: service.proxy.fired > 5)
@@ -99,7 +99,7 @@ def test_a_clock_that_s3_rejects_is_reported_until_it_is_corrected(service):
 @pytest.mark.parametrize(
     ("s3_timeout", "seconds"),
     [
-        # Five minutes and the timeout of the service, both a hundredth of what they are.
+        # Five minutes and the timeout of the service, both scaled down by a hundred.
         (0.2, 3),
         pytest.param(20, 300, marks=pytest.mark.long),
     ],
@@ -150,7 +150,7 @@ def test_objects_that_change_between_the_listing_and_the_copy(service):
     service.send("41")
     service.proxy.on("GET", "incoming/41/params.csv", replace_it)
 
-    service.run_until_quiet()
+    service.run_until_idle()
 
     service.check(faults=1)
     manifest = service.store.read_manifest("41")
@@ -172,7 +172,7 @@ def test_rejected_uploads_of_one_job_do_not_delay_another(service):
 
 
 def test_the_heartbeat_counts_queued_jobs_without_their_ids(service):
-    ids = [str(7_104_200_100 + number) for number in range(9)]  # no figure looks like these
+    ids = [str(7_104_200_100 + number) for number in range(9)]  # no other number looks like these
     for job_id in ids:
         service.send(job_id)
     service.slots(1)
@@ -183,7 +183,7 @@ def test_the_heartbeat_counts_queued_jobs_without_their_ids(service):
         there = keys(service.store, "processed/_")
         return json.loads(read(service.store, "processed/_service.json")) if there else {}
 
-    # A pass that a busy machine has cut short says less.
+    # On a busy machine a pass may be cut short and count fewer jobs.
     wait_until(lambda: (beat().get("queued"), beat().get("running")) == (8, 1))
     last = "queued (8 jobs ahead)"
     wait_until(lambda: (service.store.read_status(ids[-1]) or {}).get("stage") == last)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.real
 
 CORR = r"processed/41/runs/.*\.h5"
 IN_PARTS = 9 * 2**20  # bytes: a part of 8 MiB and another one
-# Its worker has ended when the daemon first looks: the first upload is the last.
+# Its worker has ended before the first pass, so there is only one upload.
 AT_ONCE = {"worker": "instant"}
 PARTS = {**AT_ONCE, "multipart_from": 2**20}
 
@@ -45,7 +45,7 @@ def unfinished(service) -> list[dict]:
 def test_a_failed_multipart_upload_is_aborted_and_repeated(large, method, action, times):
     large.proxy.on(method, CORR, action, times)
 
-    large.run_until_quiet(**PARTS)
+    large.run_until_idle(**PARTS)
 
     assert large.proxy.fired
     if method == "PUT":
@@ -70,7 +70,7 @@ def test_a_multipart_upload_aborted_by_s3_is_repeated(large):
     large.proxy.on("POST", CORR, note_it)
     large.proxy.on("PUT", CORR, after(1, abort_it), 2)
 
-    large.run_until_quiet(**PARTS)
+    large.run_until_idle(**PARTS)
 
     large.check(faults=1)
 
@@ -89,7 +89,7 @@ def test_a_kill_during_a_multipart_upload(large, method, through):
     assert daemon.wait(60) == -signal.SIGKILL
     large.proxy.calm()
 
-    large.run_until_quiet(**PARTS)
+    large.run_until_idle(**PARTS)
 
     large.check(faults=1)
     assert len(unfinished(large)) <= 1, "what the bucket's rule aborts"
@@ -115,10 +115,10 @@ def test_a_result_that_changes_while_it_is_uploaded_is_not_published(large, chan
         changes[change](path)
         return ask()
 
-    # Between its hash and its first byte the daemon asks whether it is there already.
+    # Between its hash and its first byte the daemon checks whether the object exists already.
     large.proxy.on("HEAD", CORR, change_it)
 
-    large.run_until_quiet(**settings)
+    large.run_until_idle(**settings)
 
     large.check(faults=1)
     manifest = large.store.read_manifest("41")

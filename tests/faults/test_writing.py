@@ -183,7 +183,7 @@ def check_failure(ended: Ended, folder: Path, expected: dict, reason: str) -> No
 POINTS = {"first": lambda n: 0, "middle": lambda n: n // 2, "last": lambda n: n - 1}
 
 
-# To draw takes 2 s, so images are tried in the middle only: there it is an image that fails.
+# Rendering takes 2 s, so images are made only in the middle case, where an image fails.
 TRIED = [(c, p) for c in CASES for p in POINTS if c != "images" or p == "middle"]
 
 
@@ -206,7 +206,7 @@ def test_a_command_ends_with_74_and_goes_on_when_the_disk_is_well(
     check_failure(ended, folder, expected, reason)
     if state == "full":
         assert "0 bytes free" in ended.message
-        # Processes of a pool are killed with the first of them that fails.
+        # All processes of a pool are killed when one of them fails.
         assert case in ("images", "pool", "stack") or not list(folder.rglob("*.partial"))
 
     disk.mend()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from working import ordered, work
+from working import requested_content, work
 
 
 def take(path: Path) -> bool:
@@ -38,7 +38,7 @@ def main(folder: Path, witness: Path) -> None:
         time.sleep(0.01)
     if (witness / "fail").exists():
         sys.exit(int((witness / "fail").read_text()))
-    work(folder, ordered(witness))
+    work(folder, requested_content(witness))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_a_job_that_has_not_settled_waits(store, tmp_path):
     host = Host(store, tmp_path)
     send(store, "41")
 
-    assert host.run_pass() == 1, "it counts as something left to do"
+    assert host.run_pass() == 1, "it counts as unfinished"
     assert host.daemon.jobs == {}
 
 
@@ -325,7 +325,7 @@ def test_every_line_of_an_error_of_the_worker_is_in_the_reason(host, store):
 @pytest.mark.parametrize(
     ("reasons", "stage"),
     [
-        (None, "finished"),  # of 0.1.0
+        (None, "finished"),  # a manifest of version 0.1.0
         ([], "finished"),
         ([{"reason": "x", "channel_days": 14}, {"reason": "y", "channel_days": 2}],
          "finished; channel-days without a correlation: 16"),
@@ -608,7 +608,7 @@ def test_a_failing_job_does_not_delay_the_publication_of_another(
     host.run_pass()
     host.finish("3")
     host.run_pass()
-    assert status(store, "3")["state"] == "done", "a job that comes later is not held up either"
+    assert status(store, "3")["state"] == "done", "a later job is not delayed either"
 
 
 # --- crashes, restarts, other daemons ---
@@ -635,7 +635,7 @@ def test_no_queue_position_is_published_for_a_job_of_another_daemon(make_host, s
     send(store, "41")
     first.run_pass()
     first.launcher.end("41", 1)
-    first.run_pass()  # it waits for another try
+    first.run_pass()  # the job backs off
     shown = status(store)["stage"]
     for number in range(6):
         send(store, f"3{number}")
@@ -648,7 +648,7 @@ def test_no_queue_position_is_published_for_a_job_of_another_daemon(make_host, s
 
 def test_the_work_folder_stays_within_its_quota(make_host, store):
     """I11: space is freed by removing ended jobs, never running ones."""
-    quota = 4_000_000  # bytes; a job may take 1.72 MB and takes 1.5 MB
+    quota = 4_000_000  # bytes; a job is estimated at 1.72 MB and takes 1.5 MB
     host = make_host(quota=float(quota), max_parallel=3)
     for number in range(8):
         send(store, str(100 + number))
@@ -692,14 +692,14 @@ def test_a_file_replaced_between_listing_and_copy_is_staged_in_the_next_pass(hos
 def test_a_worker_that_was_started_but_not_recorded_is_adopted(host, store):
     send(store, "41")
     host.run_pass()
-    host.job().changed(state="queued")  # as if the daemon had died before it wrote
+    host.job().changed(state="queued")  # as if the daemon had died before recording the start
     host.start()
     host.launcher.start = None
     host.run_pass()
 
     assert host.job().state == "running"
     host.run_pass()
-    assert status(store)["state"] == "running", "its deadline counts from when it was found"
+    assert status(store)["state"] == "running", "its deadline counts from its adoption"
 
 
 @pytest.mark.parametrize(
@@ -769,7 +769,7 @@ def test_a_job_that_ended_elsewhere_is_not_run_again(make_host, store):
 
     assert other.run_pass() == 0
     assert other.daemon.jobs == {}
-    other.store.read_status = None  # it is not asked a second time
+    other.store.read_status = None  # a second request would fail
     assert other.run_pass() == 0
 
 
@@ -790,11 +790,11 @@ def test_a_job_of_a_lost_machine_runs_on_another(make_host, store, monkeypatch):
     assert status(store)["state"] == "running"
 
     other = make_host("two")
-    assert other.run_pass() == 0, "another daemon does it, as far as anybody can know"
+    assert other.run_pass() == 0, "another daemon holds its lease"
     assert other.launcher.running == []
     find = store.find
     monkeypatch.setattr(store, "find", lambda key: replace(find(key), age=1e9))  # s, by S3's clock
-    other.daemon.leases.now = lambda: 1e9  # and by the machine's own
+    other.daemon.leases.now = lambda: 1e9  # and by this machine's clock
     assert other.run_pass() == 1
     assert other.launcher.running == ["41"]
 
@@ -890,7 +890,7 @@ def test_the_interval_is_shorter_while_jobs_are_unfinished_and_has_jitter(
     host.daemon.run_forever(Stop())
 
     assert low <= min(waits) <= max(waits) <= high
-    assert max(waits) - min(waits) >= 0.9 * (high - low), "they are spread"
+    assert max(waits) - min(waits) >= 0.9 * (high - low), "they have jitter"
 
 
 def test_the_interval_doubles_while_s3_is_unreachable(make_host):
@@ -1037,7 +1037,9 @@ def test_a_worker_killed_from_outside_is_retried(bucket, run_daemon, tmp_path):
     wait_until(lambda: (status(store) or {}).get("log_tail") == ["up"])
     (job,) = load_jobs(tmp_path / "work")
 
-    wait_until(lambda: "worker" in read_record(job.folder))  # written beside its first words
+    wait_until(
+        lambda: "worker" in read_record(job.folder)
+    )  # recorded at about the same time as its first line
     os.kill(read_record(job.folder)["worker"]["pid"], signal.SIGKILL)
     wait_until(lambda: status(store)["log_tail"] == ["up", "up"])
     (job.folder / "go").touch()

@@ -60,14 +60,16 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
         daemon.view_repair._when = daemon.heartbeat._when = 1.8e9
         monkeypatch.setattr(daemon.admission, "_count_free_slots", lambda: 0)
         files = {"stations.csv": STATIONS, "params.csv": PARAMS}
-        with monkeypatch.context() as known:  # what each job is, and that its user was told
+        with (
+            monkeypatch.context() as known
+        ):  # as if all jobs had been inspected and their positions published
             known.setattr(store, "fetch", lambda _: files)
             known.setattr(store, "read_status", lambda _: None)
             known.setattr(store, "read_manifest", lambda _: None)
             known.setattr(store, "find_status", lambda _: ({}, None))
             known.setattr(store, "put_status_if", lambda *_: '"0"')
             candidates = daemon.admission._candidates
-            # A busy machine needs some passes: each looks at jobs for two seconds at most.
+            # A busy machine needs several passes: each inspects jobs for at most two seconds.
             while len(candidates) < 1000 or any(c.ahead < 0 for c in candidates.values()):
                 assert daemon.run_pass() == 1000
         for what, most in (("waiting", 30), ("finished", 11)):
@@ -86,7 +88,7 @@ def test_a_poll_of_a_thousand_jobs_is_cheap_and_one_listing(
             milliseconds, n_calls = statistics.median(spent) * 1000, calls_of(daemon.run_pass)
             told = f"a poll of 1000 {what} jobs: {milliseconds:.1f} ms of CPU, {n_calls} calls"
             record_property("report", f"{told}, 2 requests")
-            # Milliseconds change with the machine's mood: 26 and 9 calls a job were 10 to 16 and
+            # Milliseconds depend on the load of the machine: 26 and 9 calls a job were 10 to 16 and
             # 7 to 9 of them.
             assert n_calls < most * 1000
 

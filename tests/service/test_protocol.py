@@ -36,22 +36,22 @@ class World:
 
     lease: tuple[int, bool] = (-1, False)  # owner, valid
     attempts: int = 0
-    files: frozenset[tuple[int, int, int]] = frozenset()  # place, part, attempt that wrote it
+    files: frozenset[tuple[int, int, int]] = frozenset()  # location, part, attempt that wrote it
     manifest: int = 0
     published: int = 0
     view: str = ""  # "" | done | cancelled | failed
-    is_cancelled: bool = False  # the marker lies under incoming/
-    retries: int = 0  # orders of the operator that are left
+    is_cancelled: bool = False  # the cancel marker is under incoming/
+    retries: int = 0  # retries that the operator may still request
     hosts: tuple[Host, Host] = (Host(), Host())
 
 
 @dataclass(frozen=True)
 class Rules:
-    scoped: bool = True  # results of an attempt have a prefix of their own
-    conditional: bool = True  # the manifest is put only where there is none
+    scoped: bool = True  # each attempt has a prefix of its own for its results
+    conditional: bool = True  # the manifest is written only if there is none
     lease: bool = True
     durable: bool = True  # job.json survives a kill
-    looks_first: bool = True  # an end without results is told only where no manifest stands
+    looks_first: bool = True  # an end without results is published only if there is no manifest
 
 
 def steps(world: World, rules: Rules) -> Iterator[tuple[str, World]]:
@@ -138,7 +138,7 @@ def reduced(world: World, rules: Rules) -> World:
     files = frozenset(f for f in world.files if not rules.scoped or f[2] in of_use)
     world = replace(world, files=files)
     if not world.lease[1]:
-        world = replace(world, lease=(-1, False))  # whose it was is of no use to anybody
+        world = replace(world, lease=(-1, False))  # its former owner does not matter
     first, second = world.hosts
     if first <= second:
         return world
@@ -172,7 +172,7 @@ def explore(rules: Rules, retries: int = 1, is_broken: bool = False) -> tuple[in
             if earlier not in good:
                 good.add(earlier)
                 stack.append(earlier)
-    # A job whose machines were all lost as often as the model allows has no attempt left.
+    # If all machines were lost as often as the model allows, a job has no attempt left.
     stuck = sum(w not in good and w.attempts < MOST_ATTEMPTS for w in seen)
     return len(seen), bad, stuck
 

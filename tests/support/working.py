@@ -9,7 +9,7 @@ from pathlib import Path
 CORRELATIONS = b"\x89HDF correlations"
 
 
-def ordered(witness: Path) -> bytes:
+def requested_content(witness: Path) -> bytes:
     """Correlations of as many bytes as the file ``size`` of a test contains."""
     size = witness / "size"
     return CORRELATIONS.ljust(int(size.read_text()) if size.exists() else 0, b"\0")

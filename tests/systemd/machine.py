@@ -19,7 +19,7 @@ import docker
 from hosting import wait_until
 
 HERE = Path(__file__).parent
-SOCKET = "/opt/engine.sock"  # of the engine that the machine runs on, for its daemon to ask
+SOCKET = "/opt/engine.sock"  # of the engine that runs the machine, for its daemon
 _ETC = "/etc/xcor/xcor.env"
 _PRINTED = "/opt/printed"  # output of commands
 

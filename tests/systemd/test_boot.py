@@ -16,9 +16,9 @@ from xcor_daemon.storage.bucket import Bucket
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts/aws"))
 import release
 
-# The machine takes a while to be made where the base image is new, too.
+# Includes building the machine, and its base image if that is new.
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
-# A day of which the archive has nothing: a worker is through in seconds.
+# A day without data in the archive: a worker ends within seconds.
 EMPTY = {"stations": STATIONS.replace(b"2019-01-0", b"2019-02-0"), "params": PARAMS}
 SOON = "[Service]\nRestartSec=100ms\n"
 
@@ -37,7 +37,7 @@ def machine(docker_host, base_image, norsar, s3_server, tmp_path_factory) -> Ite
 def store(bucket, machine) -> Iterator[Bucket]:
     """A bucket configured in the service, which is stopped at the end."""
     machine.set(XCOR_BUCKET=bucket.name, XCOR_FAULT="")
-    # A worker of the test before, which outlives its daemon, may still be writing there.
+    # A worker of the previous test survives its daemon and may still be writing there.
     wait_until(lambda: machine.sh("rm -rf /var/lib/xcor/work && echo gone", False) == "gone")
     yield Bucket(bucket.server.client(), bucket.name, settle=0)
     machine.sh("systemctl stop xcor-poll.timer xcor-poll.service xcor-daemon", check=False)
@@ -77,7 +77,7 @@ def test_the_service_is_ready_after_a_pass_and_runs_as_its_user(machine, store):
     assert (facts["CapEff"], facts["CapBnd"]) == ("0" * 16, "0" * 16)
     assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
     assert machine.sh("stat --format='%U %a' /var/lib/xcor") == "xcor 700"
-    # As the service sees it, nothing but its own folders can be written.
+    # For the service, only its own folders are writable.
     seen = machine.sh(f"awk '$5 == \"/\" {{print $6}}' /proc/{process}/mountinfo")
     assert seen.split(",")[0] == "ro"
 
@@ -166,7 +166,7 @@ def test_a_timer_runs_a_pass_each_second_and_finds_earlier_workers(machine, stor
     def passes() -> int:
         return machine.journal("xcor-poll").count("Finished")
 
-    wait_until(lambda: passes() >= 2)  # the last one may still be at its end
+    wait_until(lambda: passes() >= 2)  # the last one may still be ending
     assert passes() <= seconds + 1
     wait_until(lambda: machine.show("ActiveState", "xcor-poll.service") == "inactive")
     assert machine.show("Result", "xcor-poll.service") == "success"

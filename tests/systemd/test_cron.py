@@ -18,7 +18,7 @@ from xcor_daemon.storage.bucket import Bucket
 pytestmark = pytest.mark.real
 CRON = Path(__file__).parents[2] / "scripts/xcor-cron"
 
-# Says when it starts and when SIGTERM ends it.
+# Writes when it starts and when SIGTERM ends it.
 STAND_IN = """#!/bin/sh
 echo "start $*" >> "$LOG"
 trap 'echo end >> "$LOG"; exit 0' TERM
@@ -51,7 +51,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
 def stop(minute: subprocess.Popen) -> None:
     """End a run early, as its own SIGTERM does."""
     if minute.poll() is None:
-        # flock does not hand a signal on to what it runs.
+        # flock does not pass a signal on to its command.
         children = Path(f"/proc/{minute.pid}/task/{minute.pid}/children").read_text().split()
         for child in children:
             os.kill(int(child), signal.SIGTERM)
@@ -64,7 +64,7 @@ def test_overlapping_minutes_run_one_after_the_other(start, tmp_path):
     daemon.chmod(0o755)
     settings = {"XCOR_WORK_DIR": str(tmp_path / "work"), "LOG": str(log)}
 
-    # Long enough for a shell to begin to listen to SIGTERM.
+    # Long enough for a shell to install its handler of SIGTERM.
     minutes = [start(daemon, 1.5, **settings) for _ in range(3)]
 
     assert [minute.wait(60) for minute in minutes] == [0, 0, 0]
