@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import doctest
+import operator
+import re
 import shutil
 import subprocess
 import sys
@@ -88,3 +91,20 @@ def test_the_functions_give_the_bytes_of_a_job(tmp_path):
 
     file = CorrFile(tmp_path / "CORR" / f"{DAY}.h5")
     assert corr.tobytes() == file.read(slice(0, 1))[0].tobytes()
+
+
+def test_the_example_of_the_documentation_gives_what_it_shows():
+    failed, attempted = doctest.testfile(str(ROOT / "docs/python.md"), module_relative=False)
+
+    assert attempted > 10
+    assert not failed
+
+
+def test_the_documentation_lists_every_public_name_and_no_other():
+    text = (ROOT / "docs/python.md").read_text()
+    (table,) = re.findall(r"\| step \| functions \|\n(.*?)\n\n", text, re.DOTALL)
+    listed = re.findall(r"`([a-z_.]+)`", table)
+
+    for name in listed:
+        operator.attrgetter(name)(xcor_daemon)
+    assert {name.partition(".")[0] for name in listed} == set(PUBLIC)
