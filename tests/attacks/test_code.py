@@ -1,4 +1,4 @@
-"""What must not stand in the code at all, looked for in its syntax trees."""
+"""Calls that the code must not contain, searched in its syntax trees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHELL = [
     for path in sorted(ROOT.glob("scripts/**/*"))
     if path.is_file() and path.read_bytes().startswith((b"#!/bin/sh", b"#!/usr/bin/env bash"))
 ]
-# Modules that run what they read.
+# Modules that execute their input.
 LOADERS = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib", "torch"}
 # Calls by the last part of their name, whatever stands before it.
 FORBIDDEN = {
@@ -30,7 +30,7 @@ HARMLESS = {("re", "compile"), ("platform", "system")}
 
 
 def trouble(tree: ast.AST) -> Iterator[str]:
-    """What a syntax tree must not hold, and where."""
+    """Forbidden nodes of a syntax tree, with their places."""
     for node in ast.walk(tree):
         where = f"line {getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -50,7 +50,7 @@ def _call(node: ast.Call) -> Iterator[str]:
         yield f"calls {name}"
     if _is(given.get("shell"), True) or ("shell" in given and not _is(given["shell"], False)):
         yield "shell=True"
-    # ObsPy guesses a format by unpickling, and unpacks archives, unless it is told not to.
+    # ObsPy guesses a format by unpickling, and unpacks archives, unless that is disabled.
     if name == "read" and owner in ("", "obspy"):
         if "format" not in given:
             yield "read() without a format"
@@ -105,7 +105,7 @@ def test_no_program_loads_pickles_guesses_formats_or_starts_a_shell(path):
         "MassDownloader()",
     ],
 )
-def test_the_rule_finds_what_it_is_for(code):
+def test_the_rule_finds_violations(code):
     assert list(trouble(ast.parse(code)))
 
 

@@ -1,4 +1,4 @@
-"""Data of strangers: pickles, archives, bombs and lies, served by every source that there is."""
+"""Untrusted data: pickles, archives, bombs and false values, served by every kind of source."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def lying_in_an_archive(body, folder):
 
 @pytest.mark.parametrize("served", [served_by_fdsn, served_by_s3, lying_in_an_archive])
 @pytest.mark.parametrize("body", BODIES)
-def test_what_is_served_for_miniseed_is_neither_loaded_nor_unpacked(
+def test_other_formats_served_as_miniseed_are_neither_loaded_nor_unpacked(
     body, served, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -122,7 +122,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_xml_of_a_stranger_does_not_go_off(bomb):
+def test_untrusted_xml_is_not_expanded(bomb):
     with pytest.raises(ValueError, match=r"document type|not XML|not valid StationXML"):
         read_stationxml(BOMBS[bomb])
 
@@ -140,7 +140,7 @@ def test_nor_does_that_of_a_listing(bomb):
     assert (result.status, "the listing is unreadable" in str(result)) == ("failed", True)
 
 
-# --- where data come from is never a stranger's word ---
+# --- sources are never chosen by untrusted input ---
 
 ADDRESSES = [
     "http://169.254.169.254/latest/meta-data/iam/",
@@ -194,10 +194,10 @@ def job(folder, *rows):
     )
 
 
-# --- what strangers say, in tables and logs ---
+# --- untrusted text in tables and logs ---
 
 
-def test_what_a_data_centre_says_is_no_formula_and_no_line_of_its_own(tmp_path, caplog):
+def test_text_of_a_data_centre_is_not_a_formula_and_not_a_line_of_its_own(tmp_path, caplog):
     body = b'=HYPERLINK("http://evil")\r\n2022-01-02,CI.FAKE..LHZ,kept\x1b[2J'
     job(tmp_path, "CI,WBM,,LHZ,2022-01-02,2022-01-03,\n")
 
@@ -217,7 +217,7 @@ def test_what_a_data_centre_says_is_no_formula_and_no_line_of_its_own(tmp_path, 
 
 
 @pytest.mark.parametrize("begin", ["=", "+", "-", "@"])
-def test_a_reason_that_begins_with_an_odd_name_of_a_file_is_no_formula(begin, tmp_path):
+def test_a_reason_that_begins_with_an_odd_name_of_a_file_is_not_a_formula(begin, tmp_path):
     (tmp_path / f"{begin}cmd|calc").write_bytes(WAVEFORMS)
     source = Archive(tmp_path)
     (tmp_path / f"{begin}cmd|calc").unlink()  # so it cannot be read any more
@@ -230,7 +230,7 @@ def test_a_reason_that_begins_with_an_odd_name_of_a_file_is_no_formula(begin, tm
     assert escape_formula(-1.5) == -1.5
 
 
-def test_a_reason_of_a_stranger_makes_no_line_and_no_escape_of_a_table():
+def test_an_untrusted_reason_adds_no_line_and_no_escape_to_a_table():
     reason = "the download failed: \x1b[2J\nerror: all is well; \u202eevil"
     row = ChannelDay("2022-01-02", "CI.WBM..LHZ", "failed", "fdsn:x", reason=reason)
 

@@ -21,7 +21,7 @@ from xcor_daemon.web.submit import MAX_BODY, handle, submit
 
 
 class Store:
-    """Keeps what is written, once."""
+    """Stores each object once."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -115,7 +115,7 @@ def host_of(page) -> str:
 
 
 def say(page, request: bytes) -> bytes:
-    """Send bytes, hang up, and read what comes back, as far as the server lets us."""
+    """Send bytes, hang up, and read the answer up to the end of the connection."""
     host, port = host_of(page).split(":")
     answer = b""
     with (
@@ -185,7 +185,7 @@ def test_an_odd_request_is_refused_and_the_next_one_is_served(page, kind):
     ["", "POST", "POST /jobs", "POST /jobs HTTP/9.9", "\x16\x03\x01", "DELETE /jobs HTTP/1.1",
      "PUT /incoming/41/params.csv HTTP/1.1", "POST " + "/" * 70_000 + " HTTP/1.1"],
 )  # fmt: skip
-def test_a_line_that_is_no_request_of_ours_gets_no_job(page, line):
+def test_a_malformed_request_line_creates_no_job(page, line):
     before = dict(page.store.files)
 
     answer = post(page, JSON_KIND, LENGTH, line=line)

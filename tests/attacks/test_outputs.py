@@ -1,4 +1,4 @@
-"""A worker that was taken over: what it leaves is published only if it is its own and whole.
+"""A worker under an attacker's control: only complete files of its own are published.
 
 More of such ends stand in tests/service/test_daemon.py
 (`test_a_worker_with_broken_outputs_has_failed`) and tests/storage/test_jobs.py
@@ -79,7 +79,7 @@ def test_nothing_from_outside_is_published(end, name, store, tmp_path):
         end(path, secret)
         outputs["files"].append({"name": "PLOT/extra.png", "size": 5, "sha256": "0" * 64})
         (job.folder / "outputs.json").write_text(json.dumps(outputs))
-        daemon.run_pass()  # while the worker runs, what is whole is published
+        daemon.run_pass()  # while the worker runs, complete files are published
         launcher.workers["41", job.run] = launcher.workers["41", job.run].__class__("ended", 0)
         daemon.run_pass()
 

@@ -1,4 +1,4 @@
-"""Requests of strangers: keys, ids, numbers, rows without end, and what of them reaches a log."""
+"""Untrusted requests: keys, ids, numbers, endless rows, and their parts that reach a log."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ SIX = {"fs": "4", "freqmin": "0.12", "freqmax": "0.35", "cc_step": "300", "cc_le
 
 
 def refusal(parse, *arguments):
-    """What is accepted, or the text of what is wrong."""
+    """The accepted values, or the text of the error."""
     try:
         return parse(*arguments), ""
     except RequestError as error:
@@ -173,7 +173,7 @@ def test_a_file_without_end_is_a_few_problems(kind):
 EVIL = "x\r\nERROR job 42: done\x1b[2J\x9b31m\u2028\u202e"
 
 
-def test_a_strangers_values_reach_messages_as_printable_text():
+def test_untrusted_values_reach_messages_as_printable_text():
     row = f'"{EVIL}",A,,BHZ,2019-01-01,2019-01-02\n'
 
     with pytest.raises(RequestError) as refused:
@@ -184,7 +184,7 @@ def test_a_strangers_values_reach_messages_as_printable_text():
 
 
 @pytest.mark.parametrize("kind", ["text", "json"])
-def test_a_log_line_of_a_stranger_stays_one_line(kind, capsys):
+def test_an_untrusted_log_line_stays_one_line(kind, capsys):
     log = logging.Logger("attacked")
     logs.set_up(kind, log)
 

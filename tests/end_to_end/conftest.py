@@ -42,7 +42,7 @@ class Service:
         return job_id
 
     def store(self) -> Bucket:
-        """What the submit function writes to."""
+        """The bucket of the submit function."""
         return Bucket(self.bucket.server.client(), self.bucket.name)
 
     def read(self, key: str) -> bytes | None:

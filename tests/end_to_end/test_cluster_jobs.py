@@ -45,7 +45,7 @@ def core_hours(files):
     return estimate(parse_request(files)).core_seconds / 3600
 
 
-def test_the_cluster_does_what_is_too_large_for_the_daemon_itself(
+def test_the_cluster_runs_jobs_that_are_too_large_for_the_daemon(
     serve, fdsn_server, large_job, small_job, dask_cluster, monkeypatch
 ):
     for name, value in dask_cluster.environ.items():
@@ -65,7 +65,7 @@ def test_the_cluster_does_what_is_too_large_for_the_daemon_itself(
     assert dask_cluster.clients() == 1
 
 
-def test_a_daemon_told_to_give_all_to_the_cluster_does_so(
+def test_a_daemon_with_executor_dask_runs_all_jobs_on_the_cluster(
     serve, fdsn_server, small_job, dask_cluster, monkeypatch
 ):
     for name, value in dask_cluster.environ.items():
@@ -80,7 +80,7 @@ def test_a_daemon_told_to_give_all_to_the_cluster_does_so(
     assert dask_cluster.clients() == before + 1
 
 
-def test_without_a_cluster_a_job_that_is_too_large_is_told_what_it_needs(
+def test_without_a_cluster_a_job_that_is_too_large_is_rejected_with_its_requirements(
     serve, fdsn_server, sample_job
 ):
     hours = core_hours(sample_job)
@@ -94,6 +94,6 @@ def test_without_a_cluster_a_job_that_is_too_large_is_told_what_it_needs(
 
 
 def executors(service) -> dict[str, str]:
-    """Who did each job, by its number."""
+    """The executor of each job, by its number."""
     found = [json.loads(path.read_text()) for path in Path(service.folder).glob("work/**/job.json")]
     return {job["id"]: job["executor"] for job in found}

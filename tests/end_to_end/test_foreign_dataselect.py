@@ -56,7 +56,7 @@ def test_a_day_with_margins_is_what_the_archive_on_disk_has(url):
 
     fetched = dict(source.fetch([WBM, RUSS, THIS, CCA, ABSENT, WRONG_LOCATION], start, end))
 
-    for missing in (ABSENT, WRONG_LOCATION):  # a blank location is no wildcard
+    for missing in (ABSENT, WRONG_LOCATION):  # a blank location is not a wildcard
         assert fetched.pop(missing).status == "nodata"
     assert_like_the_archive(fetched, start, end)
     assert asked == [6]
@@ -70,7 +70,7 @@ def test_a_piece_of_a_day_is_cut_out_of_whole_records(url):
     assert_like_the_archive(fetched, start, start + 100 * NS)
 
 
-def test_a_day_that_the_centre_does_not_have_is_no_data_and_no_failure(url):
+def test_a_day_that_the_centre_does_not_have_is_not_a_failure(url):
     start = day_start(date(2022, 1, 20))
 
     results = [result for _, result in Fdsn(url).fetch([WBM, CCA], start, start + 86400 * NS)]

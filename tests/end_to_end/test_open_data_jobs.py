@@ -27,7 +27,7 @@ PARAMS = """fs,freqmin,freqmax,cc_step,cc_len,maxlag
 PAIRS = "First,Second\nCI.HEC,CI.CCA\nBK.THIS.00.LHZ,CI.WBM..LHZ\n"
 
 
-def test_named_pairs_from_two_buckets_show_what_is_known_of_them(
+def test_named_pairs_from_two_buckets_show_their_known_arrivals(
     serve, s3_server, tmp_path, monkeypatch
 ):
     url = open_bucket(s3_server)

@@ -100,7 +100,7 @@ def assert_moveout(path: Path) -> None:
 
 
 def assert_fields(path: Path) -> None:
-    """The file holds what the contract says, in the shapes and types that it says."""
+    """The file has the arrays of the contract, with its shapes and types."""
     with xarray.open_dataset(path, engine="h5netcdf") as data:
         for name, (dims, dtype) in CORR_FIELDS.items():
             assert data[name].dims == dims, name

@@ -33,7 +33,7 @@ HEAD = "type,phase_smooth,stack_all,job"
 
 
 class Page:
-    """What the page does: POST /jobs, then read what anybody may read."""
+    """As the page: POST /jobs, then read the public files."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -120,7 +120,7 @@ def test_stacks_of_all_original_methods_appear_and_bad_requests_are_refused(
 
 
 def refused_before_they_are_jobs(page: Page, corr: str) -> None:
-    """What the page is told at once, with the column and what is needed."""
+    """Errors that the page gets at once, with the column and the remedy."""
     for row, reason in (
         (f"mean,,true,{corr}", "type = mean is not one of linear, phase-weighted, robust"),
         (f"linear,2,true,{corr}", "phase_smooth = 2 applies only with type=phase-weighted"),

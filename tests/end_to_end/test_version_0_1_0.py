@@ -1,4 +1,4 @@
-"""What version 0.1.0 left behind is read, adopted and finished.
+"""Jobs, work folders and buckets of version 0.1.0 are read, adopted and finished.
 
 ``made_by_0.1.0.tar.xz`` holds a bucket and a work folder whose daemon and worker were killed while
 job 42 had two of its four days (41 is published; 43, and 44 that stacks 41, wait), and two job
