@@ -28,7 +28,7 @@ def _limits(engine: Engine, config: Config) -> Result:
         return FAIL, f"{name} does not filter system calls; enable its default seccomp profile"
     if not about["LiveRestoreEnabled"]:
         remedy = 'write {"live-restore": true} to /etc/docker/daemon.json and reload it'
-        return WARN, f"{name}: its restart ends workers; {remedy}"
+        return WARN, f"{name}: a restart of the engine ends workers; {remedy}"
     return OK, f"{name}, limits, seccomp and live-restore are on"
 
 

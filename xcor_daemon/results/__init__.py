@@ -1,4 +1,4 @@
-"""Results of jobs in Python and in other tools: open them where they lie, export, compare.
+"""Results of jobs in Python and in other tools: open them in a folder or in S3, export, compare.
 
     from xcor_daemon.results import open_results
 

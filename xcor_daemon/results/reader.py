@@ -65,7 +65,7 @@ class Results:
         self.name = name
         self._openers = openers
         self._opened: dict[str, xarray.Dataset] = {}
-        self._joined: dict[str, xarray.Dataset] = {}  # days in several files
+        self._concatenated: dict[str, xarray.Dataset] = {}  # days in several files
 
     @cached_property
     def days(self) -> list[str]:
@@ -90,9 +90,11 @@ class Results:
         blocks = sorted(name for name in self._arrays if name.startswith(f"CORR/{day}/"))
         if not blocks:
             return self._open(f"CORR/{day}.h5", "day", self.days)
-        if day not in self._joined:
-            self._joined[day] = concatenate([self._open(name, "day", self.days) for name in blocks])
-        return self._joined[day]
+        if day not in self._concatenated:
+            self._concatenated[day] = concatenate(
+                [self._open(name, "day", self.days) for name in blocks]
+            )
+        return self._concatenated[day]
 
     def stack(self, method: str = "linear") -> xarray.Dataset:
         """A file of stacks: ``stack`` (pair, lag) or (pair, day, lag)."""
@@ -196,7 +198,7 @@ class Results:
         for data in self._opened.values():
             data.close()
         self._opened.clear()
-        self._joined.clear()
+        self._concatenated.clear()
 
     def __enter__(self) -> Results:
         return self
