@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from xcor_daemon.errors import RequestError
 from xcor_daemon.request.cost import check_files
 from xcor_daemon.request.csv_table import LIMITS
+from xcor_daemon.request.job_files import JOB_ID
 from xcor_daemon.request.params import RULES
 from xcor_daemon.request.parse import XcorRequest, format_params, parse_stacking
 from xcor_daemon.request.stacking_params import STACKING_RULES
@@ -43,6 +45,13 @@ def test_the_worker_reads_the_golden_files_as_they_are_meant(case: Path):
     got = answer((case / "stations.csv").read_bytes(), (case / "params.csv").read_bytes())
 
     assert got == expected
+
+
+def test_page_and_worker_have_the_same_pattern_of_a_job_id():
+    text = (FOLDER.parents[1] / "site/js/lib/job_id.js").read_text()
+
+    (pattern,) = re.findall(r'JOB_ID = "([^"]+)"', text)
+    assert pattern == JOB_ID
 
 
 def test_page_and_worker_have_the_same_rules_that_need_the_same_values(node: Path):

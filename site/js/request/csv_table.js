@@ -1,10 +1,10 @@
 /** CSV text -> rows and values, each checked by itself, as in the worker (request/csv_table.py). */
 
 import { parseCsv } from "../lib/csv.js";
+import { isJobId } from "../lib/job_id.js";
 import { general, shortest } from "../lib/python_numbers.js";
 
 const NUMBER = /^[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?$/;
-const JOB_ID = /^[0-9]{1,16}$/;
 const INTERVAL = /^[1-9][0-9]{0,3}(h|D|ME)$/;
 const CHANNEL = "[A-Z0-9]{1,8}\\.[A-Z0-9]{1,8}\\.[A-Z0-9]{0,2}\\.[A-Z0-9]{1,3}";
 const LISTS = {
@@ -254,7 +254,7 @@ function parseValue(limit, text) {
       throw new RangeError("is neither all nor a list such as ZZ;NN or Z?;?Z");
     },
     job() {
-      if (!JOB_ID.test(text)) throw new RangeError("is not a job id (1 to 16 digits)");
+      if (!isJobId(text)) throw new RangeError("is not a job id (1 to 16 digits)");
       return text;
     },
     interval() {

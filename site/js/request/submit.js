@@ -1,6 +1,7 @@
 /** Submitting a job, and the answers that the service may give. */
 
 import { HttpError, ask, hostOf, readBody } from "../lib/http.js";
+import { isJobId } from "../lib/job_id.js";
 
 const NUMBER = /^[0-9a-f]{32}$/;
 
@@ -44,7 +45,7 @@ async function send(url, body) {
 }
 
 function parseAnswer(answer, reply, host) {
-  if (answer.ok && /^[0-9]{1,16}$/.test(reply?.id ?? "")) return { id: String(reply.id) };
+  if (answer.ok && isJobId(reply?.id ?? "")) return { id: String(reply.id) };
   if (answer.status === 422 && Array.isArray(reply?.problems)) return { problems: reply.problems };
   const detail = typeof reply?.error === "string" ? `: ${reply.error}` : "";
   const messages = {

@@ -1,6 +1,8 @@
 /** The jobs that this browser follows: stored under "jobs", newest first. */
 
-const ID = /^[0-9]{1,16}$/;
+import { JOB_ID, isJobId } from "../lib/job_id.js";
+
+const JOB_LINK = new RegExp(`(?:[?&#/]id=|#(?:jobs|stacking)/|/processed/)(${JOB_ID})(?![0-9])`);
 
 export const KINDS = { xcor: "Correlation", stack: "Stacking" };
 
@@ -18,7 +20,7 @@ export const KINDS = { xcor: "Correlation", stack: "Stacking" };
 /** The stored jobs, without invalid entries. */
 export function storedJobs(store) {
   const jobs = store.get("jobs");
-  return (Array.isArray(jobs) ? jobs : []).filter((job) => ID.test(job?.id));
+  return (Array.isArray(jobs) ? jobs : []).filter((job) => isJobId(job?.id));
 }
 
 /**
@@ -67,9 +69,7 @@ export function forget(store, id) {
  */
 export function idIn(text) {
   const plain = text.trim();
-  if (ID.test(plain)) return plain;
-  const found = /(?:[?&#/]id=|#(?:jobs|stacking)\/|\/processed\/)([0-9]{1,16})(?![0-9])/.exec(
-    plain,
-  );
+  if (isJobId(plain)) return plain;
+  const found = JOB_LINK.exec(plain);
   return found ? found[1] : null;
 }
