@@ -128,7 +128,7 @@ def test_untrusted_xml_is_not_expanded(bomb):
 
 
 @pytest.mark.parametrize("bomb", ["billion laughs", "elsewhere", "hidden in UTF-16", "deep"])
-def test_nor_does_that_of_a_listing(bomb):
+def test_xml_bombs_of_a_listing_are_not_expanded(bomb):
     class Public:
         def request(self, url, body=None, headers=None):
             return type("Reply", (), {"status": 200, "body": BOMBS[bomb], "total": 1})
@@ -170,7 +170,7 @@ def request_with(data_center="", source=""):
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_no_column_takes_an_address(address):
+def test_no_column_accepts_an_address(address):
     with pytest.raises(RequestError, match="DataCenter|is not CSV|fields"):
         request_with(data_center=address)
     with pytest.raises(RequestError, match="source|is not CSV|fields"):
@@ -178,7 +178,7 @@ def test_no_column_takes_an_address(address):
 
 
 @pytest.mark.parametrize("name", ["archive", "etc", "localhost", "EVIL", "s3", "default"])
-def test_a_name_that_is_neither_configured_nor_a_centres_is_refused_by_the_worker(name, tmp_path):
+def test_an_unknown_name_of_a_source_is_rejected_by_the_worker(name, tmp_path):
     job(tmp_path, f"CI,WBM,,LHZ,2022-01-02,2022-01-03,{name}\n")
 
     with pytest.raises(RequestError, match="is neither a configured data centre"):
@@ -240,7 +240,7 @@ def test_an_untrusted_reason_adds_no_line_and_no_escape_to_a_table():
     assert all(c.isprintable() or c == "\n" for c in str(error))
 
 
-def test_no_channel_is_taken_from_what_a_reply_claims():
+def test_no_channel_is_accepted_from_the_claims_of_a_response():
     body = WAVEFORMS.replace(b"WBM    LHZCI", b"../..  LHZCI")
     wanted = [WBM, Channel("CI", "XX", "", "LHZ", SPANS)]
     with serving(Centre(answers=[body])) as centre:

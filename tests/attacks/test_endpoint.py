@@ -59,7 +59,7 @@ BODIES = (
 @example(body=b'{"stations": "a", "stations": "b", "params": "c"}')
 @example(body=b"[" * 200_000)
 @example(body=b'{"stations": ' + b"9" * 5000 + b', "params": ""}')
-def test_whatever_is_sent_is_a_whole_job_or_leaves_nothing(body):
+def test_any_request_is_a_complete_job_or_leaves_no_object(body):
     store = Store()
 
     status, answer = handle(store, body)
@@ -75,7 +75,7 @@ def test_whatever_is_sent_is_a_whole_job_or_leaves_nothing(body):
         assert all(line.isprintable() for line in problem["text"].split("\n"))
 
 
-def test_a_request_that_is_sent_again_is_another_job_and_an_id_cannot_be_chosen():
+def test_a_repeated_request_is_another_job_and_an_id_cannot_be_chosen():
     store = Store()
     body = json.dumps(GOOD).encode()
 
@@ -87,7 +87,7 @@ def test_a_request_that_is_sent_again_is_another_job_and_an_id_cannot_be_chosen(
     assert {key.partition("/")[0] for key in store.files} == ids
 
 
-def test_a_job_that_is_there_is_not_overwritten_by_one_that_draws_its_id():
+def test_an_existing_job_is_not_overwritten_by_one_that_draws_its_id():
     store = Store()
     first = {"stations.csv": STATIONS, "params.csv": PARAMS}
     other = {**first, "params.csv": PARAMS.replace(b"0.12", b"0.13")}
@@ -158,7 +158,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_headers_without_end_send_no_job(page, kind):
+def test_endless_headers_submit_no_job(page, kind):
     before = dict(page.store.files)
     good = json.dumps(GOOD).encode()
 
@@ -169,7 +169,7 @@ def test_headers_without_end_send_no_job(page, kind):
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_an_odd_request_is_refused_and_the_next_one_is_served(page, kind):
+def test_an_odd_request_is_rejected_and_the_next_one_is_served(page, kind):
     headers, status = ODD[kind]
 
     answer = post(page, *headers)
@@ -204,7 +204,7 @@ ORIGINS = ["null", "http://evil.example", "http://127.0.0.1", "http://127.0.0.1:
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_a_foreign_page_sends_no_job(page, origin):
+def test_a_foreign_page_submits_no_job(page, origin):
     good = json.dumps(GOOD).encode()
     before = dict(page.store.files)
 
@@ -219,7 +219,7 @@ def test_a_foreign_page_sends_no_job(page, origin):
 @pytest.mark.parametrize(
     "host", ["evil.example", "169.254.169.254", "localhost", "127.0.0.1:1", ""]
 )
-def test_a_name_that_was_bent_to_this_machine_is_not_answered(page, host):
+def test_a_rebound_host_name_is_rejected(page, host):
     """DNS rebinding: the browser thinks that it talks to a server of the attacker."""
     good = json.dumps(GOOD).encode()
     text = f"POST /jobs HTTP/1.1\r\nHost: {host}\r\n{JSON_KIND}\r\nConnection: close\r\n"

@@ -93,7 +93,7 @@ DEEP = "[" * 400 + "]" * 400  # json reads it; to write it indented takes as man
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", DEEP], ids=lambda value: value[:8])
-def test_a_summary_that_json_cannot_hold_fails_its_job_and_no_other(value, store, tmp_path):
+def test_a_summary_that_is_invalid_json_fails_its_job_and_no_other(value, store, tmp_path):
     launcher = FakeLauncher()
     config = Config(
         "xcor", work_dir=tmp_path / "work", source="archive:/data", max_attempts=1, max_parallel=2

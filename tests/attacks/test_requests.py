@@ -58,7 +58,7 @@ class OneKey:
 @given(key=KEYS | TAILS)
 @example("incoming/41/params.csv")
 @example("incoming/41/cancel")
-def test_a_key_is_a_file_of_a_job_with_a_plain_id_or_it_is_ignored(key):
+def test_a_key_is_a_file_of_a_job_with_a_valid_id_or_ignored(key):
     listing = Bucket(OneKey(key), "xcor", settle=0).waiting()
 
     if listing.jobs:
@@ -72,7 +72,7 @@ def test_a_key_is_a_file_of_a_job_with_a_plain_id_or_it_is_ignored(key):
 
 @given(job_id=st.from_regex(r"[0-9]{1,16}", fullmatch=True))
 @settings(max_examples=50, deadline=None)
-def test_an_id_is_a_name_of_a_folder_and_never_an_option(job_id, tmp_path_factory):
+def test_an_id_is_the_name_of_a_folder_and_never_an_option(job_id, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("work")
     content = {"stations.csv": STATIONS, "params.csv": PARAMS}
     inputs = [Input.of(f"incoming/{job_id}/{name}", "e", body) for name, body in content.items()]
@@ -84,7 +84,7 @@ def test_an_id_is_a_name_of_a_folder_and_never_an_option(job_id, tmp_path_factor
     assert options == ["-P", "-m", "--source", "--executor", "--processes"]
 
 
-def test_a_workers_environment_holds_names_of_a_list_only():
+def test_the_environment_of_a_worker_has_listed_names_only():
     names = ["AWS_SECRET_ACCESS_KEY", "XCOR_BUCKET", "XCOR_ENDPOINT_URL", "LD_PRELOAD", "PATH",
              "PYTHONPATH", "PYTHONSTARTUP", "BASH_ENV", "XCOR_SOURCES2"]  # fmt: skip
 
@@ -115,7 +115,7 @@ def refusal(parse, *arguments):
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("column", COLUMNS)
-def test_a_number_that_is_none_or_out_of_bounds_is_refused_by_name(column, number):
+def test_an_invalid_number_is_rejected_with_its_name(column, number):
     row = SIX | {column: f'"{number}"'}
     params = f"{','.join(row)}\n{','.join(row.values())}\n".encode()
 
@@ -130,7 +130,7 @@ def test_a_number_that_is_none_or_out_of_bounds_is_refused_by_name(column, numbe
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("column", ["Latitude", "Longitude", "Elevation", "SampleRate"])
-def test_so_is_one_of_stations_csv(column, number):
+def test_an_invalid_number_of_stations_csv_is_rejected_with_its_name(column, number):
     header = f"Network,Station,Location,Channel,StartDate,EndDate,{column}\n"
     row = f'NO,NAO00,,BHZ,2019-01-01,2019-01-02,"{number}"\n'
 
@@ -158,7 +158,7 @@ LONG = {
 
 
 @pytest.mark.parametrize("kind", LONG)
-def test_a_file_without_end_is_a_few_problems(kind):
+def test_an_endless_file_yields_few_problems(kind):
     files = {"stations.csv": LONG[kind], "params.csv": LONG[kind]}
 
     with pytest.raises(RequestError) as refused:
@@ -196,7 +196,7 @@ def test_an_untrusted_log_line_stays_one_line(kind, capsys):
     assert kind == "text" or json.loads(line)["job"] == "41"
 
 
-def test_a_log_that_an_operator_reads_moves_no_cursor():
+def test_a_log_shown_to_an_operator_moves_no_cursor():
     shown = logs.escape_controls("one\ttwo\nthree\x1b]0;title\x07\x9b2J\r")
 
     assert shown == "one\ttwo\nthree\\x1b]0;title\\x07\\x9b2J\\r"
@@ -205,7 +205,7 @@ def test_a_log_that_an_operator_reads_moves_no_cursor():
 # --- a request that is dear ---
 
 
-def test_a_job_that_costs_too_much_is_refused_before_anything_is_fetched():
+def test_a_job_that_costs_too_much_is_rejected_before_a_download():
     rows = "".join(f"XX,S{k:04},,BHZ,2010-01-01,2020-01-01\n" for k in range(2000))
     params = format_params(replace(GOOD, cc_len=1800, cc_step=450)).encode()
     request = parse_request({"stations.csv": rows.encode(), "params.csv": params})

@@ -18,11 +18,11 @@ def names_in(file: str) -> set[str]:
     return {name for name in names if name.startswith("test_")}
 
 
-def test_every_test_that_the_table_names_is_there():
+def test_every_test_of_the_table_exists():
     assert [row for row in sorted(NAMED) if row[1] not in names_in(row[0])] == []
 
 
-def test_every_attack_of_this_folder_stands_in_the_table():
+def test_every_attack_of_this_folder_is_in_the_table():
     ours = {(f"attacks/{file}", name) for file in OURS for name in names_in(f"attacks/{file}")}
 
     assert ours - NAMED == set()

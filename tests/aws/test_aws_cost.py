@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts/aws"))
 import cost
 
 
-def test_the_tables_of_the_page_are_as_they_are_computed_now():
+def test_the_tables_of_the_page_are_up_to_date():
     text = cost.PAGE.read_text()
 
     assert text == cost.filled(text), "run scripts/aws/cost.py"
@@ -38,7 +38,7 @@ def test_every_price_has_its_source_and_the_page_has_its_date():
         assert price["source"].startswith("https://aws.amazon.com/")
 
 
-def test_a_decade_of_a_thousand_stations_is_counted_as_by_hand():
+def test_a_decade_of_a_thousand_stations_is_as_counted_by_hand():
     days, jobs = cost.campaign(1000, 3652, cost._DAILY)
 
     pairs = 1000 * 999 // 2

@@ -136,7 +136,7 @@ def test_a_parameter_that_is_missing_or_misspelt_is_named(account):
     ("step", "words"),
     [("release", "run the step `account` first"), ("site", "run the step `stack` first")],
 )
-def test_a_step_that_comes_too_early_names_the_one_before(account, step, words):
+def test_a_step_without_its_predecessor_names_it(account, step, words):
     with pytest.raises(ConfigError, match=words):
         account.do(step)
 
@@ -178,7 +178,7 @@ def test_the_command_reports_errors_without_a_traceback(tmp_path):
 class TestAServiceThatWasBroughtUp:
     """One for all of them: it takes a while."""
 
-    def test_the_steps_bring_a_service_up_and_a_second_time_change_nothing(self, service):
+    def test_the_steps_deploy_a_service_and_are_idempotent(self, service):
         again = [line for step in STEPS for line in service.do(step)]
 
         assert [line for line in again if line.startswith(("+", "*", " "))] == []
@@ -218,7 +218,7 @@ class TestAServiceThatWasBroughtUp:
         assert "@sha256:" in image
         assert not image.endswith("0" * 64)
 
-    def test_a_parameter_stays_until_another_value_is_given(self, service):
+    def test_a_parameter_keeps_its_value_until_another_is_given(self, service):
         assert service.do("stack", MonthlyBudget="99") == [
             "* stack xcor", "  MonthlyBudget: 150 -> 99", "= stack xcor is ready"
         ]  # fmt: skip
@@ -231,14 +231,14 @@ class TestAServiceThatWasBroughtUp:
 # --- the release ---
 
 
-def test_the_same_sources_give_the_same_bytes(dist, tmp_path):
+def test_the_same_sources_yield_the_same_bytes(dist, tmp_path):
     release.build(tmp_path)
 
     for path in dist.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_the_functions_code_needs_nothing_that_its_runtime_lacks(dist, tmp_path):
+def test_the_function_imports_only_modules_of_its_runtime(dist, tmp_path):
     with zipfile.ZipFile(dist / "submit.zip") as archive:
         archive.extractall(tmp_path)
     code = (
@@ -264,7 +264,7 @@ def site_hooks() -> set[str]:
     return set(subprocess.check_output([sys.executable, "-I", "-c", code], text=True).split())
 
 
-def test_the_bundle_holds_what_a_machine_needs_and_may_run_it(dist):
+def test_the_bundle_has_all_files_of_a_machine_with_their_permissions(dist):
     with tarfile.open(dist / f"xcor-daemon-{__version__}.tar.gz") as tar:
         modes = {member.name: member.mode for member in tar}
         lock = tar.extractfile("requirements.txt").read().decode()

@@ -110,7 +110,7 @@ def refused(operation: Callable[..., Any], **arguments: Any) -> bool:
     return {e["Code"] for e in answer.get("Errors", ())} == {"AccessDenied"}
 
 
-def test_the_submit_function_takes_and_cancels_jobs_and_counts_them(submits, rights):
+def test_the_submit_function_accepts_cancels_and_counts_jobs(submits, rights):
     bucket = Bucket(submits, BUCKET)
     service = Gateway(bucket, Quota(bucket, 1, 2), frozenset())
     files = {"stations": STATIONS.decode(), "params": PARAMS.decode()}
@@ -131,7 +131,7 @@ def test_the_submit_function_takes_and_cancels_jobs_and_counts_them(submits, rig
     assert {"stations.csv", "params.csv", "cancel"} <= set(names)
 
 
-def test_the_daemon_does_a_job_from_its_lease_to_its_manifest(daemons, rights, tmp_path):
+def test_the_daemon_runs_a_job_from_its_lease_to_its_manifest(daemons, rights, tmp_path):
     send(Bucket(rights.owner, BUCKET), "41")
     store = Bucket(daemons, BUCKET, settle=0, multipart_from=2**20)
     launcher = FakeLauncher()
@@ -152,7 +152,7 @@ def test_the_daemon_does_a_job_from_its_lease_to_its_manifest(daemons, rights, t
     assert keys(store, "processed/_service.json")
 
 
-def test_the_doctor_finds_nothing_wrong_with_the_daemons_rights(daemons, rights, tmp_path):
+def test_doctor_passes_with_the_rights_of_the_daemon(daemons, rights, tmp_path):
     config = Config(bucket=BUCKET, endpoint_url=rights.server.endpoint, work_dir=tmp_path)
     credentials = daemons._request_signer._credentials
     with pytest.MonkeyPatch.context() as patch:
@@ -223,6 +223,6 @@ def test_the_public_reads_results_of_a_website_by_their_key_and_nothing_else(own
     assert refused(stranger.delete_object, Key="processed/9/status.json")
 
 
-def test_odd_keys_are_refused_even_to_the_owner(owned, rights):
+def test_odd_keys_are_denied_even_to_the_owner(owned, rights):
     assert refused(rights.owner.put_object, Key="incoming/9/a/params.csv", Body=b"")
     assert not refused(rights.owner.put_object, Key="incoming/9/cancel", Body=b"")

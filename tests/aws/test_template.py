@@ -60,7 +60,7 @@ def test_every_skipped_rule_of_the_linter_has_a_reason(name):
 # --- rights ---
 
 
-def test_the_machine_may_do_to_jobs_what_the_daemon_does_and_no_more():
+def test_the_machine_has_the_rights_that_the_daemon_uses_and_no_more():
     assert granted("MachineRole", "daemon") == {
         ("s3:ListBucket", JOBS),
         ("s3:GetObject", f"{JOBS}/incoming/*"),
@@ -110,7 +110,7 @@ def refusal() -> str:
     return str(caught.value)
 
 
-def test_nobody_is_given_a_whole_service():
+def test_no_role_has_all_actions_of_a_service():
     for role in ("MachineRole", "SubmitRole"):
         for policy in template()[role]["Policies"]:
             for statement in statements(policy["PolicyDocument"]):
@@ -124,7 +124,7 @@ def test_nobody_is_given_a_whole_service():
 
 
 @pytest.mark.parametrize("name", ["xcor.yaml", "releases.yaml"])
-def test_every_bucket_is_private_owned_encrypted_versioned_and_spoken_to_by_tls(name):
+def test_every_bucket_is_private_owned_encrypted_versioned_and_requires_tls(name):
     made = Template(name)
     buckets = made.resources("AWS::S3::Bucket")
     closed = {"BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"}
@@ -243,7 +243,7 @@ def parts(policy: str) -> dict[str, set[str]]:
     return {name: set(values) for name, *values in words}
 
 
-def test_cloudfront_signs_and_speaks_tls_and_results_are_no_pages():
+def test_cloudfront_signs_and_requires_tls_and_results_are_not_pages():
     made = template()
     config = made["Distribution"]["DistributionConfig"]
     signing = made["OriginAccess"]["OriginAccessControlConfig"]
@@ -259,7 +259,7 @@ def test_cloudfront_signs_and_speaks_tls_and_results_are_no_pages():
     assert "sandbox" in parts(results["ContentSecurityPolicy"]["ContentSecurityPolicy"])
 
 
-def test_a_name_of_ones_own_takes_tls_1_2_and_is_an_origin_of_the_function():
+def test_a_custom_name_requires_tls_1_2_and_is_an_origin_of_the_function():
     made = template(Domain="xcor.example.org", Certificate="arn:aws:acm:us-east-1:1:certificate/x")
     config = made["Distribution"]["DistributionConfig"]
 
@@ -320,7 +320,7 @@ def test_containers_are_kept_from_the_machines_credentials():
     assert options["HttpPutResponseHopLimit"] == 1
 
 
-def test_nothing_comes_in_and_nobody_logs_in_by_ssh():
+def test_no_port_is_open_and_ssh_is_off():
     made = template()
     group = made["Outbound"]
 
@@ -331,7 +331,7 @@ def test_nothing_comes_in_and_nobody_logs_in_by_ssh():
     assert "sshd" not in user_data()
 
 
-def test_there_is_one_machine_with_an_encrypted_disk_that_heals_itself():
+def test_one_machine_with_an_encrypted_disk_is_replaced_when_it_fails():
     made = template()
     group = made["Machine"]
     (disk,) = made["MachineTemplate"]["LaunchTemplateData"]["BlockDeviceMappings"]

@@ -189,7 +189,7 @@ TRIED = [(c, p) for c in CASES for p in POINTS if c != "images" or p == "middle"
 
 @pytest.mark.parametrize(("case", "point"), TRIED)
 @pytest.mark.parametrize("state", ["full", "read-only"])
-def test_a_command_ends_with_74_and_goes_on_when_the_disk_is_well(
+def test_a_command_ends_with_74_and_continues_on_a_repaired_disk(
     state, case, point, inputs, disk, references, tmp_path
 ):
     make, prepare = CASES[case]
@@ -222,7 +222,7 @@ def command(*arguments: object) -> list[str]:
 
 
 @pytest.mark.parametrize("state", ["full", "read-only"])
-def test_a_worker_of_dask_tells_of_its_disk(state, inputs, disk, references, tmp_path):
+def test_a_dask_worker_reports_an_error_of_its_disk(state, inputs, disk, references, tmp_path):
     """Of a full or read-only disk that only the workers meet: the files of correlations."""
     _, expected = references("pool")
     disk.clear()
@@ -256,7 +256,7 @@ def test_a_worker_of_dask_tells_of_its_disk(state, inputs, disk, references, tmp
     assert contents(folder) == expected
 
 
-def test_days_that_dask_waits_for_end_with_the_disk_that_cannot_keep_them(inputs, disk, tmp_path):
+def test_days_on_dask_end_with_the_disk_that_cannot_store_them(inputs, disk, tmp_path):
     """Workers read what one machine downloads: there a download that is not kept is lost."""
     from xcor_daemon.pipeline.scheduling.prefetch import Downloads
     from xcor_daemon.pipeline.sources import Access, open_sources
@@ -284,7 +284,7 @@ def test_days_that_dask_waits_for_end_with_the_disk_that_cannot_keep_them(inputs
 
 
 @pytest.mark.parametrize("space", range(0, 36 * 4096, 7 * 4096))
-def test_whatever_room_there_is_a_job_ends_well_or_with_74(
+def test_with_any_free_space_a_job_succeeds_or_ends_with_74(
     space, inputs, disk, references, tmp_path
 ):
     """Where the disk is full is not chosen by file here but by bytes."""
@@ -303,7 +303,7 @@ def test_whatever_room_there_is_a_job_ends_well_or_with_74(
     assert contents(folder) == expected
 
 
-def test_a_disk_without_a_name_for_another_file_is_a_full_one(inputs, tmp_path):
+def test_a_disk_without_free_inodes_is_reported_as_full(inputs, tmp_path):
     with small_disk(tmp_path / "disk", "size=64m,nr_inodes=12") as disk:
         folder = disk.folder / "job"
         folder.mkdir()
@@ -315,7 +315,7 @@ def test_a_disk_without_a_name_for_another_file_is_a_full_one(inputs, tmp_path):
 
 @pytest.mark.parametrize("state", ["full", "read-only"])
 @pytest.mark.parametrize("name", ["retry", "cancel", "hold", "release"])
-def test_an_operators_command_that_cannot_be_left_ends_with_74(state, name, disk, tmp_path):
+def test_an_operator_command_that_cannot_be_posted_ends_with_74(state, name, disk, tmp_path):
     disk.clear()
     {"full": disk.fill, "read-only": disk.lock}[state]()
     arguments = ["--work-dir", disk.folder / "work", name, "41"]
@@ -344,7 +344,7 @@ def test_a_daemon_without_a_work_folder_ends_with_74(state, name, disk, tmp_path
 
 
 @pytest.mark.parametrize("name", ["gc", "rebuild-state"])
-def test_what_cannot_be_removed_ends_with_74(name, disk, tmp_path):
+def test_a_folder_that_cannot_be_removed_ends_with_74(name, disk, tmp_path):
     disk.clear()
     unfinished = disk.folder / "work/20260101_000000/41"
     unfinished.mkdir(parents=True)
@@ -376,7 +376,7 @@ def test_doctor_names_a_work_folder_that_cannot_be_written(state, disk, tmp_path
 
 
 @pytest.mark.parametrize("name", ["validate", "estimate"])
-def test_what_only_reads_needs_no_disk_to_write_to(name, inputs, disk, tmp_path):
+def test_commands_that_only_read_work_on_a_read_only_disk(name, inputs, disk, tmp_path):
     disk.clear()
     shutil.copytree(inputs.job, disk.folder / "job")
     disk.lock()
@@ -398,7 +398,7 @@ def test_progress_that_cannot_be_written_stops_no_job_and_is_logged_once(disk, c
     assert json.loads((disk.folder / "progress.json").read_text()) == {"done": 3}
 
 
-def test_an_output_that_its_disk_cannot_take_ends_with_74(inputs, disk):
+def test_output_to_a_full_disk_ends_with_74(inputs, disk):
     disk.clear()
     out = disk.folder / "cost.json"
     with out.open("w") as file:
@@ -428,7 +428,7 @@ def test_a_log_on_the_full_disk_does_not_hide_the_exit_code(inputs, disk):
     assert well.returncode == 0
 
 
-def test_a_supervisor_that_cannot_write_who_it_is_says_so_by_74(disk):
+def test_a_supervisor_that_cannot_write_its_identity_ends_with_74(disk):
     disk.clear()
     job = create_job(disk.folder, "41", {}, [], 0.0)
     launcher = LocalLauncher(lambda job: ["true"], os.environ)
@@ -444,7 +444,7 @@ def test_a_supervisor_that_cannot_write_who_it_is_says_so_by_74(disk):
     assert end.reason == "the disk of the job's folder is full or not writable"
 
 
-def test_the_line_of_a_worker_that_met_the_disk_is_the_reason_of_its_end():
+def test_the_disk_error_of_a_worker_is_the_reason_of_its_end():
     line = "/job/CORR/1.h5 cannot be written: No space left on device; 3 MB needed, 1 MB free"
 
     end = classify(74, ["day 1", f"error: {line}"], 3)
@@ -452,7 +452,7 @@ def test_the_line_of_a_worker_that_met_the_disk_is_the_reason_of_its_end():
     assert (end.kind, end.reason) == ("disk", line)
 
 
-def test_the_demo_names_the_room_that_it_needs(disk):
+def test_the_demo_reports_the_disk_space_that_it_needs(disk):
     disk.clear()
     done = subprocess.run(
         command("demo", "--once"),
@@ -465,7 +465,7 @@ def test_the_demo_names_the_room_that_it_needs(disk):
     assert not list(disk.folder.iterdir())
 
 
-def test_the_demo_says_that_every_folder_for_temporary_files_is_read_only():
+def test_the_demo_reports_that_all_temporary_folders_are_read_only():
     root = Path(__file__).parents[2]
     lock = "[ ! -d {0} ] || {{ mount --rbind {0} {0}; mount -o remount,bind,ro {0}; }}"
     locked = "; ".join(lock.format(place) for place in ("/tmp", "/var/tmp", "/usr/tmp"))
