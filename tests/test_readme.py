@@ -52,6 +52,16 @@ def test_every_link_between_the_pages_leads_to_a_file():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_every_file_that_a_page_names_exists():
+    folders = "tests|scripts|xcor_daemon|site|docs|docker|systemd"
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        text = page.read_text()
+        # With a wildcard, a page names at least one file; /TAB/ stands for a folder.
+        for name in re.findall(rf"(?<![\w./-])((?:{folders})/[\w./*-]*\w)", text):
+            if "TAB" not in name:
+                assert list(ROOT.glob(name)), f"{page.name}: {name}"
+
+
 def test_the_commands_of_the_docs_print_the_output_they_show(folder):
     same = doctest.OutputChecker().check_output
     assert len(blocks()) >= 4
