@@ -181,7 +181,7 @@ test("each way to fail has advice of its own", () => {
   const failed = [
     "the worker ran out of memory",
     "the worker ran longer than 86400 s, the limit of this service",
-    "no room left on disk",
+    "no space left on disk",
     "no day could be processed; the first, 2019-01-01: lost",
     "the source does not answer",
     "failed after 3 attempts: killed from outside",

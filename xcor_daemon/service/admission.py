@@ -148,7 +148,7 @@ class Admission:
         """Stage a job if there is a free slot, a free lease and enough disk space."""
         candidate = self._candidates[waiting.id]
         is_ending = candidate.is_rejected or waiting.is_cancelled
-        if not is_ending and not (self._is_due(candidate) and self._has_room(candidate)):
+        if not is_ending and not (self._is_due(candidate) and self._has_space(candidate)):
             return False
         if not self.leases.claim(waiting.id):
             return False
@@ -188,7 +188,7 @@ class Admission:
             self.held.discard(job.id)
             self.registry.change(job, is_held=True)
 
-    def _has_room(self, candidate: _Candidate) -> bool:
+    def _has_space(self, candidate: _Candidate) -> bool:
         if not self.disk.could_ever_hold(candidate.needed):
             return True  # to be rejected
         self.registry.drop(self.disk.purge_until(candidate.needed, self.registry.jobs.values()))
