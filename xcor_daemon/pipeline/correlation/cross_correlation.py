@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..numerics.arrays import plain_array
 from .correlate import correlate, plan_segments
 
 
@@ -54,7 +55,7 @@ def cross_correlate(
     >>> corr.shape, (corr.argmax(axis=-1) - 10).tolist()
     ((5, 21), [3, 3, 3, 3, 3])
     """
-    first, second = (np.asarray(windows, dtype=np.float32) for windows in (first, second))
+    first, second = (plain_array(windows).astype(np.float32) for windows in (first, second))
     if first.shape != second.shape or first.ndim not in (1, 2):
         raise ValueError(
             f"first has shape {first.shape} and second {second.shape}; "

@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+
+def plain_array(values: ArrayLike) -> np.ndarray:
+    """Return an array (...) without a mask: masked values, such as gaps of ObsPy, become NaN.
+
+    Examples
+    --------
+    >>> plain_array(np.ma.masked_equal([1, 0, 3], 0))
+    array([ 1., nan,  3.])
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        return np.asarray(np.ma.filled(np.ma.asarray(values, np.float64), np.nan))
+    return np.asarray(values)
 
 
 def float32_array(shape: tuple[int, ...], out: np.ndarray | None = None) -> np.ndarray:
@@ -53,7 +67,8 @@ def copy_to(values: np.ndarray, out: np.ndarray | None) -> np.ndarray:
     >>> copy_to(np.array([1, 2]), None)
     array([1., 2.], dtype=float32)
     """
-    copy = float32_array(values.shape, out)
-    if copy is not values:
-        copy[...] = values
+    source = plain_array(values)
+    copy = float32_array(source.shape, out)
+    if copy is not source:
+        copy[...] = source
     return copy

@@ -70,10 +70,10 @@ def whiten(
             f"band = {freqmin:g} to {freqmax:g} Hz does not lie between 0 and the Nyquist frequency"
             f" ({fs / 2:g} Hz at fs = {fs:g} Hz)"
         )
-    n_samples = windows.shape[-1]
+    whitened = copy_to(windows, out)
+    n_samples = whitened.shape[-1]
     low, high = tapers
     modulus = _modulus(Band(*band, fs / 2, taper_low=low, taper_high=high), n_samples, fs)
-    whitened = copy_to(windows, out)
     rows = whitened.reshape(-1, n_samples)
     for k in range(0, len(rows), _ROWS_PER_CALL):
         some = rows[k : k + _ROWS_PER_CALL]

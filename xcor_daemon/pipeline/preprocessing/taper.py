@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..numerics.arrays import copy_to, float32_array
+from ..numerics.arrays import copy_to, float32_array, plain_array
 from ..numerics.jit import jit
 from ..numerics.ordered_sums import LANES, sum_and_moment
 
@@ -38,6 +38,7 @@ def detrend(windows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     [[ 0.     0.     0.   ]
      [ 0.333 -0.667  0.333]]
     """
+    windows = plain_array(windows)
     result = float32_array(windows.shape, out)
     # Integers are not rounded to float32 before their offset is subtracted.
     is_read = windows.dtype in (np.int32, np.float32, np.float64)
@@ -77,6 +78,7 @@ def taper(windows: np.ndarray, n_taper: int, out: np.ndarray | None = None) -> n
     >>> print(taper(np.ones(6), n_taper=2).round(3))
     [0.146 0.854 1.    1.    0.854 0.146]
     """
+    windows = plain_array(windows)
     n_samples = windows.shape[-1]
     if not 0 <= 2 * n_taper <= n_samples:
         raise ValueError(

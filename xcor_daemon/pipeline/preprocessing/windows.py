@@ -7,7 +7,7 @@ from math import floor
 import numpy as np
 
 from ...request.params import XcorParams
-from ..numerics.arrays import float32_array
+from ..numerics.arrays import float32_array, plain_array
 from .band import MAX_TAPER
 from .spectral_normalisation import normalise
 from .taper import detrend, taper
@@ -43,7 +43,7 @@ def cut_windows(series: np.ndarray, starts: np.ndarray, n_samples: int) -> np.nd
     >>> cut_windows(np.arange(6), starts=np.array([0, 2]), n_samples=4).tolist()
     [[0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0]]
     """
-    starts = np.asarray(starts)
+    series, starts = plain_array(series), np.asarray(starts)
     if starts.size and not 0 <= starts.min() <= starts.max() <= len(series) - n_samples:
         raise ValueError(
             f"windows of {n_samples} samples that start between {starts.min()} and {starts.max()} "
