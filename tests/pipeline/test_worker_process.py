@@ -167,7 +167,7 @@ except ConfigError as error:
     assert "tcp://worker: its libraries may use more than one thread; set OMP_NUM_TH" in reason
 
     reason = in_a_new_process(code, **dict.fromkeys(THREADS, "1"))
-    assert f"job folder {tmp_path} not found" in reason  # the next check
+    assert f"does not mount the job folder; mount it as {tmp_path}" in reason  # the next check
 
 
 def test_an_import_that_fails_leaves_the_garbage_collector_on():

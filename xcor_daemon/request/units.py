@@ -110,9 +110,9 @@ class Units:
         A block holds all components of a station, which may share their day weights.
         """
         channels = self.request.channels
-        each = max((period.n_rows for period in self._periods), default=0) * self._row_bytes
-        most = max(1, min(self.max_channels, isqrt(int(self.max_bytes / max(each, 1)))))
-        width = -(-len(channels) // -(-len(channels) // most))  # blocks of nearly equal size
+        pair_bytes = max((period.n_rows for period in self._periods), default=0) * self._row_bytes
+        limit = max(1, min(self.max_channels, isqrt(int(self.max_bytes / max(pair_bytes, 1)))))
+        width = -(-len(channels) // -(-len(channels) // limit))  # blocks of nearly equal size
         edges, size = [channels[0].id], 0
         for _, members in groupby(channels, key=lambda c: (c.network, c.station)):
             station = list(members)

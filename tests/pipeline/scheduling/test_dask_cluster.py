@@ -298,7 +298,7 @@ def test_a_worker_that_does_not_mount_the_folder_is_named(tmp_path, dask_cluster
         "xcor_daemon.pipeline.scheduling.dask_cluster._MARKER", "nothing-writes-this"
     )
 
-    with pytest.raises(ConfigError, match="job folder .* not found; mount it there"):
+    with pytest.raises(ConfigError, match="does not mount the job folder; mount it as "):
         DaskExecutor(step, tmp_path, dask_cluster.address)
 
 

@@ -83,9 +83,8 @@ class DaskExecutor(Generic[Unit, Result]):
         timeout: float = 300.0,
     ) -> None:
         self._setup = _WorkerSetup(work, folder, secrets.token_hex(4))
-        write_text(
-            folder / _MARKER, self._setup.name
-        )  # before processes start: an error must not leave them behind
+        # Before processes start: an error here must not leave them behind.
+        write_text(folder / _MARKER, self._setup.name)
         self._address, self._timeout = address, timeout
         self._local: LocalCluster | None = None
         self._settings = ExitStack()  # of Dask in this process, while our cluster exists
@@ -170,7 +169,7 @@ class DaskExecutor(Generic[Unit, Result]):
             self._waiting.clear()
 
     def _submit(self, units: Sequence[Unit]) -> None:
-        """Submit units in one message; its overhead for the scheduler is that of many units."""
+        """Submit units in one message, since a message costs the scheduler as much as a unit."""
         name, n = self._setup.name, self._n_submitted
         self._n_submitted += len(units)
         keys = [f"{name}-{number}" for number in range(n, self._n_submitted)]
@@ -213,9 +212,9 @@ class DaskExecutor(Generic[Unit, Result]):
     def _records(self, futures: list[Future[Any]]) -> dict[Future[Any], Result]:
         """The records of units that succeeded, by one request; empty if it fails."""
         finished = [future for future in futures if future.status == "finished"]
-        ask = partial(self._client.gather, finished, asynchronous=True)
+        gather = partial(self._client.gather, finished, asynchronous=True)
         try:
-            records = self._client.sync(ask, callback_timeout=_RECORD_TIMEOUT)
+            records = self._client.sync(gather, callback_timeout=_RECORD_TIMEOUT)
         except (TimeoutError, CancelledError, OSError):
             return {}  # `_outcome` then asks for each
         return dict(zip(finished, records, strict=True))
@@ -290,9 +289,8 @@ class _WorkerSetup(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Reject a worker that would give other results or write them elsewhere."""
         if self.version != __version__:
-            need = (
-                f"xcor-daemon is {__version__}, the job's {self.version}; install the same version"
-            )
+            versions = f"it has xcor-daemon {__version__}, the job {self.version}"
+            need = f"{versions}; install the same version"
             raise ConfigError(f"Dask worker {worker.address}: {need}.")
         set_up_worker_process()
         if max_threads() > 1:
@@ -304,7 +302,7 @@ class _WorkerSetup(WorkerPlugin):
         except OSError:
             is_same = False
         if not is_same:
-            need = f"job folder {self.folder} not found; mount it there"
+            need = f"it does not mount the job folder; mount it as {self.folder}"
             raise ConfigError(f"Dask worker {worker.address}: {need}.")
 
 
