@@ -47,7 +47,7 @@ class Publisher:
 
     def __init__(self, bucket: Bucket, now: Callable[[], float] = time.time) -> None:
         self.bucket, self.now = bucket, now
-        self._cache: dict[str, _Cached] = {}
+        self._by_job: dict[str, _Cached] = {}
 
     def upload(self, job: Job, expected: Mapping[str, tuple[int, str] | None]) -> bool:
         """Upload files that are not in S3 yet, within a slice of time.
@@ -143,7 +143,7 @@ class Publisher:
 
     def drop(self, job_id: str) -> None:
         """Drop the cached state of a job that has ended, or that starts again."""
-        self._cache.pop(job_id, None)
+        self._by_job.pop(job_id, None)
 
     def commit(self, job: Job, outputs: JobOutputs, image: str | None = None) -> dict[str, Any]:
         """Commit the manifest of a job whose files are uploaded; returns the valid manifest.
@@ -209,7 +209,7 @@ class Publisher:
         self.bucket.put_status(job_id, status)
 
     def _cached(self, job: Job) -> _Cached:
-        return self._cache.setdefault(job.id, _Cached())
+        return self._by_job.setdefault(job.id, _Cached())
 
     def _status(self, job: Job, stage: str) -> dict[str, Any]:
         progress = worker_outputs.read_progress(job.results)
