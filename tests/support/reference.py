@@ -1,4 +1,4 @@
-"""The plain way, in float64 and at full length: slow, short, and what the engine must equal."""
+"""Plain reference implementations, in float64 and at full length: slow and short."""
 
 from __future__ import annotations
 

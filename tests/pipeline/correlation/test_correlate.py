@@ -1,4 +1,4 @@
-"""The engine against the plain float64 correlation, over shapes that are easy to get wrong."""
+"""The correlation against the plain float64 form, over shapes that are easy to get wrong."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def expected(windows, pair, window, n_lags, circular=False):
 
 
 def assert_close(corr, reference, windows, tolerance=1e-6):
-    """Within ``tolerance`` of what an autocorrelation reaches, the sum of squares."""
+    """Equal within ``tolerance`` of the maximum of an autocorrelation, the sum of squares."""
     assert np.abs(corr - reference).max() <= tolerance * (windows[0, 0] ** 2).sum()
 
 

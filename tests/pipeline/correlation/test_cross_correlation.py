@@ -1,4 +1,4 @@
-"""The correlation of two arrays against the plain float64 form, and against a job's file."""
+"""The correlation of two arrays against the plain float64 form."""
 
 from __future__ import annotations
 

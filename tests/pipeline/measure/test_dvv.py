@@ -69,7 +69,7 @@ def test_known_stretches_of_a_real_stack_are_found(method, band, changes):
 
 @pytest.mark.parametrize("method", BOTH)
 def test_a_wave_that_arrives_earlier_is_a_higher_velocity(method, reference):
-    earlier = stretched(reference, 0.002)  # what was at 50 s is at 49.9 s
+    earlier = stretched(reference, 0.002)  # a wave at 50 s arrives at 49.9 s
 
     assert dvv.METHODS[method](reference, earlier[None], LAGS, CODA).dvv[0] > 0.0019
 

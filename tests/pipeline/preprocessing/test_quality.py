@@ -1,4 +1,4 @@
-"""Rules of quality: each leaves out what it names, no other, and nothing unless it is asked for."""
+"""Quality rules: each drops its own windows, no others, and none unless it is on."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_a_reported_sensitivity_that_the_stages_do_not_give_is_a_warning(lhz):
 
 
 def test_a_sensitivity_above_the_nyquist_frequency_is_compared_with_the_gains():
-    # BK.THIS says 1 Hz, where its 1 Hz channel records nothing; evalresp warns, to no purpose.
+    # The sensitivity of BK.THIS is given at 1 Hz, beyond the band of its 1 Hz channel.
     inventory = read_stationxml((DATA / "ci_bk_2022/BK_THIS.xml").read_bytes())
 
     (epoch,) = metadata_from_inventory(inventory, [THIS], "velocity").epochs[THIS.id]

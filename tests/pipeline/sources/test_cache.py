@@ -93,7 +93,7 @@ DESCRIBED = Metadata(
 
 
 class Described(Remote):
-    """A centre that says what it knows, and counts how often."""
+    """A data centre that returns fixed metadata and counts the requests."""
 
     def metadata(self, channels, response):
         self.asked.append(response)

@@ -33,7 +33,7 @@ ALL = (-(1 << 62), 1 << 62)  # ns
 
 @dataclass(frozen=True)
 class Mended:
-    """What is left of a file that ObsPy reads otherwise, or not at all."""
+    """The samples of a file that ObsPy reads differently, or not at all."""
 
     n_samples: int
     total: int
@@ -190,7 +190,7 @@ def test_a_folder_of_damaged_files_is_indexed_completely(tmp_path):
     )
 
     np.testing.assert_array_equal(good.segments[0].data, data)
-    # Many versions of the same six hours: whatever two of them disagree about is no data.
+    # Many versions of the same six hours: samples that differ between two of them are dropped.
     assert mixed.n_samples < 21600
     assert "disagree" in "; ".join(mixed.warnings)
     assert absent.status == "nodata"

@@ -1,4 +1,4 @@
-"""An FDSN data centre as it should be: what is asked of it, how often, by how many at once."""
+"""A correct FDSN data centre: the requests, their number and the connections at a time."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_processes_that_share_a_gate_share_its_connections(centre, tmp_path):
 
 
 def test_jobs_and_processes_of_a_machine_share_the_budget_of_a_centre(centre, tmp_path):
-    """Each job opens its own sources; what they have in common is the cache folder."""
+    """Each job opens its own sources; all share the cache folder."""
     arrived, leave = threading.Semaphore(0), threading.Event()
 
     def answer(_):

@@ -1,4 +1,4 @@
-"""Files that are neither miniSEED nor StationXML are named, and what is to be done with them."""
+"""Messages about files that are neither miniSEED nor StationXML: their format and a remedy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ READABLE = ("SAC", "GSE2", "GSE1", "WIN", "SLIST or TSPAIR", "AH", "K-NET")
 
 @pytest.mark.parametrize("file", [file for file, name in REAL if name in READABLE])
 def test_the_remedy_for_waveforms_works(file, tmp_path):
-    """What the message says is done to the file, and the archive then has its channels."""
+    """After the remedy of the message the archive has the channels of the file."""
     (path,) = OBSPY.glob(file)
     assert "read(FILE)" in describe_bytes(path.read_bytes()[:BEGINNING])
     stream = obspy.read(path)

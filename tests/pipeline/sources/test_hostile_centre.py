@@ -1,6 +1,6 @@
 """Data centres that fail, cut, stall and lie: each answer costs its channels and nothing else.
 
-What is expected of an answer is written here by hand, from FDSN-WS 1.2 and RFC 9110.
+The expected results are written by hand, from FDSN-WS 1.2 and RFC 9110.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def test_success_of_another_kind_is_not_taken_for_the_data(centre, status):
     assert (result.status, str(status) in str(result)) == ("failed", True)
 
 
-# answer: what is said, s without a byte after which it is given up. On a busy machine this server
-# is late too: only of answers that have no end a client may lose patience.
+# Reply -> text of the reason, time-out (s). On a busy machine this server is late too: only replies
+# without an end have a short time-out.
 BAD = {
     "reset": ("the download failed", 60),
     "reset_within": ("the download failed", 60),
@@ -80,7 +80,9 @@ def test_a_connection_in_bad_faith_ends_and_is_a_failure_in_words(centre, how):
     assert result.status == "failed"
     assert words in str(result)
     assert len(centre.slept) == 3
-    wait_until(lambda: len(centre.requests) == 4)  # the last may be read once it is given up
+    wait_until(
+        lambda: len(centre.requests) == 4
+    )  # the last may be read after the client has aborted it
 
 
 @pytest.mark.parametrize("trouble", [429, 500, 502, 503, *map(Bad, ("reset", "cut", "cut_chunk"))])

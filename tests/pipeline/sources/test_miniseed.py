@@ -238,7 +238,7 @@ def test_a_pickle_is_neither_read_nor_loaded(tmp_path, monkeypatch):
     content = pickle.dumps(_Exploit())
 
     assert scan(content).rows.size == 0
-    with pytest.raises(TypeError):  # with the plug-in removed, ObsPy does not know the format
+    with pytest.raises(TypeError):  # with the plug-in removed, ObsPy does not recognise the format
         read(io.BytesIO(content))  # the lint rule allows this one: it proves the point
 
     assert not Path("exploited").exists()

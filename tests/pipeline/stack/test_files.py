@@ -1,4 +1,4 @@
-"""Files of correlations become files of stacks, whatever the processes and blocks."""
+"""Stack files do not depend on the number of processes and blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stacks against ObsPy, SciPy and explicit loops, and what every stack must keep."""
+"""Stacks against ObsPy, SciPy and explicit loops, and the properties of every stack."""
 
 import numpy as np
 import pytest
@@ -146,7 +146,7 @@ def test_robust_needs_an_iteration():
         stack.robust(noisy(), max_iterations=0)
 
 
-# What they are for
+# Signals and outliers
 
 
 def test_one_window_of_an_earthquake_spoils_the_linear_stack_and_not_the_robust_one():
@@ -169,7 +169,7 @@ def test_phase_weighting_raises_the_signal_to_noise_ratio():
     assert weighted > 3 * linear
 
 
-# What every stack keeps
+# Properties of every stack
 
 
 @pytest.mark.parametrize("method", ALL)
@@ -180,7 +180,7 @@ def test_equal_windows_come_out_unchanged(method, n_windows, scale):
 
     got = apply(method, np.tile(trace, (n_windows, 1)))
 
-    # What goes through a spectrum is rounded against the largest value.
+    # Values from a spectrum are rounded relative to the largest value.
     atol = 1e-7 * np.abs(trace).max() if method in SPECTRAL else 0
     np.testing.assert_allclose(got, trace, rtol=1e-6, atol=atol)
 
