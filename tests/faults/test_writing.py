@@ -103,7 +103,7 @@ def page(inputs: Inputs, folder: Path) -> list[object]:
 
 def in_blocks() -> None:
     """Days in blocks of two channels, prepared channels on the disk at once."""
-    LIMITS["units"]["max_channels"] = 2
+    LIMITS["channel_blocks"]["max_channels"] = 2
     buffer.MAX_BYTES_IN_MEMORY = 0
 
 

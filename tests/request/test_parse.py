@@ -719,7 +719,7 @@ def test_days_channels_and_pairs_are_those_of_an_enumeration(request):
         )
         for day in days
     }
-    wants = request.params.wants
+    wants = request.params.selects
     shared = [
         day
         for day in days

@@ -123,7 +123,7 @@ def test_the_estimate_equals_an_enumeration(request):
     slow, p = count(request), request.params
     days = [day for day in slow.pairs if slow.shared[day]]
     present = {day: {i for (d, i), kept in slow.kept.items() if d == day and kept} for day in days}
-    rates = {c.id: c.sample_rate or LIMITS["price"]["fs_unknown"] for c in request.channels}
+    rates = {c.id: c.sample_rate or LIMITS["cost"]["fs_unknown"] for c in request.channels}
 
     got = estimate(request)
 
@@ -137,8 +137,8 @@ def test_the_estimate_equals_an_enumeration(request):
     output = sum(len(slow.pairs[day]) * slow.rows[day] for day in days)
     assert got.bytes_out == output * (2 * p.n_lags + 1) * 4
     downloaded = sum(rates[i] * 86400 for day in days for i in present[day])
-    assert got.bytes_in == round(downloaded * LIMITS["price"]["bytes_per_sample"])
-    seconds = LIMITS["price"]
+    assert got.bytes_in == round(downloaded * LIMITS["cost"]["bytes_per_sample"])
+    seconds = LIMITS["cost"]
     windows = sum(len(slow.kept[day, i]) for day in days for i in present[day])
     assert got.core_seconds == pytest.approx(
         sum(map(len, present.values())) * seconds["per_channel_day"]
@@ -237,7 +237,7 @@ def archive(tmp_path_factory):
 def test_the_pipeline_makes_the_estimated_windows_of_complete_data(
     archive, params, pairs, max_channels, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(LIMITS["units"], "max_channels", max_channels)
+    monkeypatch.setitem(LIMITS["channel_blocks"], "max_channels", max_channels)
     rows = [(0, ODD), (1, TWICE[0]), (1, TWICE[1]), (3, ODD), (4, BRIEF), (5, TWICE[1])]
     lines = [f"XX,S{station:03},,LHZ,{span}" for station, span in rows]
     (tmp_path / "stations.csv").write_text("\n".join([HEADER, *lines]) + "\n")

@@ -20,7 +20,7 @@ from .units import Units
 # Shared with the page. Bytes of miniSEED (Steim2) per sample of ground noise: 1.1 to 1.9 in the
 # archives' day files. fs_unknown, in Hz: the usual rate of a BH channel. Core-seconds, from
 # scripts/benchmark: of a channel-day, each of its windows, each pair-window.
-_COST = LIMITS["price"]
+_COST = LIMITS["cost"]
 # Bytes/s at most from a data centre to one user, however many machines download: five connections
 # of 8 MB/s.
 _CENTRE_RATE = 40e6

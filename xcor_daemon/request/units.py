@@ -21,7 +21,7 @@ from .parse import XcorRequest
 from .periods import Period
 from .stations import Channel
 
-_COST = LIMITS["price"]  # core-seconds per item; see `cost.estimate`
+_COST = LIMITS["cost"]  # core-seconds per item; see `cost.estimate`
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Units:
     """
 
     request: XcorRequest
-    max_bytes: float = field(default_factory=lambda: LIMITS["units"]["max_bytes"])
-    max_channels: int = field(default_factory=lambda: LIMITS["units"]["max_channels"])
+    max_bytes: float = field(default_factory=lambda: LIMITS["channel_blocks"]["max_bytes"])
+    max_channels: int = field(default_factory=lambda: LIMITS["channel_blocks"]["max_channels"])
 
     @cached_property
     def _edges(self) -> tuple[str, ...]:

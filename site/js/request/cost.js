@@ -31,7 +31,7 @@ export function estimate(stations, values, limits) {
     return { price: null, problems: [problem(STATIONS, 0, "", "", noPair(periods))] };
   const problems = "freqmax" in values ? tooSlow(periods, values.freqmax) : [];
   if (!("maxlag" in values)) return { price: null, problems };
-  const price = estimateOf(periods, nLags(values), limits.price);
+  const price = estimateOf(periods, nLags(values), limits.cost);
   return { price, problems: [...problems, ...tooLarge(price, limits.job)] };
 }
 

@@ -59,14 +59,14 @@ def reference(tmp_path_factory):
     """The results of one process for five stations and three days in blocks of two channels."""
     job = network_job(tmp_path_factory.mktemp("reference"), stations=5, days=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LIMITS["units"], "max_channels", 2)
+        patch.setitem(LIMITS["channel_blocks"], "max_channels", 2)
         correlate_job(job.folder, job.source, 1, images=False)
     return job, all_datasets(job.folder)
 
 
 @pytest.fixture
 def blocks_of_two(monkeypatch):
-    monkeypatch.setitem(LIMITS["units"], "max_channels", 2)
+    monkeypatch.setitem(LIMITS["channel_blocks"], "max_channels", 2)
 
 
 def outcomes(executor, n):

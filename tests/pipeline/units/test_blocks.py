@@ -33,7 +33,7 @@ def blocks(tmp_path_factory, whole):
     """The same job in blocks of at most three channels."""
     job = whole[0].copy(tmp_path_factory.mktemp("blocks") / "job")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LIMITS["units"], "max_channels", 3)
+        patch.setitem(LIMITS["channel_blocks"], "max_channels", 3)
         outputs = correlate_job(job.folder, job.source, 1, images=False)
     return job, outputs
 
@@ -119,7 +119,7 @@ def test_combined_shards_equal_the_whole_job(tmp_path, whole, blocks):
     job = whole[0].copy(tmp_path / "shards")
     combine = ExecutionOptions(combine_shards=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LIMITS["units"], "max_channels", 3)
+        patch.setitem(LIMITS["channel_blocks"], "max_channels", 3)
         assert correlate_shard(job.folder, job.source, (0, 2), 1) == []
         with pytest.raises(XcorError, match="not processed yet: 1 of 2, such as 2020-01-02"):
             correlate_job(
@@ -144,7 +144,7 @@ from xcor_daemon.request.csv_table import LIMITS
 from xcor_daemon.pipeline import run
 from xcor_daemon.pipeline.scheduling import schedule
 from xcor_daemon.pipeline.units import blocks
-LIMITS["units"]["max_channels"] = 3
+LIMITS["channel_blocks"]["max_channels"] = 3
 step, name = sys.argv[3].split()
 done = getattr(blocks, step)
 def run_and_die(plan, units, unit, report):
@@ -167,7 +167,7 @@ def test_a_killed_day_in_blocks_is_continued(tmp_path, whole, blocks, where):
     died = subprocess.run(command, check=False)
     before = {path: path.stat().st_mtime_ns for path in job.folder.glob("CORR/*/*.h5")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LIMITS["units"], "max_channels", 3)
+        patch.setitem(LIMITS["channel_blocks"], "max_channels", 3)
         correlate_job(job.folder, job.source, 1, images=False)
 
     assert died.returncode == -signal.SIGKILL
@@ -180,7 +180,7 @@ def test_a_block_that_kills_its_worker_is_reported_and_the_rest_finishes(
     tmp_path, whole, blocks, monkeypatch
 ):
     job = whole[0].copy(tmp_path / "poison")
-    monkeypatch.setitem(LIMITS["units"], "max_channels", 3)
+    monkeypatch.setitem(LIMITS["channel_blocks"], "max_channels", 3)
     done = schedule.correlate_blocks
 
     def poisoned(plan, units, unit, report):
@@ -205,7 +205,7 @@ def test_progress_of_several_processes_is_within_the_day_and_ends_complete(
     tmp_path, whole, monkeypatch
 ):
     job = whole[0].copy(tmp_path / "job")
-    monkeypatch.setitem(LIMITS["units"], "max_channels", 3)
+    monkeypatch.setitem(LIMITS["channel_blocks"], "max_channels", 3)
     monkeypatch.setattr(unit_progress, "_WRITE_INTERVAL", 0.0)
     monkeypatch.setattr(schedule, "_POLL_INTERVAL", 0.0)
     monkeypatch.setattr(progress, "_REPORT_INTERVAL", 0.0)
