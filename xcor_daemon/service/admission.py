@@ -147,6 +147,7 @@ class Admission:
     def _admit_one(self, waiting: WaitingJob) -> bool:
         """Stage a job if there is a free slot, a free lease and enough disk space."""
         candidate = self._candidates[waiting.id]
+        # Such a job is admitted only to publish its end: it takes no slot and little space.
         is_ending = candidate.is_rejected or waiting.is_cancelled
         if not is_ending and not (self._is_due(candidate) and self._has_space(candidate)):
             return False
@@ -189,6 +190,7 @@ class Admission:
             self.registry.change(job, is_held=True)
 
     def _has_space(self, candidate: _Candidate) -> bool:
+        """Whether the disk has space for a job, after purging ended ones if necessary."""
         if not self.disk.could_ever_hold(candidate.needed):
             return True  # to be rejected
         self.registry.drop(self.disk.purge_until(candidate.needed, self.registry.jobs.values()))
@@ -199,13 +201,9 @@ class Admission:
 
     def _publish_queue_positions(self, queued: Sequence[WaitingJob], isolate: Isolate) -> None:
         """Publish queue positions, those first that are overdue longest; a few in each pass."""
-        stop_at, now, first = (
-            time.monotonic() + _POSITIONS_SLICE,
-            self.now(),
-            len(self.registry.live()),
-        )
+        stop_at, now = time.monotonic() + _POSITIONS_SLICE, self.now()
         due = []
-        for ahead, waiting in enumerate(queued, first):
+        for ahead, waiting in enumerate(queued, len(self.registry.live())):
             candidate = self._candidates[waiting.id]
             if ahead != candidate.ahead and now >= candidate.next_update:
                 due.append((candidate.next_update, ahead, waiting.id))
@@ -220,8 +218,8 @@ class Admission:
         candidate.next_update = self.now() + _POSITION_EVERY * (1 + ahead / 10)
         etag = candidate.etag
         if etag is None:  # of an earlier daemon, of another one, or no status.json yet
-            shown, etag = self.bucket.find_status(job_id)
-            if shown and (shown["state"] != jobs.QUEUED or self.leases.is_held_elsewhere(job_id)):
+            status, etag = self.bucket.find_status(job_id)
+            if status and (status["state"] != jobs.QUEUED or self.leases.is_held_elsewhere(job_id)):
                 return
         candidate.etag = self.publisher.write_queue_position(job_id, candidate.kind, ahead, etag)
         if candidate.etag is not None:

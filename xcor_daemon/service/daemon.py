@@ -67,10 +67,9 @@ class Daemon:
         self.notifier = notifier or Notifier({})
         self.work_dir = config.work_dir.absolute()
         self.backoff, self.now = backoff, now
-        self._failures: dict[
-            str, tuple[int, float]
-        ] = {}  # by id: how many in a row, no retry before
-        self._ignored = 0
+        # By job id: number of failures in a row, and no retry before (s, monotonic).
+        self._failures: dict[str, tuple[int, float]] = {}
+        self._ignored = 0  # keys under incoming/, as logged last
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -154,12 +153,15 @@ class Daemon:
                 self._write_metrics(waiting, seconds)
         with _not_fatal("repair of status views"):
             self.view_repair.repair_next_view(self.registry.ended)
-        held = sum(job.is_held for job in self.registry.live())
-        others = sum(self.leases.is_held_by_other(job.id) for job in waiting)
-        unsettled = sum(
-            not w.is_settled and w.is_complete and not self.registry.has(w.id) for w in listing.jobs
-        )
-        return len(self.registry.live()) - held + len(waiting) - others + unsettled
+        return self._count_unfinished(listing, waiting)
+
+    def _count_unfinished(self, listing: Listing, waiting: list[WaitingJob]) -> int:
+        """Number of jobs that a later pass of this daemon may bring forward."""
+        live, has = self.registry.live(), self.registry.has
+        n_live = sum(not job.is_held for job in live)
+        n_waiting = sum(not self.leases.is_held_by_other(job.id) for job in waiting)
+        unsettled = [job for job in listing.jobs if job.is_complete and not job.is_settled]
+        return n_live + n_waiting + sum(not has(job.id) for job in unsettled)
 
     def _queue(self, listing: Listing) -> list[WaitingJob]:
         """The jobs that may be admitted; jobs of this machine are cancelled as their users ask."""

@@ -68,32 +68,32 @@ class Publisher:
             If a file is missing, or has another size or SHA-256.
         """
         stop_at = time.monotonic() + SLICE
-        for name, wanted in expected.items():
-            if not self._upload_one(job, name, wanted, stop_at):
+        for name, content in expected.items():
+            if not self._upload_one(job, name, content, stop_at):
                 return False
         return True
 
     def _upload_one(
-        self, job: Job, name: str, wanted: tuple[int, str] | None, stop_at: float
+        self, job: Job, name: str, expected: tuple[int, str] | None, stop_at: float
     ) -> bool:
         published = self._cached(job).published
         folder = job.folder if name == LOG_FILE else job.results
         with worker_outputs.open_output(folder, name) as file:
-            about = os.fstat(file.fileno())
-            stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
-            if wanted and wanted[0] != about.st_size:  # before all of it is read
+            stat = os.fstat(file.fileno())
+            stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            if expected and expected[0] != stat.st_size:  # before all of it is read
                 raise BrokenOutputs(f"{name} is not the file that {OUTPUTS_FILE} describes.")
-            known = published.get(name)
-            is_there = known is not None and known.stamp == stamp
-            if not is_there and time.monotonic() > stop_at:
+            upload = published.get(name)
+            is_uploaded = upload is not None and upload.stamp == stamp
+            if not is_uploaded and time.monotonic() > stop_at:
                 return False
-            if known is None or not is_there:
-                known = _Published(stamp, about.st_size, worker_outputs.sha256_of(file))
-            if wanted and wanted != (known.size, known.sha256):
+            if upload is None or not is_uploaded:
+                upload = _Published(stamp, stat.st_size, worker_outputs.sha256_of(file))
+            if expected and expected != (upload.size, upload.sha256):
                 raise BrokenOutputs(f"{name} is not the file that {OUTPUTS_FILE} describes.")
-            if not is_there:
-                self.bucket.publish_file(result_key(job.id, job.attempt, name), file, known.sha256)
-                published[name] = known
+            if not is_uploaded:
+                self.bucket.publish_file(result_key(job.id, job.attempt, name), file, upload.sha256)
+                published[name] = upload
         return True
 
     def write_status(self, job: Job, stage: str, ahead: int | None = None) -> None:
