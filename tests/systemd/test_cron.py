@@ -84,7 +84,7 @@ def test_a_worker_survives_its_minute_and_the_next_one_publishes(start, bucket, 
     os.kill(worker, signal.SIGSTOP)
     stop(first)
 
-    assert "State:\tT" in Path(f"/proc/{worker}/status").read_text()
+    wait_until(lambda: "State:\tT" in Path(f"/proc/{worker}/status").read_text())
     os.kill(worker, signal.SIGCONT)
     second = start(program, 60, **settings)
     wait_until(lambda: "processed/41/manifest.json" in keys(store), 240)  # kernels are compiled
