@@ -158,8 +158,8 @@ def test_the_progress_bar_shows_no_rate_of_its_own(monkeypatch, tmp_path):
 
 
 def test_the_demo_does_not_repeat_a_stage_when_only_its_numbers_change(monkeypatch):
-    said = []
-    monkeypatch.setattr(demo, "_say", said.append)
+    printed = []
+    monkeypatch.setattr(demo, "_print", printed.append)
     lines = demo._Lines()
     for stage in (
         "2019-01-01: 1 of 24 channels",
@@ -168,7 +168,7 @@ def test_the_demo_does_not_repeat_a_stage_when_only_its_numbers_change(monkeypat
         "2019-01-01: 5 of 12,696 pair-windows",
     ):
         lines({"state": "running", "stage": stage})
-    assert said == [
+    assert printed == [
         "  running: 2019-01-01: 1 of 24 channels",
         "  running: 2019-01-01: 5 of 12,696 pair-windows",
     ]
