@@ -45,6 +45,12 @@ def imports_of(path: Path) -> list[str]:
     return found
 
 
+def types_of(path: Path) -> list[str]:
+    """Paths below site of the modules whose types a module names in comments."""
+    names = re.findall(r'\{?import\("(\.[^"]+)"\)\.', path.read_text())
+    return [(path.parent / name).resolve().relative_to(ROOT).as_posix() for name in names]
+
+
 def folder_of(path: str) -> str:
     """The row of a path below site/js: js/tabs/map/box.js -> tabs/map."""
     parts = path.split("/")[1:]
@@ -60,6 +66,15 @@ def test_every_folder_has_its_row():
     found = {folder_of(path.relative_to(ROOT).as_posix()) for path in SCRIPTS.rglob("*.js")}
 
     assert found == MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_a_folder_names_types_of_the_same_folders_only(name: str):
+    """In JSDoc; main.js has the type of the services that it passes to the tabs."""
+    for path in modules_of(name):
+        types = {folder_of(found) for found in types_of(path)} - {name, "main.js"}
+
+        assert types <= MAY_IMPORT[name], path
 
 
 @pytest.mark.parametrize("name", MAY_IMPORT)

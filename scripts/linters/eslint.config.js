@@ -83,7 +83,7 @@ export default [
     rules: {
       ...language,
       "compat/compat": "error",
-      "max-lines-per-function": ["error", { max: 60, skipBlankLines: true, skipComments: true }],
+      "max-lines-per-function": ["error", { max: 50, skipBlankLines: true, skipComments: true }],
     },
   },
   {

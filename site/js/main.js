@@ -3,7 +3,7 @@
 import { setClock } from "./lib/clock.js";
 import { ask } from "./lib/http.js";
 import { openNotices } from "./lib/notices.js";
-import { openStore } from "./lib/store.js";
+import { Store } from "./lib/store.js";
 import { Tabs } from "./lib/tabs.js";
 
 /**
@@ -22,7 +22,7 @@ import { Tabs } from "./lib/tabs.js";
 
 const byId = (id) => document.getElementById(id);
 const notices = openNotices(byId("notices"), byId("live"));
-const store = openStore(
+const store = new Store(
   () => localStorage,
   () =>
     notices.show(
@@ -32,7 +32,7 @@ const store = openStore(
       { kind: "bad" },
     ),
 );
-addEventListener("storage", store.onStorage);
+addEventListener("storage", (event) => store.onStorage(event));
 
 function applyTheme() {
   const theme = store.get("theme") ?? "";
@@ -63,24 +63,20 @@ async function start() {
         "this page uses the time of its server.",
     );
   }
-  const app = {
+  openTabs({
     config: await config.json(),
     limits: await limits.json(),
     store,
     notices,
     now: clock.now,
-  };
-  const mounted = new Map();
+  });
+}
+
+/** Add the tabs to the services of the page, and show the one that the address names. */
+function openTabs(app) {
+  const mounted = new Map(); // promises by name
   app.tabs = new Tabs(document.querySelector('[role="tablist"]'), async (name, params) => {
-    // A tab's code is loaded when it is first opened.
-    if (!mounted.has(name)) {
-      mounted.set(
-        name,
-        import(`./tabs/${name}/index.js`).then((module) =>
-          module.mount(byId(`panel-${name}`), app),
-        ),
-      );
-    }
+    if (!mounted.has(name)) mounted.set(name, mountTab(name, app));
     try {
       (await mounted.get(name))?.open?.(params);
     } catch (error) {
@@ -94,6 +90,12 @@ async function start() {
     performance.mark("ready"); // tests/site/test_speed.py
   });
   app.tabs.show();
+}
+
+/** Load the code of a tab, and let it fill its panel. */
+async function mountTab(name, app) {
+  const tab = await import(`./tabs/${name}/index.js`);
+  return tab.mount(byId(`panel-${name}`), app);
 }
 
 function apart(ms) {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { setClock } from "../../site/js/lib/clock.js";
 import { formatCsv, parseCsv } from "../../site/js/lib/csv.js";
 import { readHash, writeHash } from "../../site/js/lib/router.js";
-import { openStore } from "../../site/js/lib/store.js";
+import { Store } from "../../site/js/lib/store.js";
 
 class MemoryStorage {
   #items = new Map();
@@ -25,8 +25,8 @@ class MemoryStorage {
 test("two tabs over one storage see each other's values", () => {
   const storage = new MemoryStorage();
   const [here, there] = [
-    openStore(() => storage, assert.fail),
-    openStore(() => storage, assert.fail),
+    new Store(() => storage, assert.fail),
+    new Store(() => storage, assert.fail),
   ];
   const heard = [];
   there.subscribe("jobs", (value) => heard.push(value));
@@ -44,7 +44,7 @@ test("a full storage keeps values for as long as the page lives, and tells so on
   full.setItem = () => {
     throw new DOMException("full", "QuotaExceededError");
   };
-  const store = openStore(
+  const store = new Store(
     () => full,
     (error) => told.push(error.name),
   );
@@ -59,7 +59,7 @@ test("what somebody else wrote into the storage is as if it were not there", () 
   const storage = new MemoryStorage();
   storage.setItem("xcor.params", "{half");
   storage.setItem("another page's", "stays");
-  const store = openStore(() => storage, assert.fail);
+  const store = new Store(() => storage, assert.fail);
 
   assert.equal(store.get("params"), undefined);
   store.subscribe("params", () => {});

@@ -7,66 +7,74 @@ const PREFIX = "xcor.";
  *
  * Every read goes to the storage, so two windows never work on stale values. Where the
  * storage is full or forbidden, values live as long as the page, and `onTrouble` is called once.
- *
- * @param {() => Storage} open  returns the storage; even this may be forbidden
- * @param {(error: Error) => void} onTrouble
  */
-export function openStore(open, onTrouble) {
-  const unsaved = new Map(); // values that the storage did not accept
-  const listeners = new Map();
-  let isReported = false;
+export class Store {
+  #open;
+  #onTrouble;
+  #unsaved = new Map(); // values that the storage did not accept
+  #listeners = new Map(); // by key
+  #isReported = false;
 
-  function notify(key) {
-    for (const listener of listeners.get(key) ?? []) listener(get(key));
-  }
-
-  function report(error) {
-    if (!isReported) onTrouble(error);
-    isReported = true;
+  /**
+   * @param {() => Storage} open  returns the storage; even this may be forbidden
+   * @param {(error: Error) => void} onTrouble
+   */
+  constructor(open, onTrouble) {
+    [this.#open, this.#onTrouble] = [open, onTrouble];
   }
 
   /** The value of a key; undefined where there is none or it is invalid. */
-  function get(key) {
-    if (unsaved.has(key)) return unsaved.get(key);
+  get(key) {
+    if (this.#unsaved.has(key)) return this.#unsaved.get(key);
     try {
-      return JSON.parse(open().getItem(PREFIX + key) ?? "null") ?? undefined;
+      return JSON.parse(this.#open().getItem(PREFIX + key) ?? "null") ?? undefined;
     } catch (error) {
-      if (!(error instanceof SyntaxError)) report(error);
+      if (!(error instanceof SyntaxError)) this.#report(error);
       return undefined;
     }
   }
 
   /** Set a key, or remove it (undefined), and notify its subscribers. */
-  function set(key, value) {
+  set(key, value) {
     try {
-      if (value === undefined) open().removeItem(PREFIX + key);
-      else open().setItem(PREFIX + key, JSON.stringify(value));
-      unsaved.delete(key);
+      if (value === undefined) this.#open().removeItem(PREFIX + key);
+      else this.#open().setItem(PREFIX + key, JSON.stringify(value));
+      this.#unsaved.delete(key);
     } catch (error) {
-      unsaved.set(key, value);
-      report(error);
+      this.#unsaved.set(key, value);
+      this.#report(error);
     }
-    notify(key);
+    this.#notify(key);
   }
 
-  return {
-    get,
-    set,
-    /** Set a key from its current value, which another window may just have changed. */
-    update: (key, change) => set(key, change(get(key))),
-    /** Call `listener(value)` at every change, from this window or another. */
-    subscribe(key, listener) {
-      listeners.set(key, [...(listeners.get(key) ?? []), listener]);
-    },
-    /** Remove every key that has subscribers. */
-    clear() {
-      const keys = new Set([...unsaved.keys(), ...listeners.keys()]);
-      keys.forEach((key) => set(key, undefined));
-    },
-    /** Handle a storage event of the window, sent by another window. */
-    onStorage(event) {
-      if (event.key === null) [...listeners.keys()].forEach(notify);
-      else if (event.key.startsWith(PREFIX)) notify(event.key.slice(PREFIX.length));
-    },
-  };
+  /** Set a key from its current value, which another window may just have changed. */
+  update(key, change) {
+    this.set(key, change(this.get(key)));
+  }
+
+  /** Call `listener(value)` at every change, from this window or another. */
+  subscribe(key, listener) {
+    this.#listeners.set(key, [...(this.#listeners.get(key) ?? []), listener]);
+  }
+
+  /** Remove every key that has subscribers. */
+  clear() {
+    const keys = new Set([...this.#unsaved.keys(), ...this.#listeners.keys()]);
+    keys.forEach((key) => this.set(key, undefined));
+  }
+
+  /** Handle a storage event of the window, sent by another window. */
+  onStorage({ key }) {
+    if (key === null) [...this.#listeners.keys()].forEach((one) => this.#notify(one));
+    else if (key.startsWith(PREFIX)) this.#notify(key.slice(PREFIX.length));
+  }
+
+  #notify(key) {
+    for (const listener of this.#listeners.get(key) ?? []) listener(this.get(key));
+  }
+
+  #report(error) {
+    if (!this.#isReported) this.#onTrouble(error);
+    this.#isReported = true;
+  }
 }

@@ -91,6 +91,38 @@ export function rowsOf(file, text, required, optional, limits) {
   if (text.includes("\0")) return no("contains NUL bytes; it must be UTF-8 text");
   const lines = parseCsv(text);
   if (lines.length > limits.max_rows + 1) return no(`has more than ${limits.max_rows} rows`);
+  const { problems, table } = cellsOf(file, lines);
+  // If the first line is invalid, there is no header.
+  if (problems.length && (!table.length || problems[0].line < table[0].line))
+    return none(problems, problems.length);
+  if (!table.length) return no("is empty");
+  const known = [...required, ...optional];
+  const hasHeader = table[0].cells.some((name) => known.includes(name));
+  const header = hasHeader ? table[0].cells : required;
+  const below = hasHeader ? table.slice(1) : table;
+  const nRows = below.length + problems.length;
+  const most = 2 * known.length;
+  if (header.length > most) {
+    const need = `has ${header.length} columns; at most ${most} are read`;
+    return none([...problems, problem(file, table[0].line, "", "", need)], nRows);
+  }
+  problems.push(...headerProblems(file, table[0].line, header, required, known));
+  const isKnown = (name) =>
+    known.includes(name) && header.indexOf(name) === header.lastIndexOf(name);
+  const rows = [];
+  for (const { line, cells } of below) {
+    const fields = header.map((name, k) => [name, cells[k]]).filter(([name]) => isKnown(name));
+    const need = `has ${cells.length} fields instead of ${header.length}: ${header.join(",")}`;
+    if (cells.length === header.length) rows.push([line, Object.fromEntries(fields)]);
+    else problems.push(problem(file, line, "", "", need));
+  }
+  const missing = required.filter((name) => !header.includes(name));
+  const unknown = new Set([...missing, ...header.filter((name) => !isKnown(name))]);
+  return { rows, problems, nRows, unknown };
+}
+
+/** The lines with cells, and a problem for each that is not CSV. */
+function cellsOf(file, lines) {
   const problems = lines
     .filter(({ wrong }) => wrong)
     .map(({ line, wrong }) => problem(file, line, "", "", `is not CSV: ${wrong}`));
@@ -98,38 +130,7 @@ export function rowsOf(file, text, required, optional, limits) {
     .filter(({ wrong }) => !wrong)
     .map(({ line, cells }) => ({ line, cells: cells.map((cell) => cell.trim()) }))
     .filter(({ cells }) => cells.some(Boolean));
-  // If the first line is invalid, there is no header.
-  if (!table.length || problems[0]?.line < table[0].line)
-    return problems.length ? none(problems, problems.length) : no("is empty");
-  const known = [...required, ...optional];
-  let nRows = table.length + problems.length;
-  let header = table[0].cells;
-  const headLine = table[0].line;
-  if (header.some((name) => known.includes(name))) {
-    table.shift();
-    nRows -= 1;
-  } else header = required;
-  const most = 2 * known.length;
-  if (header.length > most) {
-    const need = `has ${header.length} columns; at most ${most} are read`;
-    return none([...problems, problem(file, headLine, "", "", need)], nRows);
-  }
-  problems.push(...headerProblems(file, headLine, header, required, known));
-  const isKnown = (name) =>
-    known.includes(name) && header.indexOf(name) === header.lastIndexOf(name);
-  const rows = [];
-  for (const { line, cells } of table) {
-    if (cells.length === header.length) {
-      const fields = header.map((name, k) => [name, cells[k]]);
-      rows.push([line, Object.fromEntries(fields.filter(([name]) => isKnown(name)))]);
-    } else {
-      const need = `has ${cells.length} fields instead of ${header.length}: ${header.join(",")}`;
-      problems.push(problem(file, line, "", "", need));
-    }
-  }
-  const missing = required.filter((name) => !header.includes(name));
-  const unknown = new Set([...missing, ...header.filter((name) => !isKnown(name))]);
-  return { rows, problems, nRows, unknown };
+  return { problems, table };
 }
 
 function headerProblems(file, line, header, required, known) {
@@ -205,7 +206,7 @@ export function checkRow(row, section, unknown = new Set()) {
   for (const [name, text] of Object.entries(row)) {
     if (!text && !section[name].required) continue;
     try {
-      values[name] = parseValue(section[name], text);
+      values[name] = PARSERS[section[name].kind](text, section[name]);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       problems.push({ column: name, value: text, need: error.message });
@@ -224,53 +225,49 @@ export function defaultOf(limit) {
   return limit.kind === "components" || limit.kind in LISTS ? [] : limit.default;
 }
 
-/** The value of a text; the message of a RangeError has the rule that the text breaks. */
-function parseValue(limit, text) {
-  const parse = {
-    number() {
-      const number = parseNumber(text);
-      if (number === null) {
-        const unit = limit.unit === "1" ? "" : `, in ${limit.unit}`;
-        throw new RangeError(`is not a finite number (${limit.help}${unit})`);
-      }
-      const need = limitViolation(limit, number);
-      if (need) throw new RangeError(need);
-      return number;
-    },
-    flag() {
-      if (!["true", "false"].includes(text.toLowerCase()))
-        throw new RangeError("is neither true nor false");
-      return text.toLowerCase() === "true";
-    },
-    choice() {
-      if (!limit.choices.includes(text))
-        throw new RangeError(`is not one of ${limit.choices.join(", ")}`);
-      return text;
-    },
-    components() {
-      if (text === "all") return [];
-      const parts = text.split(";");
-      if (parts.every((part) => /^[A-Z0-9?]{2}$/.test(part))) return parts;
-      throw new RangeError("is neither all nor a list such as ZZ;NN or Z?;?Z");
-    },
-    job() {
-      if (!isJobId(text)) throw new RangeError("is not a job id (1 to 16 digits)");
-      return text;
-    },
-    interval() {
-      if (INTERVAL.test(text)) return text;
-      throw new RangeError("is not a number of hours, days or months such as 6h, 7D or 1ME");
-    },
-    name() {
-      if (!/^[A-Za-z0-9_-]{1,32}$/.test(text))
-        throw new RangeError(
-          "is not a valid name of a data source (up to 32 letters, digits, _ or -)",
-        );
-      return text;
-    },
-  };
-  return limit.kind in LISTS ? parseList(limit.kind, text) : parse[limit.kind]();
-}
+// By kind of limits.json: (text, limit) -> the value; the message of a RangeError has the rule that
+// the text breaks.
+const PARSERS = {
+  number(text, limit) {
+    const number = parseNumber(text);
+    if (number === null) {
+      const unit = limit.unit === "1" ? "" : `, in ${limit.unit}`;
+      throw new RangeError(`is not a finite number (${limit.help}${unit})`);
+    }
+    const need = limitViolation(limit, number);
+    if (need) throw new RangeError(need);
+    return number;
+  },
+  flag(text) {
+    if (!["true", "false"].includes(text.toLowerCase()))
+      throw new RangeError("is neither true nor false");
+    return text.toLowerCase() === "true";
+  },
+  choice(text, { choices }) {
+    if (!choices.includes(text)) throw new RangeError(`is not one of ${choices.join(", ")}`);
+    return text;
+  },
+  components(text) {
+    if (text === "all") return [];
+    const parts = text.split(";");
+    if (parts.every((part) => /^[A-Z0-9?]{2}$/.test(part))) return parts;
+    throw new RangeError("is neither all nor a list such as ZZ;NN or Z?;?Z");
+  },
+  job(text) {
+    if (!isJobId(text)) throw new RangeError("is not a job id (1 to 16 digits)");
+    return text;
+  },
+  interval(text) {
+    if (INTERVAL.test(text)) return text;
+    throw new RangeError("is not a number of hours, days or months such as 6h, 7D or 1ME");
+  },
+  name(text) {
+    if (/^[A-Za-z0-9_-]{1,32}$/.test(text)) return text;
+    throw new RangeError("is not a valid name of a data source (up to 32 letters, digits, _ or -)");
+  },
+  channels: (text) => parseList("channels", text),
+  pairs: (text) => parseList("pairs", text),
+};
 
 function parseList(kind, text) {
   const [pattern, example] = LISTS[kind];

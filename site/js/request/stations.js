@@ -100,36 +100,15 @@ export function parseStations(text, limits) {
 
 /** A row as a channel, without its invalid values; null where a code is invalid. */
 function stationRow(row, limits) {
-  const wrong = [];
-  for (const [column, [pattern, need]] of Object.entries(CODES)) {
-    if (column in row && !pattern.test(row[column])) wrong.push([column, need]);
-  }
+  const wrong = Object.entries(CODES)
+    .filter(([column, [pattern]]) => column in row && !pattern.test(row[column]))
+    .map(([column, [, need]]) => [column, need]);
   const isNamed = ID_COLUMNS.every(
     (name) => name in row && !wrong.some(([column]) => column === name),
   );
-  const times = {};
-  for (const column of ["StartDate", "EndDate"]) {
-    if (!(column in row)) continue;
-    const time = parseTime(row[column]);
-    if (time === null) wrong.push([column, "is not a date; write YYYY-MM-DDThh:mm:ss"]);
-    else if (new Date(time).getUTCFullYear() < limits.first_year)
-      wrong.push([column, `is before ${limits.first_year}`]);
-    else times[column] = time;
-  }
-  const numbers = {};
-  for (const [column, [low, high, unit]] of Object.entries(RANGES)) {
-    const text = row[column] ?? "";
-    const number = text ? parseNumber(text) : null;
-    const isInside = number !== null && low <= number && number <= high;
-    if (text && !isInside) wrong.push([column, `is not a number from ${low} to ${high} ${unit}`]);
-    numbers[column] = isInside ? number : null;
-  }
-  const spans = [];
-  if ("StartDate" in times && "EndDate" in times) {
-    const need = spanNeed(times.StartDate, times.EndDate, row.StartDate, limits);
-    if (need) wrong.push(["EndDate", need]);
-    else spans.push([times.StartDate, endOfSpan(times.EndDate)]);
-  }
+  const times = timesOf(row, limits, wrong);
+  const numbers = numbersOf(row, wrong);
+  const spans = spansOf(times, row, limits, wrong);
   if (!isNamed) return { channel: null, wrong };
   const location = row.Location.replaceAll("--", "");
   const channel = {
@@ -146,6 +125,42 @@ function stationRow(row, limits) {
     dataCenter: row.DataCenter ?? "",
   };
   return { channel, wrong };
+}
+
+/** The valid dates of a row (ms), by column; the others are added to `wrong`. */
+function timesOf(row, limits, wrong) {
+  const times = {};
+  for (const column of ["StartDate", "EndDate"]) {
+    if (!(column in row)) continue;
+    const time = parseTime(row[column]);
+    if (time === null) wrong.push([column, "is not a date; write YYYY-MM-DDThh:mm:ss"]);
+    else if (new Date(time).getUTCFullYear() < limits.first_year)
+      wrong.push([column, `is before ${limits.first_year}`]);
+    else times[column] = time;
+  }
+  return times;
+}
+
+/** The numbers of a row by column, null where there is none; invalid ones are added to `wrong`. */
+function numbersOf(row, wrong) {
+  const numbers = {};
+  for (const [column, [low, high, unit]] of Object.entries(RANGES)) {
+    const text = row[column] ?? "";
+    const number = text ? parseNumber(text) : null;
+    const isInside = number !== null && low <= number && number <= high;
+    if (text && !isInside) wrong.push([column, `is not a number from ${low} to ${high} ${unit}`]);
+    numbers[column] = isInside ? number : null;
+  }
+  return numbers;
+}
+
+/** The span of a row, or none where it is invalid. */
+function spansOf({ StartDate: start, EndDate: end }, row, limits, wrong) {
+  if (start === undefined || end === undefined) return [];
+  const need = spanNeed(start, end, row.StartDate, limits);
+  if (!need) return [[start, endOfSpan(end)]];
+  wrong.push(["EndDate", need]);
+  return [];
 }
 
 /**

@@ -76,10 +76,10 @@ export async function loadRange(url, { start, end }, { size, signal }) {
   }
   if (answer.status !== 206) {
     await answer.body?.cancel(); // stops the download of a large file
-    throw new HttpError(refusal(answer.status, url), { status: answer.status });
+    throw new HttpError(statusMessage(answer.status, url), { status: answer.status });
   }
-  const said = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(answer.headers.get("Content-Range") ?? "");
-  if (said && (Number(said[1]) !== start || Number(said[2]) !== end - 1)) {
+  const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(answer.headers.get("Content-Range") ?? "");
+  if (range && (Number(range[1]) !== start || Number(range[2]) !== end - 1)) {
     await answer.body?.cancel();
     throw new HttpError(`${hostOf(url)} returned a different byte range than requested`, {
       status: 206,
@@ -93,7 +93,7 @@ export async function loadFile(url, { size, signal }) {
   const answer = await ask(url, { silence: SILENCE, signal });
   if (!answer.ok) {
     await answer.body?.cancel();
-    throw new HttpError(refusal(answer.status, url), { status: answer.status });
+    throw new HttpError(statusMessage(answer.status, url), { status: answer.status });
   }
   return bytesOf(answer, size, url, signal);
 }
@@ -129,7 +129,7 @@ async function bytesOf(answer, length, url, signal) {
   return bytes;
 }
 
-function refusal(status, url) {
+function statusMessage(status, url) {
   const host = hostOf(url);
   if (status === 200)
     return `${host} does not support HTTP range requests, and the file is too large to load in full; download it`;

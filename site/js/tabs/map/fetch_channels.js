@@ -48,7 +48,7 @@ async function fetchText(url, { signal, onBytes, onWait }) {
       continue;
     }
     const body = await readBody(answer, { limit: MAX_BYTES, signal, onBytes });
-    if (!answer.ok) throw refusal(url, answer.status, body.text);
+    if (!answer.ok) throw statusError(url, answer.status, body.text);
     if (/^\s*</.test(body.text)) {
       throw new HttpError(
         `${hostOf(url)} returned a web page instead of a list of channels; its address may be wrong, ` +
@@ -85,7 +85,7 @@ function cutAt({ text, isCut }, most) {
 }
 
 /** The meaning of a status, and the remedy. */
-function refusal(url, status, body) {
+function statusError(url, status, body) {
   const host = hostOf(url);
   const messages = {
     400: `${host} rejected the query as invalid`,

@@ -2,7 +2,7 @@
 
 import { make } from "../../lib/dom.js";
 import { counted } from "../../lib/format.js";
-import { openStore } from "../../lib/store.js";
+import { Store } from "../../lib/store.js";
 import { summary } from "../../request/saved_channels.js";
 import { contains } from "./box.js";
 import { isOpen, stationsOf, toChannels } from "./channels.js";
@@ -24,7 +24,7 @@ export function mount(panel, app) {
 
 class MapTab {
   #app;
-  #sessionStore = openStore(
+  #sessionStore = new Store(
     () => sessionStorage,
     () => {},
   ); // state of this window alone
