@@ -1,4 +1,4 @@
-"""A person's browser before the page: a real Chromium, and the demo's real services."""
+"""Fixtures: a real Chromium, and the real services of the demo."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import playwright
 import pytest
+from fake_data_centres import FakeDataCentres
 from jobs_of import Store, YearLong, send, write_year
 from playwright.sync_api import (
     Browser,
@@ -24,7 +25,6 @@ from playwright.sync_api import (
     sync_playwright,
 )
 from stacking_page import YEAR
-from weather import Weather
 
 from xcor_daemon.demo.demo import System, running
 from xcor_daemon.demo.page_server import PageServer
@@ -72,16 +72,16 @@ def small_job(demo: System) -> str:
 
 
 @pytest.fixture(scope="session")
-def weather() -> Iterator[Weather]:
-    """Data centres in every kind of weather."""
-    weather = Weather()
-    yield weather
-    weather.stop()
+def data_centres() -> Iterator[FakeDataCentres]:
+    """Fake data centres with every kind of failure."""
+    data_centres = FakeDataCentres()
+    yield data_centres
+    data_centres.stop()
 
 
 @dataclass
 class Site:
-    """A page over the weather, without S3 and daemon."""
+    """A page with fake data centres, without S3 and daemon."""
 
     url: str
     # What POST /jobs answers from now on, one after another, the last again and again.
@@ -90,8 +90,8 @@ class Site:
 
 
 @pytest.fixture
-def site(weather: Weather, visitor: Visitor) -> Iterator[Site]:
-    """The page in bad weather; jobs are taken as the test orders."""
+def site(data_centres: FakeDataCentres, visitor: Visitor) -> Iterator[Site]:
+    """The page with fake services; the test sets the answers to submitted jobs."""
     visitor.expected.append("ERR_UNSAFE_PORT")  # who launches a job looks for it in the bucket
     site = Site("", [(201, {"id": "41"})], [])
 
@@ -99,11 +99,19 @@ def site(weather: Weather, visitor: Visitor) -> Iterator[Site]:
         site.sent.append(json.loads(body))
         return site.answers.pop(0) if len(site.answers) > 1 else site.answers[0]
 
-    weather.asked.clear()
-    weather.queries.clear()
-    tiles = {"title": "Tiles", "url": f"{weather.url}/tiles/{{z}}/{{x}}/{{y}}", "attribution": "us"}
-    lost = {"title": "Lost tiles", "url": f"{weather.url}/404/{{z}}/{{x}}/{{y}}", "attribution": ""}
-    services = Services("http://127.0.0.1:9/none", "/jobs", weather.centres, [tiles, lost])
+    data_centres.asked.clear()
+    data_centres.queries.clear()
+    tiles = {
+        "title": "Tiles",
+        "url": f"{data_centres.url}/tiles/{{z}}/{{x}}/{{y}}",
+        "attribution": "us",
+    }
+    lost = {
+        "title": "Lost tiles",
+        "url": f"{data_centres.url}/404/{{z}}/{{x}}/{{y}}",
+        "attribution": "",
+    }
+    services = Services("http://127.0.0.1:9/none", "/jobs", data_centres.centres, [tiles, lost])
     with PageServer(Files(services), submit, lambda _: (202, {})) as server:
         site.url = server.url
         yield site

@@ -24,7 +24,7 @@ function plainStore(jobs) {
   return { get: (key) => held[key], set: (key, value) => (held[key] = value) };
 }
 
-test("jobs are followed once, newest first, and forgotten", () => {
+test("jobs are followed once, newest first, and removed", () => {
   const store = plainStore(undefined);
   remember(store, { id: 41, kind: "xcor", title: "two" }, NOW);
   remember(store, { id: "42" }, NOW);
@@ -46,7 +46,7 @@ test("jobs are followed once, newest first, and forgotten", () => {
   );
 });
 
-test("whatever another program wrote into the store is no job", () => {
+test("invalid entries of the store are ignored", () => {
   for (const odd of [
     null,
     "x",
@@ -58,7 +58,7 @@ test("whatever another program wrote into the store is no job", () => {
   }
 });
 
-test("an id is found in a number or in a link, and nowhere else", () => {
+test("an id is found in a number or in a link only", () => {
   assert.equal(idIn(" 4180812345678901\n"), "4180812345678901");
   assert.equal(idIn("http://h/#jobs?id=41"), "41");
   assert.equal(idIn("https://h/x/index.html#jobs/41"), "41");
@@ -67,7 +67,7 @@ test("an id is found in a number or in a link, and nowhere else", () => {
     assert.equal(idIn(text), null);
 });
 
-test("a status of any shape is read, and none of it is believed blindly", () => {
+test("a status of any shape is checked", () => {
   const bad = {
     state: "<b>",
     days: ["x", -1],
@@ -96,7 +96,7 @@ test("a status of any shape is read, and none of it is believed blindly", () => 
   for (const raw of [null, 7, "x", []]) assert.equal(typeof readStatus(raw).stage, "string");
 });
 
-test("progress is told in a sentence", () => {
+test("progress is described in a sentence", () => {
   const running = readStatus({
     state: "running",
     stage: "2019-01-01: 5 of 24 channels",
@@ -121,7 +121,7 @@ test("progress is told in a sentence", () => {
   assert.equal(share(readStatus({ state: "failed", days: [1, 2] })), null);
 });
 
-test("the heartbeat tells whether the service is up, by its own promise", () => {
+test("the service is up until its next heartbeat is overdue", () => {
   const beat = (updated, next, more = {}) =>
     serviceText({ updated: minutes(updated), next: minutes(next), ...more }, NOW);
   assert.deepEqual(beat(0.2, -0.8, { queued: 3, running: 1 }), {
@@ -137,7 +137,7 @@ test("the heartbeat tells whether the service is up, by its own promise", () => 
   for (const raw of [null, {}, { updated: "x" }]) assert.equal(serviceText(raw, NOW).isUp, null);
 });
 
-test("a silent job is noticed, and the service named where that is why", () => {
+test("a job without updates is reported, with the state of the service", () => {
   const silent = readStatus({ state: "running", updated: minutes(20) });
   assert.match(
     silenceText(silent, { isUp: true }, NOW),
@@ -154,7 +154,7 @@ test("a silent job is noticed, and the service named where that is why", () => {
   );
 });
 
-test("a job that was done without a correlation, by version 0.1.0, says so", () => {
+test("a job of version 0.1.0 without a correlation has a reason", () => {
   const done = { state: "done", kind: "xcor", pairs: 0, stage: "finished", reason: null };
   assert.match(readStatus(done).reason, /^no correlation was made/);
   assert.equal(readStatus({ ...done, pairs: 276 }).reason, "");
@@ -162,12 +162,12 @@ test("a job that was done without a correlation, by version 0.1.0, says so", () 
   assert.equal(readStatus({ ...done, state: "running" }).reason, "");
 });
 
-test("what came to nothing in a job that is done stands beside it", () => {
+test("channel-days without a correlation are shown for a finished job", () => {
   const stage = "finished; channel-days without a correlation: 14";
   assert.equal(progressText(readStatus({ state: "done", kind: "xcor", pairs: 3, stage })), stage);
 });
 
-test("rates and times that are no numbers are not shown", () => {
+test("invalid rates and times are not shown", () => {
   for (const eta_s of [-3, 0, NaN, Infinity, "soon", null]) {
     const status = readStatus({ state: "running", stage: "2019-01-01", days: [1, 2], eta_s });
     assert.equal(progressText(status), "2019-01-01 · 1 of 2 days");
@@ -177,7 +177,7 @@ test("rates and times that are no numbers are not shown", () => {
   assert.equal(share(readStatus({ state: "running", days: [5, 4] })), 1);
 });
 
-test("each way to fail has advice of its own", () => {
+test("each failure has its own advice", () => {
   const failed = [
     "the worker ran out of memory",
     "the worker ran longer than 86400 s, the limit of this service",
@@ -205,14 +205,14 @@ test("each way to fail has advice of its own", () => {
   assert.equal(advice("done", ""), "");
 });
 
-test("looks grow rarer while nothing changes, and rarer still where they fail", () => {
+test("polling slows down without changes, and further after failures", () => {
   assert.ok(pollDelay(0, 0, 0.5) < 2000);
   assert.equal(pollDelay(50, 0, 0.5), 30_000);
   assert.equal(pollDelay(0, 9, 0.5), 60_000);
   assert.ok(pollDelay(0, 1, 0.5) < pollDelay(0, 2, 0.5));
 });
 
-test("numbers are written for people", () => {
+test("numbers are formatted for people", () => {
   assert.deepEqual([0, 999, 1536, 2e9].map(size), ["0 B", "999 B", "1.54 kB", "2.00 GB"]);
   assert.deepEqual([3.2, 95, 7200, 3 * 86400].map(duration), ["4 s", "2 min", "2 h", "3 days"]);
   assert.deepEqual([counted(1, "pair"), counted(1200, "pair")], ["1 pair", "1,200 pairs"]);

@@ -1,4 +1,4 @@
-"""Jobs in the demo: sent as a page sends them, or written into the bucket as a service would."""
+"""Jobs in the demo: submitted as the page does, or written into the bucket as the service does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person without a mouse."""
+"""Navigation with the keyboard."""
 
 from __future__ import annotations
 

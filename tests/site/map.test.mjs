@@ -43,7 +43,7 @@ const line = (codes, rest = {}) => {
 };
 const read = (...lines) => parseChannels([HEAD, ...lines, ""].join("\n"));
 
-test("a list of channels is read by the names of its columns, in any order and case", () => {
+test("a list of channels is read by column names, in any order and case", () => {
   const { channels } = parseChannels(
     "# starttime|ENDTIME|network|station|location|channel|longitude|latitude\n2010-01-01T00:00:00||IU|ANMO|--|BHZ|-106.5|34.9\n",
   );
@@ -56,7 +56,7 @@ test("a list of channels is read by the names of its columns, in any order and c
   assert.ok(isOpen(channels[0], NOW));
 });
 
-test("epochs of a channel make one channel, whose values are those of the last", () => {
+test("epochs are joined to one channel with the values of the last", () => {
   const { channels } = read(
     line("IU|ANMO|00|BHZ", {
       start: "2015-01-01T00:00:00",
@@ -76,7 +76,7 @@ test("epochs of a channel make one channel, whose values are those of the last",
   assert.equal(channels[0].epochs[1].end, null);
 });
 
-test("a bar in the description of a sensor moves no column; other damage is told line by line", () => {
+test("a bar in a sensor description moves no column; other errors are reported by line", () => {
   const { channels, rejected } = read(
     line("IU|ANMO|00|BHZ", { sensor: "STS-2 | <b>vault</b>" }),
     "IU|ANMO|00|BHN|34",
@@ -97,7 +97,7 @@ test("a bar in the description of a sensor moves no column; other damage is told
   assert.deepEqual(countsOf(channels), { channels: 2, stations: 2, networks: 1 });
 });
 
-test("what is not a list of channels is said to be none", () => {
+test("a text that is not a list of channels is rejected", () => {
   assert.throws(() => parseChannels("<html>hello</html>"), SyntaxError);
   assert.throws(
     () => parseChannels("#Network|Station|Latitude\nIU|ANMO|1"),
@@ -105,7 +105,7 @@ test("what is not a list of channels is said to be none", () => {
   );
 });
 
-test("fifty thousand rows are read in the time of a blink or two", () => {
+test("fifty thousand rows are read quickly", () => {
   const lines = Array.from({ length: 50_000 }, (_, k) =>
     line(`XX|S${k % 9999}|${String(k % 7).padStart(2, "0")}|BHZ`),
   );
@@ -113,7 +113,7 @@ test("fifty thousand rows are read in the time of a blink or two", () => {
   assert.ok(read(...lines).channels.length > 9000);
 });
 
-test("filters say what is wrong at the field", () => {
+test("errors of filters are reported by field", () => {
   const { errors } = readFilters({
     network: "T;A",
     start: "2006-13-01",
@@ -142,7 +142,7 @@ test("filters say what is wrong at the field", () => {
   );
 });
 
-test("a query names what is asked for, and asks twice where the area crosses the dateline", () => {
+test("a query has all filters, and two addresses across the dateline", () => {
   const { query } = readFilters({
     network: "ta, us",
     station: "*",
@@ -178,7 +178,7 @@ test("a query names what is asked for, and asks twice where the area crosses the
   );
 });
 
-test("channels that a service sends beyond the query are left out", () => {
+test("channels outside the query are left out", () => {
   const { channels } = read(
     line("TA|I07A||BHZ", { place: "44|-120|0" }),
     line("TA|I07A||LHZ", { place: "44|-120|0" }),
@@ -201,7 +201,7 @@ test("channels that a service sends beyond the query are left out", () => {
   );
 });
 
-test("wildcards stand for any run, for one character and for a blank", () => {
+test("wildcards match any characters, one character and a blank code", () => {
   assert.ok(patternOf("*I*").test("XIX"));
   assert.ok(!patternOf("BH?,HH?").test("BHZZ"));
   assert.ok(patternOf("--,00").test(""));
@@ -226,7 +226,7 @@ test("a box is four numbers, and may cross the dateline", () => {
   );
 });
 
-test("a box drawn on a map that goes round is the box on the globe", () => {
+test("a box drawn on a repeated map is the box on the globe", () => {
   const drawn = boxBetween({ lat: 60, lng: 190.00004 }, { lat: 95, lng: 170 });
 
   assert.deepEqual(drawn, { north: 90, south: 60, west: 170, east: -170 });
@@ -238,7 +238,7 @@ test("a box drawn on a map that goes round is the box on the globe", () => {
   });
 });
 
-test("facets count what choosing them would leave, and narrow together", () => {
+test("facets count the channels that they would leave, and combine", () => {
   const { channels } = read(
     line("TA|A||BHZ"),
     line("TA|A||BHN"),
@@ -269,7 +269,7 @@ test("facets count what choosing them would leave, and narrow together", () => {
   );
 });
 
-test("channels are put in order by any column, unknown values last", () => {
+test("channels are sorted by any column, unknown values last", () => {
   const { channels } = read(
     line("TA|A||BHZ", { rate: "100" }),
     line("TA|B||BHZ", { rate: "" }),
@@ -302,7 +302,7 @@ test("a station gives its best channels: by code first, by location second", () 
   assert.deepEqual(ids("HH?,EHZ", "10"), ["TA.A.10.HHN", "TA.A.10.HHZ", "TA.C..EHZ"]);
 });
 
-test("what is saved always has an end, and one row for epochs that touch", () => {
+test("saved channels have an end, and one row for adjacent epochs", () => {
   const { channels } = read(
     line("TA|A||BHZ", { start: "2010-01-01T00:00:00", end: "2012-01-01T00:00:00" }),
     line("TA|A||BHZ", { start: "2012-01-01T00:00:00" }),
@@ -317,7 +317,7 @@ test("what is saved always has an end, and one row for epochs that touch", () =>
   assert.equal(Math.round(summary(saved).longest), 3439);
 });
 
-test("what is appended keeps what was there", () => {
+test("appending keeps the saved channels", () => {
   const { channels } = read(line("TA|A||BHZ"), line("TA|B||BHZ"));
   const day = (n) => ({ start: Date.UTC(2019, 0, n), end: Date.UTC(2019, 0, n + 1) });
   const saved = appended(
@@ -335,7 +335,7 @@ test("what is appended keeps what was there", () => {
   assert.equal(summary(saved).days, 2);
 });
 
-test("lists that people keep are read in three forms", () => {
+test("lists are imported in three formats", () => {
   const one = "TA,I07A,,BHZ,2006-07-21T00:00:00,2006-07-22T00:00:00\n";
   const three = [
     `Network,Station,Location,Channel,StartDate,EndDate\n${one}`,
@@ -349,7 +349,7 @@ test("lists that people keep are read in three forms", () => {
   }
 });
 
-test("a list with mistakes names the line as the person sees it", () => {
+test("errors of a list have the line numbers of its text", () => {
   const { problems } = importList("# nothing\nTA I07A -- BHZ 2006-07-21 2006-07-22\n", LIMITS);
   assert.deepEqual([problems[0].line, problems[0].need.startsWith("is neither")], [1, true]);
   const later = importList(
@@ -362,7 +362,7 @@ test("a list with mistakes names the line as the person sees it", () => {
   assert.throws(() => decode(new Uint8Array([0xff, 0x41])), /not UTF-8/);
 });
 
-test("stations are given to other programs as GeoJSON", () => {
+test("stations are exported as GeoJSON", () => {
   const { features } = JSON.parse(toGeoJson(read(line("TA|A||BHZ"), line("TA|A||BHN")).channels));
 
   assert.deepEqual(features[0].geometry.coordinates, [20, 10]);

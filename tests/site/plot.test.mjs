@@ -35,7 +35,7 @@ test("a small matrix is drawn cell by cell, its missing rows blank", () => {
   );
 });
 
-test("a pixel is the mean of its cells, and missing windows do not count", () => {
+test("a pixel is the mean of its cells without missing windows", () => {
   const values = new Float32Array([1, 0, NaN, NaN, 0, 0]);
   const { pixels } = rasterise(
     values,
@@ -56,7 +56,7 @@ test("only the wanted lags are drawn", () => {
   assert.deepEqual([width, pixels[0]], [1, COLOURS[255]]);
 });
 
-test("colours go from blue over white to red, and light and dark tell the size to the colour-blind", () => {
+test("colours go from blue over white to red, with symmetric lightness", () => {
   const light = (k) =>
     [0, 8, 16].map((shift) => (COLOURS[k] >> shift) & 255).reduce((a, b) => a + b);
   assert.ok(
@@ -67,7 +67,7 @@ test("colours go from blue over white to red, and light and dark tell the size t
     assert.ok(light(k) <= light(k + 1) + 3 && light(255 - k) <= light(254 - k) + 3);
 });
 
-test("the limit leaves out the loudest values, never all", () => {
+test("the limit excludes the largest values, never all", () => {
   const values = Float32Array.from({ length: 1000 }, (_, k) => (k % 2 ? k : -k));
   assert.equal(limitOf(values, 0.99), 990);
   assert.equal(limitOf(values, 1), 999);
@@ -75,7 +75,7 @@ test("the limit leaves out the loudest values, never all", () => {
   assert.equal(limitOf(new Float32Array([0, 0, 0, 5]), 0.5), 5);
 });
 
-test("windows stand on an even grid of time with gaps where there are none", () => {
+test("windows are placed on an even time grid with gaps", () => {
   assert.deepEqual(timeGrid([900, 0, 450, 2250]), {
     rows: Int32Array.from([1, 2, 0, -1, -1, 3]),
     begin: 0,
@@ -85,7 +85,7 @@ test("windows stand on an even grid of time with gaps where there are none", () 
   assert.equal(timeGrid([]).rows.length, 0);
 });
 
-test("a scale goes there and back, and its ticks are round", () => {
+test("a scale is invertible, and its ticks are round", () => {
   const scale = scaleOf(-10, 10, 100, 300);
   assert.ok(Math.abs(scale.toValue(scale.toPixel(3.7)) - 3.7) < 1e-12);
   assert.deepEqual(ticks(-10.1, 10.1, 5).values, [-10, -5, 0, 5, 10]);
@@ -93,7 +93,7 @@ test("a scale goes there and back, and its ticks are round", () => {
   assert.deepEqual([tickText(-5, 0), tickText(0.05, 2), tickText(-0, 0)], ["−5", "0.05", "0"]);
 });
 
-test("times are told with their day where it begins", () => {
+test("times are labelled with the day where it begins", () => {
   const day = Date.UTC(2019, 0, 1) / 1000;
   assert.deepEqual(
     timeTicks(day + 1, day + 86400, 4).map(({ text }) => text),
@@ -109,7 +109,7 @@ test("times are told with their day where it begins", () => {
   );
 });
 
-test("a value is told with its size, and none is told as none", () => {
+test("a value is formatted by its size, and a missing one as no data", () => {
   assert.deepEqual([0.12345, -12345.6, 1.2e-9, NaN, 0].map(valueText), [
     "0.1235",
     "−1.235e+4",
@@ -119,7 +119,7 @@ test("a value is told with its size, and none is told as none", () => {
   ]);
 });
 
-test("a virtual shot turns the traces in which its channel is the second", () => {
+test("a virtual source gather reverses traces whose second channel is the source", () => {
   const pairs = [
     ["A", "B", 10],
     ["A", "C", NaN],
@@ -144,7 +144,7 @@ test("too many traces are thinned evenly", () => {
   assert.deepEqual(thinned([1, 2], 3), [1, 2]);
 });
 
-test("lines of distance are means of scaled traces; dead ones do not count", () => {
+test("lines of distance are means of normalised traces without dead ones", () => {
   const trace = (...values) => new Float32Array(values);
   const traces = [
     { trace: trace(2, 0), distance: 0 },
@@ -159,7 +159,7 @@ test("lines of distance are means of scaled traces; dead ones do not count", () 
   assert.equal(largest(trace(1, NaN)), 0);
 });
 
-test("lags are cut about zero, and a CSV has them with the very values", () => {
+test("lags are cut symmetrically, and a CSV has the exact values", () => {
   assert.deepEqual(lagColumns(601, 5, 20), [200, 401]);
   assert.deepEqual(lagColumns(601, 5, 1000), [0, 601]);
   const trace = new Float32Array([0.1, NaN, -3e-9]);

@@ -22,7 +22,7 @@ class MemoryStorage {
   }
 }
 
-test("two tabs over one storage see each other's values", () => {
+test("two windows with one storage share their values", () => {
   const storage = new MemoryStorage();
   const [here, there] = [
     new Store(() => storage, assert.fail),
@@ -38,7 +38,7 @@ test("two tabs over one storage see each other's values", () => {
   assert.deepEqual(here.get("jobs"), ["1", "2"]);
 });
 
-test("a full storage keeps values for as long as the page lives, and tells so once", () => {
+test("with a full storage, values live as long as the page, and the error is reported once", () => {
   const told = [];
   const full = new MemoryStorage();
   full.setItem = () => {
@@ -55,7 +55,7 @@ test("a full storage keeps values for as long as the page lives, and tells so on
   assert.deepEqual(told, ["QuotaExceededError"]);
 });
 
-test("what somebody else wrote into the storage is as if it were not there", () => {
+test("invalid values of the storage are ignored", () => {
   const storage = new MemoryStorage();
   storage.setItem("xcor.params", "{half");
   storage.setItem("another page's", "stays");
@@ -68,7 +68,7 @@ test("what somebody else wrote into the storage is as if it were not there", () 
   assert.equal(storage.length, 1);
 });
 
-test("an address is read back as it was written, and a person can read it", () => {
+test("an address is read as it was written, and is readable", () => {
   const hash = writeHash("map", {
     network: "TA,US",
     channel: "BH?",
@@ -84,7 +84,7 @@ test("an address is read back as it was written, and a person can read it", () =
   assert.equal(readHash("", ["map", "jobs"]).tab, "map");
 });
 
-test("a computer whose clock is wrong goes by the server's", () => {
+test("the clock of the server is used where that of the computer is wrong", () => {
   const server = Date.UTC(2026, 10, 22, 12);
   let ticks = 5000;
   const clock = setClock(new Date(server).toUTCString(), { own: () => 0, ticks: () => ticks });
@@ -94,7 +94,7 @@ test("a computer whose clock is wrong goes by the server's", () => {
   assert.ok(clock.offBy < 0);
 });
 
-test("a clock that is right, or that nobody can check, is believed", () => {
+test("a clock that is right or cannot be checked is used", () => {
   const own = Date.UTC(2026, 10, 22, 12);
   for (const date of [new Date(own - 3000).toUTCString(), null, "nonsense"]) {
     const clock = setClock(date, { own: () => own, ticks: () => 0 });
@@ -103,7 +103,7 @@ test("a clock that is right, or that nobody can check, is believed", () => {
   }
 });
 
-test("a CSV is read as Python reads it: quotes, a byte order mark, any line ends", () => {
+test("a CSV is read as in Python: quotes, byte order mark, any line ends", () => {
   const rows = parseCsv('\uFEFFa,"b, ""c""",\r\n\n1,2,3\n');
 
   assert.deepEqual(rows, [
@@ -116,6 +116,6 @@ test("a CSV is read as Python reads it: quotes, a byte order mark, any line ends
   assert.deepEqual(good.cells, ["1", "2"]);
 });
 
-test("cells with commas, quotes and line ends come back out of a CSV", () => {
+test("cells with commas, quotes and line ends are quoted", () => {
   assert.equal(formatCsv([["a", 'b"c', "d,e", 5]]), 'a,"b""c","d,e",5\n');
 });

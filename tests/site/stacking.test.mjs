@@ -47,7 +47,7 @@ const PAIRS =
 
 // --- pairs ---
 
-test("a table of pairs is read by its columns; what is empty is unknown", () => {
+test("a table of pairs is read by its columns; empty values are unknown", () => {
   const pairs = readPairs(PAIRS);
   assert.deepEqual(pairs[0], {
     row: 0,
@@ -68,7 +68,7 @@ test("a table of pairs is read by its columns; what is empty is unknown", () => 
   assert.throws(() => readPairs(""), /no columns/);
 });
 
-test("pairs are sorted both ways with what is unknown at the end", () => {
+test("pairs are sorted in both directions, unknown values last", () => {
   const names = (by, isDown) => sortPairs(readPairs(PAIRS), by, isDown).map(({ name }) => name);
   assert.deepEqual(names("snr", true), ["B|C", "A|B", "A|C"]);
   assert.deepEqual(names("snr", false), ["A|B", "B|C", "A|C"]);
@@ -76,7 +76,7 @@ test("pairs are sorted both ways with what is unknown at the end", () => {
   assert.deepEqual(names("first", true), ["B|C", "A|B", "A|C"]);
 });
 
-test("pairs are filtered by words, distance and channel", () => {
+test("pairs are filtered by text, distance and channel", () => {
   const names = (wanted) => filterPairs(readPairs(PAIRS), wanted).map(({ name }) => name);
   assert.deepEqual(names({}), ["A|B", "A|C", "B|C"]);
   assert.deepEqual(names({ text: "c a" }), ["A|C"]);
@@ -90,7 +90,7 @@ test("pairs are filtered by words, distance and channel", () => {
   ]);
 });
 
-test("what all ids share need not be repeated", () => {
+test("common parts of all ids are left out", () => {
   const common = (...ids) => commonIds(ids.slice(1).map((second) => ({ first: ids[0], second })));
   assert.deepEqual(common("NO.A..BHZ", "NO.BB..BHZ"), { start: 3, end: 5, text: "NO.*..BHZ" });
   assert.deepEqual(common("NO.A..BHZ", "TA.B.00.BHZ"), { start: 0, end: 0, text: "" });
@@ -110,7 +110,7 @@ const h5 = (arrays, name = "STACK/linear.h5") => ({
   arrays,
 });
 
-test("arrays that do not lie in their file are left out", () => {
+test("arrays outside their file are left out", () => {
   const bad = [
     { ...ARRAY, offset: 101 },
     { ...ARRAY, shape: [3, 6] },
@@ -125,14 +125,14 @@ test("arrays that do not lie in their file are left out", () => {
   assert.deepEqual(rowBytes(stack, 1), { start: 120, end: 140 });
 });
 
-test("a manifest that is none, or of another schema, is refused with words", () => {
+test("an invalid manifest, or one of another schema, is rejected with a message", () => {
   assert.throws(() => readManifest(null), /lists no files/);
   assert.throws(() => readManifest({ files: {} }), /lists no files/);
   assert.throws(() => readManifest({ schema: 2, files: [] }), /schema 2/);
   assert.deepEqual(manifestOf([null, {}, { key: 7, size: 1 }, { key: "a", size: -1 }]).files, []);
 });
 
-test("images come with their texts", () => {
+test("images have their descriptions", () => {
   const file = (name) => ({ key: `processed/41/runs/x/${name}`, size: 1 });
   const images = imagesOf(
     manifestOf(["PLOT/a.png", "PLOT/a.txt", "PLOT/b.png", "x.png"].map(file)),
@@ -146,7 +146,7 @@ test("images come with their texts", () => {
   );
 });
 
-test("bytes become the numbers that they are", () => {
+test("bytes are decoded to numbers", () => {
   const bytes = new Uint8Array(new Float32Array([0, -1.5, NaN, 3e-9]).buffer);
   assert.deepEqual(
     decode(new Uint8Array([9, ...bytes]).subarray(1), "<f4"),
@@ -200,7 +200,7 @@ test("rows of the daily files are found by runs", () => {
     assert.throws(() => readRows(bad));
 });
 
-test("days are loaded as far as a limit goes, and never none", () => {
+test("days are loaded up to a limit, at least one", () => {
   const days = [10, 10, 10].map((n) => ({ corr: { shape: [3, n, 5] } }));
   assert.equal(daysWithin(days, 0, 1e9).length, 3);
   assert.equal(daysWithin(days, 0, 400).length, 2);
@@ -209,7 +209,7 @@ test("days are loaded as far as a limit goes, and never none", () => {
 
 // --- ranges, against a server that can do wrong ---
 
-test("ranges that lie close are one request", () => {
+test("adjacent ranges are one request", () => {
   const joined = joinRanges(
     [
       { start: 50, end: 60 },
@@ -283,7 +283,7 @@ async function withServer(body) {
   }
 }
 
-test("parts come back in the order in which they were asked for", () =>
+test("parts are returned in the requested order", () =>
   withServer(async (url) => {
     const ranges = [
       { start: 4000, end: 4004 },
@@ -301,7 +301,7 @@ test("parts come back in the order in which they were asked for", () =>
     );
   }));
 
-test("a server that ignores ranges gives a small file, and of a large one no more than its head", () =>
+test("from a server without ranges, only small files are loaded", () =>
   withServer(async (url) => {
     assert.deepEqual(
       [...(await loadRange(url("ignores"), { start: 7, end: 9 }, { size: 5000 }))],
@@ -319,7 +319,7 @@ test("a server that ignores ranges gives a small file, and of a large one no mor
     assert.ok(served < 20e6, `${served} bytes were sent`);
   }));
 
-test("every way in which a part fails to come has words of its own", () =>
+test("each failure of a range request has its own message", () =>
   withServer(async (url) => {
     const range = { start: 10, end: 90 };
     const expected = {
@@ -341,12 +341,12 @@ test("every way in which a part fails to come has words of its own", () =>
 
 // --- the request ---
 
-test("the page knows every column of a stacking request", () => {
+test("the page has every column of a stacking request", () => {
   const columns = columnsOf(LIMITS);
   assert.deepEqual([...columns, "job"].sort(), Object.keys(LIMITS).sort());
 });
 
-test("the CSV holds what applies and is not the default", () => {
+test("the CSV contains values that apply and differ from their default", () => {
   const values = {
     ...defaultsOf(LIMITS),
     type: "robust",
@@ -374,7 +374,7 @@ test("the CSV holds what applies and is not the default", () => {
   );
 });
 
-test("what does not go together does not apply", () => {
+test("columns apply only with certain values of others", () => {
   assert.ok(
     applies("phase_smooth", { type: "phase-weighted" }) &&
       !applies("phase_smooth", { type: "linear" }),
@@ -386,7 +386,7 @@ test("what does not go together does not apply", () => {
   assert.ok(!applies("bootstrap", { type: "robust" }));
 });
 
-test("each field says what is wrong with it", () => {
+test("errors are reported by field", () => {
   const bad = {
     type: "phase-weighted",
     phase_smooth: "-1",
@@ -420,7 +420,7 @@ test("each field says what is wrong with it", () => {
 
 // --- lines for a terminal, provenance ---
 
-test("lines for a terminal name bucket and endpoint, and quote what a shell would read", () => {
+test("commands have bucket and endpoint, and quoted arguments", () => {
   assert.deepEqual(bucketOf("http://127.0.0.1:8333/xcor"), {
     bucket: "xcor",
     endpoint: "http://127.0.0.1:8333",
@@ -449,7 +449,7 @@ test("lines for a terminal name bucket and endpoint, and quote what a shell woul
   );
 });
 
-test("provenance says who made it from what", () => {
+test("provenance has software, request and inputs", () => {
   const manifest = manifestOf([], {
     version: "1.0",
     attempt: "20200615_102819-3f9a1c",
@@ -469,7 +469,7 @@ test("provenance says who made it from what", () => {
   assert.equal(arrayOf(undefined, "stack"), undefined);
 });
 
-test("a ZIP has the checksums of the standard and an end that leads to its directory", async () => {
+test("a ZIP has standard checksums and the offset of its directory", async () => {
   const bytes = (text) => new TextEncoder().encode(text);
   assert.equal(crc32(bytes("123456789")), 0xcbf43926); // the check value of CRC-32
   const zip = new DataView(
@@ -555,7 +555,7 @@ function twoDays() {
   };
 }
 
-test("windows of a pair come from every day that has it, whichever of its files they lie in", () =>
+test("windows of a pair are read from all files of all days", () =>
   withBucket(twoDays(), async (url) => {
     const results = await openResults(url, "41");
     const days = await results.days();
@@ -576,7 +576,7 @@ test("windows of a pair come from every day that has it, whichever of its files 
     await assert.rejects(read("A|D"), /the pair A\|D/);
   }));
 
-test("traces come as they are or reversed, and of a job without results nothing", () =>
+test("traces are read as they are or reversed; a job without results has none", () =>
   withBucket(twoDays(), async (url) => {
     const results = await openResults(url, "41");
     const [stack] = results.stacks;

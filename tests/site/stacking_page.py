@@ -1,4 +1,4 @@
-"""The tab Stacking as a person uses it: opened on a job, pointed at, read."""
+"""Helpers for the tab Stacking: open a job, point at a plot, read values."""
 
 from __future__ import annotations
 

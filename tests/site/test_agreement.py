@@ -1,4 +1,4 @@
-"""The page and the worker read the same files alike, to the word and to the digit."""
+"""Page and worker read the same files with the same errors and the same numbers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answer(stations: bytes, params: bytes) -> dict:
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
-def test_the_worker_reads_the_golden_files_as_they_are_meant(case: Path):
+def test_worker_reads_golden_files(case: Path):
     expected = json.loads((case / "expected.json").read_text())
 
     got = answer((case / "stations.csv").read_bytes(), (case / "params.csv").read_bytes())
@@ -54,7 +54,7 @@ def test_page_and_worker_have_the_same_pattern_of_a_job_id():
     assert pattern == JOB_ID
 
 
-def test_page_and_worker_have_the_same_rules_that_need_the_same_values(node: Path):
+def test_page_and_worker_have_the_same_rules(node: Path):
     done = subprocess.run(
         [node, FOLDER / "answer.mjs", "rules"], capture_output=True, text=True, check=True
     )
@@ -65,7 +65,7 @@ def test_page_and_worker_have_the_same_rules_that_need_the_same_values(node: Pat
         assert of_page[section] == of_worker
 
 
-def test_page_and_worker_agree_on_a_thousand_requests_drawn_at_random(node: Path):
+def test_page_and_worker_agree_on_random_requests(node: Path):
     draw = random.Random(8)
     cases = [{"stations": _stations(draw), "params": _params(draw)} for _ in range(1000)]
 
@@ -83,7 +83,7 @@ def test_page_and_worker_agree_on_a_thousand_requests_drawn_at_random(node: Path
     assert 100 < good < 900, "the draw tests only one side"
 
 
-def test_page_and_worker_agree_on_stacking_requests_drawn_at_random(node: Path):
+def test_page_and_worker_agree_on_random_stacking_requests(node: Path):
     draw = random.Random(14)
     texts = [_row("stacking", draw, draw.randint(0, 6)) for _ in range(1000)]
 

@@ -1,4 +1,4 @@
-"""The tab Jobs, before the demo's services: jobs of every state, and whatever can go wrong."""
+"""The tab Jobs with the services of the demo: jobs in every state, and failures."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def open_job(page: Page, demo, job_id: str):
     return card
 
 
-def test_a_job_is_followed_from_its_sending_to_its_results(
-    page, demo, small_job, shoot, check_access
-):
+def test_job_is_followed_from_submission_to_results(page, demo, small_job, shoot, check_access):
     card = open_job(page, demo, small_job)
     expect(card.get_by_text("Done", exact=True)).to_be_visible(timeout=120_000)
     expect(card.locator("dd", has_text=re.compile("^10$"))).to_be_visible()  # pairs of 5 channels
@@ -67,7 +65,7 @@ def is_asked_to_end(process: int) -> bool:
     return bool(pending & 1 << signal.SIGTERM - 1)
 
 
-def test_a_job_is_cancelled_once_it_was_asked_twice(page, demo, check_access):
+def test_job_is_cancelled_after_confirmation(page, demo, check_access):
     job = send(demo, 24)
     worker = hold_worker(demo, job)
     card = open_job(page, demo, job)
@@ -122,7 +120,7 @@ STATES = {
 }  # fmt: skip
 
 
-def test_every_state_has_its_words(page, demo, store, shoot, check_access):
+def test_every_state_is_described(page, demo, store, shoot, check_access):
     for job, (name, (status, words)) in enumerate(STATES.items(), start=9_000):
         store.put_status(str(job), **status)
         card = open_job(page, demo, str(job))
@@ -133,7 +131,7 @@ def test_every_state_has_its_words(page, demo, store, shoot, check_access):
         shoot(page, f"jobs_{name}")
 
 
-def test_a_job_that_nobody_knows_is_waited_for(page, demo, shoot, check_access):
+def test_unknown_job_is_polled(page, demo, shoot, check_access):
     card = open_job(page, demo, "1234567890123456")
 
     expect(card).to_contain_text("submitted; waiting for the service")
@@ -147,7 +145,7 @@ def test_a_job_that_nobody_knows_is_waited_for(page, demo, shoot, check_access):
     shoot(page, "jobs_none")
 
 
-def test_a_silent_service_is_told_with_since_when(page, demo, store, check_access):
+def test_unresponsive_service_is_shown_with_its_last_heartbeat(page, demo, store, check_access):
     beat = {"updated": ago(hours=3), "next": ago(hours=2.9), "queued": 1, "running": 0}
     page.route("**/_service.json", lambda route: route.fulfill(json=beat, headers=CORS))
     store.put_status("9100", stage="running", updated=ago(hours=3))
@@ -161,7 +159,7 @@ def test_a_silent_service_is_told_with_since_when(page, demo, store, check_acces
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 FOREIGN = {"Access-Control-Allow-Origin": "http://elsewhere.example"}
-WEATHER = {
+FAILURES = {
     "error": (lambda route: route.fulfill(status=500, headers=CORS), "responded with status 500"),
     "html": (
         lambda route: route.fulfill(status=200, headers=CORS, body="<html>proxy"),
@@ -176,10 +174,10 @@ WEATHER = {
 }
 
 
-@pytest.mark.parametrize("kind", WEATHER)
-def test_bad_weather_is_told_and_passes(visitor, page, demo, store, check_access, kind):
+@pytest.mark.parametrize("kind", FAILURES)
+def test_failure_is_reported_and_retried(visitor, page, demo, store, check_access, kind):
     visitor.expected += ["Failed to load", "CORS policy"]
-    answer, words = WEATHER[kind]
+    answer, words = FAILURES[kind]
     store.put_status("9200", stage="reading", days=[1, 2])
     page.route("**/processed/9200/status.json", answer)
     card = open_job(page, demo, "9200")
@@ -195,7 +193,7 @@ def test_bad_weather_is_told_and_passes(visitor, page, demo, store, check_access
     expect(card).not_to_contain_text("will retry")
 
 
-def test_a_job_is_opened_by_number_or_link_with_the_keyboard_alone(page, demo, store):
+def test_job_is_opened_by_number_or_link_with_the_keyboard(page, demo, store):
     store.put_status("9300", state="done", stage="finished", kind="stack")
     page.goto(f"{demo.page}/#jobs")
     field = page.get_by_label("Open a job")
@@ -213,7 +211,7 @@ def test_a_job_is_opened_by_number_or_link_with_the_keyboard_alone(page, demo, s
     expect(page.locator(".detail")).to_contain_text("Stacking job 9300")
 
 
-def test_two_windows_share_the_list(visitor, demo, store):
+def test_two_windows_share_the_list_of_jobs(visitor, demo, store):
     store.put_status("9400", state="done", stage="finished")
     one, other = visitor.open(f"{demo.page}/#jobs"), visitor.open(f"{demo.page}/#jobs")
     one.get_by_label("Open a job").fill("9400")
@@ -225,9 +223,7 @@ def test_two_windows_share_the_list(visitor, demo, store):
     expect(other.get_by_role("link", name="Correlation job 9400")).to_be_hidden()
 
 
-def test_the_tab_can_be_used_in_the_dark_and_on_a_small_screen(
-    page, demo, store, shoot, check_access
-):
+def test_tab_in_dark_mode_on_a_small_screen(page, demo, store, shoot, check_access):
     page.set_viewport_size({"width": 420, "height": 800})
     page.emulate_media(color_scheme="dark")
     status, _ = STATES["running"]

@@ -1,4 +1,4 @@
-"""The tab Map: filters, area, stations, table, selection, what is saved."""
+"""The tab Map: filters, area, stations, table, selection, saved channels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from playwright.sync_api import Locator, Page, expect
 pytestmark = pytest.mark.real
 
 
-def find(page: Page, url: str, sky: str = "array", **filters: str) -> None:
-    """Ask for channels and wait for them."""
+def find(page: Page, url: str, behaviour: str = "array", **filters: str) -> None:
+    """Query channels and wait for the result."""
     page.goto(url)
-    page.get_by_label("Data centre").select_option(sky)
+    page.get_by_label("Data centre").select_option(behaviour)
     for label, text in {"Network": "XX", **filters}.items():
         page.locator(".filters").get_by_label(label, exact=False).fill(text)
     page.get_by_role("button", name="Query").click()
@@ -48,7 +48,7 @@ def draw(page: Page, a: tuple[float, float], b: tuple[float, float]) -> None:
     page.mouse.up()
 
 
-def test_a_first_visit_invites(page, site, shoot, check_access):
+def test_first_visit_shows_instructions(page, site, shoot, check_access):
     page.goto(site.url)
 
     expect(page.get_by_text("Enter a network, a station or an area on the left")).to_be_visible()
@@ -59,7 +59,7 @@ def test_a_first_visit_invites(page, site, shoot, check_access):
     shoot(page, "map-first")
 
 
-def test_the_sample_is_found_in_the_demos_data_centre(page, demo, shoot, check_access):
+def test_sample_is_found_in_the_data_centre_of_the_demo(page, demo, shoot, check_access):
     page.goto(demo.page)
     page.get_by_role("button", name="Fill in an example").click()
     page.get_by_role("button", name="Query").click()
@@ -71,7 +71,7 @@ def test_the_sample_is_found_in_the_demos_data_centre(page, demo, shoot, check_a
     shoot(page, "map-found")
 
 
-def test_a_filter_that_cannot_be_is_told_at_its_field(page, site):
+def test_invalid_filter_is_reported_at_its_field(page, site):
     page.goto(site.url)
     page.get_by_label("Network", exact=True).first.fill("T;A")
     page.get_by_label("Start").fill("2006-13-01")
@@ -84,7 +84,7 @@ def test_a_filter_that_cannot_be_is_told_at_its_field(page, site):
     expect(page.get_by_text("is not a date; write YYYY-MM-DD")).to_be_visible()
 
 
-def test_the_table_is_sorted_narrowed_and_selected_in_every_way(page, site):
+def test_table_is_sorted_filtered_and_selected(page, site):
     find(page, site.url)
     assert len(ids(page)) == 12
     page.get_by_role("button", name="Rate (Hz)").click()
@@ -108,7 +108,7 @@ def test_the_table_is_sorted_narrowed_and_selected_in_every_way(page, site):
     assert selected(page) == ids(page)[1:5]
 
 
-def test_every_station_gives_its_best_channel(page, site):
+def test_best_channel_of_each_station_is_selected(page, site):
     find(page, site.url)
     page.get_by_text("Best of each station").click()
     page.get_by_label("Channels, best first").fill("BHZ,HHZ")
@@ -118,7 +118,7 @@ def test_every_station_gives_its_best_channel(page, site):
     assert set(selected(page)) == {"XX.AAA.10.BHZ", "XX.BBB.10.BHZ", "XX.CCC.10.BHZ"}
 
 
-def test_an_area_is_drawn_or_written_and_asked_for(page, site, weather):
+def test_area_is_drawn_or_typed_and_queried(page, site, data_centres):
     find(page, site.url)
     page.get_by_role("button", name="Draw on the map").click()
     draw(page, (0.3, 0.2), (0.6, 0.7))
@@ -132,17 +132,17 @@ def test_an_area_is_drawn_or_written_and_asked_for(page, site, weather):
     page.get_by_label("South").fill("60.9")
     page.get_by_role("button", name="Query").click()
     expect(page.get_by_text("4 channels of 1 station")).to_be_visible()
-    assert float(weather.queries[-1]["maxlatitude"]) == 61.1
+    assert float(data_centres.queries[-1]["maxlatitude"]) == 61.1
     page.get_by_role("button", name="Remove area").click()
     expect(page.get_by_label("North")).to_have_value("")
 
 
-def test_an_area_over_the_dateline_is_asked_for_in_two_parts(page, site, weather, shoot):
+def test_area_across_the_dateline_is_queried_in_two_parts(page, site, data_centres, shoot):
     sides = {"North": "20", "South": "0", "West": "170", "East": "-170"}
     find(page, site.url, "dateline", **sides)
 
     expect(page.get_by_text("2 channels of 2 stations")).to_be_visible()
-    spans = {(q["minlongitude"], q["maxlongitude"]) for q in weather.queries}
+    spans = {(q["minlongitude"], q["maxlongitude"]) for q in data_centres.queries}
     assert spans == {("170", "180"), ("-180", "-170")}
     shoot(page, "map-dateline")
 
@@ -175,8 +175,8 @@ def test_drawing_ends_with_escape(page, site):
     )
 
 
-def test_a_click_on_a_station_shows_what_is_known_of_it(page, site, shoot, check_access):
-    find(page, site.url, Station="BBB", sky="fair")
+def test_click_on_a_station_opens_its_popup(page, site, shoot, check_access):
+    find(page, site.url, Station="BBB", behaviour="fair")
     page.mouse.click(*map_point(page, 0.5, 0.5))  # the only station is in the middle
 
     popup = page.locator(".leaflet-popup")
@@ -191,7 +191,7 @@ def test_a_click_on_a_station_shows_what_is_known_of_it(page, site, shoot, check
     shoot(page, "map-station")
 
 
-def test_a_map_of_tiles_is_shown_and_left_where_its_tiles_do_not_come(visitor, page, site):
+def test_tiles_are_shown_and_replaced_by_land_if_they_fail(visitor, page, site):
     visitor.expected.append("404")
     page.goto(site.url)
     layers = page.get_by_label("Background of the map")
@@ -204,15 +204,15 @@ def test_a_map_of_tiles_is_shown_and_left_where_its_tiles_do_not_come(visitor, p
     expect(layers).to_have_value("")
 
 
-def test_table_and_map_point_at_the_same_station(page, site):
-    find(page, site.url, Station="BBB", sky="fair")
+def test_table_and_map_highlight_the_same_station(page, site):
+    find(page, site.url, Station="BBB", behaviour="fair")
     page.mouse.move(*map_point(page, 0.5, 0.5))
     expect(page.locator("tr.hovered")).to_have_attribute("data-id", "XX.BBB..BHZ")
     page.mouse.move(*map_point(page, 0.3, 0.3))
     expect(page.locator("tr.hovered")).to_have_count(0)
 
 
-def test_what_is_saved_is_what_the_file_says(page, site, tmp_path: Path):
+def test_saved_channels_match_the_file(page, site, tmp_path: Path):
     find(page, site.url, Start="2015-01-01", End="2016-01-01", Channel="BHZ", Location="00")
     page.get_by_role("button", name="All", exact=True).click()
     page.get_by_role("button", name="Save 3 selected channels").click()
@@ -233,7 +233,7 @@ def test_what_is_saved_is_what_the_file_says(page, site, tmp_path: Path):
     expect(saved(page)).to_contain_text("1 channel of 1 station")
 
 
-def test_a_span_that_no_job_may_have_is_not_saved(page, site):
+def test_span_beyond_the_limit_is_not_saved(page, site):
     find(page, site.url)
     page.get_by_role("button", name="All", exact=True).click()
     page.get_by_role("button", name="Save 12 selected channels").click()
@@ -242,7 +242,7 @@ def test_a_span_that_no_job_may_have_is_not_saved(page, site):
     expect(page.get_by_label("Start")).to_be_focused()
 
 
-def test_a_reload_loses_nothing(page, site):
+def test_reload_restores_query_and_selection(page, site):
     find(page, site.url, Start="2015-01-01", End="2016-01-01")
     page.get_by_role("checkbox", name="Select XX.AAA.00.BHZ").check()
     page.get_by_role("button", name="Save 1 selected channel").click()
@@ -255,7 +255,7 @@ def test_a_reload_loses_nothing(page, site):
     expect(saved(page)).to_contain_text("1 channel of 1 station")
 
 
-def test_a_link_carries_the_filters_to_somebody_else(visitor, page, site):
+def test_link_contains_the_filters(visitor, page, site):
     find(page, site.url, Channel="BH?", Start="2015-01-01")
     link = page.url
     page.evaluate("localStorage.clear()")
@@ -266,7 +266,7 @@ def test_a_link_carries_the_filters_to_somebody_else(visitor, page, site):
     expect(other.get_by_label("Data centre")).to_have_value("array")
 
 
-def test_a_list_is_pasted_or_uploaded_and_its_mistakes_are_told(page, site, shoot, check_access):
+def test_list_is_imported_and_its_errors_are_reported(page, site, shoot, check_access):
     page.goto(site.url)
     page.get_by_role("button", name="Paste or upload").click()
     dialog = page.get_by_role("dialog")
@@ -289,7 +289,7 @@ def test_a_list_is_pasted_or_uploaded_and_its_mistakes_are_told(page, site, shoo
     expect(saved(page)).to_contain_text("1 channel of 1 station, 1 day")
 
 
-def test_stations_go_to_other_programs_as_geojson(page, site):
+def test_stations_are_exported_as_geojson(page, site):
     find(page, site.url)
     with page.expect_download() as download:
         page.get_by_role("button", name="GeoJSON").click()
@@ -298,7 +298,7 @@ def test_stations_go_to_other_programs_as_geojson(page, site):
     assert [f["properties"]["station"] for f in features] == ["XX.AAA", "XX.BBB", "XX.CCC"]
 
 
-def test_the_keyboard_alone_finds_selects_and_saves(page, site):
+def test_keyboard_finds_selects_and_saves(page, site):
     page.goto(site.url)
     page.get_by_label("Data centre").focus()
     page.keyboard.type("array")
@@ -345,7 +345,7 @@ def test_land_has_the_colour_of_the_style_sheet(visitor, page, site, scheme, lan
 
 
 @pytest.mark.parametrize("scheme", ["dark", "print"])
-def test_the_map_is_good_in_the_dark_and_on_paper(page, site, shoot, check_access, scheme):
+def test_map_in_dark_mode_and_on_paper(page, site, shoot, check_access, scheme):
     find(page, site.url)
     page.get_by_role("checkbox", name="Select all listed channels").check()
     page.emulate_media(**({"media": "print"} if scheme == "print" else {"color_scheme": "dark"}))
@@ -353,7 +353,7 @@ def test_the_map_is_good_in_the_dark_and_on_paper(page, site, shoot, check_acces
     shoot(page, f"map-{scheme}")
 
 
-def test_a_second_query_keeps_the_selection_of_channels_that_are_found_again(page, site):
+def test_second_query_keeps_the_selection(page, site):
     find(page, site.url, Station="AAA")
     page.get_by_role("checkbox", name="Select XX.AAA.00.BHZ").check()
 

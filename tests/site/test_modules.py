@@ -1,4 +1,4 @@
-"""What the page computes, run by Node's own test runner: every ``*.test.mjs`` of this folder."""
+"""Unit tests of the JavaScript modules: every ``*.test.mjs`` of this folder, run by Node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.test.mjs")))
-def test_modules_do_what_they_say(node: Path, name: str):
+def test_javascript_modules(node: Path, name: str):
     done = subprocess.run(
         [node, "--test", "--test-reporter=spec", FOLDER / name], capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""The page around its tabs: they open by address, mouse and keyboard."""
+"""The page around its tabs, opened by address, mouse and keyboard."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_tabs_open_by_address_mouse_and_keyboard(visitor, page, demo):
     expect(page.get_by_role("tabpanel", name="Stacking")).to_be_visible()
 
 
-def test_the_skip_link_leads_to_the_open_panel(visitor, page, demo):
+def test_skip_link_leads_to_the_open_panel(visitor, page, demo):
     visitor.expected.append("status of 404")
     page.goto(f"{demo.page}/#jobs")
     expect(page.get_by_role("tabpanel", name="Jobs")).to_be_visible()
@@ -41,7 +41,7 @@ def test_the_skip_link_leads_to_the_open_panel(visitor, page, demo):
     expect(page.get_by_role("tabpanel", name="Jobs")).to_be_focused()
 
 
-def test_a_theme_is_kept_and_shared_with_other_windows(visitor, demo):
+def test_theme_is_stored_and_shared_between_windows(visitor, demo):
     one, other = visitor.open(demo.page), visitor.open(demo.page)
     one.get_by_label("Colours").select_option("Dark")
 
@@ -50,7 +50,7 @@ def test_a_theme_is_kept_and_shared_with_other_windows(visitor, demo):
     expect(one.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_a_wrong_clock_is_told_and_the_servers_is_used(visitor, demo):
+def test_wrong_clock_is_reported_and_the_server_clock_used(visitor, demo):
     page = visitor.open()
     page.clock.install(time="2001-02-03T04:05:06")
     page.goto(demo.page)
@@ -60,7 +60,7 @@ def test_a_wrong_clock_is_told_and_the_servers_is_used(visitor, demo):
 
 
 @pytest.mark.parametrize("folder", ["site/vendor", "tests/site/vendor"])
-def test_third_party_code_is_what_it_says_with_its_licence(folder):
+def test_third_party_code_matches_its_hashes_and_has_its_licence(folder):
     root = ROOT / folder
     table = re.compile(r"^\| (\S+@\S+) \| (\S+) \| (\w{64}) \|$", re.MULTILINE)
     rows = table.findall((root / "README.md").read_text())

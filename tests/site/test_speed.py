@@ -1,4 +1,4 @@
-"""The page is light; with ``-m long``, how fast it is, against what was promised."""
+"""The size of the page and, with ``-m long``, its speed against its limits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_first_load_is_light(page, site):
 
 
 @pytest.mark.long
-def test_the_page_is_as_fast_as_promised(page, site):
+def test_page_meets_its_speed_limits(page, site):
     size = load(page, site.url)
     page.reload()
     page.get_by_role("button", name="Query").wait_for()

@@ -1,4 +1,4 @@
-"""The tab Stacking, before results of the demo's daemon and a year that was written for it."""
+"""The tab Stacking with results of the demo's daemon and a synthetic year."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def folder(demo, done) -> Path:
 # --- values ---
 
 
-def test_windows_under_the_cursor_are_those_that_h5py_reads(
-    page, demo, done, folder, shoot, check_access
-):
+def test_windows_under_the_cursor_match_h5py(page, demo, done, folder, shoot, check_access):
     panel = open_results(page, demo, done)
     expect(panel.locator(".pairlist tbody tr")).to_have_count(10)
     title = panel.locator("h3", has_text=" to ").inner_text()
@@ -62,7 +60,7 @@ def test_windows_under_the_cursor_are_those_that_h5py_reads(
     shoot(page, "stacking_correlogram")
 
 
-def test_traces_of_a_virtual_shot_are_those_of_the_file_turned_where_they_must(
+def test_traces_of_a_virtual_source_gather_match_the_file(
     page, demo, done, folder, shoot, check_access
 ):
     with h5py.File(folder / "STACK/linear.h5") as file:
@@ -82,7 +80,7 @@ def test_traces_of_a_virtual_shot_are_those_of_the_file_turned_where_they_must(
     shoot(page, "stacking_virtual_shot")
 
 
-def test_a_year_of_days_is_drawn_with_its_gap_and_read_with_the_keyboard(
+def test_year_is_plotted_with_its_gap_and_read_with_the_keyboard(
     page, demo, year, shoot, check_access
 ):
     page.emulate_media(color_scheme="dark")
@@ -141,7 +139,7 @@ def test_pairs_are_sorted_filtered_and_chosen(page, demo, done, folder):
 # --- what is kept ---
 
 
-def test_a_trace_is_kept_as_csv_and_the_plot_as_a_picture(page, demo, done, folder):
+def test_trace_is_saved_as_csv_and_the_plot_as_an_image(page, demo, done, folder):
     panel = open_results(page, demo, done)
     first, second = panel.locator("h3", has_text=" to ").inner_text().split(" to ")
     with page.expect_download() as download:
@@ -159,7 +157,7 @@ def test_a_trace_is_kept_as_csv_and_the_plot_as_a_picture(page, demo, done, fold
     assert Path(picture.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
-def test_files_come_by_link_and_by_the_lines_for_a_terminal(
+def test_files_are_downloaded_by_link_and_by_command(
     page, demo, done, store, tmp_path, shoot, check_access
 ):
     panel = open_results(page, demo, done, view="files")
@@ -212,7 +210,7 @@ def run(line: str, folder: Path) -> None:
     assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
-def test_no_more_is_loaded_than_is_drawn(page, demo, year):
+def test_only_plotted_data_is_loaded(page, demo, year):
     asked = []
     page.on("request", lambda request: asked.append(request))
     open_results(page, demo, YEAR)
@@ -227,7 +225,7 @@ def test_no_more_is_loaded_than_is_drawn(page, demo, year):
 # --- images and provenance ---
 
 
-def test_the_images_of_the_pipeline_have_their_words(page, demo, done, shoot, check_access):
+def test_images_have_descriptions(page, demo, done, shoot, check_access):
     panel = open_results(page, demo, done, view="images")
     section = panel.get_by_role("img", name=re.compile("^All pairs, 0.12-0.35 Hz"))
     section.scroll_into_view_if_needed()
@@ -238,7 +236,7 @@ def test_the_images_of_the_pipeline_have_their_words(page, demo, done, shoot, ch
     shoot(page, "stacking_images")
 
 
-def test_provenance_says_what_made_the_results(page, demo, done, store, shoot, check_access):
+def test_provenance_of_results(page, demo, done, store, shoot, check_access):
     panel = open_results(page, demo, done, view="about")
     manifest = store.read_json(f"processed/{done}/manifest.json")
 
@@ -263,7 +261,7 @@ def stack(panel: Locator) -> None:
     panel.get_by_role("button", name="Stack", exact=True).click()
 
 
-def test_a_stack_is_asked_for_watched_seen_and_downloaded(
+def test_stack_is_requested_followed_shown_and_downloaded(
     visitor, page, demo, done, store, shoot, check_access
 ):
     visitor.expected.append("status of 404")  # until the service has seen the job
@@ -296,7 +294,7 @@ def test_a_stack_is_asked_for_watched_seen_and_downloaded(
     assert sha256(Path(download.value.path())) == expected["sha256"]
 
 
-def test_a_refusal_of_the_service_stands_at_its_field(visitor, page, demo, year):
+def test_rejection_is_shown_at_its_field(visitor, page, demo, year):
     visitor.expected.append("status of 422")
     page.route("**/limits.json", loosened)
     panel = open_request(page, demo, YEAR, "nth-root")
@@ -307,7 +305,7 @@ def test_a_refusal_of_the_service_stands_at_its_field(visitor, page, demo, year)
     expect(panel.get_by_label("Power")).to_be_focused()
 
 
-def test_a_request_whose_answer_is_lost_is_sent_again_as_the_same_launch(visitor, page, demo, year):
+def test_request_with_a_lost_answer_is_retried_as_the_same_launch(visitor, page, demo, year):
     visitor.expected.append("Failed to load")
     sent = []
 
@@ -335,7 +333,7 @@ def loosened(route) -> None:
     route.fulfill(json=limits)
 
 
-def test_a_page_without_a_service_says_so_and_gives_the_file(page, demo, year):
+def test_page_without_a_service_offers_the_file(page, demo, year):
     page.route("**/config.json", without_service)
     panel = open_results(page, demo, YEAR, view="stack")
     expect(panel.get_by_text("This page is not connected to a service")).to_be_visible()
@@ -355,7 +353,7 @@ def without_service(route) -> None:
     route.fulfill(json={**route.fetch().json(), "submit": ""})
 
 
-def test_an_address_leads_to_a_pair_and_a_plot_of_the_same_job(page, demo, year):
+def test_address_opens_a_pair_and_a_plot(page, demo, year):
     panel = open_results(page, demo, YEAR)
     expect(panel.get_by_role("heading", name="XX.A..BHZ to XX.C..BHZ")).to_be_visible()
     page.evaluate(f"location.hash = '#stacking?id={YEAR}&pair=XX.A..BHZ|XX.<b>B</b>..BHZ'")
@@ -365,7 +363,7 @@ def test_an_address_leads_to_a_pair_and_a_plot_of_the_same_job(page, demo, year)
     expect(panel.get_by_role("heading", name="Record section of all pairs")).to_be_visible()
 
 
-def test_on_paper_the_plot_is_on_white_and_the_controls_are_gone(page, demo, year, shoot):
+def test_print_has_a_white_plot_and_no_controls(page, demo, year, shoot):
     page.emulate_media(color_scheme="dark")
     panel = open_results(page, demo, YEAR)
     point(page, 0.5, 0.5)
@@ -381,7 +379,7 @@ def test_on_paper_the_plot_is_on_white_and_the_controls_are_gone(page, demo, yea
     shoot(page, "stacking_paper")
 
 
-def test_the_tab_can_be_used_on_a_small_screen(page, demo, year, shoot, check_access):
+def test_tab_on_a_small_screen(page, demo, year, shoot, check_access):
     page.set_viewport_size({"width": 420, "height": 900})
     panel = open_results(page, demo, YEAR, plot="shot", channel="XX.A..BHZ")
     expect(panel.get_by_role("heading", name="Virtual source gather of XX.A..BHZ")).to_be_visible()

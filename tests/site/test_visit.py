@@ -1,4 +1,4 @@
-"""A person's whole visit: from a query to a stacked image in the folder of downloads."""
+"""A whole visit: from a query to a stacked image in the download folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from playwright.sync_api import expect
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
-def test_a_person_finds_channels_launches_watches_stacks_and_takes_an_image_home(
-    visitor, page, demo, shoot
-):
+def test_whole_visit_from_query_to_image(visitor, page, demo, shoot):
     visitor.expected.append("status of 404")  # a job's status, until the service has seen it
     page.goto(demo.page)
     page.get_by_role("button", name="Fill in an example").click()

@@ -1,4 +1,4 @@
-"""The tab XCor: parameters, what a job comes to, and its launch in any weather."""
+"""The tab XCor: parameters, estimate, launch, and failures of the service."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def launch(page: Page) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Launch").click()
 
 
-def test_the_defaults_are_those_of_the_original_with_units_and_help(
-    page, site, shoot, check_access
-):
+def test_defaults_units_and_help(page, site, shoot, check_access):
     page.goto(f"{site.url}/#xcor")
 
     for name, value in {
@@ -59,9 +57,7 @@ def test_the_defaults_are_those_of_the_original_with_units_and_help(
     shoot(page, "xcor-empty")
 
 
-def test_values_are_checked_as_they_are_typed_against_each_other_and_the_channels(
-    page, site, shoot, check_access
-):
+def test_values_are_checked_while_typed(page, site, shoot, check_access):
     start(page, site.url)
     field(page, "freqmax").fill("6")
     expect(field(page, "freqmax")).to_have_accessible_description(
@@ -90,14 +86,14 @@ def test_values_are_checked_as_they_are_typed_against_each_other_and_the_channel
     check_access(page)
 
 
-def test_a_channel_that_is_too_slow_is_left_out_and_said_while_a_pair_is_left(page, site):
+def test_channel_with_a_low_sampling_rate_is_left_out_with_advice(page, site):
     start(page, site.url, f"{TWO}XX,C,,BHZ,2019-01-01,2019-01-02,40\n", "?fs=30&freqmax=11")
 
     expect(page.get_by_text("exceeds the Nyquist frequency of XX.B..BHZ")).to_be_visible()
     expect(page.get_by_role("button", name="Save and Launch")).to_be_enabled()
 
 
-def test_the_estimate_is_made_of_what_is_right_while_other_values_are_not(page, site):
+def test_estimate_needs_only_the_values_it_depends_on(page, site):
     start(page, site.url, params="?freqmin=x")
 
     expect(field(page, "freqmin")).to_have_attribute("aria-invalid", "true")
@@ -108,7 +104,7 @@ def test_the_estimate_is_made_of_what_is_right_while_other_values_are_not(page, 
     expect(page.get_by_text("in red to see the estimate.")).to_be_visible()
 
 
-def test_the_estimate_is_that_of_the_command_line(page, site, tmp_path: Path):
+def test_estimate_matches_the_command_line(page, site, tmp_path: Path):
     start(page, site.url, params="?fs=20&maxlag=120")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download xcor_params.csv").click()
@@ -123,7 +119,7 @@ def test_the_estimate_is_that_of_the_command_line(page, site, tmp_path: Path):
     assert shown[5] == f"{price.bytes_out / 1e6:.2f} MB"
 
 
-def test_a_job_that_is_too_large_or_makes_no_pair_is_told_before_it_is_sent(page, site):
+def test_job_too_large_or_without_pairs_is_reported_before_submission(page, site):
     many = "".join(f"XX,S{k:04},,BHZ,2010-01-01,2019-12-31,40\n" for k in range(300))
     start(page, site.url, HEAD + many)
 
@@ -131,9 +127,7 @@ def test_a_job_that_is_too_large_or_makes_no_pair_is_told_before_it_is_sent(page
     expect(page.get_by_role("button", name="Save and Launch")).to_be_disabled()
 
 
-def test_optional_parameters_are_folded_and_show_when_they_mean_something(
-    page, site, shoot, check_access
-):
+def test_optional_parameters_are_shown_when_they_apply(page, site, shoot, check_access):
     start(page, site.url)
     expect(field(page, "method")).to_be_hidden()
     page.get_by_text("More parameters").click()
@@ -164,7 +158,7 @@ def test_optional_parameters_are_folded_and_show_when_they_mean_something(
     expect(page.get_by_text("4 changed")).to_be_visible()
 
 
-def test_every_parameter_of_the_worker_has_a_field(page, site):
+def test_every_parameter_has_a_field(page, site):
     start(page, site.url)
     limits = json.loads((Path(__file__).parents[2] / "xcor_daemon/request/limits.json").read_text())
 
@@ -172,7 +166,7 @@ def test_every_parameter_of_the_worker_has_a_field(page, site):
     assert sorted(names) == sorted(limits["params"])
 
 
-def test_a_job_is_launched_after_one_more_look_at_its_price(page, site, shoot, check_access):
+def test_job_is_launched_after_confirmation(page, site, shoot, check_access):
     start(page, site.url)
     page.get_by_role("button", name="Save and Launch").click()
     dialog = page.get_by_role("dialog")
@@ -192,7 +186,7 @@ def test_a_job_is_launched_after_one_more_look_at_its_price(page, site, shoot, c
     }
 
 
-def test_the_keyboard_alone_sets_the_parameters_and_launches(page, site):
+def test_keyboard_sets_parameters_and_launches(page, site):
     start(page, site.url)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
@@ -227,7 +221,7 @@ def test_the_keyboard_alone_sets_the_parameters_and_launches(page, site):
     }  # fmt: skip
 
 
-def test_what_the_service_refuses_is_shown_at_the_field(visitor, page, site, shoot):
+def test_rejected_values_are_shown_at_their_fields(visitor, page, site, shoot):
     visitor.expected.append("422")
     problems = [
         Problem("params.csv", 2, "source", "", "is needed here"),
@@ -246,7 +240,7 @@ def test_what_the_service_refuses_is_shown_at_the_field(visitor, page, site, sho
     shoot(page, "xcor-refused")
 
 
-def test_a_service_in_trouble_loses_nothing_and_is_tried_again(visitor, page, site):
+def test_failed_submission_keeps_input_and_is_retried(visitor, page, site):
     visitor.expected.append("Failed to load")
     troubles = [
         (
@@ -271,9 +265,7 @@ def test_a_service_in_trouble_loses_nothing_and_is_tried_again(visitor, page, si
     assert all(sent == site.sent[0] for sent in site.sent)
 
 
-def test_a_launch_whose_answer_is_lost_makes_one_job_and_another_launch_another(
-    visitor, page, demo, store
-):
+def test_launch_with_a_lost_answer_creates_one_job(visitor, page, demo, store):
     visitor.expected.append("Failed to load")  # the answer, and what the service has not seen yet
     start(page, demo.page)
     before = store.sent()
@@ -299,7 +291,7 @@ def lose_answer(route: Route) -> None:
     route.abort()
 
 
-def test_without_a_network_the_job_waits_also_over_a_reload(visitor, page, site, shoot):
+def test_job_without_network_survives_a_reload(visitor, page, site, shoot):
     visitor.expected.append("ERR_INTERNET_DISCONNECTED")
     start(page, site.url)
     field(page, "maxlag").fill("90")
@@ -315,7 +307,7 @@ def test_without_a_network_the_job_waits_also_over_a_reload(visitor, page, site,
     page.wait_for_url("**/#jobs?id=41")
 
 
-def test_without_an_endpoint_the_page_says_so_and_offers_the_two_files(page, plain):
+def test_page_without_an_endpoint_offers_the_files(page, plain):
     start(page, plain)
 
     expect(page.get_by_text("This page is not connected to a service")).to_be_visible()
@@ -326,7 +318,7 @@ def test_without_an_endpoint_the_page_says_so_and_offers_the_two_files(page, pla
         assert download.value.suggested_filename == name
 
 
-def test_parameters_travel_in_a_link(page, site):
+def test_link_contains_the_parameters(page, site):
     start(page, site.url, params="?freqmin=0.05&whiten=false&nonsense=1")
 
     expect(field(page, "freqmin")).to_have_value("0.05")
@@ -336,7 +328,7 @@ def test_parameters_travel_in_a_link(page, site):
 
 
 @pytest.mark.parametrize("scheme", ["dark", "print"])
-def test_the_form_is_good_in_the_dark_and_on_paper(page, site, shoot, check_access, scheme):
+def test_form_in_dark_mode_and_on_paper(page, site, shoot, check_access, scheme):
     page.emulate_media(**({"media": "print"} if scheme == "print" else {"color_scheme": "dark"}))
     start(page, site.url)
     check_access(page)

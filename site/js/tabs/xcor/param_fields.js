@@ -190,6 +190,7 @@ function inputOf(limit, empty) {
   });
 }
 
+/** A help text with a capital, unless it begins with a value such as time_norm=clip. */
 function sentence(help) {
-  return help[0].toUpperCase() + help.slice(1);
+  return /^\w+=/.test(help) ? help : help[0].toUpperCase() + help.slice(1);
 }

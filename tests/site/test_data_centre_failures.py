@@ -1,21 +1,21 @@
-"""Whatever a data centre answers, a person reads what happened and what to do."""
+"""Failures of data centres: each is reported with its cause and remedy."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
+from fake_data_centres import NASTY
 from playwright.sync_api import Page, expect
-from weather import NASTY
 
 pytestmark = pytest.mark.real
 
 
-def query(page: Page, site, sky: str) -> None:
-    """Ask a data centre in some weather for network XX."""
+def query(page: Page, site, behaviour: str) -> None:
+    """Query a data centre with some behaviour for network XX."""
     if not page.url.startswith(site.url):
         page.goto(site.url)
-    page.get_by_label("Data centre").select_option(sky)
+    page.get_by_label("Data centre").select_option(behaviour)
     page.get_by_label("Network", exact=True).first.fill("XX")
     page.get_by_role("button", name="Query").click()
 
@@ -24,9 +24,9 @@ def status(page: Page):
     return page.locator("#map-status")
 
 
-def test_a_data_centre_that_has_no_list_is_told_in_words(visitor, page, site):
+def test_failed_query_is_reported_with_a_remedy(visitor, page, site):
     visitor.expected += ["Failed to load resource", "CORS"]
-    for sky, words in {
+    for behaviour, words in {
         "204": "No channels match. Widen the codes",
         "400": "rejected the query as invalid",
         "404": "No channels match. Widen the codes",
@@ -39,12 +39,12 @@ def test_a_data_centre_that_has_no_list_is_told_in_words(visitor, page, site):
         "half": "was cut off",
         "no CORS": "does not allow cross-origin requests (CORS)",
     }.items():
-        query(page, site, sky)
-        expect(status(page), sky).to_contain_text(words)
+        query(page, site, behaviour)
+        expect(status(page), behaviour).to_contain_text(words)
         expect(page.get_by_role("button", name="Query")).to_be_enabled()
 
 
-def test_what_the_service_said_is_shown_as_text(visitor, page, site, shoot, check_access):
+def test_response_of_the_service_is_shown_as_text(visitor, page, site, shoot, check_access):
     visitor.expected.append("400")
     query(page, site, "400")
 
@@ -53,7 +53,7 @@ def test_what_the_service_said_is_shown_as_text(visitor, page, site, shoot, chec
     shoot(page, "map-refused")
 
 
-def test_what_was_found_before_stays_when_the_next_query_fails(visitor, page, site):
+def test_failed_query_keeps_previous_results(visitor, page, site):
     visitor.expected.append("500")
     query(page, site, "fair")
     expect(status(page)).to_contain_text("Found 2 channels")
@@ -63,15 +63,15 @@ def test_what_was_found_before_stays_when_the_next_query_fails(visitor, page, si
     expect(page.get_by_role("button", name="Show XX.AAA on the map")).to_be_visible()
 
 
-def test_a_busy_service_is_asked_again_when_it_says(visitor, page, site, weather):
+def test_busy_service_is_retried_after_its_delay(visitor, page, site, data_centres):
     visitor.expected.append("429")
     query(page, site, "busy once")
 
     expect(status(page)).to_contain_text("Found 2 channels")
-    assert weather.asked["busy once"] == 2
+    assert data_centres.asked["busy once"] == 2
 
 
-def test_a_service_that_stays_busy_is_given_up_after_some_tries(visitor, page, site, weather):
+def test_service_that_stays_busy_is_reported_after_retries(visitor, page, site, data_centres):
     visitor.expected.append("429")
     page.clock.install()
     query(page, site, "busy")
@@ -83,17 +83,19 @@ def test_a_service_that_stays_busy_is_given_up_after_some_tries(visitor, page, s
 
     given_up = "try again in a few minutes, or choose another data centre"
     expect(status(page)).to_contain_text(given_up)
-    assert weather.asked["busy"] == 4
+    assert data_centres.asked["busy"] == 4
 
 
 @pytest.mark.parametrize(
-    ("sky", "words"),
+    ("behaviour", "words"),
     [("silent", "has not responded for 60 s"), ("stalled", "has sent no more data for 60 s")],
 )
-def test_a_service_that_falls_silent_is_given_up(visitor, page, site, weather, sky, words):
+def test_unresponsive_service_times_out(visitor, page, site, data_centres, behaviour, words):
     page.clock.install()
-    query(page, site, sky)
-    expect(status(page)).to_contain_text("kB so far" if sky == "stalled" else f"Querying {sky}")
+    query(page, site, behaviour)
+    expect(status(page)).to_contain_text(
+        "kB so far" if behaviour == "stalled" else f"Querying {behaviour}"
+    )
     page.clock.run_for(61_000)
 
     expect(status(page)).to_contain_text(words)
@@ -107,7 +109,7 @@ def test_a_query_can_be_cancelled(page, site):
     expect(page.get_by_role("button", name="Query")).to_be_enabled()
 
 
-def test_lines_that_cannot_be_read_are_counted_and_the_others_used(page, site):
+def test_invalid_lines_are_counted_and_skipped(page, site):
     query(page, site, "damaged")
 
     expect(status(page)).to_contain_text("Found 2 channels")
@@ -115,7 +117,7 @@ def test_lines_that_cannot_be_read_are_counted_and_the_others_used(page, site):
     expect(status(page)).to_contain_text("line 4 has 4 fields instead of 17")
 
 
-def test_markup_and_bars_of_a_service_are_shown_as_they_are(page, site):
+def test_markup_and_bars_of_a_response_are_shown_as_text(page, site):
     query(page, site, "nasty")
     page.get_by_role("button", name="Show XX.AAA on the map").click()
 
@@ -124,7 +126,7 @@ def test_markup_and_bars_of_a_service_are_shown_as_they_are(page, site):
     assert popup.locator("img, b, script").count() == 0
 
 
-def test_fifty_thousand_rows_are_usable_and_beyond_them_the_page_says_so(page, site):
+def test_rows_beyond_fifty_thousand_are_reported_as_truncated(page, site):
     query(page, site, "60,000 rows")
 
     expect(status(page)).to_contain_text("only the first 50,000 rows were read")
@@ -135,7 +137,7 @@ def test_fifty_thousand_rows_are_usable_and_beyond_them_the_page_says_so(page, s
     expect(page.get_by_text("Rows 1 to 100 of 50,000")).to_be_visible()
 
 
-def test_two_windows_work_on_the_same_saved_channels(visitor, site):
+def test_two_windows_share_saved_channels(visitor, site):
     one, other = visitor.open(site.url), visitor.open(site.url)
     for page, station in ((one, "AAA"), (other, "BBB")):
         query(page, site, "fair")
@@ -155,7 +157,7 @@ def test_two_windows_work_on_the_same_saved_channels(visitor, site):
     expect(other.get_by_role("region", name="Saved channels")).to_contain_text("2 channels")
 
 
-def test_a_browser_that_keeps_nothing_is_told_of(visitor, site):
+def test_browser_without_storage_is_reported(visitor, site):
     visitor.context.add_init_script(
         "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no') }})"
     )
@@ -166,7 +168,7 @@ def test_a_browser_that_keeps_nothing_is_told_of(visitor, site):
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_an_open_epoch_ends_now_by_the_servers_clock(visitor, site):
+def test_open_epoch_ends_at_the_server_time(visitor, site):
     page = visitor.open()
     page.clock.install(time="2040-02-03T04:05:06")
     query(page, site, "fair")

@@ -57,7 +57,7 @@ function ear() {
 
 const STATUS = "/processed/41/status.json";
 
-test("a job is followed from nothing to its end, and then left alone", () =>
+test("a job is polled until it has ended", () =>
   withBucket(async ({ objects, asked, poller }) => {
     const { listen, next } = ear();
     poller.follow("41", listen);
@@ -71,7 +71,7 @@ test("a job is followed from nothing to its end, and then left alone", () =>
     assert.equal(asked.length, 2);
   }));
 
-test("what cannot be read leaves what was known, and says why", () =>
+test("a failed request keeps the last status, with the reason", () =>
   withBucket(async ({ objects, poller }) => {
     const { listen, next } = ear();
     objects.set(STATUS, { state: "running", days: [1, 2] });
@@ -84,7 +84,7 @@ test("what cannot be read leaves what was known, and says why", () =>
     assert.match(seen.trouble, /invalid JSON/);
   }));
 
-test("a hidden page asks nothing, and one that is seen again asks at once", () =>
+test("a hidden page sends no requests, and a visible one sends them at once", () =>
   withBucket(async ({ objects, asked, page, poller }) => {
     const { listen, next } = ear();
     objects.set(STATUS, { state: "running" });
@@ -102,7 +102,7 @@ test("a hidden page asks nothing, and one that is seen again asks at once", () =
     later.mock.restore();
   }));
 
-test("a job that nobody follows any more is forgotten", () =>
+test("a job without followers is removed", () =>
   withBucket(async ({ asked, poller }) => {
     const { listen, next } = ear();
     const stop = poller.follow("41", listen);
@@ -112,7 +112,7 @@ test("a job that nobody follows any more is forgotten", () =>
     assert.equal(asked.length, 1);
   }));
 
-test("the heartbeat is told to all who follow it", () =>
+test("the heartbeat is passed to all listeners", () =>
   withBucket(async ({ objects, poller }) => {
     const [one, other] = [ear(), ear()];
     objects.set("/processed/_service.json", {
@@ -126,7 +126,7 @@ test("the heartbeat is told to all who follow it", () =>
     assert.equal((await other.next()).isUp, true);
   }));
 
-test("keys are names, whatever is in them", () => {
+test("keys are encoded in addresses", () => {
   assert.equal(
     keyUrl("http://h/b", "processed/41/a b#?.h5"),
     "http://h/b/processed/41/a%20b%23%3F.h5",

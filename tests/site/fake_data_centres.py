@@ -1,4 +1,4 @@
-"""Data centres in every kind of weather: the first part of the path says which."""
+"""Fake data centres with every kind of failure, chosen by the first part of the path."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def listing(*rows: str) -> bytes:
 GOOD = listing(row("XX|AAA||BHZ"), row("XX|BBB||BHZ", "62|12"))
 
 
-class Weather:
-    """A running server; ``centres`` are those of a page's config.json, one for every weather."""
+class FakeDataCentres:
+    """A running server; ``centres`` are those of config.json, one for every behaviour."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()  # requests by weather
+        self.asked: Counter[str] = Counter()  # requests by behaviour
         self.queries: list[dict[str, str]] = []
         self.over = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.weather = self
+        self._server.data_centres = self
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
     @property
     def centres(self) -> list[dict[str, str]]:
-        return [{"name": name, "title": name, "url": f"{self.url}/{name}"} for name in SKIES]
+        return [{"name": name, "title": name, "url": f"{self.url}/{name}"} for name in BEHAVIOURS]
 
     def stop(self) -> None:
         self.over.set()
@@ -58,7 +58,7 @@ class Weather:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    weather: Weather
+    data_centres: FakeDataCentres
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), OSError):
@@ -70,11 +70,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        sky = unquote(url.path.split("/")[1])
-        weather = self.server.weather
-        weather.asked[sky] += 1
-        weather.queries.append({name: value[0] for name, value in parse_qs(url.query).items()})
-        SKIES[sky](self)
+        behaviour = unquote(url.path.split("/")[1])
+        data_centres = self.server.data_centres
+        data_centres.asked[behaviour] += 1
+        data_centres.queries.append({name: value[0] for name, value in parse_qs(url.query).items()})
+        BEHAVIOURS[behaviour](self)
 
     def answer(
         self, status: int, body: bytes = b"", length: int | None = None, **more: str
@@ -94,19 +94,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _busy_once(handler: _Handler) -> None:
-    if handler.server.weather.asked["busy once"] > 1:
+    if handler.server.data_centres.asked["busy once"] > 1:
         return handler.answer(200, GOOD)
     exposed = "Retry-After"
     handler.answer(429, b"slow down", Retry_After="1", Access_Control_Expose_Headers=exposed)
 
 
 def _silent(handler: _Handler) -> None:
-    handler.server.weather.over.wait(60)
+    handler.server.data_centres.over.wait(60)
 
 
 def _stalled(handler: _Handler) -> None:
     handler.answer(200, GOOD, length=len(GOOD) + 100)
-    handler.server.weather.over.wait(60)
+    handler.server.data_centres.over.wait(60)
 
 
 def _many(n: int, per: int) -> bytes:
@@ -123,7 +123,7 @@ def _many(n: int, per: int) -> bytes:
 
 
 ERROR_400 = b"Error 400: Bad Request\n\nUnknown network code <XX>: ask the operator\n"
-SKIES: dict[str, Callable[[_Handler], None]] = {
+BEHAVIOURS: dict[str, Callable[[_Handler], None]] = {
     "fair": lambda h: h.answer(200, GOOD),
     "204": lambda h: h.answer(204),
     "404": lambda h: h.answer(404, b"nothing"),

@@ -1,4 +1,4 @@
-"""The tab Stacking where results are late, broken, gone or empty."""
+"""The tab Stacking with results that are late, damaged, expired or empty."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.real
 
 CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Content-Range"}
 MANIFEST, FILE, TABLE = "**/manifest.json", "**/linear.h5", "**/linear.csv"
-WEATHER = {
+FAILURES = {
     "no manifest": (MANIFEST, {"status": 404}, "it has not finished, or its results have expired"),
     "forbidden": (MANIFEST, {"status": 403}, "it has not finished, or its results have expired"),
     "half a manifest": (MANIFEST, {"body": '{"schema": 1, "fil'}, "returned invalid JSON"),
@@ -41,11 +41,11 @@ def go_wrong(answer, route) -> None:
         route.fulfill(headers=CORS, **answer)
 
 
-def test_bad_weather_is_told_and_passes(visitor, page, demo, year, shoot, check_access):
+def test_failure_is_reported_and_retried(visitor, page, demo, year, shoot, check_access):
     visitor.expected += ["Failed to load", "CORS"]
     panel = page.get_by_role("tabpanel", name="Stacking")
     pairs = panel.locator(".pairlist tbody button")
-    for name, (url, answer, words) in WEATHER.items():
+    for name, (url, answer, words) in FAILURES.items():
         page.route(url, partial(go_wrong, answer))
         if url == FILE and pairs.count():
             panel.locator(".pairlist [aria-pressed=false]").first.click()
@@ -64,7 +64,7 @@ def test_bad_weather_is_told_and_passes(visitor, page, demo, year, shoot, check_
         expect(panel).not_to_contain_text(words)
 
 
-def test_a_stack_is_shown_though_its_windows_are_gone(
+def test_stack_is_shown_if_its_windows_have_expired(
     visitor, page, demo, year, store, tmp_path, shoot
 ):
     visitor.expected.append("status of 404")  # the job whose windows these are
@@ -76,7 +76,7 @@ def test_a_stack_is_shown_though_its_windows_are_gone(
     shoot(page, "stacking_windows_gone")
 
 
-def test_a_job_without_data_shows_what_there_is(page, demo, store, tmp_path):
+def test_job_without_data_shows_its_files(page, demo, store, tmp_path):
     note = tmp_path / "summary.csv"
     note.write_text("day,channel\n")
     publish(store, "8101", {"summary.csv": note}, {"kind": "xcor", "params": {"fs": 4}})
@@ -88,7 +88,7 @@ def test_a_job_without_data_shows_what_there_is(page, demo, store, tmp_path):
     expect(panel.get_by_role("link", name="summary.csv")).to_be_visible()
 
 
-def test_an_empty_browser_says_where_results_come_from(page, demo, shoot):
+def test_browser_without_jobs_shows_instructions(page, demo, shoot):
     page.goto(f"{demo.page}/#stacking")
 
     expect(page.get_by_text("No finished jobs in this browser.")).to_be_visible()
