@@ -199,7 +199,7 @@ test("each failure has its own advice", () => {
   assert.match(advice("failed", "KeyError: 'x'"), /log/);
   assert.match(advice("rejected", "stations.csv line 4: EndDate is not a date"), /Correct/);
   assert.match(
-    advice("rejected", "it needs 1e13 bytes of disk, more than this service has"),
+    advice("rejected", "the job needs 1e13 bytes of disk, more than this service has"),
     /Reduce the request/,
   );
   assert.equal(advice("done", ""), "");
