@@ -94,7 +94,7 @@ def test_stacks_of_all_original_methods_appear_and_bad_requests_are_refused(
     assert "submit the stacking job when it is done" in status["reason"]
     status = service.wait_for(unknown)
     assert status["state"] == "rejected"
-    assert "1234567890123456' is not a job of this service; check the number" in status["reason"]
+    assert "1234567890123456 is not a job of this service; check the number" in status["reason"]
     for job in (norsar, ta):
         assert service.wait_for(job)["state"] == "done"
 
