@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { problemText } from "../../site/js/request/csv_table.js";
 import { formatStations, parseStations } from "../../site/js/request/stations.js";
 import { RULES as STACKING_RULES, parseStacking } from "../../site/js/request/stacking_params.js";
-import { estimate } from "../../site/js/request/cost.js";
+import { estimateJob } from "../../site/js/request/cost.js";
 import { formatParams, parseParams, rulesOf } from "../../site/js/request/params.js";
 
 export const LIMITS = JSON.parse(
@@ -16,13 +16,13 @@ export const LIMITS = JSON.parse(
 export function answer(stations, params) {
   const first = parseStations(stations, LIMITS);
   const second = parseParams(params, LIMITS);
-  const { price, problems: together } = estimate(first, second.values, LIMITS);
+  const { estimate, problems: together } = estimateJob(first, second.values, LIMITS);
   const problems = [...first.problems, ...second.problems, ...together];
   if (problems.length) return { problems: problems.map(problemText) };
   return {
     stations: formatStations(first.channels).trimEnd().split("\n"),
     params: formatParams(second.params, LIMITS).trimEnd().split("\n"),
-    estimate: price,
+    estimate,
   };
 }
 

@@ -97,10 +97,10 @@ def test_estimate_needs_only_the_values_it_depends_on(page, site):
     start(page, site.url, params="?freqmin=x")
 
     expect(field(page, "freqmin")).to_have_attribute("aria-invalid", "true")
-    expect(page.locator(".price dd").first).to_have_text("1")
+    expect(page.locator(".estimate dd").first).to_have_text("1")
     expect(page.get_by_text("Fix the parameters marked in red to launch the job.")).to_be_visible()
     field(page, "cc_len").fill("y")
-    expect(page.locator(".price dd")).to_have_count(0)
+    expect(page.locator(".estimate dd")).to_have_count(0)
     expect(page.get_by_text("in red to see the estimate.")).to_be_visible()
 
 
@@ -109,14 +109,14 @@ def test_estimate_matches_the_command_line(page, site, tmp_path: Path):
     with page.expect_download() as download:
         page.get_by_role("button", name="Download xcor_params.csv").click()
     params = Path(download.value.path()).read_bytes()
-    price = estimate(parse_request({"stations.csv": TWO.encode(), "params.csv": params}))
+    cost = estimate(parse_request({"stations.csv": TWO.encode(), "params.csv": params}))
 
     assert download.value.suggested_filename == "xcor_params.csv"
     assert params == b"fs,freqmin,freqmax,cc_step,cc_len,maxlag\n20,0.1,0.2,450,1800,120\n"
-    shown = page.locator(".price dd").all_inner_texts()
-    assert shown[:4] == [f"{n:,}" for n in (price.pairs, price.days, 189, price.pair_windows)]
-    assert shown[4] == f"{price.bytes_in / 1e6:.2f} MB"
-    assert shown[5] == f"{price.bytes_out / 1e6:.2f} MB"
+    shown = page.locator(".estimate dd").all_inner_texts()
+    assert shown[:4] == [f"{n:,}" for n in (cost.pairs, cost.days, 189, cost.pair_windows)]
+    assert shown[4] == f"{cost.bytes_in / 1e6:.2f} MB"
+    assert shown[5] == f"{cost.bytes_out / 1e6:.2f} MB"
 
 
 def test_job_too_large_or_without_pairs_is_reported_before_submission(page, site):

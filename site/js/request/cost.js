@@ -15,24 +15,24 @@ import { PAIR_VALUES, Periods, sum } from "./periods.js";
  * @param {Object} stations  as `parseStations` gives them
  * @param {Object} values  those of params.csv that are right by themselves
  * @param {Object} limits  limits.json
- * @returns {{price: Object|null, problems: import("./csv_table.js").Problem[]}}  the estimate under
+ * @returns {{estimate: Object|null, problems: import("./csv_table.js").Problem[]}}  the estimate under
  *     the names of `xcor-daemon estimate --json`, null where it cannot be made; problems where no
  *     pair can be made or the job is larger than allowed
  */
-export function estimate(stations, values, limits) {
+export function estimateJob(stations, values, limits) {
   const { named, hasAllCodes, channels } = stations;
   if (hasAllCodes && named.length === 1 && values.autocorrelations === false)
-    return { price: null, problems: [problem(STATIONS, 0, "", "", onlyOne(named[0]))] };
+    return { estimate: null, problems: [problem(STATIONS, 0, "", "", onlyOne(named[0]))] };
   const isThere = [...WINDOW_VALUES, ...PAIR_VALUES].every((name) => name in values);
   const isCut = isThere && ["cc_len", "cc_step"].every((name) => isWhole(values[name], values.fs));
-  if (!channels.length || !isCut) return { price: null, problems: [] };
+  if (!channels.length || !isCut) return { estimate: null, problems: [] };
   const periods = periodsOf(channels, values);
   if (!periods.withPairs.length)
-    return { price: null, problems: [problem(STATIONS, 0, "", "", noPair(periods))] };
+    return { estimate: null, problems: [problem(STATIONS, 0, "", "", noPair(periods))] };
   const problems = "freqmax" in values ? tooSlow(periods, values.freqmax) : [];
-  if (!("maxlag" in values)) return { price: null, problems };
-  const price = estimateOf(periods, nLags(values), limits.cost);
-  return { price, problems: [...problems, ...tooLarge(price, limits.job)] };
+  if (!("maxlag" in values)) return { estimate: null, problems };
+  const estimate = estimateOf(periods, nLags(values), limits.cost);
+  return { estimate, problems: [...problems, ...tooLarge(estimate, limits.job)] };
 }
 
 const counted = new WeakMap(); // channels -> the last count, and the values it depends on
@@ -109,21 +109,21 @@ function tooSlow({ channels, windows, choice }, freqmax) {
   return [problem(PARAMS, 0, "freqmax", formatValue(freqmax), need)];
 }
 
-function tooLarge(price, limits) {
+function tooLarge(estimate, limits) {
   const grouped = (n) => roundEven(n).toLocaleString("en-US");
   return [
     ["pair_days", "pair-days", limits.max_pair_days],
     ["bytes_out", "bytes of correlations", limits.max_bytes_out],
     ["core_seconds", "core-seconds of work", limits.max_core_seconds],
   ]
-    .filter(([name, , most]) => price[name] > most)
-    .map(([name, words, most]) =>
+    .filter(([name, , most]) => estimate[name] > most)
+    .map(([name, unit, most]) =>
       problem(
         STATIONS,
         0,
         "",
         "",
-        `with params.csv amounts to ${grouped(price[name])} ${words}; at most ${grouped(most)} are ` +
+        `with params.csv amounts to ${grouped(estimate[name])} ${unit}; at most ${grouped(most)} are ` +
           "allowed in one job: choose fewer channels or days, or a longer cc_step",
       ),
     );

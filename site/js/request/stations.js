@@ -208,13 +208,13 @@ export function formatTime(ms) {
 }
 
 /** Two times for people: days alone where both are midnights. */
-export function spanWords(start, end) {
+export function spanText(start, end) {
   const isDays = start % DAY === 0 && end % DAY === 0;
-  const words = (ms) =>
+  const text = (ms) =>
     formatTime(ms)
       .slice(0, isDays ? 10 : 16)
       .replace("T", " ");
-  return `${words(start)} to ${words(end)} UTC`;
+  return `${text(start)} to ${text(end)} UTC`;
 }
 
 /** Channels in the order of their ids, by code point as Python sorts. */

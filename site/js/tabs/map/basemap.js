@@ -26,11 +26,11 @@ const TILE_ERRORS = 3; // in a row, after which a raster layer is taken away
 export function addLand(map) {
   const renderer = pane(map, "land", 150); // below raster layers
   const drawn = new Map(); // layers by "fine" or "coarse" and by copy of the world
-  const kept = new Map(); // geometries
+  const loaded = new Map(); // geometries
 
   async function geometries(isFine) {
-    if (!kept.has(isFine)) kept.set(isFine, isFine ? fetchFine() : fetchCoarse());
-    return kept.get(isFine);
+    if (!loaded.has(isFine)) loaded.set(isFine, isFine ? fetchFine() : fetchCoarse());
+    return loaded.get(isFine);
   }
 
   async function draw() {

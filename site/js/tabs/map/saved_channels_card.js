@@ -4,7 +4,7 @@ import { button, download, make } from "../../lib/dom.js";
 import { counted } from "../../lib/format.js";
 import { problemText } from "../../request/csv_table.js";
 import { appended, summary } from "../../request/saved_channels.js";
-import { formatStations, parseStations, spanWords } from "../../request/stations.js";
+import { formatStations, parseStations, spanText } from "../../request/stations.js";
 import { decode, importList } from "./import_channels.js";
 
 const LISTED = 8; // problems of a list that are shown
@@ -125,7 +125,7 @@ function countsOf(channels) {
     make("strong", {}, counted(channels.length, "channel")),
     ` of ${counted(stations, "station")}, ${counted(days, "day")}`,
     make("br"),
-    make("span", { className: "quiet small" }, spanWords(first, last)),
+    make("span", { className: "quiet small" }, spanText(first, last)),
   ];
 }
 

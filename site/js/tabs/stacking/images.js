@@ -21,13 +21,13 @@ function figureOf({ file, text, svg }, results) {
     decoding: "async",
   });
   const title = make("span", { className: "title" }, name);
-  const words = make("div");
+  const description = make("div");
   const state = make("span", { className: "small bad", role: "status" });
   picture.addEventListener("error", () => {
     picture.hidden = true;
     state.textContent = "The image cannot be shown; it may have expired.";
   });
-  if (text) describe(text, results, { picture, title, words });
+  if (text) describe(text, results, { picture, title, description });
   const links = make(
     "div",
     { className: "row" },
@@ -47,11 +47,11 @@ function figureOf({ file, text, svg }, results) {
       { href: results.url(file), target: "_blank", rel: "noopener", className: "frame" },
       picture,
     ),
-    make("figcaption", { className: "stack" }, title, words, links),
+    make("figcaption", { className: "stack" }, title, description, links),
   );
 }
 
-async function describe(text, results, { picture, title, words }) {
+async function describe(text, results, { picture, title, description }) {
   let content;
   try {
     content = (await results.text(text)).trim();
@@ -62,7 +62,7 @@ async function describe(text, results, { picture, title, words }) {
   picture.alt = content;
   title.textContent = first;
   if (rest.length)
-    words.append(
+    description.append(
       make(
         "details",
         { className: "small" },

@@ -14,37 +14,37 @@ export class CostCard {
     this.body = make("div", { className: "stack", role: "status" });
     this.element = make(
       "section",
-      { className: "card stack price", ariaLabel: "Estimate" },
+      { className: "card stack estimate", ariaLabel: "Estimate" },
       make("h3", {}, "Estimate"),
       this.body,
     );
   }
 
   /** Show an estimate, or the problems that prevent it; `nextStep`: a sentence, may be "". */
-  show(price, problems, nextStep = "") {
+  show(estimate, problems, nextStep = "") {
     const bounds = "Upper bounds: gaps and missing days reduce them.";
     this.body.replaceChildren(
-      ...(price ? [figures(price, this.#config)] : []),
+      ...(estimate ? [figures(estimate, this.#config)] : []),
       ...problems.map((one) => make("p", { className: "message bad" }, problemText(one))),
       ...(nextStep ? [make("p", { className: "quiet" }, nextStep)] : []),
-      ...(price ? [make("p", { className: "small quiet" }, bounds)] : []),
+      ...(estimate ? [make("p", { className: "small quiet" }, bounds)] : []),
     );
   }
 }
 
 /** The figures of an estimate in a list. */
-export function figures(price, config) {
+export function figures(estimate, config) {
   const lines = [
-    ["Pairs", grouped(price.pairs)],
-    ["Days", grouped(price.days)],
-    ["Windows per day", grouped(price.windows_per_day)],
-    ["Pair-windows", grouped(price.pair_windows)],
-    ["Download", size(price.bytes_in)],
-    ["Correlations", size(price.bytes_out)],
-    ["Computing time", computingTime(price.core_seconds, config.cores)],
+    ["Pairs", grouped(estimate.pairs)],
+    ["Days", grouped(estimate.days)],
+    ["Windows per day", grouped(estimate.windows_per_day)],
+    ["Pair-windows", grouped(estimate.pair_windows)],
+    ["Download", size(estimate.bytes_in)],
+    ["Correlations", size(estimate.bytes_out)],
+    ["Computing time", computingTime(estimate.core_seconds, config.cores)],
   ];
   if (config.usd_per_core_hour)
-    lines.push(["Cost", cost(price.core_seconds, config.usd_per_core_hour)]);
+    lines.push(["Cost", cost(estimate.core_seconds, config.usd_per_core_hour)]);
   return make(
     "dl",
     { className: "facts" },

@@ -2,10 +2,10 @@
 
 import { button, download, make } from "../../lib/dom.js";
 import { counted } from "../../lib/format.js";
-import { estimate } from "../../request/cost.js";
+import { estimateJob } from "../../request/cost.js";
 import { PARAMS, checkParams, formatParams } from "../../request/params.js";
 import { summary } from "../../request/saved_channels.js";
-import { parseStations, spanWords } from "../../request/stations.js";
+import { parseStations, spanText } from "../../request/stations.js";
 import { submitJob } from "../../request/submit.js";
 import { remember } from "../../results/job_list.js";
 import { adviceOn, adviceOnChannels } from "./advice.js";
@@ -26,7 +26,7 @@ export function mount(panel, app) {
 class XcorTab {
   #app;
   #panel;
-  #request = { params: null, channels: [], price: null, problems: [], hasErrors: true };
+  #request = { params: null, channels: [], estimate: null, problems: [], hasErrors: true };
   #parsed = { text: null, stations: NO_STATIONS }; // thousands of rows are not parsed at each key
 
   constructor(panel, app) {
@@ -127,7 +127,7 @@ class XcorTab {
     const row = this.fields.row();
     const { params, values, problems } = checkParams(row, limits);
     const stations = this.#parseStations();
-    const { price, problems: together } = estimate(stations, values, limits);
+    const { estimate, problems: together } = estimateJob(stations, values, limits);
     const atFields = together.filter(({ file }) => file === PARAMS);
     const others = together.filter(({ file }) => file !== PARAMS);
     const general = [...stations.problems, ...others];
@@ -135,7 +135,7 @@ class XcorTab {
     this.#request = {
       params,
       channels: stations.channels,
-      price,
+      estimate,
       problems: general,
       hasErrors,
     };
@@ -144,7 +144,7 @@ class XcorTab {
       params ? adviceOn(params, stations.channels) : {},
     );
     this.#renderChannels();
-    this.cost.show(price, general, this.#nextStep());
+    this.cost.show(estimate, general, this.#nextStep());
     this.send.disabled = !this.#isReady();
     this.saveParams.disabled = !params;
     this.saveStations.disabled = !store.get("stations");
@@ -164,18 +164,18 @@ class XcorTab {
 
   /** The step that is missing for an estimate or a launch; "" where there is none. */
   #nextStep() {
-    const { params, channels, price, problems } = this.#request;
+    const { params, channels, estimate, problems } = this.#request;
     if (!channels.length && !problems.length)
       return "Save channels in the Map tab to see the estimate.";
     if (params) return "";
-    return price
+    return estimate
       ? "Fix the parameters marked in red to launch the job."
       : "Fix the parameters marked in red to see the estimate.";
   }
 
   #isReady() {
-    const { params, price, hasErrors } = this.#request;
-    return params !== null && price !== null && !hasErrors;
+    const { params, estimate, hasErrors } = this.#request;
+    return params !== null && estimate !== null && !hasErrors;
   }
 
   #renderChannels() {
@@ -198,7 +198,7 @@ class XcorTab {
         make("strong", {}, counted(channels.length, "channel")),
         ` of ${counted(stations, "station")}, ${counted(days, "day")}`,
       ),
-      make("p", { className: "quiet small" }, spanWords(first, last)),
+      make("p", { className: "quiet small" }, spanText(first, last)),
       ...notes,
       this.#mapLink("Change the selection on the map"),
     );
@@ -223,7 +223,7 @@ class XcorTab {
         { className: "stack" },
         make("h2", {}, "Launch this job?"),
         make("p", {}, `${this.#title()}.`),
-        figures(this.#request.price, this.#app.config),
+        figures(this.#request.estimate, this.#app.config),
         make(
           "p",
           { className: "small quiet" },
