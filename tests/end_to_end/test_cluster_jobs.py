@@ -90,7 +90,7 @@ def test_without_a_cluster_a_job_that_is_too_large_is_rejected_with_its_requirem
 
     assert status["state"] == "rejected"
     assert "core-hours, " in status["reason"]
-    assert "give it a cluster (--executor dask, XCOR_DASK_ADDRESS" in status["reason"]
+    assert "configure a Dask cluster (--executor dask, XCOR_DASK_ADDRESS" in status["reason"]
 
 
 def executors(service) -> dict[str, str]:
