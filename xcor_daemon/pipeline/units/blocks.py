@@ -110,7 +110,7 @@ def correlate_blocks(
         for block in blocks
         if block not in unit.failed_blocks
     }
-    n_channels = sum(of_block["kept"].sum(axis=0) for of_block in arrays.values())
+    n_channels = np.sum([of_block["kept"].sum(axis=0) for of_block in arrays.values()], axis=0)
     both = sorted({unit.first, unit.second})
     files = [_windows_file(plan.folder, unit.day, block) for block in both]
     with _BlockWindows(params, files, [arrays[block] for block in both]) as prepared:
