@@ -52,14 +52,14 @@ class Config:
         0.0, SERVICE, "Maximum size of the work folder in bytes; 0: limited by the disk only"
     )
     max_parallel: int = _setting(1, WORKERS, "Maximum number of workers at the same time")
-    processes: int = _setting(0, WORKERS, "Number of processes of a worker; 0: one per core")
+    processes: int = _setting(0, WORKERS, "Processes of a worker; 0: one per core")
     max_attempts: int = _setting(3, WORKERS, "Maximum number of attempts for a job")
     deadline: float = _setting(86400.0, WORKERS, "Time limit of a worker in seconds")
     launcher: str = _setting(
         "local", WORKERS, "How workers run: local (processes) or docker (containers)"
     )
     executor: str = _setting(
-        "", WORKERS, "Executor of jobs: processes or dask; empty: by the size of the job"
+        "", WORKERS, "Executor of jobs: processes or dask; default: chosen by the size of the job"
     )
     dask_address: str = _setting("", WORKERS, "Address of a Dask scheduler, tls://HOST:PORT")
     local_limit: float = _setting(

@@ -1,4 +1,4 @@
-"""The result of a health check: ok, warn or fail, and the remedy."""
+"""The result of a health check; the checks are in doctor, bucket_checks and engine_checks."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def _operator_command(action: str, text: str) -> click.Command:
 def gc(config: Config, dry_run: bool) -> None:
     """Delete the local folders of ended jobs.
 
-    These are published, rejected and cancelled jobs, and jobs that failed more than 7 days ago. The
-    daemon does the same when disk space is short. Results in S3 are kept.
+    These are published, rejected and cancelled jobs, and failed jobs submitted more than 7 days
+    ago. The daemon does the same when disk space is short. Results in S3 are kept.
     """
     from .recovery import collect_garbage
 
@@ -120,7 +120,7 @@ def sync(config: Config, dry_run: bool) -> None:
 @_json
 @click.pass_obj
 def doctor(config: Config, as_json: bool) -> None:
-    """Check bucket, clock, disk and container engine.
+    """Check bucket, clock, disk, work folder and container engine.
 
     Prints ok, warn or fail for each check, with the remedy; exits with 1 if one fails.
     """

@@ -1,4 +1,4 @@
-"""Removes the folders of ended jobs and sets damaged ones aside, while no daemon runs."""
+"""The commands `gc` and `rebuild-state`: remove folders of ended jobs, set damaged ones aside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of jobs on this machine and in S3, for operators."""
+"""The command `status`: jobs on this machine and in S3. (status.json is by service.publish.)"""
 
 from __future__ import annotations
 

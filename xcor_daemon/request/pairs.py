@@ -1,4 +1,4 @@
-"""pairs.csv: the explicit pairs of a job that does not correlate all."""
+"""pairs.csv: the explicit pairs of a job. The rule for jobs without it is in pair_counts."""
 
 from __future__ import annotations
 

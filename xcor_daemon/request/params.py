@@ -1,4 +1,4 @@
-"""The row of params.csv: its values and the rules between them."""
+"""The row of params.csv: its values, and the rules between them. Limits are in limits.json."""
 
 from __future__ import annotations
 

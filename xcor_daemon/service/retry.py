@@ -1,4 +1,4 @@
-"""Retry policy: classifies how a worker ended, and limits the number of attempts."""
+"""How a worker ended, and the limits on attempts; `reconcile.after_failure` decides by them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pairs of a day, their distances and azimuths."""
+"""The pairs of a day, by the rule of request.pair_counts, with their distances and azimuths."""
 
 from __future__ import annotations
 

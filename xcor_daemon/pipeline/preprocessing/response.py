@@ -1,4 +1,4 @@
-"""Interpolation of an instrument response."""
+"""Interpolation of an instrument response, which `ground_motion.to_spectrum` removes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stacking methods that need only sums over windows.
+"""Stacking methods that need only sums over windows: linear, phase-weighted, and others.
 
 Each is a pair of functions: sums over some windows, and the trace from the sums over all. Sums
 over parts are added, so a year needs no more memory than a day.

@@ -1,4 +1,4 @@
-"""Stacking methods that need all windows of a pair at once, and the bootstrap."""
+"""Stacking methods that need all windows of a pair at once (robust, median), and the bootstrap."""
 
 from __future__ import annotations
 
