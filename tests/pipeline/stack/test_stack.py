@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from obspy import Stream, Trace
 from scipy.signal import hilbert
@@ -285,6 +285,7 @@ def test_spikes_at_different_lags_give_a_robust_stack():
     seed=st.integers(0, 2**32 - 1),
     missing=st.integers(0, 63),
 )
+@example(shape=(6, 16), seed=1, missing=20)
 def test_a_stack_lies_within_its_windows_and_is_blind_to_their_order(method, shape, seed, missing):
     random = np.random.default_rng(seed)
     windows = random.standard_normal(shape) * 10.0 ** random.integers(-8, 8, (shape[0], 1))
@@ -298,8 +299,10 @@ def test_a_stack_lies_within_its_windows_and_is_blind_to_their_order(method, sha
         return
     bound = np.abs(kept).max(axis=0) * (1 + 1e-9)
     assert (np.abs(got) <= bound).all()
-    scale = np.abs(kept).max()
-    np.testing.assert_allclose(apply(method, windows[::-1]), got, rtol=0, atol=1e-6 * scale)
+    # The robust stack is iterated until it changes by less than 1e-5 of its norm, so rounding may
+    # end it an iteration sooner or later.
+    accuracy = (2e-5 if method == "robust" else 1e-6) * np.abs(kept).max()
+    np.testing.assert_allclose(apply(method, windows[::-1]), got, rtol=0, atol=accuracy)
 
 
 def test_windows_without_lags_are_an_error():
