@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Write the licences of the packages in the image: docs/licences.md and the image's label.
 
-Run it with the Python of an environment that has the packages of docker/requirements*.txt:
-    .venv/bin/python scripts/licences.py
+Run it on the Python of the image, in an environment with the packages of docker/requirements*.txt:
+    .venv-3.13/bin/python scripts/licences.py
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -42,14 +43,25 @@ IN_WHEELS = {
 OURS = {"xcor-daemon": "MIT", "Python": "PSF-2.0"}
 
 
-def locked() -> list[str]:
-    """Names of the packages that the image installs on its Python, each once, in order."""
+def image_python() -> str:
+    """The version of Python in the image, such as 3.13."""
     found = BASE.search(DOCKERFILE.read_text())
     assert found is not None, "the base image of docker/Dockerfile names no version of Python"
-    python = {"python_version": found[1], "python_full_version": f"{found[1]}.0"}
+    return found[1]
+
+
+def pins(version: str) -> dict[str, str]:
+    """Package -> the version of it that the locks have for a version of Python, in order."""
+    python = {"python_version": version, "python_full_version": f"{version}.0"}
     lines = "".join((ROOT / lock).read_text() for lock in LOCKS).splitlines()
-    pins = [Requirement(line.rstrip(" \\")) for line in lines if line[:1] not in ("", " ", "#")]
-    return sorted({pin.name for pin in pins if not pin.marker or pin.marker.evaluate(python)})
+    found = [Requirement(line.rstrip(" \\")) for line in lines if line[:1] not in ("", " ", "#")]
+    used = [pin for pin in found if not pin.marker or pin.marker.evaluate(python)]
+    return {pin.name: str(pin.specifier) for pin in sorted(used, key=lambda pin: pin.name)}
+
+
+def locked() -> list[str]:
+    """Names of the packages that the image installs on its Python, each once, in order."""
+    return list(pins(image_python()))
 
 
 def licence_of(name: str) -> str:
@@ -113,6 +125,11 @@ def table(licences: dict[str, str]) -> str:
 
 
 def main() -> None:
+    if f"{sys.version_info.major}.{sys.version_info.minor}" != image_python():
+        need = f"scripts/setup --python {image_python()} test,demo makes an environment of it"
+        sys.exit(
+            f"scripts/licences.py: run it on Python {image_python()}, that of the image; {need}"
+        )
     licences = {**OURS, **{name: licence_of(name) for name in locked()}}
     TABLE.write_text(table(licences))
     text = DOCKERFILE.read_text()

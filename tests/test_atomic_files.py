@@ -275,3 +275,14 @@ def test_permissions_are_those_that_the_process_gives_to_new_files(tmp_path):
         os.umask(before)
 
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_a_file_that_cannot_be_opened_is_closed_without_an_error(tmp_path):
+    """Python closes it when it collects it, and since 3.13 prints an error of that."""
+    file = SteadyFile.__new__(SteadyFile)
+    with pytest.raises(FileNotFoundError):
+        file.__init__(tmp_path / "missing/file")
+
+    file.close()
+
+    assert file.closed

@@ -291,9 +291,12 @@ class SteadyFile(io.RawIOBase):
 
     def __init__(self, path: Path, mode: str = "w") -> None:
         flags = os.O_RDWR | (os.O_CREAT | os.O_TRUNC if mode == "w" else 0)
-        self._descriptor = os.open(path, flags, 0o666)
         self._at = 0
         self.error: OSError | None = None
+        self._descriptor = (
+            -1
+        )  # Python closes a file that cannot be opened, too, when it collects it
+        self._descriptor = os.open(path, flags, 0o666)
 
     def readable(self) -> bool:
         """True: libraries read their own writes."""
@@ -359,7 +362,8 @@ class SteadyFile(io.RawIOBase):
         if self.closed:
             return
         super().close()
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         if self.error is not None:
             raise self.error
 
