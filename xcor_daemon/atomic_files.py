@@ -293,9 +293,8 @@ class SteadyFile(io.RawIOBase):
         flags = os.O_RDWR | (os.O_CREAT | os.O_TRUNC if mode == "w" else 0)
         self._at = 0
         self.error: OSError | None = None
-        self._descriptor = (
-            -1
-        )  # Python closes a file that cannot be opened, too, when it collects it
+        # Python also calls `close` for a file that could not be opened, when it collects it.
+        self._descriptor = -1
         self._descriptor = os.open(path, flags, 0o666)
 
     def readable(self) -> bool:
