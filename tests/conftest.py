@@ -164,11 +164,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 def pytest_terminal_summary(terminalreporter) -> None:
     """Report the measurements of tests and the count of faults, from all processes of a run."""
     found = [
-        told
+        measured
         for reports in terminalreporter.stats.values()
         for report in reports
         if getattr(report, "when", "") == "call"
-        for told in report.user_properties
+        for measured in report.user_properties
     ]
     for line in (value for name, value in found if name == "report"):
         terminalreporter.write_line(line)

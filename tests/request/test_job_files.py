@@ -143,7 +143,7 @@ def test_texts_and_lists_of_a_worker_are_bounded_and_can_be_encoded():
     assert progress.stage == "?" * 200
     assert progress.warnings[0] == JobWarning("x" * 300, "", "", "")
     assert progress.warnings[1] == JobWarning("", "", "", "?")
-    assert len(progress.warnings) == 999  # of the first 1000 items one is no warning
+    assert len(progress.warnings) == 999  # one of the first 1000 items is not a warning
 
 
 def changed(path: tuple, value: object) -> dict:

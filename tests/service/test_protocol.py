@@ -51,7 +51,7 @@ class Rules:
     conditional: bool = True  # the manifest is written only if there is none
     lease: bool = True
     durable: bool = True  # job.json survives a kill
-    looks_first: bool = True  # an end without results is published only if there is no manifest
+    checks_manifest: bool = True  # an end without results is published only if there is no manifest
 
 
 def steps(world: World, rules: Rules) -> Iterator[tuple[str, World]]:
@@ -117,7 +117,7 @@ def host_steps(world: World, rules: Rules, number: int, host: Host) -> Iterator[
     elif host.does == "published":
         yield "writes the views", to(Host(), view="done", lease=freed)
     elif host.does in ("cancelled", "failed"):
-        if rules.looks_first and world.manifest:
+        if rules.checks_manifest and world.manifest:
             yield "finds a manifest", to(settled("published"))
         else:
             yield f"tells: {host.does}", to(Host(), view=host.does, lease=freed)

@@ -51,7 +51,7 @@ def pair_table(
         found = sorted(indices(named, channels, params))
         first, second = np.array(found, dtype=int).reshape(-1, 2).T
     else:
-        first, second = _wanted(channels, params)
+        first, second = _selected(channels, params)
     latitude, longitude, elevation = coordinates.T
     azimuth, back_azimuth, metres = _WGS84.inv(
         longitude[first], latitude[first], longitude[second], latitude[second]
@@ -81,8 +81,11 @@ def _coordinates(channel: Channel, epoch: Epoch | None) -> tuple[float, float, f
     return latitude, longitude, elevation
 
 
-def _wanted(channels: Sequence[Channel], params: XcorParams) -> tuple[np.ndarray, np.ndarray]:
-    """First and second channels of the pairs that the parameters select: int (n_pairs,) each."""
+def _selected(channels: Sequence[Channel], params: XcorParams) -> tuple[np.ndarray, np.ndarray]:
+    """First and second channels of the pairs that the parameters select: int (n_pairs,) each.
+
+    The rule of `request.pair_counts.PairChoice.selects`, for all pairs at once.
+    """
     first, second = np.triu_indices(len(channels))
     station = np.array([f"{c.network}.{c.station}" for c in channels])
     component = np.array([c.channel[-1] for c in channels])
